@@ -1,0 +1,6 @@
+"""python -m deblurlab"""
+
+from deblurlab.cli import main
+
+if __name__ == "__main__":
+    main()

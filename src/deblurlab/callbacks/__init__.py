@@ -1,0 +1,10 @@
+"""What happens around the training step."""
+
+from deblurlab.callbacks.checkpoints import Checkpoints
+from deblurlab.callbacks.ema import EMA
+from deblurlab.callbacks.finite import StopOnNonFinite
+from deblurlab.callbacks.metrics import PerImage, Quality
+from deblurlab.callbacks.progress import TrainingProgress
+from deblurlab.callbacks.samples import Samples
+
+__all__ = ["EMA", "Checkpoints", "PerImage", "Quality", "Samples", "StopOnNonFinite", "TrainingProgress"]

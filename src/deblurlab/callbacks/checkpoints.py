@@ -1,0 +1,47 @@
+"""Which states of a training are kept."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Checkpoint
+
+from deblurlab.errors import UserError
+
+
+class Checkpoints(Checkpoint):
+    """Keeps two files in `folder`: `last.ckpt`, written every `every` steps, to go on from, and `best.ckpt`, the state whose
+    validation scored highest (or lowest, with `mode="min"`) on the metric `monitor`.
+
+    Lightning's ModelCheckpoint would save twice as often as asked under manual optimization and forgets the best score
+    when a run's folder has been moved.
+
+    Raises:
+        UserError: After a validation: there is no such metric.
+    """
+
+    def __init__(self, *, folder: str, every: int, monitor: str = "val/psnr", mode: Literal["max", "min"] = "max") -> None:
+        self._folder = Path(folder)
+        self._every, self._monitor, self._sign = every, monitor, 1 if mode == "max" else -1
+        self._best: float | None = None
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        if trainer.global_step % self._every == 0:
+            trainer.save_checkpoint(self._folder / "last.ckpt")
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        if self._monitor not in trainer.callback_metrics:
+            known = ", ".join(sorted(k for k in trainer.callback_metrics if k.startswith("val/")))
+            raise UserError(f"callbacks.checkpoints.monitor={self._monitor} was not measured; validation measured {known}")
+        score = self._sign * float(trainer.callback_metrics[self._monitor])
+        if self._best is None or score > self._best:
+            self._best = score
+            trainer.save_checkpoint(self._folder / "best.ckpt")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self._best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._best = state_dict["best"]

@@ -1,0 +1,65 @@
+"""Average of the generator's weights."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+
+class EMA(pl.Callback):
+    """Exponential moving average of the generator, which then stands in for it in validation (Polyak and Juditsky, 1992;
+    the warm-up `min(decay, (1 + n) / (10 + n))` after n updates is TensorFlow's).
+
+    Parameters are averaged after each step; buffers are taken as they are. The average is in every checkpoint.
+    """
+
+    def __init__(self, *, decay: float = 0.999) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"the decay of an average lies in [0, 1), it is {decay}")
+        self._decay = decay
+        self._updates = 0
+        self._average: dict[str, Tensor] = {}
+        self._own: dict[str, Tensor] | None = None
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        current = _parameters(pl_module)
+        loaded = self._average
+        self._average = {
+            name: loaded[name].to(value.device) if loaded else value.detach().clone() for name, value in current.items()
+        }
+
+    @torch.no_grad()
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+        decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
+        average, current = list(self._average.values()), list(_parameters(pl_module).values())
+        torch._foreach_lerp_(average, current, 1 - decay)
+        self._updates += 1
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._updates and trainer.state.fn == "fit":
+            self._own = {name: value.detach().clone() for name, value in _parameters(pl_module).items()}
+            _assign(pl_module, self._average)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._own is not None:
+            _assign(pl_module, self._own)
+            self._own = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"updates": self._updates, "average": self._average}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._updates, self._average = state_dict["updates"], state_dict["average"]
+
+
+def _parameters(module: pl.LightningModule) -> dict[str, nn.Parameter]:
+    generator = module.generator
+    assert isinstance(generator, nn.Module)
+    return dict(generator.named_parameters())
+
+
+@torch.no_grad()
+def _assign(module: pl.LightningModule, values: dict[str, Tensor]) -> None:
+    for name, parameter in _parameters(module).items():
+        parameter.copy_(values[name])

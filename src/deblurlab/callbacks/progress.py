@@ -1,0 +1,110 @@
+"""What the terminal shows of a training."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ProgressBar
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from deblurlab.models.cost import macs, parameters
+
+
+class TrainingProgress(ProgressBar):
+    """A summary of the players, then one bar over all steps of the training with the time left, the losses (renewed
+    every `every` steps, when the logger reads them anyway) and, where output isn't a terminal, a line per validation.
+
+    Lightning's bars cover an epoch each, of which a training counted in steps has any number.
+    """
+
+    def __init__(self, *, every: int = 50) -> None:
+        super().__init__()
+        self._every = every
+        self._console = Console(stderr=True)
+        self._progress: Progress | None = None
+        self._training: TaskID | None = None
+        self._evaluation: TaskID | None = None
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        table = Table(box=None, padding=(0, 3, 0, 0), show_header=False)
+        generator, discriminator = pl_module.generator, pl_module.discriminator
+        cost = f"{parameters(generator) / 1e6:.2f} M parameters, {macs(generator) / 1e9:.2f} G MACs at 256x256"
+        table.add_row("generator", type(generator).__name__, cost)
+        if discriminator is not None:
+            table.add_row("discriminator", type(discriminator).__name__, f"{parameters(discriminator) / 1e6:.2f} M parameters")
+        table.add_row("loss", " + ".join(f"{weight:g} {name}" for name, weight in pl_module.weights.items()))
+        self._console.print(table)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._training = self._start(trainer, "training", int(trainer.estimated_stepping_batches), trainer.global_step)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._progress is None or self._training is None:
+            return
+        self._progress.update(self._training, completed=trainer.global_step)
+        if trainer.global_step % self._every == 0:
+            losses = "  ".join(f"{name} {value.item():.3g}" for name, value in outputs.items())
+            self._progress.update(self._training, text=losses)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._evaluation = self._start(trainer, "validating", _count(trainer.num_val_batches))
+
+    def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        self._advance()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._progress is None:
+            return
+        scores = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/") and "/loss/" not in k}
+        line = "  ".join(f"{name} {value:.4g}" for name, value in sorted(scores.items()))
+        self._progress.console.print(f"step {trainer.global_step}  {line}", highlight=False)
+        self._finish_evaluation()
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._evaluation = self._start(trainer, "testing", _count(trainer.num_test_batches))
+
+    def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        self._advance()
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._finish_evaluation()
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def _start(self, trainer: pl.Trainer, what: str, total: int, completed: int = 0) -> TaskID | None:
+        if not trainer.is_global_zero:
+            return None
+        if self._progress is None:
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[text]}"),
+                console=self._console,
+                refresh_per_second=2,
+            )
+            self._progress.start()
+        return self._progress.add_task(what, total=total, completed=completed, text="")
+
+    def _advance(self) -> None:
+        if self._progress is not None and self._evaluation is not None:
+            self._progress.advance(self._evaluation)
+
+    def _finish_evaluation(self) -> None:
+        if self._progress is not None and self._evaluation is not None:
+            self._progress.remove_task(self._evaluation)
+            self._evaluation = None
+
+
+def _count(batches: Any) -> int:
+    return int(sum(batches)) if isinstance(batches, list) else int(batches)

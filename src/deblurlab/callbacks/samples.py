@@ -1,0 +1,59 @@
+"""Pictures to look at."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from deblurlab.data.dataset import Sample
+from deblurlab.data.images import write_png
+
+
+class Samples(pl.Callback):
+    """Writes `blurred | restored | sharp`, side by side, of `count` images spread over a set: after each validation to
+    `folder/val_<image>_<step>.png` and to every logger that takes pictures, after a test to `folder/test_<image>.png`."""
+
+    def __init__(self, *, folder: str, count: int = 4) -> None:
+        self._folder = Path(folder)
+        self._count = count
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
+        if dataloader_idx == 0 and self._chosen(batch_idx, trainer.num_val_batches[0]):
+            picture, name = _triptych(batch, outputs), _file_name(batch)
+            self._write(f"val_{name}_{trainer.global_step:07d}.png", picture)
+            for logger in trainer.loggers:
+                if hasattr(logger, "log_image"):
+                    logger.log_image(f"val/{name}", [picture], step=trainer.global_step)
+                elif hasattr(getattr(logger, "experiment", None), "add_image"):
+                    logger.experiment.add_image(f"val/{name}", picture, trainer.global_step, dataformats="HWC")
+
+    def on_test_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
+        if self._chosen(batch_idx, trainer.num_test_batches[dataloader_idx]):
+            self._write(f"test_{_file_name(batch)}.png", _triptych(batch, outputs))
+
+    def _chosen(self, number: int, images: int | float) -> bool:
+        return number in np.linspace(0, images - 1, self._count).astype(int)
+
+    def _write(self, name: str, picture: np.ndarray) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_png(self._folder / name, picture)
+
+
+def _file_name(batch: Sample) -> str:
+    return batch["name"][0].replace("/", "-")
+
+
+def _triptych(batch: Sample, restored: Tensor) -> np.ndarray:
+    """(H, 3W, 3) uint8 of the first pair of a batch."""
+    image = (restored[0].float() * 255).round().clamp(0, 255).to(torch.uint8)
+    row = torch.cat([batch["blurred"][0], image, batch["sharp"][0]], dim=2)
+    return row.permute(1, 2, 0).cpu().numpy()

@@ -1,0 +1,81 @@
+"""The command line. Heavy imports wait until there is work to do."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Callable
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException, InstantiationException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from deblurlab import conf
+from deblurlab.errors import UserError
+
+_USAGE = """usage: deblurlab <command> [...]
+
+commands:
+  train    train a model; takes Hydra overrides, e.g. deblurlab train model=unet_res loss=l1+vgg+adv
+           (deblurlab train --help lists them)
+"""
+
+
+def main() -> None:
+    """`deblurlab <command>`."""
+    commands: dict[str, Callable[[list[str]], None]] = {"train": train}
+    arguments = sys.argv[1:]
+    if arguments and arguments[0] in commands:
+        commands[arguments[0]](arguments[1:])
+    elif not arguments or arguments[0] in ("-h", "--help"):
+        print(_USAGE)
+    else:
+        sys.exit(f"deblurlab: there is no command {arguments[0]}\n\n{_USAGE}")
+
+
+def train(arguments: list[str]) -> None:
+    """Train as Hydra's overrides in `arguments` say."""
+    conf.register()
+    command = sys.argv
+
+    def job(cfg: DictConfig) -> None:
+        # Lightning starts further processes by repeating the command as it was typed.
+        sys.argv = command
+        _train(cfg)
+
+    sys.argv = [command[0], *arguments]
+    hydra.main(version_base="1.3", config_path=str(conf.CONF), config_name="train")(job)()
+
+
+def _train(cfg: DictConfig) -> None:
+    from deblurlab.reporting import print_results
+    from deblurlab.training import train
+
+    _quieten()
+    context = HydraConfig.get()
+    options = {group: option for group, option in context.runtime.choices.items() if not group.startswith("hydra/")}
+    try:
+        print_results(train(cfg, overrides=context.overrides.task, options=options))
+    except (UserError, InstantiationException) as error:
+        cause = error.__cause__ if isinstance(error.__cause__, UserError) else error
+        message = f"deblurlab: {_one_line(cause)}"
+        if context.mode == RunMode.MULTIRUN:  # the other jobs go on
+            raise CompactHydraException(message) from None
+        sys.exit(message)
+
+
+def _quieten() -> None:
+    """Leave out what Lightning says without being asked."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # its devices, its tips, its advertisements
+    for message in (
+        "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # its own code, pytorch-lightning 2.6.6 on torch 2.15
+        "The '\\w+' does not have many workers",  # the user's choice
+        "The number of training batches .* is smaller than the logging interval",  # metrics of every step aren't needed
+    ):
+        warnings.filterwarnings("ignore", message=message)
+
+
+def _one_line(error: BaseException) -> str:
+    """The message itself, also where a loader's worker has wrapped it into its traceback."""
+    return str(error).rsplit(f"{UserError.__module__}.{UserError.__qualname__}: ", 1)[-1].strip()

@@ -1,0 +1,137 @@
+"""Finds conf/ and teaches Hydra sums: `loss=l1+0.1*vgg`, `logger=csv+wandb`.
+
+Only Hydra is imported here, so that `--help` and tab completion answer at once.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
+from hydra.errors import ConfigCompositionException
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import OmegaConf
+
+_SHIPPED = Path(__file__).parent / "shipped"
+_ROOT = _SHIPPED if _SHIPPED.is_dir() else Path(__file__).parents[2]
+CONF = _ROOT / "conf"
+"""The configuration files: the checkout's, or in an installed wheel its own."""
+SWEEPS = _ROOT / "sweeps"
+
+_WEIGHTED = {"loss"}
+_GROUPS = {"loss", "logger"}
+"""Groups whose options can be added up; in weighted ones a term may have a factor."""
+_TERM = re.compile(r"(?:((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\*)?([A-Za-z_]\w*)")
+_UNNAMED = {"fresh", "name", "runs"}
+"""Overrides that don't make another run."""
+
+
+def parse_sum(expression: str) -> list[tuple[str, float | None]] | None:
+    """The terms of a sum, `[(name, factor or None), ...]`; None for what isn't one, such as a plain name.
+
+    >>> parse_sum("l1+0.1*vgg")
+    [('l1', None), ('vgg', 0.1)]
+    """
+    terms: list[tuple[str, float | None]] = []
+    position = 0
+    while match := _TERM.match(expression, position):
+        factor, name = match.groups()
+        terms.append((name, None if factor is None else float(factor)))
+        position = match.end()
+        if position == len(expression):
+            return terms if len(terms) > 1 or factor is not None else None
+        if expression[position] != "+":
+            return None
+        position += 1
+    return None
+
+
+class SumSource(ConfigSource):
+    """A Hydra config source in which every sum of a group's options is a config that holds them all."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "sum"
+
+    def available(self) -> bool:
+        return True
+
+    def is_group(self, config_path: str) -> bool:
+        return config_path.strip("/") in _GROUPS
+
+    def is_config(self, config_path: str) -> bool:
+        group, _, expression = config_path.rpartition("/")
+        return group in _GROUPS and parse_sum(expression) is not None
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        """Pairs of terms, for the shell to complete; nobody else wants to see them all."""
+        group = config_path.strip("/")
+        if "COMP_LINE" not in os.environ or group not in _GROUPS or results_filter == ObjectType.GROUP:
+            return []
+        names = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+        return [f"{a}+{b}" for a in names for b in names if a != b]
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        group, _, expression = config_path.rpartition("/")
+        terms = parse_sum(expression) or []
+        names = [name for name, _ in terms]
+        known = GlobalHydra.instance().config_loader().get_group_options(group, ObjectType.CONFIG)
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise ConfigCompositionException(
+                f"unknown {group} {', '.join(unknown)} in {group}={expression}; known: {', '.join(sorted(known))}"
+            )
+        if len(set(names)) < len(names):
+            raise ConfigCompositionException(f"{group}={expression} names a term twice")
+        if group not in _WEIGHTED and any(factor is not None for _, factor in terms):
+            raise ConfigCompositionException(f"{group}={expression}: only {', '.join(_WEIGHTED)} takes factors")
+        weights = {name: {"weight": factor} for name, factor in terms if factor is not None}
+        config = OmegaConf.create({"defaults": [*names, "_self_"], **weights})
+        return ConfigResult(config=config, path=f"sum://{config_path}", provider=self.provider, header={"package": None})
+
+
+class SearchPath(SearchPathPlugin):
+    """Puts sums and sweeps/ on Hydra's search path."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        search_path.append("deblurlab", "sum://")
+        search_path.append("deblurlab", f"file://{SWEEPS}")
+
+
+def run_name(name: str | None, overrides: Sequence[str]) -> str:
+    """A run's folder: its `name`, or a slug of its overrides, which is the same whatever their order.
+
+    >>> run_name(None, ["model=unet", "loss=l1+0.1*vgg"])
+    'loss-l1+0.1xvgg_model-unet'
+    """
+    if name is not None:
+        return name
+    parts = [o for o in overrides if o.lstrip("+~").partition("=")[0] not in _UNNAMED]
+    removed = [re.sub(r"^~", "without-", re.sub(r"^\++", "", part)) for part in sorted(parts)]
+    slug = "_".join(re.sub(r"[^\w.+-]+", "-", part.replace("*", "x")).strip("-") for part in removed)
+    if len(slug) > 120:
+        slug = f"{slug[:110]}-{hashlib.sha256(slug.encode()).hexdigest()[:8]}"
+    return slug or "default"
+
+
+def evenly(limit: int, steps: int) -> int:
+    """The largest interval up to `limit` that ends (nearly) when `steps` end; `limit` if their number isn't known.
+
+    >>> evenly(1000, 2500)
+    833
+    """
+    return steps // -(-steps // limit) if steps > 0 else limit
+
+
+def register() -> None:
+    """Make Hydra know all this; before a config is composed, as often as one likes."""
+    for plugin in (SumSource, SearchPath):
+        Plugins.instance().register(plugin)
+    OmegaConf.register_new_resolver("run_name", run_name, replace=True)
+    OmegaConf.register_new_resolver("evenly", evenly, replace=True)

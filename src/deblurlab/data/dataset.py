@@ -1,0 +1,69 @@
+"""Pairs as tensors."""
+
+from typing import TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from deblurlab.data.augmentation import Augmentation
+from deblurlab.data.images import read_image
+from deblurlab.data.pairs import Pair
+from deblurlab.errors import UserError
+
+
+class Sample(TypedDict):
+    """One pair, or after collation a batch of them."""
+
+    blurred: Tensor
+    """`(3, H, W)` uint8: images travel as bytes and become floats on the device."""
+    sharp: Tensor
+    name: str
+    index: int
+    """Position in the data set."""
+
+
+class PairDataset(Dataset[Sample]):
+    """Reads pairs. Asked for `(epoch, index)`; the augmentation of a sample is keyed by (seed, epoch, index).
+
+    With `repeat`, every pair is drawn that many times per epoch, each time with an augmentation of its own.
+
+    Raises:
+        UserError: On reading: a file can't be used, the two differ in size, or are too small for the crop.
+    """
+
+    def __init__(
+        self, pairs: list[Pair], *, augmentation: Augmentation | None = None, seed: int = 0, repeat: int = 1
+    ) -> None:
+        self.pairs = pairs
+        self._augmentation = augmentation
+        self._seed = seed
+        self._repeat = repeat
+
+    def __len__(self) -> int:
+        return len(self.pairs) * self._repeat
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        epoch, index = key
+        pair = self.pairs[index % len(self.pairs)]
+        blurred, sharp = read_image(pair.blurred), read_image(pair.sharp)
+        if blurred.shape != sharp.shape:
+            raise UserError(f"{pair.blurred} is {_size(blurred)} and {pair.sharp} {_size(sharp)}: a pair has one size")
+        if self._augmentation is not None:
+            try:
+                blurred, sharp = self._augmentation(blurred, sharp, key=(self._seed, epoch, index))
+            except ValueError as error:
+                raise UserError(
+                    f"{pair.blurred} ({_size(blurred)}) can't be augmented: {error}. A smaller augment.size may help, or "
+                    f"leaving such images out"
+                ) from error
+        return {"blurred": _tensor(blurred), "sharp": _tensor(sharp), "name": pair.name, "index": index}
+
+
+def _size(image: np.ndarray) -> str:
+    return f"{image.shape[1]}x{image.shape[0]}"
+
+
+def _tensor(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))

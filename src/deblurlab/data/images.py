@@ -1,0 +1,61 @@
+"""Image files to arrays. Whatever would silently change the pixels is refused instead."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from deblurlab.errors import UserError
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+
+
+def read_image(path: Path) -> npt.NDArray[np.uint8]:
+    """The 8-bit RGB image in a file, `(H, W, 3)`.
+
+    Raises:
+        UserError: The file is missing, unreadable, truncated, or not 8-bit RGB.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode != "RGB":
+                raise UserError(f"{path} is {_name(image)}, not 8-bit RGB: convert it")
+            # Pillow would read 16-bit RGB as 8-bit without a word.
+            if any(";16" in str(tile[-1]) for tile in image.tile):
+                raise UserError(f"{path} has 16 bits per channel: convert it to 8-bit RGB")
+            return np.asarray(image)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} doesn't exist") from error
+    except UnidentifiedImageError as error:
+        raise UserError(f"{path} isn't an image that can be read") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"{path} is damaged or truncated ({error}): replace it") from error
+
+
+def write_png(path: Path, image: npt.NDArray[np.uint8]) -> None:
+    """Write `(H, W, 3)` RGB so that the file is there whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    Image.fromarray(image).save(partial, "PNG", compress_level=1)
+    partial.replace(path)
+
+
+def find_images(folder: Path) -> list[Path]:
+    """All image files below a folder, sorted.
+
+    Raises:
+        UserError: The folder is missing or holds no image.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder")
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    if not found:
+        raise UserError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))})")
+    return found
+
+
+def _name(image: Image.Image) -> str:
+    if image.mode in ("1", "L") or image.mode.startswith(("I", "F")):
+        bits = "16-bit grey" if image.mode.startswith("I") else "grey"
+        return f"a {bits} image (mode {image.mode})"
+    return f"an image of mode {image.mode}" + (", with transparency" if image.mode in ("RGBA", "LA", "PA") else "")

@@ -1,0 +1,146 @@
+"""The data set that needs no download: made scenes to train on, real photographs to test on."""
+
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from hashlib import sha256
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import skimage.data
+from rich.progress import track
+
+from deblurlab.data.gopro import GoPro
+from deblurlab.data.images import write_png
+from deblurlab.data.pairs import Pair
+from deblurlab.errors import UserError
+from deblurlab.synthesis import Synthesis
+
+PHOTOGRAPHS: dict[str, Callable[[], np.ndarray]] = {
+    "astronaut": skimage.data.astronaut,
+    "chelsea": skimage.data.chelsea,
+    "coffee": skimage.data.coffee,
+    "motorcycle": lambda: skimage.data.stereo_motorcycle()[0],
+    "rocket": skimage.data.rocket,
+}
+"""The colour photographs that come with scikit-image. They serve for testing and for nothing else."""
+
+_VERSION = 1
+"""Raised whenever the same seed gives other pictures."""
+_STREAMS = {"train": 0, "val": 1, "test": 2}
+
+
+class _Task(NamedTuple):
+    folder: Path
+    """The sequence's folder."""
+    index: int
+    stream: tuple[int, ...]
+    photograph: str | None
+
+
+class Synthetic:
+    """Scenes of dead leaves, blurred by camera shake and moving objects, and photographs blurred by shake alone.
+
+    Written once to a folder of its own below `root`, whose name is a digest of all arguments, in GoPro's layout:
+    `train/scenes` (`train` pairs), `train/validation` (`val` pairs, other seeds), `test/<photograph>` (`blurs` pairs
+    each, yet other seeds), with each pair's recipe beside it. Every pair is a function of the seed and its own number.
+
+    Args:
+        height: Of the made scenes, in pixels; likewise `width`.
+        scenes: The ranges that training and validation pairs are drawn from.
+        photographs: The ranges of the test pairs.
+
+    Raises:
+        UserError: The folder can't be written.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str,
+        seed: int = 0,
+        train: int = 1000,
+        val: int = 16,
+        blurs: int = 8,
+        height: int = 320,
+        width: int = 320,
+        scenes: Synthesis,
+        photographs: Synthesis,
+    ) -> None:
+        self._seed, self._train, self._val, self._blurs = seed, train, val, blurs
+        self._size = height, width
+        self._scenes, self._photographs = scenes, photographs
+        what = [_VERSION, seed, train, val, blurs, self._size, asdict(scenes), asdict(photographs)]
+        self.folder = Path(root) / f"synthetic-{sha256(json.dumps(what).encode()).hexdigest()[:10]}"
+        self._layout = GoPro(root=str(self.folder), validation=["validation"], test_name="photographs")
+
+    def prepare(self) -> None:
+        if self.folder.exists():
+            return
+        partial = self.folder.with_name(f".{self.folder.name}.partial")
+        try:
+            # What an interrupted attempt has written is whole and is kept.
+            tasks = [task for task in self._tasks(partial) if not _files(task)[-1].exists()]
+            for folder in {task.folder for task in tasks}:
+                for kind in ("blur", "sharp", "recipe"):
+                    (folder / kind).mkdir(parents=True, exist_ok=True)
+            self._make(tasks)
+            partial.rename(self.folder)
+        except OSError as error:
+            mend = "free some space" if error.errno == errno.ENOSPC else "choose another folder with data.root=<folder>"
+            raise UserError(f"the synthetic data set can't be written to {self.folder}: {error.strerror}; {mend}") from error
+
+    def train(self) -> list[Pair]:
+        return self._layout.train()
+
+    def val(self) -> list[Pair]:
+        return self._layout.val()
+
+    def tests(self) -> dict[str, list[Pair]]:
+        return self._layout.tests()
+
+    def _tasks(self, root: Path) -> Iterator[_Task]:
+        for split, folder, count in (("train", "scenes", self._train), ("val", "validation", self._val)):
+            for i in range(count):
+                yield _Task(root / "train" / folder, i, (self._seed, _STREAMS[split], i), None)
+        for p, photograph in enumerate(PHOTOGRAPHS):
+            for i in range(self._blurs):
+                yield _Task(root / "test" / photograph, i, (self._seed, _STREAMS["test"], p, i), photograph)
+
+    def _make(self, tasks: list[_Task]) -> None:
+        workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 16)
+        chunks = [tasks[i : i + 8] for i in range(0, len(tasks), 8)]
+        # Spawned, not forked: this process may already run torch's threads.
+        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+            done = pool.map(self._write, chunks)
+            for _ in track(done, f"Making {len(tasks)} synthetic pairs", total=len(chunks)):
+                pass
+
+    def _write(self, tasks: list[_Task]) -> None:
+        cv2.setNumThreads(1)
+        for task in tasks:
+            rng = np.random.default_rng(task.stream)
+            if task.photograph is None:
+                blurred, sharp, recipe = self._scenes.scene_pair(rng, *self._size)
+            else:
+                blurred, sharp, recipe = self._photographs.photo_pair(rng, PHOTOGRAPHS[task.photograph]())
+            blurred_file, sharp_file, recipe_file = _files(task)
+            write_png(blurred_file, blurred)
+            write_png(sharp_file, sharp)
+            recipe_file.write_text(json.dumps(asdict(recipe)) + "\n")
+
+
+def _files(task: _Task) -> tuple[Path, Path, Path]:
+    """Blurred, sharp and, written last, the recipe."""
+    name = f"{task.index:06d}"
+    return (
+        task.folder / "blur" / f"{name}.png",
+        task.folder / "sharp" / f"{name}.png",
+        task.folder / "recipe" / f"{name}.json",
+    )

@@ -1,0 +1,23 @@
+"""What every discriminator promises."""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+
+class Judgement(NamedTuple):
+    """What a discriminator says of a batch of images."""
+
+    logits: list[Tensor]
+    """One map `(B, 1, h, w)` per scale or head, not squashed: positive means real."""
+    features: list[Tensor]
+    """Its intermediate activations, from the shallowest to the deepest."""
+
+
+class Discriminator(nn.Module, ABC):
+    """A network that judges images, `(B, 3, H, W)` RGB in [0, 1] (restored ones may leave it a little)."""
+
+    @abstractmethod
+    def forward(self, image: Tensor, blurred: Tensor) -> Judgement:
+        """Judge `image`; `blurred` is what it was or would be restored from, for discriminators that look at it too."""

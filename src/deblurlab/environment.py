@@ -1,0 +1,46 @@
+"""Where and with what a run was made."""
+
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deblurlab import __version__
+
+_PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "torchmetrics", "albumentations", "numpy", "opencv-python-headless")
+
+
+def describe() -> dict[str, Any]:
+    """Versions and hardware, for the record."""
+    return {
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version(name) for name in _PACKAGES},
+        "processors": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        **revision(),
+    }
+
+
+def revision() -> dict[str, Any]:
+    """This package's version and, in a checkout, the commit and whether files differ from it."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return {"version": __version__, "commit": None, "modified": None}
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    status = git("status", "--porcelain", "--untracked-files=no")
+    return {"version": __version__, "commit": git("rev-parse", "HEAD"), "modified": None if status is None else bool(status)}

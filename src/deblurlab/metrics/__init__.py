@@ -1,0 +1,7 @@
+"""Image quality, each number with its protocol. Plain functions of tensors."""
+
+from deblurlab.metrics.protocol import PROTOCOL
+from deblurlab.metrics.psnr import psnr
+from deblurlab.metrics.ssim import ssim
+
+__all__ = ["PROTOCOL", "psnr", "ssim"]

@@ -1,0 +1,73 @@
+"""Blocks that several generators are made of. All keep the shape `(B, C, H, W)` unless they say otherwise."""
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+Norm = Literal["none", "instance", "batch"]
+
+
+def normalisation(norm: Norm, channels: int) -> nn.Module:
+    """The normalisation layer of this name; instance norm without learnt parameters, as in pix2pix.
+
+    Raises:
+        ValueError: No such name.
+    """
+    match norm:
+        case "none":
+            return nn.Identity()
+        case "instance":
+            return nn.InstanceNorm2d(channels)
+        case "batch":
+            return nn.BatchNorm2d(channels)
+    raise ValueError(f"unknown norm {norm!r}: none, instance or batch")
+
+
+def convolution(inputs: int, outputs: int, norm: Norm, *, stride: int = 1) -> nn.Conv2d:
+    """3x3, same size (or divided by `stride`); without a bias where a normalisation follows and removes it."""
+    return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=norm == "none")
+
+
+class PlainBlock(nn.Sequential):
+    """Two convolutions, each normalised and followed by ReLU: the block of the original U-Net."""
+
+    def __init__(self, channels: int, norm: Norm) -> None:
+        super().__init__(
+            convolution(channels, channels, norm),
+            normalisation(norm, channels),
+            nn.ReLU(inplace=True),
+            convolution(channels, channels, norm),
+            normalisation(norm, channels),
+            nn.ReLU(inplace=True),
+        )
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(relu(conv(x))), with no activation after the sum (Nah et al., CVPR 2017, fig. 3b)."""
+
+    def __init__(self, channels: int, norm: Norm) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            convolution(channels, channels, norm),
+            normalisation(norm, channels),
+            nn.ReLU(inplace=True),
+            convolution(channels, channels, norm),
+            normalisation(norm, channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+class Upsample(nn.Sequential):
+    """`(B, inputs, H, W)` -> `(B, outputs, 2H, 2W)`: convolve, then interpolate.
+
+    Interpolation treats all output pixels alike, so there is no checkerboard to unlearn (Odena et al.,
+    "Deconvolution and Checkerboard Artifacts", Distill 2016); convolving first costs a quarter.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, outputs, 3, padding=1),
+            nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
+        )

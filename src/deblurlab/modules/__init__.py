@@ -1,0 +1,5 @@
+"""LightningModules: how networks are trained."""
+
+from deblurlab.modules.restoration import PairedRestoration
+
+__all__ = ["PairedRestoration"]

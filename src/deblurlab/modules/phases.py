@@ -1,0 +1,51 @@
+"""A training step as a list of phases: who learns, from what, how often."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+
+@dataclass
+class Example:
+    """A batch, or a part of one, on its way through the phases: `(B, 3, H, W)` in [0, 1]."""
+
+    blurred: Tensor
+    sharp: Tensor
+    restored: list[Tensor] | None = None
+    """Kept from the first phase that needed it, so that the generator runs once; coarse to fine, not clamped."""
+
+
+Summands = dict[str, tuple[float, Tensor]]
+"""Name -> (weight, value)."""
+
+
+class Phase(NamedTuple):
+    """One player's turn in a step."""
+
+    network: nn.Module
+    optimizer: int
+    """Position among the module's optimizers; the first one's steps are the run's steps."""
+    updates: int
+    """How often it learns from one batch."""
+    loss: Callable[[Example], Summands]
+
+
+def total(summands: Summands) -> Tensor:
+    """The weighted sum of what carries a weight."""
+    return sum((weight * value for weight, value in summands.values() if weight), start=0.0)  # type: ignore[return-value]
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """What is computed within gives the network's parameters no gradient; gradients still flow through it."""
+    moved = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    for parameter in moved:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in moved:
+            parameter.requires_grad_(True)

@@ -1,0 +1,134 @@
+"""A run's folder: what lies where, and whether this command may continue it."""
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from deblurlab.errors import UserError
+
+_IGNORED = {"fresh", "name", "run", "runs"}
+"""Settings in which a command may differ from the run that it continues: how it is called and where it lies."""
+
+
+class Run:
+    """One training and its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config_file = folder / "config.yaml"
+        self.overrides_file = folder / "overrides.yaml"
+        self.environment_file = folder / "environment.json"
+        self.results_file = folder / "results.json"
+        self.metrics_file = folder / "metrics.csv"
+        self.per_image_file = folder / "per_image.csv"
+        self.report_file = folder / "report.html"
+        self.checkpoints = folder / "checkpoints"
+        self.samples = folder / "samples"
+
+    @property
+    def best_checkpoint(self) -> Path:
+        return self.checkpoints / "best.ckpt"
+
+    @property
+    def last_checkpoint(self) -> Path:
+        return self.checkpoints / "last.ckpt"
+
+    def results(self) -> dict[str, Any] | None:
+        """What the finished run found; None if it hasn't finished.
+
+        Raises:
+            UserError: The file is damaged.
+        """
+        if not self.results_file.exists():
+            return None
+        try:
+            results = json.loads(self.results_file.read_text())
+        except ValueError as error:
+            raise UserError(f"{self.results_file} is damaged ({error}): delete it and run the command again") from error
+        if not isinstance(results, dict):
+            raise UserError(f"{self.results_file} holds no results: delete it and run the command again")
+        return results
+
+    def clear(self) -> None:
+        """Delete what a run has written.
+
+        Raises:
+            UserError: The folder holds something, but no run.
+        """
+        if self.folder.is_dir() and any(self.folder.iterdir()):
+            if not self.config_file.exists():
+                raise UserError(f"{self.folder} isn't empty and holds no run: fresh=true won't delete it; choose another name=")
+            shutil.rmtree(self.folder)
+
+    def claim(self, config: Mapping[str, Any], overrides: Sequence[str]) -> None:
+        """Make the folder this config's, or see that it is.
+
+        Raises:
+            UserError: It belongs to a run of another config, or can't be written.
+        """
+        if self.config_file.exists():
+            before = _settings(OmegaConf.to_container(OmegaConf.load(self.config_file)))
+            now = _settings(config)
+            changed = [k for k in sorted(before.keys() | now.keys()) if before.get(k) != now.get(k)]
+            if changed:
+                listed = "; ".join(f"{k} was {before.get(k)!r} and is {now.get(k)!r}" for k in changed[:5])
+                more = f"; and {len(changed) - 5} more" if len(changed) > 5 else ""
+                raise UserError(
+                    f"{self.folder} holds a run of another config: {listed}{more}. name=<other> keeps both, fresh=true "
+                    f"deletes the old one"
+                )
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_text(self.overrides_file, OmegaConf.to_yaml(list(overrides)))
+            write_text(self.config_file, OmegaConf.to_yaml(OmegaConf.create(dict(config))))
+        except OSError as error:
+            raise UserError(f"{self.folder} can't be written ({error.strerror}): choose another place with runs=<folder>") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON, whole or not at all; numbers that JSON lacks (infinite, NaN) become null."""
+    write_text(path, json.dumps(_finite(content), indent=2) + "\n")
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows of one kind as a CSV file, whole or not at all."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if abs(value) < float("inf") else None
+    if isinstance(value, Mapping):
+        return {key: _finite(v) for key, v in value.items()}
+    return [_finite(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def _settings(config: Any) -> dict[str, Any]:
+    """Dotted keys and their values, free of where the run lies."""
+    place = str(config["run"])
+    values = _flat({key: value for key, value in config.items() if key not in _IGNORED})
+    return {k: v.replace(place, "<run>") if isinstance(v, str) else v for k, v in values.items()}
+
+
+def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(config, Mapping):
+        return {prefix.rstrip("."): config}
+    return {key: value for name, node in config.items() for key, value in _flat(node, f"{prefix}{name}.").items()}

@@ -1,0 +1,110 @@
+"""The exposure: layers that move are averaged in linear light.
+
+Linear light is held in 14-bit integers. A bilinear weight has 10 bits (positions are rounded to 1/32 pixel),
+so every product and every sum of four fits into the 24 bits of a float32 and OpenCV's result is exact,
+whatever instructions the processor has.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from deblurlab.synthesis.motion import Path
+from deblurlab.synthesis.scenes import Image
+
+LINEAR_MAX = (1 << 14) - 1
+Linear = npt.NDArray[np.uint16]
+"""(H, W, 3), linear light, 0..LINEAR_MAX."""
+
+
+class Layer(NamedTuple):
+    """One thing in front of another: `colour` (H, W, 3) sRGB, `mask` (H, W) in 0..255 or None for all of it, and its
+    `path` in the frame. `colour` and `mask` are larger than the frame by the same margin on all sides."""
+
+    colour: Image
+    mask: npt.NDArray[np.uint8] | None
+    path: Path
+
+
+def _linear_table() -> npt.NDArray[np.uint16]:
+    code = np.arange(256) / 255
+    light = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
+    return np.rint(LINEAR_MAX * light).astype(np.uint16)
+
+
+SRGB_TO_LINEAR = _linear_table()
+"""256 entries: the sRGB response (IEC 61966-2-1), inverted and rounded."""
+
+# A linear value becomes the code whose own linear value is nearest.
+_MIDPOINTS = (SRGB_TO_LINEAR[:-1].astype(np.int32) + SRGB_TO_LINEAR[1:]) // 2
+LINEAR_TO_SRGB = np.searchsorted(_MIDPOINTS, np.arange(LINEAR_MAX + 1), side="left").astype(np.uint8)
+
+
+def expose(layers: list[Layer], height: int, width: int) -> Linear:
+    """The mean over time of the scene that `layers`, back to front, make while they move: `(height, width, 3)`."""
+    moments = len(layers[0].path)
+    light = [SRGB_TO_LINEAR[layer.colour] for layer in layers]
+    total = np.zeros((height, width, 3), np.uint32)
+    for t in range(moments):
+        total += _frame(layers, light, [layer.path[t] for layer in layers], height, width)
+    return ((total + moments // 2) // moments).astype(np.uint16)
+
+
+def still(layers: list[Layer], height: int, width: int) -> Linear:
+    """The same scene with every layer at its mean position, which is 0: the sharp picture, `(height, width, 3)`."""
+    light = [SRGB_TO_LINEAR[layer.colour] for layer in layers]
+    return _frame(layers, light, [np.zeros(3)] * len(layers), height, width)
+
+
+def _frame(
+    layers: list[Layer], light: list[Linear], places: list[npt.NDArray[np.float64]], height: int, width: int
+) -> Linear:
+    frame = np.zeros((height, width, 3), np.uint16)
+    for layer, colour, place in zip(layers, light, places, strict=True):
+        if layer.mask is None:
+            where = _positions(place, height, width, colour.shape[:2])
+            frame = cv2.remap(colour, *where, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+            continue
+        x, y, w, h = cv2.boundingRect(layer.mask)
+        if w == 0:
+            continue
+        # Only the part of the frame that the object can reach at this moment is touched.
+        x, y = x - (colour.shape[1] - width) // 2, y - (colour.shape[0] - height) // 2
+        reach = int(np.ceil(np.abs(place[:2]).max() + abs(place[2]) * max(colour.shape))) + 1
+        top, bottom = max(0, y - reach), min(height, y + h + reach)
+        left, right = max(0, x - reach), min(width, x + w + reach)
+        if top >= bottom or left >= right:
+            continue
+        window = (slice(top, bottom), slice(left, right))
+        where = _positions(place, height, width, colour.shape[:2], window)
+        moved = cv2.remap(colour, *where, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+        alpha = cv2.remap(layer.mask, *where, cv2.INTER_LINEAR).astype(np.int32)[..., None]
+        under = frame[window]
+        frame[window] = under + (moved.astype(np.int32) - under) * alpha // 255
+    return frame
+
+
+def _positions(
+    place: npt.NDArray[np.float64],
+    height: int,
+    width: int,
+    layer: tuple[int, ...],
+    window: tuple[slice, slice] = (slice(None), slice(None)),
+) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint16]]:
+    """OpenCV's fixed-point maps that move a layer by (x, y, angle) and cut the frame, or a window of it, out of its middle."""
+    x, y, angle = place
+    # In units of 2^-15 pixels, rounded to 2^-5 at the end; a frame of 16,000 pixels still fits into 31 bits.
+    cos, sin = round(np.cos(angle) * 2**15), round(np.sin(angle) * 2**15)
+    across = 2 * np.arange(width)[window[1]] - (width - 1)
+    down = (2 * np.arange(height)[window[0]] - (height - 1))[:, None]
+    rows, columns = layer[:2]
+    shift_x = round(2**16 * (columns - 1) / 2) - round(2 * (cos * x + sin * y)) + 2**10
+    shift_y = round(2**16 * (rows - 1) / 2) - round(2 * (cos * y - sin * x)) + 2**10
+    map_x = (((cos * across + shift_x) + sin * down) >> 11).astype(np.int32)
+    map_y = (((cos * down + shift_y) - sin * across) >> 11).astype(np.int32)
+    whole = np.empty((*map_x.shape, 2), np.int16)
+    np.right_shift(map_x, 5, out=whole[..., 0], casting="unsafe")
+    np.right_shift(map_y, 5, out=whole[..., 1], casting="unsafe")
+    return whole, (((map_y & 31) << 5) | (map_x & 31)).astype(np.uint16)

@@ -1,0 +1,115 @@
+"""One pair from one seed: `Synthesis` holds the ranges, `Recipe` says what was drawn from them."""
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from deblurlab.synthesis import sensor
+from deblurlab.synthesis.exposure import Layer, expose, still
+from deblurlab.synthesis.motion import Path, drift, extent, shake
+from deblurlab.synthesis.scenes import Image, blob, dead_leaves
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What was done to one pair; lies beside it as JSON."""
+
+    blur_length: float
+    """Distance of the two farthest points of the camera's path, in pixels."""
+    rotation: float
+    """Largest swing of the camera about its axis, in degrees."""
+    objects: int
+    """Layers that move by themselves in front of the background."""
+    softness: float
+    """Standard deviation of the Gaussian that the scene was seen through in both pictures, in pixels."""
+    read_noise: float
+    shot_noise: float
+    jpeg_quality: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthesis:
+    """Ranges from which every pair is drawn, evenly: lengths in pixels, angles in degrees, noise as a share of full
+    scale in linear light."""
+
+    blur_length: Range = (0.0, 24.0)
+    rotation: Range = (0.0, 1.0)
+    objects: tuple[int, int] = (0, 3)
+    object_length: Range = (0.0, 24.0)
+    softness: Range = (0.0, 1.5)
+    """Half of the scenes are as crisp as they are drawn."""
+    read_noise: Range = (0.0, 0.006)
+    shot_noise: Range = (0.0, 0.012)
+    jpeg_quality: tuple[int, int] | None = None
+
+    def scene_pair(self, rng: np.random.Generator, height: int, width: int) -> tuple[Image, Image, Recipe]:
+        """A made scene, blurred and sharp, both `(height, width, 3)` sRGB."""
+        margin = self._margin(height, width)
+        recipe, path = self._draw(rng, height, width)
+        rows, columns = height + 2 * margin, width + 2 * margin
+        ground = _seen_through(dead_leaves(rng, rows, columns), recipe.softness)
+        layers = [Layer(ground, None, path)]
+        for _ in range(recipe.objects):
+            own = drift(
+                rng,
+                len(path),
+                length=rng.uniform(*self.object_length),
+                rotation=np.deg2rad(rng.uniform(*self.rotation)),
+            )
+            colour = np.ascontiguousarray(np.roll(ground[::-1], int(rng.integers(columns)), axis=1))
+            layers.append(Layer(colour, blob(rng, rows, columns), path + own))
+        return (*_photograph(rng, layers, height, width, recipe), recipe)
+
+    def photo_pair(self, rng: np.random.Generator, photo: Image) -> tuple[Image, Image, Recipe]:
+        """A photograph, `(H, W, 3)` sRGB, shaken as a whole: the pair is smaller by the margin that the longest blur needs.
+
+        Raises:
+            ValueError: Nothing is left of the photograph.
+        """
+        margin = self._margin(*photo.shape[:2])
+        height, width = photo.shape[0] - 2 * margin, photo.shape[1] - 2 * margin
+        if min(height, width) < 1:
+            raise ValueError(f"a photograph of {photo.shape[1]}x{photo.shape[0]} has no room for the blur's margin, {margin}")
+        recipe, path = self._draw(rng, height, width)
+        recipe = replace(recipe, objects=0, softness=0.0)
+        return (*_photograph(rng, [Layer(photo, None, path)], height, width, recipe), recipe)
+
+    def _draw(self, rng: np.random.Generator, height: int, width: int) -> tuple[Recipe, Path]:
+        length, rotation = rng.uniform(*self.blur_length), rng.uniform(*self.rotation)
+        objects = int(rng.integers(self.objects[0], self.objects[1] + 1))
+        longest = length + (self.object_length[1] if objects else 0) + np.deg2rad(rotation) * max(height, width)
+        # One moment per pixel of the longest way, within reason.
+        path = shake(rng, int(np.clip(np.ceil(longest), 8, 32)), length=length, rotation=np.deg2rad(rotation))
+        return Recipe(
+            blur_length=extent(path),
+            rotation=rotation,
+            objects=objects,
+            softness=self.softness[0] + max(0.0, rng.uniform(-1, 1)) * (self.softness[1] - self.softness[0]),
+            read_noise=rng.uniform(*self.read_noise),
+            shot_noise=rng.uniform(*self.shot_noise),
+            jpeg_quality=None
+            if self.jpeg_quality is None
+            else int(rng.integers(self.jpeg_quality[0], self.jpeg_quality[1] + 1)),
+        ), path
+
+    def _margin(self, height: int, width: int) -> int:
+        longest = self.blur_length[1] + (self.object_length[1] if self.objects[1] else 0)
+        return int(np.ceil(longest + np.deg2rad(self.rotation[1]) * max(height, width))) + 1
+
+
+def _photograph(
+    rng: np.random.Generator, layers: list[Layer], height: int, width: int, recipe: Recipe
+) -> tuple[Image, Image]:
+    light = expose(layers, height, width)
+    light = sensor.add_noise(rng, light, read=recipe.read_noise, shot=recipe.shot_noise)
+    blurred = sensor.develop(light)
+    if recipe.jpeg_quality is not None:
+        blurred = sensor.jpeg(blurred, recipe.jpeg_quality)
+    return blurred, sensor.develop(still(layers, height, width))
+
+
+def _seen_through(image: Image, softness: float) -> Image:
+    return image if softness < 0.2 else np.asarray(cv2.GaussianBlur(image, (0, 0), softness), np.uint8)

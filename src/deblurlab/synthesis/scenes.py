@@ -1,0 +1,137 @@
+"""Scenes of dead leaves: occluding shapes whose sizes follow a power law.
+
+Natural images owe their edges and their scale invariance to objects that hide one another; a random
+collage of shapes with sizes drawn from r^-3 has the same statistics (Lee, Mumford and Huang, "Occlusion
+Models for Natural Images", IJCV 2001), and networks trained on it restore photographs nearly as well as
+networks trained on photographs (Achddou, Gousseau and Ladjal, "Synthetic Images as a Regularity Prior for
+Image Restoration Neural Networks", SSVM 2021).
+"""
+
+import string
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Image = npt.NDArray[np.uint8]
+"""(H, W, 3), sRGB, 0..255."""
+
+_VERTICES = 20
+_LARGE = 40
+"""Leaves of the largest kind that are painted first, so that no hole is left."""
+
+
+def dead_leaves(rng: np.random.Generator, height: int, width: int, *, leaves: int = 900) -> Image:
+    """A collage of `leaves` textured, shaded shapes on a plain ground, with now and then a line of text.
+
+    Shapes are drawn at twice the size and averaged down, so edges are smooth.
+    """
+    smallest, largest = 3.0, 0.35 * min(2 * height, 2 * width)
+    u = rng.random(leaves)
+    radii = (u * (largest**-2 - smallest**-2) + smallest**-2) ** -0.5  # density r^-3
+    radii[:_LARGE] = largest * rng.uniform(0.5, 1.0, min(_LARGE, leaves))
+    centres = rng.uniform((0, 0), (2 * width, 2 * height), (leaves, 2))
+    ids = np.zeros((2 * height, 2 * width), np.uint16)
+    below = np.zeros(leaves + 1, np.uint16)
+    spots = centres.astype(int)
+    for i, polygon in enumerate(_outlines(rng, radii, centres), start=1):
+        below[i] = ids[spots[i - 1, 1], spots[i - 1, 0]]
+        cv2.fillPoly(ids, [polygon], i)
+    colours = _colours(rng, below, np.concatenate([[1.0], radii / largest]))
+    scene = cv2.resize(colours[ids], (width, height), interpolation=cv2.INTER_AREA)
+    for _ in range(int(rng.integers(0, 3))):
+        _write(rng, scene)
+
+    ids = np.ascontiguousarray(ids[::2, ::2])
+    detail = np.zeros((height, width), np.int32)
+    for texture, strongest, rarity in (
+        (fractal_noise(rng, height, width, finest=1), 50.0, 2),
+        (fractal_noise(rng, height, width, finest=8), 70.0, 2),
+        (_stripes(rng, height, width), 60.0, 30),
+    ):
+        # Powers of uniform numbers: most leaves are nearly smooth, few are rough, as in photographs.
+        strength = (strongest * rng.random(leaves + 1) ** rarity).astype(np.int32)
+        detail += strength[ids] * texture
+    light = 256 + fractal_noise(rng, height, width, finest=max(height, width) // 4) // 2
+    lit = (scene.astype(np.int32) + (detail >> 7)[..., None]) * light[..., None]
+    return np.clip(lit >> 8, 0, 255).astype(np.uint8)
+
+
+def fractal_noise(rng: np.random.Generator, height: int, width: int, *, finest: int) -> npt.NDArray[np.int32]:
+    """(height, width) noise in about -128..127 whose amplitude grows with the scale, from `finest` pixels up (1/f)."""
+    noise = np.zeros((height, width), np.int32)
+    scale, total = finest, 0
+    while scale < max(height, width):
+        rows, columns = -(-height // scale) + 1, -(-width // scale) + 1
+        grid = rng.integers(0, 256, (rows, columns), dtype=np.uint8)
+        # The exact variant of bilinear interpolation works on integers and is the same everywhere.
+        size = (columns * scale, rows * scale)
+        octave = cv2.resize(grid, size, interpolation=cv2.INTER_LINEAR_EXACT)[:height, :width]
+        noise += scale * (octave.astype(np.int32) - 128)
+        total += scale * scale
+        scale *= 2
+    return noise // max(1, int(total**0.5))
+
+
+def blob(rng: np.random.Generator, height: int, width: int) -> Image:
+    """(height, width) mask in 0..255 of one random shape, between a tenth and a half of the frame across."""
+    size = min(height, width) * rng.uniform(0.05, 0.3)
+    centre = rng.uniform((0, 0), (2 * width, 2 * height))
+    mask = np.zeros((2 * height, 2 * width), np.uint8)
+    cv2.fillPoly(mask, [_outlines(rng, np.array([2 * size]), centre[None])[0]], 255)
+    return cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _outlines(
+    rng: np.random.Generator, radii: npt.NDArray[np.float64], centres: npt.NDArray[np.float64]
+) -> npt.NDArray[np.int32]:
+    """Rotated superellipses, from diamond to near-rectangle, with more or less bumpy edges; some are thin like poles."""
+    count = len(radii)
+    angle = np.linspace(0, 2 * np.pi, _VERTICES, endpoint=False) + np.pi / 4
+    exponent = rng.choice([0.35, 1.0, 1.0, 1.6], (count, 1))
+    aspect = rng.choice([1.0, 0.6, 0.3, 0.08], (count, 1), p=[0.4, 0.3, 0.2, 0.1])
+    bumps = 1 + rng.choice([0.0, 0.0, 0.25], (count, 1)) * rng.uniform(-1, 1, (count, _VERTICES))
+    cos, sin = np.cos(angle), np.sin(angle)
+    x = np.sign(cos) * np.abs(cos) ** exponent * bumps
+    y = np.sign(sin) * np.abs(sin) ** exponent * bumps * aspect
+    # A thin shape keeps the area of a round one of its radius.
+    stretch = (radii[:, None] / np.sqrt(aspect))[..., None]
+    turn = rng.uniform(0, np.pi, (count, 1))
+    outline = np.stack([x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)], axis=-1)
+    return np.rint(outline * stretch + centres[:, None]).astype(np.int32)
+
+
+def _colours(rng: np.random.Generator, below: npt.NDArray[np.uint16], sizes: npt.NDArray[np.float64]) -> Image:
+    """(count, 3) sRGB for leaves whose `sizes` are relative to the largest; leaf i lies on leaf `below[i] < i`.
+
+    Brightness is spread widely, hues are few, saturation is mostly low. A small leaf differs little from the
+    one below it, so that contrast grows with scale; one in twenty stands out whatever its size.
+    """
+    count = len(below)
+    hue = rng.random(3)[rng.integers(0, 3, count)] + rng.uniform(-0.08, 0.08, count)
+    saturation = 0.35 * rng.random(count) ** 3
+    phases = 2 * np.pi * (hue[:, None] - np.arange(3) / 3)
+    rgb = (0.02 + 0.98 * rng.random((count, 1)) ** 1.2) * (1 + 2 * saturation[:, None] * np.cos(phases))
+    apart = np.where(rng.random(count) < 0.05, 1.0, sizes**0.4)
+    for i in range(1, count):
+        rgb[i] = (1 - apart[i]) * rgb[below[i]] + apart[i] * rgb[i]
+    return np.rint(255 * np.clip(rgb, 0, 1)).astype(np.uint8)
+
+
+def _stripes(rng: np.random.Generator, height: int, width: int) -> npt.NDArray[np.int32]:
+    """(height, width) waves in -127..127 of one direction and a period of 4 to 40 pixels."""
+    angle, period = rng.uniform(0, np.pi), 4 * 10 ** rng.random()
+    y, x = np.arange(height)[:, None], np.arange(width)
+    phase = 2 * np.pi / period * (np.cos(angle) * x + np.sin(angle) * y)
+    return np.rint(127 * np.sin(phase)).astype(np.int32)
+
+
+def _write(rng: np.random.Generator, scene: Image) -> None:
+    """Paint a short random text on the scene, in place."""
+    height, width = scene.shape[:2]
+    letters = list(string.ascii_letters + string.digits)
+    text = "".join(rng.choice(letters, int(rng.integers(3, 10))))
+    colour = [int(c) for c in rng.integers(0, 256, 3)]
+    place = (int(rng.integers(0, max(1, width // 2))), int(rng.integers(0, height)))
+    size = float(rng.uniform(0.3, 1.5))
+    cv2.putText(scene, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, colour, int(rng.integers(1, 4)), cv2.LINE_AA)

@@ -1,0 +1,156 @@
+"""From a config to a trained, tested and reported run."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Timer
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from deblurlab import environment
+from deblurlab.callbacks import Quality
+from deblurlab.checkpoints import AtomicCheckpointIO, load_generator, read_checkpoint
+from deblurlab.data import DataModule
+from deblurlab.errors import UserError
+from deblurlab.loggers import MetricsCSV
+from deblurlab.losses import JudgedTerm, LossTerm
+from deblurlab.metrics import PROTOCOL
+from deblurlab.models.cost import macs, parameters
+from deblurlab.modules import PairedRestoration
+from deblurlab.reporting import write_report
+from deblurlab.runs import Run, write_csv, write_json
+
+Results = dict[str, Any]
+
+_OURS = {"gradient_clip_val": "module.gradient_clip", "accumulate_grad_batches": "module.accumulate"}
+"""Options of the trainer that Lightning leaves to modules with several optimizers."""
+
+
+def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[str, str] | None = None) -> Results:
+    """Train, test and report the run that a config describes: from the start, from where it stopped, or, if it has
+    finished, not at all.
+
+    Args:
+        cfg: What conf/train.yaml composes to. Settings that are decided on the way are written into it.
+        overrides: The command line's, to be noted in the run's folder.
+        options: The chosen option of each config group, to be noted in the results.
+
+    Returns:
+        What `results.json` holds.
+
+    Raises:
+        UserError: Whatever the user can mend.
+    """
+    run, leader = Run(Path(cfg.run)), rank_zero_only.rank == 0
+    if cfg.fresh and leader:
+        run.clear()
+    module, decided = build(cfg)
+    if leader:
+        run.claim(module.record, overrides)
+    if (finished := run.results()) is not None:
+        return finished
+    if leader:
+        write_json(run.environment_file, environment.describe())
+
+    loader: DataModule = instantiate(cfg.loader, _convert_="all")(
+        data=instantiate(cfg.data, _convert_="all"), augmentation=instantiate(cfg.augment, _convert_="all")
+    )
+    loggers = [instantiate(node, _convert_="all") for node in cfg.logger.values()]
+    quality, timer = Quality(), Timer()
+    callbacks = [quality, *(instantiate(node, _convert_="all") for node in cfg.callbacks.values()), timer]
+    trainer: pl.Trainer = instantiate(cfg.trainer, _convert_="all")(
+        callbacks=callbacks, logger=loggers, plugins=[AtomicCheckpointIO()]
+    )
+    trainer.fit(module, loader, ckpt_path=_start(cfg, run, loggers), weights_only=True)
+    trainer.save_checkpoint(run.last_checkpoint)
+    if run.best_checkpoint.exists():
+        load_generator(module.generator, run.best_checkpoint)
+    trainer.test(module, loader, verbose=False)
+
+    results = {
+        "name": run.folder.name,
+        "options": dict(options or {}),
+        "decided": decided,
+        "seed": cfg.seed,
+        "steps": trainer.global_step,
+        "seconds": round(timer.time_elapsed("train"), 1),
+        "parameters": parameters(module.generator),
+        "macs_256": macs(module.generator),
+        "protocol": PROTOCOL,
+        "sets": {name: _means(scores) for name, scores in zip(loader.test_sets(), quality.scores, strict=True)},
+        **environment.revision(),
+    }
+    if leader:
+        write_csv(run.per_image_file, _per_image(loader, quality))
+        write_json(run.results_file, results)
+        write_report(run)
+    return results
+
+
+def build(cfg: DictConfig) -> tuple[PairedRestoration, dict[str, str]]:
+    """The module that a config describes, with random weights from its seed or those of `init`.
+
+    Returns:
+        The module, and what its loss terms decided by themselves, such as `{"vgg weights": "random"}`; the config is
+        brought up to date with that.
+
+    Raises:
+        UserError: A setting doesn't fit, or weights can't be read.
+    """
+    for key, ours in _OURS.items():
+        if cfg.trainer.get(key) is not None:
+            raise UserError(f"trainer.{key} doesn't work with two players: use {ours}={cfg.trainer[key]}")
+    pl.seed_everything(cfg.seed, verbose=False)
+    terms, weights, decided = {}, {}, {}
+    for name, node in cfg.loss.items():
+        arguments = OmegaConf.to_container(node, resolve=True)
+        weights[name] = arguments.pop("weight", 1.0)
+        terms[name] = term = instantiate(arguments, _convert_="all")
+        for key, value in term.choices().items() if isinstance(term, LossTerm) else ():
+            node[key] = decided[f"{name} {key}"] = value
+    generator = instantiate(cfg.model, _convert_="all")
+    if cfg.init is not None:
+        load_generator(generator, Path(cfg.init))
+    judged = any(isinstance(term, JudgedTerm) for term in terms.values())
+    module: PairedRestoration = instantiate(cfg.module, _convert_="all")(
+        generator=generator,
+        discriminator=instantiate(cfg.discriminator, _convert_="all") if judged else None,
+        terms=terms,
+        weights=weights,
+        optimizer=instantiate(cfg.optimizer, _convert_="all"),
+        scheduler=instantiate(cfg.scheduler, _convert_="all"),
+        interval=cfg.scheduler.interval,
+        record=OmegaConf.to_container(cfg, resolve=True),
+    )
+    return module, decided
+
+
+def _start(cfg: DictConfig, run: Run, loggers: list[Any]) -> Path | None:
+    """The checkpoint to go on from, if there is one; the local record forgets what will be done again."""
+    if run.last_checkpoint.exists():
+        checkpoint = run.last_checkpoint
+    elif cfg.ckpt is not None:
+        checkpoint = Path(cfg.ckpt)
+    else:
+        return None
+    step = read_checkpoint(checkpoint)["global_step"]
+    for logger in loggers:
+        if isinstance(logger, MetricsCSV):
+            logger.rewind(step)
+    return checkpoint
+
+
+def _means(scores: dict[str, list[float]]) -> dict[str, Any]:
+    return {"images": len(scores["psnr"]), **{name: float(np.mean(values)) for name, values in scores.items()}}
+
+
+def _per_image(loader: DataModule, quality: Quality) -> list[dict[str, Any]]:
+    rows = []
+    for (name, pairs), scores in zip(loader.test_sets().items(), quality.scores, strict=True):
+        for i, pair in enumerate(pairs):
+            rows.append({"set": name, "image": pair.name, **{metric: values[i] for metric, values in scores.items()}})
+    return rows
