@@ -9,6 +9,8 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 
 from deblurlab.errors import UserError
+from deblurlab.releases import is_release, read_release
+from deblurlab.runs import Run
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -19,7 +21,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             more than tensors and plain data.
     """
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
+    ) -> None:
         path = Path(path)
         partial = path.with_name(f".{path.name}.partial")
         try:
@@ -36,8 +40,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
             partial.unlink(missing_ok=True)
             raise UserError(
-                f"the checkpoint {path} couldn't be written ({error}): is the disk full, or the folder read-only? Older "
-                f"checkpoints are as they were; the same command goes on from there"
+                f"the checkpoint {path} couldn't be written ({error}): is the disk full, or the folder read-only? "
+                f"Older checkpoints are as they were; the same command goes on from there"
             ) from error
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
@@ -63,25 +67,27 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def generator_weights(path: Path) -> dict[str, Tensor]:
-    """The generator's state dict out of a checkpoint or a run folder (its best checkpoint, else its last): the
-    average of the weights where one was kept.
+    """The generator's state dict out of a checkpoint, a run's folder (its best checkpoint, else its last) or a release:
+    the average of the weights where one was kept.
 
     Raises:
         UserError: There is no such thing, or it can't be read.
     """
+    if is_release(path):
+        return read_release(path)[1]
     if path.is_dir():
-        found = [path / "checkpoints" / name for name in ("best.ckpt", "last.ckpt")]
-        existing = [file for file in found if file.is_file()]
-        if not existing:
-            raise UserError(f"{path} is no run with a checkpoint: {found[0]} and {found[1]} are missing")
-        path = existing[0]
+        run = Run(path)
+        found = [file for file in (run.best_checkpoint, run.last_checkpoint) if file.is_file()]
+        if not found:
+            raise UserError(f"{path} is neither a release nor a run with a checkpoint ({run.best_checkpoint})")
+        path = found[0]
     content = read_checkpoint(path)
     prefix = "generator."
     weights = {k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)}
     if not weights:
         raise UserError(f"{path} holds no generator")
     for name, state in content.get("callbacks", {}).items():
-        if name.partition("{")[0] == "EMA" and state["updates"]:
+        if name == "EMA" and state["updates"]:
             weights |= state["average"]
     return weights
 

@@ -1,9 +1,11 @@
 """The command line. Heavy imports wait until there is work to do."""
 
+import argparse
 import logging
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -19,12 +21,13 @@ _USAGE = """usage: deblurlab <command> [...]
 commands:
   train    train a model; takes Hydra overrides, e.g. deblurlab train model=unet_res loss=l1+vgg+adv
            (deblurlab train --help lists them)
+  export   make a release of a finished run: deblurlab export RUN -o FOLDER
 """
 
 
 def main() -> None:
     """`deblurlab <command>`."""
-    commands: dict[str, Callable[[list[str]], None]] = {"train": train}
+    commands: dict[str, Callable[[list[str]], None]] = {"train": train, "export": export}
     arguments = sys.argv[1:]
     if arguments and arguments[0] in commands:
         commands[arguments[0]](arguments[1:])
@@ -46,6 +49,24 @@ def train(arguments: list[str]) -> None:
 
     sys.argv = [command[0], *arguments]
     hydra.main(version_base="1.3", config_path=str(conf.CONF), config_name="train")(job)()
+
+
+def export(arguments: list[str]) -> None:
+    """Turn a finished run into files that others can use."""
+    parser = argparse.ArgumentParser("deblurlab export", description=export.__doc__)
+    parser.add_argument("run", type=Path, help="the run's folder")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="where to")
+    parser.add_argument("--format", choices=["release"], default="release", help="safetensors and JSON")
+    options = parser.parse_args(arguments)
+    from deblurlab.checkpoints import generator_weights
+    from deblurlab.releases import write_release
+    from deblurlab.runs import Run
+
+    try:
+        write_release(options.output, Run(options.run), generator_weights(options.run))
+    except UserError as error:
+        sys.exit(f"deblurlab: {error}")
+    print(options.output)
 
 
 def _train(cfg: DictConfig) -> None:

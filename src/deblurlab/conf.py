@@ -93,7 +93,9 @@ class SumSource(ConfigSource):
             raise ConfigCompositionException(f"{group}={expression}: only {', '.join(_WEIGHTED)} takes factors")
         weights = {name: {"weight": factor} for name, factor in terms if factor is not None}
         config = OmegaConf.create({"defaults": [*names, "_self_"], **weights})
-        return ConfigResult(config=config, path=f"sum://{config_path}", provider=self.provider, header={"package": None})
+        return ConfigResult(
+            config=config, path=f"sum://{config_path}", provider=self.provider, header={"package": None}
+        )
 
 
 class SearchPath(SearchPathPlugin):

@@ -12,7 +12,16 @@ import torch
 
 from deblurlab import __version__
 
-_PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "torchmetrics", "albumentations", "numpy", "opencv-python-headless")
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "pytorch-lightning",
+    "hydra-core",
+    "torchmetrics",
+    "albumentations",
+    "numpy",
+    "opencv-python-headless",
+)
 
 
 def describe() -> dict[str, Any]:
@@ -43,4 +52,8 @@ def revision() -> dict[str, Any]:
         return done.stdout.strip() if done.returncode == 0 else None
 
     status = git("status", "--porcelain", "--untracked-files=no")
-    return {"version": __version__, "commit": git("rev-parse", "HEAD"), "modified": None if status is None else bool(status)}
+    return {
+        "version": __version__,
+        "commit": git("rev-parse", "HEAD"),
+        "modified": None if status is None else bool(status),
+    }

@@ -63,7 +63,9 @@ class Run:
         """
         if self.folder.is_dir() and any(self.folder.iterdir()):
             if not self.config_file.exists():
-                raise UserError(f"{self.folder} isn't empty and holds no run: fresh=true won't delete it; choose another name=")
+                raise UserError(
+                    f"{self.folder} isn't empty and holds no run: fresh=true won't delete it; choose another name="
+                )
             shutil.rmtree(self.folder)
 
     def claim(self, config: Mapping[str, Any], overrides: Sequence[str]) -> None:
@@ -89,7 +91,9 @@ class Run:
             write_text(self.overrides_file, OmegaConf.to_yaml(list(overrides)))
             write_text(self.config_file, OmegaConf.to_yaml(OmegaConf.create(dict(config))))
         except OSError as error:
-            raise UserError(f"{self.folder} can't be written ({error.strerror}): choose another place with runs=<folder>") from error
+            raise UserError(
+                f"{self.folder} can't be written ({error.strerror}): choose another place with runs=<folder>"
+            ) from error
 
 
 def write_text(path: Path, text: str) -> None:

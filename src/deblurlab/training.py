@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from lightning_utilities.core.rank_zero import rank_zero_only
+from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning.callbacks import Timer
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from deblurlab import environment
 from deblurlab.callbacks import Quality
@@ -45,7 +45,7 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
     Raises:
         UserError: Whatever the user can mend.
     """
-    run, leader = Run(Path(cfg.run)), rank_zero_only.rank == 0
+    run, leader = Run(Path(cfg.run)), getattr(rank_zero_only, "rank", 0) == 0
     if cfg.fresh and leader:
         run.clear()
     module, decided = build(cfg)
@@ -106,8 +106,10 @@ def build(cfg: DictConfig) -> tuple[PairedRestoration, dict[str, str]]:
             raise UserError(f"trainer.{key} doesn't work with two players: use {ours}={cfg.trainer[key]}")
     pl.seed_everything(cfg.seed, verbose=False)
     terms, weights, decided = {}, {}, {}
+    with open_dict(cfg):  # an experiment may hold settings for terms that aren't chosen
+        cfg.loss = {name: node for name, node in cfg.loss.items() if "_target_" in node}
     for name, node in cfg.loss.items():
-        arguments = OmegaConf.to_container(node, resolve=True)
+        arguments: Any = OmegaConf.to_container(node, resolve=True)
         weights[name] = arguments.pop("weight", 1.0)
         terms[name] = term = instantiate(arguments, _convert_="all")
         for key, value in term.choices().items() if isinstance(term, LossTerm) else ():

@@ -10,8 +10,8 @@ from deblurlab.errors import UserError
 
 
 class Checkpoints(Checkpoint):
-    """Keeps two files in `folder`: `last.ckpt`, written every `every` steps, to go on from, and `best.ckpt`, the state whose
-    validation scored highest (or lowest, with `mode="min"`) on the metric `monitor`.
+    """Keeps two files in `folder`: `last.ckpt`, written every `every` steps, to go on from, and `best.ckpt`, the state
+    whose validation scored highest (or lowest, with `mode="min"`) on the metric `monitor`.
 
     Lightning's ModelCheckpoint would save twice as often as asked under manual optimization and forgets the best score
     when a run's folder has been moved.
@@ -20,7 +20,9 @@ class Checkpoints(Checkpoint):
         UserError: After a validation: there is no such metric.
     """
 
-    def __init__(self, *, folder: str, every: int, monitor: str = "val/psnr", mode: Literal["max", "min"] = "max") -> None:
+    def __init__(
+        self, *, folder: str, every: int, monitor: str = "val/psnr", mode: Literal["max", "min"] = "max"
+    ) -> None:
         self._folder = Path(folder)
         self._every, self._monitor, self._sign = every, monitor, 1 if mode == "max" else -1
         self._best: float | None = None
@@ -34,7 +36,9 @@ class Checkpoints(Checkpoint):
             return
         if self._monitor not in trainer.callback_metrics:
             known = ", ".join(sorted(k for k in trainer.callback_metrics if k.startswith("val/")))
-            raise UserError(f"callbacks.checkpoints.monitor={self._monitor} was not measured; validation measured {known}")
+            raise UserError(
+                f"callbacks.checkpoints.monitor={self._monitor} was not measured; validation measured {known}"
+            )
         score = self._sign * float(trainer.callback_metrics[self._monitor])
         if self._best is None or score > self._best:
             self._best = score

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 
 class EMA(pl.Callback):
-    """Exponential moving average of the generator, which then stands in for it in validation (Polyak and Juditsky, 1992;
-    the warm-up `min(decay, (1 + n) / (10 + n))` after n updates is TensorFlow's).
+    """Exponential moving average of the generator, which then stands in for it in validation (Polyak and Juditsky,
+    1992; the warm-up `min(decay, (1 + n) / (10 + n))` after n updates is TensorFlow's).
 
     Parameters are averaged after each step; buffers are taken as they are. The average is in every checkpoint.
     """
@@ -32,8 +32,8 @@ class EMA(pl.Callback):
     @torch.no_grad()
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
-        average, current = list(self._average.values()), list(_parameters(pl_module).values())
-        torch._foreach_lerp_(average, current, 1 - decay)
+        current: list[Tensor] = list(_parameters(pl_module).values())
+        torch._foreach_lerp_(list(self._average.values()), current, 1 - decay)
         self._updates += 1
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

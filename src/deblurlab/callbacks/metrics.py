@@ -69,7 +69,7 @@ class Quality(pl.Callback):
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         values = self._finish(pl_module)
-        sets = range(len(trainer.test_dataloaders))
+        sets = range(len(trainer.num_test_batches))
         keys = [name + suffix for name in METRICS for suffix in ("", "_blurred")]
         self.scores = [{key: values[f"{_prefix('test', i)}/{key}"].tolist() for key in keys} for i in sets]
 

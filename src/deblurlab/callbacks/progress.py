@@ -5,10 +5,19 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ProgressBar
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from deblurlab.models.cost import macs, parameters
+from deblurlab.modules import PairedRestoration
 
 
 class TrainingProgress(ProgressBar):
@@ -30,11 +39,14 @@ class TrainingProgress(ProgressBar):
         if not trainer.is_global_zero:
             return
         table = Table(box=None, padding=(0, 3, 0, 0), show_header=False)
+        assert isinstance(pl_module, PairedRestoration)
         generator, discriminator = pl_module.generator, pl_module.discriminator
         cost = f"{parameters(generator) / 1e6:.2f} M parameters, {macs(generator) / 1e9:.2f} G MACs at 256x256"
         table.add_row("generator", type(generator).__name__, cost)
         if discriminator is not None:
-            table.add_row("discriminator", type(discriminator).__name__, f"{parameters(discriminator) / 1e6:.2f} M parameters")
+            table.add_row(
+                "discriminator", type(discriminator).__name__, f"{parameters(discriminator) / 1e6:.2f} M parameters"
+            )
         table.add_row("loss", " + ".join(f"{weight:g} {name}" for name, weight in pl_module.weights.items()))
         self._console.print(table)
 
@@ -60,7 +72,9 @@ class TrainingProgress(ProgressBar):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._progress is None:
             return
-        scores = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/") and "/loss/" not in k}
+        scores = {
+            k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/") and "/loss/" not in k
+        }
         line = "  ".join(f"{name} {value:.4g}" for name, value in sorted(scores.items()))
         self._progress.console.print(f"step {trainer.global_step}  {line}", highlight=False)
         self._finish_evaluation()

@@ -14,7 +14,8 @@ from deblurlab.data.images import write_png
 
 class Samples(pl.Callback):
     """Writes `blurred | restored | sharp`, side by side, of `count` images spread over a set: after each validation to
-    `folder/val_<image>_<step>.png` and to every logger that takes pictures, after a test to `folder/test_<image>.png`."""
+    `folder/val_<image>_<step>.png` and to every logger that takes pictures, after a test to `folder/test_<image>.png`.
+    """
 
     def __init__(self, *, folder: str, count: int = 4) -> None:
         self._folder = Path(folder)
@@ -30,8 +31,8 @@ class Samples(pl.Callback):
             for logger in trainer.loggers:
                 if hasattr(logger, "log_image"):
                     logger.log_image(f"val/{name}", [picture], step=trainer.global_step)
-                elif hasattr(getattr(logger, "experiment", None), "add_image"):
-                    logger.experiment.add_image(f"val/{name}", picture, trainer.global_step, dataformats="HWC")
+                elif add_image := getattr(getattr(logger, "experiment", None), "add_image", None):
+                    add_image(f"val/{name}", picture, trainer.global_step, dataformats="HWC")
 
     def on_test_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,

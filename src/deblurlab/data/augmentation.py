@@ -10,11 +10,12 @@ Image = npt.NDArray[np.uint8]
 
 
 class Augmentation:
-    """Applies the same random `transforms` to a blurred image and its sharp twin, both `(H, W, 3)` uint8; what comes out
-    is `size` x `size`.
+    """Applies the same random `transforms` to a blurred image and its sharp twin, both `(H, W, 3)` uint8; what comes
+    out is `size` x `size`.
 
-    What a sample looks like is a function of its key alone, never of the worker that makes it or of what it made before.
-    Every transform applies to both images: one that degrades (noise, compression) would teach the network to keep it.
+    What a sample looks like is a function of its key alone, not of the worker that makes it or of what it made
+    before. Every transform applies to both images: one that degrades (noise, compression) would teach the network
+    to keep it.
 
     Raises:
         ValueError: On use: the images differ in size, can't be brought to `size`, or aren't.

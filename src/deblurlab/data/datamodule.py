@@ -45,9 +45,7 @@ class DataModule(pl.LightningDataModule):
         self.data.prepare()
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        dataset = PairDataset(
-            self.data.train(), augmentation=self._augmentation, seed=self._seed, repeat=self._repeat
-        )
+        dataset = PairDataset(self.data.train(), augmentation=self._augmentation, seed=self._seed, repeat=self._repeat)
         world = self._trainer().world_size
         if len(dataset) < self._batch_size:
             raise UserError(

@@ -55,8 +55,8 @@ class PairDataset(Dataset[Sample]):
                 blurred, sharp = self._augmentation(blurred, sharp, key=(self._seed, epoch, index))
             except ValueError as error:
                 raise UserError(
-                    f"{pair.blurred} ({_size(blurred)}) can't be augmented: {error}. A smaller augment.size may help, or "
-                    f"leaving such images out"
+                    f"{pair.blurred} ({_size(blurred)}) can't be augmented: {error}. A smaller augment.size may help, "
+                    f"or leaving such images out"
                 ) from error
         return {"blurred": _tensor(blurred), "sharp": _tensor(sharp), "name": pair.name, "index": index}
 

@@ -41,9 +41,10 @@ class GoPro:
         for split in ("train", "test"):
             if not (self._root / split).is_dir():
                 raise UserError(
-                    f"there is no GoPro data set at {self._root}: get GOPRO_Large (9 GB, CC BY 4.0) from the project page of "
-                    f'Nah et al., "Deep Multi-scale Convolutional Neural Network for Dynamic Scene Deblurring", and '
-                    f"unpack it so that {self._root / split} exists, or say where it is: data.root=<folder>"
+                    f"there is no GoPro data set at {self._root}: get GOPRO_Large (9 GB, CC BY 4.0) from the project "
+                    f'page of Nah et al., "Deep Multi-scale Convolutional Neural Network for Dynamic Scene '
+                    f'Deblurring", and unpack it so that {self._root / split} exists, or say where it is: '
+                    f"data.root=<folder>"
                 )
         self._held_out()
 

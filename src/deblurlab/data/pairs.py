@@ -44,7 +44,10 @@ def match(blurred: Path, sharp: Path) -> list[Pair]:
         UserError: A folder is missing or empty, or some file has no twin.
     """
     left, right = _by_name(blurred), _by_name(sharp)
-    for here, there, lone in ((blurred, sharp, left.keys() - right.keys()), (sharp, blurred, right.keys() - left.keys())):
+    for here, there, lone in (
+        (blurred, sharp, left.keys() - right.keys()),
+        (sharp, blurred, right.keys() - left.keys()),
+    ):
         if lone:
             raise UserError(
                 f"{len(left)} images in {blurred}, {len(right)} in {sharp}: "
@@ -55,7 +58,8 @@ def match(blurred: Path, sharp: Path) -> list[Pair]:
 
 class Folders:
     """Any two folders of pairs. Without folders for validation, the last `val_share` of the pairs in the order of
-    their names is held out: neighbours are often frames of one video, and the tail of a list leaks less than a random draw.
+    their names is held out: neighbours are often frames of one video, and the tail of a list leaks less than a
+    random draw.
 
     Raises:
         UserError: As `match`; or only one folder of two is given; or nothing is left to train or validate on.

@@ -26,7 +26,7 @@ PHOTOGRAPHS: dict[str, Callable[[], np.ndarray]] = {
     "astronaut": skimage.data.astronaut,
     "chelsea": skimage.data.chelsea,
     "coffee": skimage.data.coffee,
-    "motorcycle": lambda: skimage.data.stereo_motorcycle()[0],
+    "motorcycle": lambda: skimage.data.stereo_motorcycle()[0],  # type: ignore[no-untyped-call]
     "rocket": skimage.data.rocket,
 }
 """The colour photographs that come with scikit-image. They serve for testing and for nothing else."""
@@ -39,7 +39,7 @@ _STREAMS = {"train": 0, "val": 1, "test": 2}
 class _Task(NamedTuple):
     folder: Path
     """The sequence's folder."""
-    index: int
+    number: int
     stream: tuple[int, ...]
     photograph: str | None
 
@@ -94,7 +94,9 @@ class Synthetic:
             partial.rename(self.folder)
         except OSError as error:
             mend = "free some space" if error.errno == errno.ENOSPC else "choose another folder with data.root=<folder>"
-            raise UserError(f"the synthetic data set can't be written to {self.folder}: {error.strerror}; {mend}") from error
+            raise UserError(
+                f"the synthetic data set can't be written to {self.folder}: {error.strerror}; {mend}"
+            ) from error
 
     def train(self) -> list[Pair]:
         return self._layout.train()
@@ -138,7 +140,7 @@ class Synthetic:
 
 def _files(task: _Task) -> tuple[Path, Path, Path]:
     """Blurred, sharp and, written last, the recipe."""
-    name = f"{task.index:06d}"
+    name = f"{task.number:06d}"
     return (
         task.folder / "blur" / f"{name}.png",
         task.folder / "sharp" / f"{name}.png",

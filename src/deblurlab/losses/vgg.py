@@ -106,9 +106,9 @@ class VGG(LossTerm):
             if weights == "imagenet":
                 raise UserError(f"VGG19's ImageNet weights can't be had ({error}): {remedy}") from error
             _LOG.warning(
-                "VGG19's ImageNet weights can't be had (%s). The perceptual loss goes on with RANDOM features: it still "
-                "compares textures, but knows nothing of objects, and the numbers aren't those of published losses. "
-                "For the real thing, %s.",
+                "VGG19's ImageNet weights can't be had (%s). The perceptual loss goes on with RANDOM features: it "
+                "still compares textures, but knows nothing of objects, and its values aren't those of published "
+                "losses. For the real thing, %s.",
                 error,
                 remedy,
             )

@@ -31,5 +31,7 @@ def comparable(restored: Tensor, sharp: Tensor) -> tuple[Tensor, Tensor]:
         ValueError: They aren't `(B, C, H, W)` of one shape.
     """
     if restored.shape != sharp.shape or restored.ndim != 4:
-        raise ValueError(f"metrics compare (B, C, H, W) of one shape, not {tuple(restored.shape)} and {tuple(sharp.shape)}")
+        raise ValueError(
+            f"metrics compare (B, C, H, W) of one shape, not {tuple(restored.shape)} and {tuple(sharp.shape)}"
+        )
     return levels(restored), levels(sharp)

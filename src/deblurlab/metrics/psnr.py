@@ -6,7 +6,8 @@ from deblurlab.metrics.protocol import comparable
 
 
 def psnr(restored: Tensor, sharp: Tensor) -> Tensor:
-    """`10 log10(255^2 / MSE)` in dB of each image, over its pixels and channels, on 8-bit levels; infinite for equal images.
+    """`10 log10(255^2 / MSE)` in dB of each image, over its pixels and channels, on 8-bit levels; infinite for equal
+    images.
 
     Args:
         restored: `(B, C, H, W)` in [0, 1]; values outside are clamped.

@@ -62,5 +62,5 @@ def _blur(image: Tensor) -> Tensor:
         channels, window = image.shape[1], _WINDOW.to(image.device)
         rows = F.conv2d(image, window.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
         return F.conv2d(rows, window.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
-    edge, window = _SIZE // 2, _WINDOW.numpy()
-    return torch.from_numpy(cv2.sepFilter2D(image.numpy(), -1, window, window)[edge:-edge, edge:-edge])
+    edge, kernel = _SIZE // 2, _WINDOW.numpy()
+    return torch.from_numpy(cv2.sepFilter2D(image.numpy(), -1, kernel, kernel)[edge:-edge, edge:-edge])

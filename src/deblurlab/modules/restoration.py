@@ -37,7 +37,7 @@ class PairedRestoration(pl.LightningModule):
         discriminator: The adversary; None if no term needs one.
         terms: Loss terms by name.
         weights: Their weights by name; a term of weight 0 is computed without gradient and logged.
-        optimizer: Makes an optimizer from parameters; one for each player, by the names "generator" and "discriminator".
+        optimizer: Makes an optimizer from parameters; one for each player, named "generator" and "discriminator".
         scheduler: Makes a learning rate scheduler from an optimizer, likewise; it is given the length of the
             training, in its own intervals, if it has an argument `total`.
         interval: Whether schedulers step with each "step" or "epoch".
@@ -86,7 +86,7 @@ class PairedRestoration(pl.LightningModule):
         self._gradient_clip, self._accumulate, self._compile = gradient_clip, accumulate, compile
         self._needs_real = any(term.generator_needs_real for term in judged)
         self._format = torch.channels_last if channels_last else torch.contiguous_format
-        self.to(memory_format=self._format)  # type: ignore[call-overload]
+        self.to(memory_format=self._format)
 
         self._phases = [Phase(generator, 0, 1, self._generator_losses)]
         if discriminator is not None:
@@ -133,7 +133,7 @@ class PairedRestoration(pl.LightningModule):
             with torch.set_grad_enabled(torch.is_grad_enabled() and self.weights[name] != 0):
                 value = (
                     term.generator_loss(real, fake)
-                    if isinstance(term, JudgedTerm)
+                    if isinstance(term, JudgedTerm) and fake is not None
                     else sum(term(r, _resized(example.sharp, r)) for r in _applied(term, scales))
                 )
             summands[name] = (self.weights[name], value)
@@ -148,9 +148,11 @@ class PairedRestoration(pl.LightningModule):
         for phase in self._phases:
             for _ in range(phase.updates):
                 values |= self._learn(phase, optimizers[phase.optimizer], examples)
-        rates = {f"lr/{name}": o.param_groups[0]["lr"] for name, o in zip(_PLAYERS, optimizers, strict=False)}
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if every and self.global_step % every == 0:  # Lightning would throw away the others, at a cost
+            rates = {f"lr/{name}": o.param_groups[0]["lr"] for name, o in zip(_PLAYERS, optimizers, strict=False)}
+            self.log_dict({**{f"loss/{name}": value for name, value in values.items()}, **rates, **self._now()})
         self._advance("step")
-        self.log_dict({f"loss/{name}": value for name, value in values.items()} | rates | self._now())
         return values
 
     def _learn(self, phase: Phase, optimizer: LightningOptimizer, examples: list[Example]) -> dict[str, Tensor]:
@@ -207,7 +209,7 @@ class PairedRestoration(pl.LightningModule):
     def validation_step(self, batch: Sample, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         example = self._examples(batch)[0]
         losses = {f"val/loss/{name}": value for name, (_, value) in self._generator_losses(example).items()}
-        self.log_dict(losses | self._now(), batch_size=1, sync_dist=True)
+        self.log_dict({**losses, **self._now()}, batch_size=1, sync_dist=True)
         return self._restore(example)[-1].clamp(0, 1)
 
     def test_step(self, batch: Sample, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
@@ -242,7 +244,7 @@ class PairedRestoration(pl.LightningModule):
 
     def _players(self) -> list[LightningOptimizer]:
         optimizers = self.optimizers()
-        return optimizers if isinstance(optimizers, list) else [optimizers]  # type: ignore[return-value]
+        return optimizers if isinstance(optimizers, list) else [optimizers]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["record"] = self.record

@@ -65,7 +65,8 @@ def _frame(
     for layer, colour, place in zip(layers, light, places, strict=True):
         if layer.mask is None:
             where = _positions(place, height, width, colour.shape[:2])
-            frame = cv2.remap(colour, *where, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+            moved = cv2.remap(colour, *where, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+            frame = np.asarray(moved, np.uint16)
             continue
         x, y, w, h = cv2.boundingRect(layer.mask)
         if w == 0:
@@ -93,7 +94,8 @@ def _positions(
     layer: tuple[int, ...],
     window: tuple[slice, slice] = (slice(None), slice(None)),
 ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint16]]:
-    """OpenCV's fixed-point maps that move a layer by (x, y, angle) and cut the frame, or a window of it, out of its middle."""
+    """OpenCV's fixed-point maps that move a layer by (x, y, angle) and cut the frame, or a window of it, out of its
+    middle."""
     x, y, angle = place
     # In units of 2^-15 pixels, rounded to 2^-5 at the end; a frame of 16,000 pixels still fits into 31 bits.
     cos, sin = round(np.cos(angle) * 2**15), round(np.sin(angle) * 2**15)

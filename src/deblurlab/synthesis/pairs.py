@@ -41,8 +41,8 @@ class Synthesis:
     object_length: Range = (0.0, 24.0)
     softness: Range = (0.0, 1.5)
     """Half of the scenes are as crisp as they are drawn."""
-    read_noise: Range = (0.0, 0.006)
-    shot_noise: Range = (0.0, 0.012)
+    read_noise: Range = (0.0, 0.0015)
+    shot_noise: Range = (0.0, 0.01)
     jpeg_quality: tuple[int, int] | None = None
 
     def scene_pair(self, rng: np.random.Generator, height: int, width: int) -> tuple[Image, Image, Recipe]:
@@ -64,7 +64,8 @@ class Synthesis:
         return (*_photograph(rng, layers, height, width, recipe), recipe)
 
     def photo_pair(self, rng: np.random.Generator, photo: Image) -> tuple[Image, Image, Recipe]:
-        """A photograph, `(H, W, 3)` sRGB, shaken as a whole: the pair is smaller by the margin that the longest blur needs.
+        """A photograph, `(H, W, 3)` sRGB, shaken as a whole: the pair is smaller by the margin that the longest blur
+        needs.
 
         Raises:
             ValueError: Nothing is left of the photograph.
@@ -72,7 +73,9 @@ class Synthesis:
         margin = self._margin(*photo.shape[:2])
         height, width = photo.shape[0] - 2 * margin, photo.shape[1] - 2 * margin
         if min(height, width) < 1:
-            raise ValueError(f"a photograph of {photo.shape[1]}x{photo.shape[0]} has no room for the blur's margin, {margin}")
+            raise ValueError(
+                f"a photograph of {photo.shape[1]}x{photo.shape[0]} has no room for the blur's margin, {margin}"
+            )
         recipe, path = self._draw(rng, height, width)
         recipe = replace(recipe, objects=0, softness=0.0)
         return (*_photograph(rng, [Layer(photo, None, path)], height, width, recipe), recipe)

@@ -38,7 +38,7 @@ def dead_leaves(rng: np.random.Generator, height: int, width: int, *, leaves: in
         below[i] = ids[spots[i - 1, 1], spots[i - 1, 0]]
         cv2.fillPoly(ids, [polygon], i)
     colours = _colours(rng, below, np.concatenate([[1.0], radii / largest]))
-    scene = cv2.resize(colours[ids], (width, height), interpolation=cv2.INTER_AREA)
+    scene = np.asarray(cv2.resize(colours[ids], (width, height), interpolation=cv2.INTER_AREA), np.uint8)
     for _ in range(int(rng.integers(0, 3))):
         _write(rng, scene)
 
@@ -79,13 +79,13 @@ def blob(rng: np.random.Generator, height: int, width: int) -> Image:
     centre = rng.uniform((0, 0), (2 * width, 2 * height))
     mask = np.zeros((2 * height, 2 * width), np.uint8)
     cv2.fillPoly(mask, [_outlines(rng, np.array([2 * size]), centre[None])[0]], 255)
-    return cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _outlines(
     rng: np.random.Generator, radii: npt.NDArray[np.float64], centres: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.int32]:
-    """Rotated superellipses, from diamond to near-rectangle, with more or less bumpy edges; some are thin like poles."""
+    """Rotated superellipses, from diamond to near-rectangle, some bumpy, some thin like poles: (count, vertices, 2)."""
     count = len(radii)
     angle = np.linspace(0, 2 * np.pi, _VERTICES, endpoint=False) + np.pi / 4
     exponent = rng.choice([0.35, 1.0, 1.0, 1.6], (count, 1))

@@ -35,4 +35,4 @@ def add_noise(rng: np.random.Generator, light: Linear, *, read: float, shot: flo
 def jpeg(image: Image, quality: int) -> Image:
     """The image after a JPEG file of this quality (1..100)."""
     _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), np.uint8)

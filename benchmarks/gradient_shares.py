@@ -1,0 +1,65 @@
+"""How much each loss term pulls at the generator: the norm of its weighted gradient, as a share of all.
+
+    python benchmarks/gradient_shares.py [hydra overrides]
+
+Trains as the overrides say, without Lightning, and prints the shares at a few steps. The default weights of the terms
+in conf/loss were chosen with it.
+"""
+
+import sys
+
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+
+from deblurlab import conf
+from deblurlab.data import KeyedBatches, PairDataset
+from deblurlab.modules.phases import total
+from deblurlab.training import build
+
+STEPS = (1, 10, 50, 100, 200, 400, 700, 1000)
+
+
+def main() -> None:
+    conf.register()
+    with initialize_config_dir(str(conf.CONF), version_base="1.3"):
+        cfg = compose("train", overrides=["run=none", *sys.argv[1:]])
+    module, decided = build(cfg)
+    data = instantiate(cfg.data, _convert_="all")
+    data.prepare()
+    dataset = PairDataset(data.train(), augmentation=instantiate(cfg.augment, _convert_="all"), repeat=100)
+    batches = KeyedBatches(len(dataset), batch_size=cfg.loader.batch_size, shuffle=True)
+    loader = torch.utils.data.DataLoader(dataset, batch_sampler=batches, num_workers=2)
+    factories = instantiate(cfg.optimizer, _convert_="all")
+    names = {0: "generator", 1: "discriminator"}
+    optimizers = [factories[names[phase.optimizer]](phase.network.parameters()) for phase in module._phases]
+    print(f"{', '.join(sys.argv[1:]) or 'defaults'}; {decided}")
+    for step, batch in enumerate(loader, start=1):
+        (example,) = module._examples(batch)
+        for phase, optimizer in zip(module._phases, optimizers, strict=True):
+            summands = phase.loss(example)
+            if phase.optimizer == 0 and step in STEPS:
+                print(f"step {step:4d}  " + "  ".join(_shares(phase.network, summands)), flush=True)
+            optimizer.zero_grad()
+            total(summands).backward()
+            optimizer.step()
+        if step == STEPS[-1]:
+            return
+
+
+def _shares(network: torch.nn.Module, summands: dict[str, tuple[float, torch.Tensor]]) -> list[str]:
+    parameters = list(network.parameters())
+    norms = {}
+    for name, (weight, value) in summands.items():
+        gradients = torch.autograd.grad(weight * value, parameters, retain_graph=True, allow_unused=True)
+        norms[name] = torch.cat([g.flatten() for g in gradients if g is not None]).norm().item()
+    everything = sum(norms.values())
+    return [
+        f"{name}: {norm / everything:4.0%} (value {summands[name][1].item():.3g}, norm per unit of weight "
+        f"{norm / summands[name][0]:.2g})"
+        for name, norm in norms.items()
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Released models: weights that travel between strangers. Loading one runs no code of the file's maker.
+
+A release is a folder with `release.json` (which model with which arguments, the hash of its weights, scores and their
+protocol) and `weights.safetensors`.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from deblurlab.errors import UserError
+from deblurlab.runs import Run, write_json
+
+_INDEX, _WEIGHTS, _FORMAT = "release.json", "weights.safetensors", 1
+
+
+def is_release(folder: Path) -> bool:
+    """Whether a folder claims to be one."""
+    return (folder / _INDEX).is_file()
+
+
+def write_release(folder: Path, run: Run, weights: Mapping[str, Tensor]) -> None:
+    """Release a finished run's generator.
+
+    Raises:
+        UserError: The run hasn't finished, or the folder exists.
+    """
+    results = run.results()
+    if results is None:
+        raise UserError(f"{run.folder} holds no finished run: only what has been scored is released")
+    if folder.exists():
+        raise UserError(f"{folder} exists already: choose another with -o")
+    model: Any = OmegaConf.to_container(OmegaConf.load(run.config_file).model)
+    partial = folder.with_name(f".{folder.name}.partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    content = {name: tensor.contiguous() for name, tensor in weights.items()}
+    (partial / _WEIGHTS).write_bytes(data := safetensors.torch.save(content))
+    index = {
+        "format": _FORMAT,
+        "model": {"class": model.pop("_target_"), "arguments": model},
+        "weights": {"file": _WEIGHTS, "sha256": hashlib.sha256(data).hexdigest()},
+        "run": results,
+    }
+    write_json(partial / _INDEX, index)
+    partial.rename(folder)
+
+
+def read_release(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """A release's index and its weights.
+
+    Raises:
+        UserError: A file is missing, damaged or not what the index says.
+    """
+    try:
+        index = json.loads((folder / _INDEX).read_text())
+        name, wanted = index["weights"]["file"], index["weights"]["sha256"]
+        known = index["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder / _INDEX} isn't the index of a release: {error}") from error
+    if known != _FORMAT:
+        raise UserError(f"{folder} is a release of format {known}, this version of deblurlab reads {_FORMAT}")
+    if Path(name).name != name:
+        raise UserError(f"{folder / _INDEX} names a file outside the release: {name}")
+    try:
+        data = (folder / name).read_bytes()
+        found = hashlib.sha256(data).hexdigest()
+        if found != wanted:
+            raise UserError(f"{folder / name} isn't the file that was released: its SHA-256 is {found}, not {wanted}")
+        return index, safetensors.torch.load(data)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise UserError(f"{folder / name} can't be read: {error}") from error

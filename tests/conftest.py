@@ -1,0 +1,59 @@
+"""Fixtures: small data, runs in this process."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from PIL import Image
+
+from deblurlab import cli
+from support import SMALL
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where all tests keep the synthetic data they make."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture
+def train(tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Runs `train.py` with overrides in an empty folder, for 3 steps on small pictures; returns the run's folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*overrides: str, smoke: bool = True) -> Path:
+        monkeypatch.setattr(sys, "argv", ["train.py"])
+        GlobalHydra.instance().clear()
+        small = ["+debug=smoke", f"data.root={data_root}", *SMALL, "loss=l1", "name=run"] if smoke else []
+        given = {override.lstrip("+").partition("=")[0] for override in overrides}
+        cli.train([*(o for o in small if o.lstrip("+").partition("=")[0] not in given), *overrides])
+        return tmp_path / "runs" / "run"
+
+    yield run
+    GlobalHydra.instance().clear()
+
+
+@pytest.fixture
+def write_pairs(tmp_path: Path) -> Callable[..., tuple[Path, Path]]:
+    """Writes two folders of random pairs, sharp and a little noisier; returns (blurred, sharp)."""
+
+    def write(
+        count: int = 4, size: tuple[int, int] = (48, 64), name: str = "pairs", seed: int = 0
+    ) -> tuple[Path, Path]:
+        rng = np.random.default_rng(seed)
+        folders = tmp_path / name / "blurred", tmp_path / name / "sharp"
+        for i in range(count):
+            sharp = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+            blurred = np.clip(sharp + rng.normal(0, 10, sharp.shape), 0, 255).astype(np.uint8)
+            for folder, image in zip(folders, (blurred, sharp), strict=True):
+                folder.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(image).save(folder / f"{i:03d}.png")
+        return folders
+
+    return write

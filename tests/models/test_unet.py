@@ -1,0 +1,63 @@
+"""The U-Nets of the paper."""
+
+import pytest
+import torch
+from hydra.utils import instantiate
+from support import config
+
+from deblurlab.models import Model, UNet, UNetRes
+from deblurlab.models.cost import macs, parameters
+
+
+@pytest.mark.parametrize("model", [UNet(width=8), UNetRes(width=8)])
+def test_it_starts_as_the_identity(model: Model) -> None:
+    image = torch.rand(1, 3, 37, 45)
+    assert torch.equal(model(image), image)
+
+
+def test_without_global_residual_it_doesnt() -> None:
+    image = torch.rand(1, 3, 32, 32)
+    assert not torch.equal(UNetRes(width=8, global_residual=False)(image), image)
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])  # instance norm blows up what little a flat image differs
+def test_a_flat_image_shows_no_checkerboard(norm: str) -> None:
+    torch.manual_seed(0)
+    model = UNetRes(width=8, norm=norm, global_residual=False).eval()
+    restored = model(torch.full((1, 3, 192, 192), 0.4))
+    middle = restored[..., 80:112, 80:112]  # out of reach of the border
+    torch.testing.assert_close(middle, middle[..., :1, :1].expand_as(middle), rtol=0, atol=1e-5)
+
+
+def test_stages_have_the_blocks_asked_for() -> None:
+    model = UNetRes(width=4, depth=2, blocks=[3, 0, 1])
+    assert [len(stage) for stage in model.encoder] == [3, 0]
+    assert [len(stage) for stage in model.decoder] == [3, 0]
+    assert len(model.bottom) == 1
+    assert model.multiple_of == 4
+
+
+def test_wrong_arguments_are_refused() -> None:
+    with pytest.raises(ValueError, match="blocks has 2 numbers, a U-Net of depth 3 has 4 stages"):
+        UNet(depth=3, blocks=[1, 2])
+    with pytest.raises(ValueError, match="unknown norm 'group': none, instance or batch"):
+        UNet(norm="group")  # type: ignore[arg-type]
+
+
+def test_costs_by_hand() -> None:
+    """A U-Net of depth 1, width 4, one block a stage, on 256x256 pixels, counted by hand."""
+    model = UNetRes(width=4, depth=1, blocks=1)
+    weights = {
+        "stem": 9 * 3 * 4, "encoder": 2 * 9 * 4 * 4, "down": 9 * 4 * 8, "bottom": 2 * 9 * 8 * 8,
+        "up": 9 * 8 * 4, "merge": 8 * 4, "decoder": 2 * 9 * 4 * 4, "head": 9 * 4 * 3,
+    }  # fmt: skip
+    biases = 4 + 2 * 4 + 8 + 2 * 8 + 4 + 4 + 2 * 4 + 3
+    assert parameters(model) == sum(weights.values()) + biases
+    coarse = {"down", "bottom", "up"}  # at a quarter of the pixels
+    assert macs(model) == sum(256 * 256 * n // (4 if name in coarse else 1) for name, n in weights.items())
+
+
+def test_the_default_generator() -> None:
+    model = instantiate(config("model=unet_res").model)
+    assert parameters(model) == 4_730_211
+    assert macs(model) == 19_239_272_448

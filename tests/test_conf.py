@@ -1,0 +1,175 @@
+"""Config: sums of terms, names of runs, and every file of conf/."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+from hydra.errors import ConfigCompositionException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from deblurlab import conf
+from support import config, option_names
+
+
+@pytest.mark.parametrize(
+    ("expression", "terms"),
+    [
+        ("l1+vgg", [("l1", None), ("vgg", None)]),
+        ("l1+0.1*vgg+1e-3*adv", [("l1", None), ("vgg", 0.1), ("adv", 1e-3)]),
+        ("2*l1", [("l1", 2.0)]),
+        (".5*l1+2.*mse", [("l1", 0.5), ("mse", 2.0)]),
+        ("1e+2*l1+mse", [("l1", 100.0), ("mse", None)]),
+        ("l1", None),
+        ("", None),
+        ("l1+", None),
+        ("+l1", None),
+        ("l1++vgg", None),
+        ("l1*0.1", None),
+        ("l1-vgg", None),
+        ("0.1*", None),
+    ],
+)
+def test_parse_sum(expression: str, terms: object) -> None:
+    assert conf.parse_sum(expression) == terms
+
+
+def test_a_sum_composes_its_terms_in_any_order_with_inline_weights() -> None:
+    default = config("loss=vgg").loss.vgg.weight
+    cfg = config("loss=adv+0.25*l1+vgg")
+    assert set(cfg.loss) == {"adv", "l1", "vgg"}
+    assert (cfg.loss.l1.weight, cfg.loss.vgg.weight) == (0.25, default)
+
+
+def test_an_override_of_the_weight_wins_over_the_inline_weight() -> None:
+    assert config("loss=l1+0.5*vgg", "loss.vgg.weight=0.7").loss.vgg.weight == 0.7
+
+
+def test_an_experiment_may_choose_a_sum_and_the_command_line_another() -> None:
+    assert set(config("experiment=demo").loss) == {"l1", "vgg", "adv"}
+    chosen = config("experiment=demo", "loss=mse").loss
+    assert [name for name in chosen if "_target_" in chosen[name]] == ["mse"]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("loss=l1+nope", "unknown loss nope in loss=l1+nope; known: adv, l1, mse, vgg"),
+        ("loss=l1+l1", "names a term twice"),
+        ("logger=csv+0.5*wandb", "only loss takes factors"),
+    ],
+)
+def test_a_wrong_sum_is_refused_with_what_is_known(override: str, message: str) -> None:
+    with pytest.raises(ConfigCompositionException, match=message.replace("+", r"\+").replace("*", r"\*")):
+        config(override)
+
+
+def test_an_unknown_option_is_refused_with_what_is_known() -> None:
+    with pytest.raises(Exception, match=r"(?s)Could not find 'model/nope'.*unet.*unet_res"):
+        config("model=nope")
+
+
+def test_loggers_add_up() -> None:
+    assert set(config("logger=tensorboard+wandb").logger) == {"csv", "tensorboard", "wandb"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        ([], "default"),
+        (["model=unet", "loss=l1+0.1*vgg"], "loss-l1+0.1xvgg_model-unet"),
+        (["loss=l1+0.1*vgg", "model=unet", "fresh=true"], "loss-l1+0.1xvgg_model-unet"),
+        (["+debug=smoke", "~callbacks.ema"], "debug-smoke_without-callbacks.ema"),
+        (["data.blurred=/a b/c", "data.sharp=[x,y]"], "data.blurred-a-b-c_data.sharp-x-y"),
+    ],
+)
+def test_run_name_is_a_slug_of_the_overrides(overrides: list[str], name: str) -> None:
+    assert conf.run_name(None, overrides) == name
+
+
+def test_run_name_of_many_overrides_is_short_and_its_own() -> None:
+    names = [
+        conf.run_name(None, [f"a.very.long.key.number{i}=value" for i in range(30)] + [f"seed={s}"]) for s in (1, 2)
+    ]
+    assert all(len(name) <= 120 for name in names)
+    assert names[0] != names[1]
+
+
+def test_run_name_given_is_kept() -> None:
+    assert conf.run_name("mine", ["model=unet"]) == "mine"
+
+
+@pytest.mark.parametrize(
+    ("limit", "steps", "interval"), [(1000, 20000, 1000), (1000, 2500, 833), (1000, 20, 20), (1000, -1, 1000)]
+)
+def test_evenly(limit: int, steps: int, interval: int) -> None:
+    assert conf.evenly(limit, steps) == interval
+
+
+NEEDED = {"data=pairs": ["data.blurred=a", "data.sharp=b"], "logger=wandb": ["logger.wandb.offline=true"]}
+"""What an option can't do without, or without a network."""
+SIMPLE = ("model", "discriminator", "data", "augment", "module", "optimizer", "scheduler")
+
+
+def _overrides(group: str, option: str) -> list[str]:
+    choice = f"+{group}={option}" if group == "debug" else f"{group}={option}"
+    return [choice, *NEEDED.get(choice, [])]
+
+
+ALL = [
+    (group.name, option)
+    for group in sorted(conf.CONF.iterdir())
+    if group.is_dir()
+    for option in option_names(group.name)
+]
+
+
+@pytest.mark.parametrize(("group", "option"), ALL, ids=["=".join(pair) for pair in ALL])
+def test_every_file_composes_and_resolves(group: str, option: str) -> None:
+    cfg = config(*_overrides(group, option), "name=x", "logger.wandb.name=x" if option == "wandb" else "seed=0")
+    OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+
+
+@pytest.mark.parametrize(("group", "option"), ALL, ids=["=".join(pair) for pair in ALL])
+def test_every_file_instantiates(group: str, option: str, tmp_path: Path) -> None:
+    extra = [f"run={tmp_path}"] + (["logger.wandb.name=x"] if option == "wandb" else [])
+    if option == "ddp":
+        pytest.skip("needs GPUs")
+    cfg = config(*_overrides(group, option), *extra)
+    if group in SIMPLE:
+        made = instantiate(cfg[group], _convert_="all")
+        assert made is not None
+    elif group == "loss":
+        for name in cfg.loss:
+            if "_target_" in cfg.loss[name] and cfg.loss[name].get("weights") == "imagenet":
+                continue
+            arguments = OmegaConf.to_container(cfg.loss[name], resolve=True)
+            arguments.pop("weight")
+            assert callable(instantiate(arguments))
+    elif group in ("callbacks", "logger"):
+        assert all(instantiate(node, _convert_="all") for node in cfg[group].values())
+    else:
+        assert callable(instantiate(cfg.trainer, _convert_="all"))
+        assert instantiate(cfg.model) is not None
+        assert instantiate(cfg.data, _convert_="all") is not None
+
+
+def test_a_sum_in_a_sweep_is_one_value() -> None:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    (override,) = OverridesParser.create().parse_overrides(["loss=l1,l1+vgg,l1+0.01*adv"])
+    assert list(override.sweep_string_iterator()) == ["l1", "l1+vgg", "l1+0.01*adv"]
+
+
+def test_completion_offers_sums_only_to_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = conf.SumSource("test", "sum://")
+    assert source.list("loss", None) == []
+    monkeypatch.setenv("COMP_LINE", "python train.py loss=l1+")
+    names = option_names("loss")
+    assert set(source.list("loss", None)) == {f"{a}+{b}" for a, b in itertools.permutations(names, 2)}
+
+
+def test_typos_in_constructors_name_the_key() -> None:
+    cfg: DictConfig = config("+model.widht=3")
+    with pytest.raises(Exception, match="widht"):
+        instantiate(cfg.model)
