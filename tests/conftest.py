@@ -13,7 +13,7 @@ from PIL import Image
 from deblurlab import cli
 from support import SMALL
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # as many processes as processors run the tests
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,9 @@
 import pytest
 import torch
 from hydra.utils import instantiate
-from support import config, option_names
 
 from deblurlab.discriminators import Discriminator
+from support import config, option_names
 
 
 @pytest.fixture(params=option_names("discriminator"))

@@ -3,10 +3,10 @@
 import pytest
 import torch
 from hydra.utils import instantiate
-from support import config, option_names
 from torch import nn
 
 from deblurlab.models import Model
+from support import config, option_names
 
 NAMES = option_names("model")
 SHRUNK = {"unet": ["model.width=4"], "unet_res": ["model.width=4"]}

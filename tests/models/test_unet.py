@@ -3,10 +3,10 @@
 import pytest
 import torch
 from hydra.utils import instantiate
-from support import config
 
 from deblurlab.models import Model, UNet, UNetRes
 from deblurlab.models.cost import macs, parameters
+from support import config
 
 
 @pytest.mark.parametrize("model", [UNet(width=8), UNetRes(width=8)])

@@ -98,7 +98,7 @@ class VGG(LossTerm):
                 state = _download()
             else:
                 state = torch.load(weights, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError) as error:
+        except Exception as error:  # whatever a damaged file makes torch raise
             if weights not in ("auto", "imagenet"):
                 raise UserError(f"VGG19's weights can't be read from {weights}: {error}") from error
             cache = Path(torch.hub.get_dir(), "checkpoints", Path(_URL).name)

@@ -1,0 +1,42 @@
+# `make demo` and `make test` do all the set-up by themselves. PYTHON is any Python 3.11 or newer.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-all lint types wheel lock clean
+
+demo: $(READY)  ## train on made scenes, print the table, write the report
+	$(BIN)/python train.py experiment=demo name=demo
+	@echo "before and after: runs/demo/report.html"
+
+test: $(READY)  ## what is quick
+	$(BIN)/python -m pytest -n auto -m "not slow"
+
+test-all: test  ## what takes minutes too
+	$(BIN)/python -m pytest -n auto -m slow
+
+lint: $(READY)  ## style, formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)  ## types
+	$(BIN)/mypy
+
+wheel: $(READY)  ## dist/*.whl
+	rm -rf dist
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+lock: $(READY)  ## exact versions for development and CI; `UPGRADE=--upgrade` renews them
+	$(BIN)/uv pip compile pyproject.toml --quiet --all-extras --group dev --universal --python-version 3.11 \
+		--generate-hashes --no-header $(UPGRADE) --output-file requirements.lock
+
+clean:  ## what can be made again
+	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache $(VENV)
+
+# The mark is written last, so an installation that was interrupted starts over.
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@

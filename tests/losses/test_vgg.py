@@ -1,0 +1,124 @@
+"""The perceptual loss: its layers, its normalisation, and where its weights come from."""
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torchvision.models import vgg19
+
+from deblurlab.errors import UserError
+from deblurlab.losses import VGG
+from deblurlab.losses import vgg as vgg_module
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return vgg19(weights=None)
+
+
+@pytest.fixture
+def saved(network: nn.Module, tmp_path: Path) -> str:
+    file = tmp_path / "vgg19.pth"
+    torch.save(network.state_dict(), file)
+    return str(file)
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> dict[str, torch.Tensor]:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(vgg_module, "_download", refuse)
+
+
+def test_conv3_3_after_relu_of_torchvisions_network(network: nn.Module, saved: str) -> None:
+    restored, sharp = torch.rand(2, 2, 3, 32, 32)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+
+    def activations(image: torch.Tensor) -> torch.Tensor:
+        # torchvision numbers its layers: 14 is conv3_3, 15 its ReLU.
+        return network.features[:16]((image - mean.view(3, 1, 1)) / std.view(3, 1, 1))
+
+    expected = (activations(restored) - activations(sharp)).square().mean()
+    torch.testing.assert_close(VGG(weights=saved, calibrated=False)(restored, sharp), expected)
+
+
+def test_several_layers_are_averaged_and_l1_is_absolute(saved: str) -> None:
+    restored, sharp = torch.rand(2, 1, 3, 32, 32)
+    apart = [
+        VGG(layers=[name], weights=saved, distance="l1", calibrated=False)(restored, sharp)
+        for name in ("relu1_1", "relu2_2")
+    ]
+    together = VGG(layers=["relu2_2", "relu1_1"], weights=saved, distance="l1", calibrated=False)(restored, sharp)
+    torch.testing.assert_close(together, torch.stack(apart).mean())
+
+
+def test_every_sample_is_normalised_by_itself(saved: str) -> None:
+    term = VGG(weights=saved)
+    restored, sharp = torch.rand(2, 3, 3, 32, 32)
+    apart = torch.stack([term(r[None], s[None]) for r, s in zip(restored, sharp, strict=True)])
+    torch.testing.assert_close(term(restored, sharp), apart.mean())
+
+
+def test_calibration_makes_the_scale_of_the_weights_irrelevant(network: nn.Module, tmp_path: Path) -> None:
+    restored, sharp = torch.rand(2, 1, 3, 32, 32)
+    state = network.state_dict()
+    values = []
+    for factor in (1.0, 7.0):
+        scaled = {name: value * factor if name.startswith("features.0.") else value for name, value in state.items()}
+        torch.save(scaled, tmp_path / "scaled.pth")
+        values.append(VGG(layers=["relu1_1"], weights=str(tmp_path / "scaled.pth"))(restored, sharp))
+    torch.testing.assert_close(values[0], values[1])
+
+
+def test_it_learns_nothing_and_gives_the_sharp_image_no_gradient() -> None:
+    term = VGG(layers=["relu1_1"], weights="random")
+    restored, sharp = torch.rand(2, 1, 3, 16, 16).requires_grad_()
+    term(restored, sharp).backward()
+    assert not any(parameter.requires_grad for parameter in term.parameters())
+
+
+def test_auto_without_a_network_goes_on_loudly_with_random_features(
+    no_network: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        term = VGG(weights="auto")
+    assert term.choices() == {"weights": "random"}
+    assert "RANDOM features" in caplog.text
+    assert "vgg19-dcbb9e9d.pth" in caplog.text  # which file
+    assert "checkpoints" in caplog.text  # where to
+    chosen = VGG(weights="random").state_dict()
+    assert all(torch.equal(value, chosen[name]) for name, value in term.state_dict().items())
+
+
+def test_imagenet_without_a_network_fails_with_the_same_instruction(no_network: None) -> None:
+    with pytest.raises(UserError, match=r"can't be had \(no route to host\): place https://\S+vgg19-dcbb9e9d.pth at"):
+        VGG(weights="imagenet")
+
+
+def test_auto_takes_what_can_be_had(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vgg_module, "_download", network.state_dict)
+    term = VGG(weights="auto")
+    assert term.choices() == {"weights": "imagenet"}
+    assert torch.equal(term.features[0].weight, network.features[0].weight)
+
+
+def test_a_file_that_is_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.pth").write_text("hello")
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pth")
+    with pytest.raises(UserError, match="can't be read from"):
+        VGG(weights=str(tmp_path / "missing.pth"))
+    with pytest.raises(UserError, match=r"text\.pth"):
+        VGG(weights=str(tmp_path / "text.pth"))
+    with pytest.raises(UserError, match=r"other\.pth isn't a state dict of VGG19"):
+        VGG(weights=str(tmp_path / "other.pth"))
+
+
+def test_unknown_layers_and_distances_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"unknown VGG19 layers \['conv3_3'\]; known: relu1_1"):
+        VGG(layers=["conv3_3"], weights="random")
+    with pytest.raises(ValueError, match="unknown distance 'huber'"):
+        VGG(distance="huber", weights="random")  # type: ignore[arg-type]
