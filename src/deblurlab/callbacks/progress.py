@@ -48,7 +48,7 @@ class TrainingProgress(ProgressBar):
                 "discriminator", type(discriminator).__name__, f"{parameters(discriminator) / 1e6:.2f} M parameters"
             )
         table.add_row("loss", " + ".join(f"{weight:g} {name}" for name, weight in pl_module.weights.items()))
-        self._console.print(table)
+        self._console.print(table, soft_wrap=True)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._training = self._start(trainer, "training", int(trainer.estimated_stepping_batches), trainer.global_step)
@@ -76,7 +76,7 @@ class TrainingProgress(ProgressBar):
             k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/") and "/loss/" not in k
         }
         line = "  ".join(f"{name} {value:.4g}" for name, value in sorted(scores.items()))
-        self._progress.console.print(f"step {trainer.global_step}  {line}", highlight=False)
+        self._progress.console.print(f"step {trainer.global_step}  {line}", highlight=False, soft_wrap=True)
         self._finish_evaluation()
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -153,6 +153,8 @@ class PairedRestoration(pl.LightningModule):
             rates = {f"lr/{name}": o.param_groups[0]["lr"] for name, o in zip(_PLAYERS, optimizers, strict=False)}
             self.log_dict({**{f"loss/{name}": value for name, value in values.items()}, **rates, **self._now()})
         self._advance("step")
+        if batch_idx + 1 == self.trainer.num_training_batches:
+            self._advance("epoch")
         return values
 
     def _learn(self, phase: Phase, optimizer: LightningOptimizer, examples: list[Example]) -> dict[str, Tensor]:
@@ -189,9 +191,6 @@ class PairedRestoration(pl.LightningModule):
         if self._gradient_clip is not None:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             nn.utils.clip_grad_norm_(parameters, self._gradient_clip)
-
-    def on_train_epoch_end(self) -> None:
-        self._advance("epoch")
 
     def _advance(self, interval: str) -> None:
         if interval == self._interval:

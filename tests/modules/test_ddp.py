@@ -1,0 +1,37 @@
+"""Two processes train what one process trains."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from support import SMALL
+
+from deblurlab.checkpoints import read_checkpoint
+
+
+@pytest.mark.parametrize("loss", ["l1", "l1+vgg+adv"])
+def test_two_processes_give_the_weights_of_one(tmp_path: Path, data_root: Path, loss: str) -> None:
+    weights = {}
+    for trainer in ("default", "ddp_cpu"):
+        command = [
+            sys.executable, "-m", "deblurlab", "train", "+debug=smoke", f"data.root={data_root}", *SMALL,
+            f"loss={loss}", f"trainer={trainer}", "trainer.accelerator=cpu", "trainer.precision=64-true",
+            "loader.batch_size=4", "data.train=8", "data.val=3", f"name={trainer}",
+        ]  # fmt: skip
+        if "vgg" in loss:
+            command += ["loss.vgg.weights=random", "loss.vgg.layers=[relu1_2]"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        weights[trainer] = read_checkpoint(tmp_path / "runs" / trainer / "checkpoints" / "last.ckpt")
+    one, two = (weights[name]["state_dict"] for name in ("default", "ddp_cpu"))
+    assert one.keys() == two.keys()
+    assert weights["default"]["global_step"] == weights["ddp_cpu"]["global_step"] == 3
+    for name, value in one.items():
+        assert value.dtype == torch.float64
+        torch.testing.assert_close(two[name], value, rtol=0, atol=1e-8, msg=name)
+    per_image = [(tmp_path / "runs" / name / "per_image.csv").read_text() for name in weights]
+    assert [line.split(",")[:2] for line in per_image[0].splitlines()] == [
+        line.split(",")[:2] for line in per_image[1].splitlines()
+    ]

@@ -1,0 +1,277 @@
+"""One step: who learns from what, how often, and what it costs."""
+
+import copy
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from steps import BATCHES, fit, images, module, same, sgd, state
+from torch import Tensor, nn
+
+from deblurlab.losses import L1, MSE, Adv
+from deblurlab.losses.base import JudgedTerm
+from deblurlab.modules import PairedRestoration
+from deblurlab.schedules import cosine
+
+
+class Witness(torch.optim.SGD):
+    """Notes what both players were before and after each of its steps."""
+
+    def __init__(self, parameters: Any, name: str, log: list, players: dict[str, nn.Module]) -> None:
+        super().__init__(parameters, lr=0.1)
+        self._name, self._log, self._players = name, log, players
+
+    def step(self, closure: Any = None) -> Any:
+        before = {name: state(network) for name, network in self._players.items()}
+        result = super().step(closure)
+        self._log.append((self._name, before, {name: state(network) for name, network in self._players.items()}))
+        return result
+
+
+def _witnessed(steps: int, **arguments: Any) -> list[tuple[str, dict, dict]]:
+    log: list = []
+    players: dict[str, nn.Module] = {}
+    makers = {
+        name: (lambda parameters, name=name: Witness(parameters, name, log, players))
+        for name in ("generator", "discriminator")
+    }
+    made = module(optimizer=makers, **arguments)
+    players |= {"generator": made.generator, "discriminator": made.discriminator}
+    fit(made, steps)
+    return log
+
+
+def test_each_phase_moves_its_own_player_and_leaves_the_other_bit_for_bit() -> None:
+    log = _witnessed(2)
+    assert [name for name, *_ in log] == ["discriminator", "generator"] * 2
+    for name, before, after in log:
+        other = {"generator": "discriminator", "discriminator": "generator"}[name]
+        assert same(before[other], after[other])
+        assert not same(before[name], after[name])
+    for (_, _, after), (_, before, _) in zip(log, log[1:], strict=False):  # nor between the phases
+        assert same(after["generator"], before["generator"])
+        assert same(after["discriminator"], before["discriminator"])
+
+
+def test_n_critic_is_the_number_of_the_discriminators_updates() -> None:
+    assert [name for name, *_ in _witnessed(2, n_critic=3)] == [*["discriminator"] * 3, "generator"] * 2
+
+
+@pytest.mark.parametrize("terms", [{"l1": L1()}, {"l1": L1(), "adv": Adv()}], ids=["alone", "adversary"])
+def test_one_batch_is_one_step(terms: dict[str, nn.Module]) -> None:
+    class Count(pl.Callback):
+        batches = 0
+
+        def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+            Count.batches += 1
+            assert trainer.global_step == Count.batches
+
+    trained = module(terms)
+    trainer = fit(trained, 8, Count())  # across the end of an epoch
+    assert trainer.global_step == Count.batches == 8
+
+
+def test_a_step_is_that_of_a_loop_written_by_hand() -> None:
+    """Two steps of the paper's algorithm, in plain PyTorch."""
+    trained = module(weights={"l1": 1.0, "adv": 0.5}, optimizer={"generator": sgd, "discriminator": sgd}).double()
+    generator, discriminator = copy.deepcopy((trained.generator, trained.discriminator))
+    assert discriminator is not None
+    fit(trained, 2, precision="64-true")
+
+    optimizer_g, optimizer_d = sgd(generator.parameters()), sgd(discriminator.parameters())
+    for batch in BATCHES[:2]:
+        blurred, sharp = (batch[key].double() / 255 for key in ("blurred", "sharp"))
+        restored = generator(blurred)
+        real, fake = (discriminator(x, blurred).logits[0] for x in (sharp, restored.detach()))
+        ones, zeros = torch.ones_like(real), torch.zeros_like(real)
+        loss = F.binary_cross_entropy_with_logits(real, ones) + F.binary_cross_entropy_with_logits(fake, zeros)
+        optimizer_d.zero_grad()
+        (loss / 2).backward()
+        optimizer_d.step()
+        fake = discriminator(restored, blurred).logits[0]
+        loss = (restored - sharp).abs().mean() + 0.5 * F.binary_cross_entropy_with_logits(fake, ones)
+        optimizer_g.zero_grad()
+        loss.backward()
+        optimizer_g.step()
+    for mine, theirs in ((trained.generator, generator), (trained.discriminator, discriminator)):
+        for name, value in state(mine).items():
+            torch.testing.assert_close(value, state(theirs)[name], rtol=0, atol=1e-12)
+
+
+class Counting(nn.Module):
+    """Counts how often the network within it runs."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.calls = network, 0
+
+    def forward(self, *images: Tensor) -> Any:
+        self.calls += 1
+        return self.network(*images)
+
+
+def test_the_discriminators_phase_does_not_run_the_generator_again() -> None:
+    trained = module()
+    trained.generator = Counting(trained.generator)
+    trained._phases[1] = trained._phases[1]._replace(network=trained.generator)
+    fit(trained, 3)
+    assert trained.generator.calls == 3
+
+
+def test_without_adversarial_terms_there_is_no_discriminator() -> None:
+    trained = module({"l1": L1(), "mse": MSE()})
+    assert trained.discriminator is None
+    assert len(fit(trained, 1).optimizers) == 1
+
+
+def test_a_term_of_weight_zero_is_measured_and_teaches_nothing() -> None:
+    class Values(pl.Callback):
+        seen: list[dict[str, Tensor]] = []
+
+        def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, *_: Any) -> None:
+            self.seen.append(outputs)
+
+    values = Values()
+    alone, beside = module({"l1": L1()}), module({"l1": L1(), "mse": MSE()}, weights={"l1": 1.0, "mse": 0.0})
+    fit(alone, 3)
+    fit(beside, 3, values)
+    assert same(state(alone.generator), state(beside.generator))
+    blurred, sharp = (BATCHES[0][key] / 255 for key in ("blurred", "sharp"))
+    assert values.seen[0]["mse"].item() == pytest.approx((blurred - sharp).square().mean().item())  # starts as identity
+    assert not values.seen[0]["mse"].requires_grad
+
+
+def test_weights_scale_gradients() -> None:
+    """SGD moves twice as far along one term with twice the weight."""
+    start = state(module({"l1": L1()}).generator)
+    moved = []
+    for weight in (1.0, 2.0):
+        trained = module({"l1": L1()}, weights={"l1": weight}, optimizer={"generator": sgd})
+        fit(trained, 1)
+        moved.append({name: value - start[name] for name, value in state(trained.generator).items()})
+    for name, step in moved[0].items():
+        torch.testing.assert_close(2 * step, moved[1][name], rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("terms", [{"l1": L1()}, {"l1": L1(), "adv": Adv()}], ids=["alone", "adversary"])
+def test_a_batch_in_parts_is_the_same_step(terms: dict[str, nn.Module]) -> None:
+    whole, parts = (module(terms, accumulate=n).double() for n in (1, 4))
+    for trained in (whole, parts):
+        fit(trained, 2, precision="64-true")
+    for name, value in state(whole.generator).items():
+        torch.testing.assert_close(value, state(parts.generator)[name], rtol=0, atol=1e-10)
+    if whole.discriminator is not None:
+        for name, value in state(whole.discriminator).items():
+            torch.testing.assert_close(value, state(parts.discriminator)[name], rtol=0, atol=1e-10)
+
+
+def test_clipping_bounds_each_players_gradient() -> None:
+    norms: list[float] = []
+
+    class Measured(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            result = super().step(closure)  # Lightning's hooks run in the closure
+            gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
+            norms.append(torch.cat([g.flatten() for g in gradients]).norm().item())
+            return result
+
+    make = dict.fromkeys(("generator", "discriminator"), lambda parameters: Measured(parameters, lr=0.1))
+    fit(module(optimizer=make), 2)
+    assert max(norms) > 2e-3
+    norms.clear()
+    fit(module(optimizer=make, gradient_clip=1e-3), 2)
+    assert norms == pytest.approx([1e-3] * 4, rel=1e-2)
+
+
+@pytest.mark.parametrize(("interval", "expected"), [("step", 9), ("epoch", 1)])
+def test_schedulers_step_with_batches_or_epochs(interval: str, expected: int) -> None:
+    def halve(optimizer: Any) -> Any:
+        return torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
+
+    trained = module(scheduler={"generator": halve, "discriminator": halve}, interval=interval)
+    trainer = fit(trained, 9)  # an epoch and a half
+    rates = [optimizer.param_groups[0]["lr"] for optimizer in trainer.optimizers]
+    assert rates == [1e-3 * 0.5**expected] * 2
+
+
+def test_a_scheduler_with_a_total_learns_the_length_of_the_training() -> None:
+    trained = module(scheduler={"generator": cosine, "discriminator": cosine})
+    trainer = fit(trained, 9)
+    assert [o.param_groups[0]["lr"] for o in trainer.optimizers] == pytest.approx([1e-7] * 2)
+
+
+def test_cosine_with_a_warm_up_by_hand() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = cosine(optimizer, 13, warmup=3, final=0.0)
+    rates = []
+    for _ in range(13):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert rates[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    assert rates[8] == pytest.approx(0.5)  # half-way down
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.0, abs=1e-12)
+
+
+class Scales(nn.Module):
+    """Restores at half and at full size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 3, 1)
+
+    def forward(self, blurred: Tensor) -> list[Tensor]:
+        restored = self.layer(blurred)
+        return [F.avg_pool2d(restored, 2), restored]
+
+
+def test_pixel_terms_see_all_scales_and_the_others_the_finest() -> None:
+    class Finest(nn.Module):
+        def forward(self, restored: Tensor, sharp: Tensor) -> Tensor:
+            assert restored.shape[-1] == sharp.shape[-1] == 32
+            return (restored - sharp).abs().mean()
+
+    trained = module({"l1": L1(), "own": Finest()}, generator=Scales())
+    example = trained._examples({**BATCHES[0], "name": [], "index": torch.zeros(4)})[0]
+    summands = trained._generator_losses(example)
+    coarse, fine = trained.generator(example.blurred)
+    small = F.interpolate(example.sharp, (16, 16), mode="bilinear", antialias=True)
+    expected = (coarse - small).abs().mean() + (fine - example.sharp).abs().mean()
+    torch.testing.assert_close(summands["l1"][1], expected)
+    torch.testing.assert_close(summands["own"][1], (fine - example.sharp).abs().mean())
+    assert trained(example.blurred).shape == (4, 3, 32, 32)
+
+
+def test_the_restored_image_is_clamped_outside_training_only() -> None:
+    trained = module({"l1": L1()}, generator=Scales())
+    nn.init.constant_(trained.generator.layer.bias, 5.0)  # type: ignore[union-attr,arg-type]
+    blurred = images(0) / 255
+    assert trained(blurred).max() == 1
+    assert trained.generator(blurred)[-1].max() > 4
+
+
+def test_compiling_keeps_the_names_of_weights_and_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nn.Module, "compile", lambda self: setattr(self, "_compiled_call_impl", self._call_impl))
+    plain, compiled = module(), module(compile=True)
+    fit(plain, 2)
+    fit(compiled, 2)
+    assert compiled.generator._compiled_call_impl is not None
+    assert same(state(plain), state(compiled))
+
+
+def test_players_and_terms_that_do_not_go_together_are_refused() -> None:
+    class Judged(JudgedTerm):
+        def generator_loss(self, real: Any, fake: Any) -> Tensor:
+            return fake.logits[0].mean()
+
+    with pytest.raises(ValueError, match="exactly if some loss term needs it"):
+        module(discriminator=None)
+    with pytest.raises(ValueError, match="nothing would be learnt"):
+        module({"l1": L1()}, weights={"l1": 0.0})
+    judged = module({"judged": Judged()})  # a discriminator that nothing teaches stays as it is
+    before = state(judged.discriminator)
+    fit(judged, 2)
+    assert same(before, state(judged.discriminator))
+    assert isinstance(judged, PairedRestoration)

@@ -1,0 +1,76 @@
+"""A module and a trainer in small."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from deblurlab.discriminators import PatchGAN
+from deblurlab.losses import L1, Adv, JudgedTerm
+from deblurlab.models import UNetRes
+from deblurlab.modules import PairedRestoration
+from deblurlab.schedules import constant
+
+
+def images(seed: int) -> Tensor:
+    """Four random images."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=generator)
+
+
+BATCHES = [{"blurred": images(i), "sharp": images(i + 100)} for i in range(6)]
+
+
+class Loader:
+    """Gives the same batches in every epoch."""
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        return iter(BATCHES)
+
+    def __len__(self) -> int:
+        return len(BATCHES)
+
+
+def adam(parameters: Any) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr=1e-3, betas=(0.5, 0.999))
+
+
+def sgd(parameters: Any) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, lr=0.1)
+
+
+def module(terms: Mapping[str, nn.Module] | None = None, **arguments: Any) -> PairedRestoration:
+    """A small one with weights from a fixed seed; L1 and an adversary unless other terms are given."""
+    torch.manual_seed(0)
+    terms = {"l1": L1(), "adv": Adv()} if terms is None else terms
+    judged = any(isinstance(term, JudgedTerm) for term in terms.values())
+    defaults = {
+        "generator": UNetRes(width=4, depth=1, blocks=1),
+        "discriminator": PatchGAN(n_layers=1, width=4) if judged else None,
+        "weights": dict.fromkeys(terms, 1.0),
+        "optimizer": {"generator": adam, "discriminator": adam},
+        "scheduler": {"generator": constant, "discriminator": constant},
+    }
+    return PairedRestoration(terms=terms, **{**defaults, **arguments})
+
+
+def fit(trained: pl.LightningModule, steps: int, *callbacks: pl.Callback, **options: Any) -> pl.Trainer:
+    """Train on the processor, silently."""
+    trainer = pl.Trainer(
+        max_steps=steps, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, callbacks=list(callbacks), **options,
+    )  # fmt: skip
+    trainer.fit(trained, Loader())
+    return trainer
+
+
+def state(network: nn.Module | None) -> dict[str, Tensor]:
+    assert network is not None
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+
+def same(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
+    """Bit for bit."""
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)

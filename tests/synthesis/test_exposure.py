@@ -1,0 +1,94 @@
+"""Exposure in linear light against formulas and an independent convolution."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import convolve, shift
+
+from deblurlab.synthesis import sensor
+from deblurlab.synthesis.exposure import LINEAR_MAX, LINEAR_TO_SRGB, SRGB_TO_LINEAR, Layer, expose, still
+from deblurlab.synthesis.motion import psf, shake
+from deblurlab.synthesis.scenes import dead_leaves
+
+MARGIN, SIDE = 12, 64
+
+
+def _scene(seed: int = 0) -> np.ndarray:
+    return dead_leaves(np.random.default_rng(seed), SIDE + 2 * MARGIN, SIDE + 2 * MARGIN)
+
+
+def _middle(image: np.ndarray) -> np.ndarray:
+    return image[MARGIN:-MARGIN, MARGIN:-MARGIN]
+
+
+def test_the_response_is_srgbs() -> None:
+    """IEC 61966-2-1, by hand for the linear toe, a mid grey and white."""
+    for code, light in ((5, 5 / 255 / 12.92), (128, ((128 / 255 + 0.055) / 1.055) ** 2.4), (255, 1.0)):
+        assert SRGB_TO_LINEAR[code] == round(LINEAR_MAX * light)
+
+
+def test_every_level_survives_the_way_to_light_and_back() -> None:
+    codes = np.arange(256, dtype=np.uint8)
+    assert np.array_equal(LINEAR_TO_SRGB[SRGB_TO_LINEAR[codes]], codes)
+
+
+def test_what_stands_still_stays_sharp() -> None:
+    scene = _scene()
+    layers = [Layer(scene, None, np.zeros((9, 3)))]
+    assert np.array_equal(expose(layers, SIDE, SIDE), still(layers, SIDE, SIDE))
+    assert np.array_equal(sensor.develop(still(layers, SIDE, SIDE)), _middle(scene))
+
+
+def test_shake_without_rotation_is_a_convolution_with_its_psf() -> None:
+    scene, path = _scene(), shake(np.random.default_rng(3), 24, length=9.0)
+    light = SRGB_TO_LINEAR[scene].astype(float)
+    kernel = psf(path, 15)
+    expected = np.stack([_middle(convolve(light[..., c], kernel)) for c in range(3)], axis=-1)
+    found = expose([Layer(scene, None, path)], SIDE, SIDE)
+    # Positions are rounded to 1/32 pixel.
+    assert np.abs(found - expected).mean() < 0.002 * LINEAR_MAX
+    assert np.abs(found - _middle(light)).mean() > 0.02 * LINEAR_MAX  # it is a blur
+
+
+def test_a_layer_moves_where_its_path_says() -> None:
+    scene = _scene()
+    light = SRGB_TO_LINEAR[scene].astype(float)
+    found = expose([Layer(scene, None, np.array([[3.0, -5.0, 0.0]]))], SIDE, SIDE)
+    expected = np.stack([_middle(shift(light[..., c], (-5, 3), order=1)) for c in range(3)], axis=-1)
+    assert np.abs(found - expected).max() <= 1
+
+
+def test_a_quarter_turn_is_a_quarter_turn() -> None:
+    scene = _scene()
+    found = expose([Layer(scene, None, np.array([[0.0, 0.0, np.pi / 2]]))], SIDE, SIDE)
+    light = _middle(SRGB_TO_LINEAR[scene])
+    assert np.array_equal(found, np.rot90(light, -1)) or np.array_equal(found, np.rot90(light, 1))
+
+
+def test_an_object_hides_what_is_behind_it_for_the_time_it_is_there() -> None:
+    size = SIDE + 2 * MARGIN
+    black, white = np.zeros((size, size, 3), np.uint8), np.full((size, size, 3), 255, np.uint8)
+    mask = np.zeros((size, size), np.uint8)
+    mask[30:50, 30:50] = 255
+    still_ground, path = np.zeros((2, 3)), np.array([[-5.0, 0, 0], [5.0, 0, 0]])
+    found = expose([Layer(black, None, still_ground), Layer(white, mask, path)], SIDE, SIDE)[..., 0]
+    row = found[40 - MARGIN]
+    expected = np.zeros(SIDE)
+    expected[25 - MARGIN : 45 - MARGIN] += LINEAR_MAX / 2
+    expected[35 - MARGIN : 55 - MARGIN] += LINEAR_MAX / 2
+    assert np.abs(row - expected).max() <= 1
+
+
+def test_noise_has_the_deviation_asked_for() -> None:
+    rng, signal = np.random.default_rng(0), round(0.25 * LINEAR_MAX)
+    light = np.full((400, 400, 3), signal, np.uint16)
+    noise = sensor.add_noise(rng, light, read=0.003, shot=0.02).astype(float) / LINEAR_MAX - 0.25
+    assert noise.std() == pytest.approx(np.sqrt(0.003**2 + 0.02**2 * 0.25), rel=0.01)
+    assert noise.mean() == pytest.approx(0, abs=1e-4)
+    assert np.array_equal(sensor.add_noise(rng, light, read=0, shot=0), light)
+
+
+def test_a_jpeg_of_high_quality_is_closer() -> None:
+    scene = _scene()
+    errors = [np.abs(sensor.jpeg(scene, quality).astype(int) - scene).mean() for quality in (20, 60, 95)]
+    assert errors == sorted(errors, reverse=True)
+    assert 0 < errors[2] < 3

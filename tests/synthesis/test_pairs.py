@@ -1,0 +1,74 @@
+"""Whole pairs: what was asked for is what is drawn."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import skimage.data
+
+from deblurlab.synthesis import Synthesis
+from deblurlab.synthesis.scenes import dead_leaves
+
+STILL = Synthesis(
+    blur_length=(0, 0), rotation=(0, 0), objects=(0, 0), object_length=(0, 0), softness=(0, 0), read_noise=(0, 0),
+    shot_noise=(0, 0),
+)  # fmt: skip
+
+
+def test_without_motion_and_noise_both_pictures_are_one() -> None:
+    blurred, sharp, recipe = STILL.scene_pair(np.random.default_rng(0), 48, 64)
+    assert blurred.shape == (48, 64, 3)
+    assert np.array_equal(blurred, sharp)
+    assert recipe.blur_length == 0
+
+
+@pytest.mark.parametrize(
+    "change", [{"blur_length": (8, 8)}, {"rotation": (5, 5)}, {"objects": (3, 3), "object_length": (9, 9)},
+               {"read_noise": (0.01, 0.01)}, {"jpeg_quality": (30, 30)}],
+)  # fmt: skip
+def test_each_degradation_changes_the_blurred_picture_alone(change: dict) -> None:
+    fields = {"blur_length": (0, 0), **change}
+    blurred, sharp, _ = replace(STILL, **fields).scene_pair(np.random.default_rng(0), 96, 96)
+    difference = np.abs(blurred.astype(int) - sharp).mean()
+    assert 0.05 < difference < 60
+
+
+def test_recipes_stay_within_their_ranges_and_fill_them() -> None:
+    synthesis = Synthesis(blur_length=(2, 10), rotation=(0, 1), objects=(0, 2))
+    recipes = [synthesis._draw(np.random.default_rng(i), 100, 100)[0] for i in range(300)]
+    lengths = [r.blur_length for r in recipes]
+    assert 2 <= min(lengths) < 2.3
+    assert 9.7 < max(lengths) <= 10 + 1e-9
+    assert {r.objects for r in recipes} == {0, 1, 2}
+    crisp = sum(r.softness == 0 for r in recipes)
+    assert 110 < crisp < 190  # half of them
+
+
+def test_moving_things_are_not_where_the_camera_alone_would_put_them() -> None:
+    """With objects the blur differs from place to place: a static part stays, a moving one doesn't."""
+    synthesis = replace(STILL, objects=(1, 1), object_length=(12, 12))
+    blurred, sharp, _ = synthesis.scene_pair(np.random.default_rng(4), 128, 128)
+    changed = (blurred != sharp).any(axis=-1).mean()
+    assert 0.002 < changed < 0.8
+
+
+def test_a_photograph_too_small_for_the_blur_is_refused() -> None:
+    with pytest.raises(ValueError, match="has no room for the blur's margin"):
+        Synthesis(blur_length=(30, 30)).photo_pair(np.random.default_rng(0), np.zeros((40, 40, 3), np.uint8))
+
+
+def test_scenes_have_the_spectrum_of_photographs() -> None:
+    """Power falls with frequency f as about f^-2 in both (Field, 1987; Lee, Mumford and Huang, 2001)."""
+
+    def slope(image: np.ndarray) -> float:
+        grey = image[:256, :256].mean(axis=-1)
+        window = np.outer(np.hanning(256), np.hanning(256))
+        power = np.abs(np.fft.rfft2((grey - grey.mean()) * window)) ** 2
+        frequency = np.hypot(np.fft.fftfreq(256)[:, None], np.fft.rfftfreq(256))
+        within = (frequency > 0.02) & (frequency < 0.35)
+        return float(np.polyfit(np.log(frequency[within]), np.log(power[within]), 1)[0])
+
+    scenes = np.mean([slope(dead_leaves(np.random.default_rng(i), 256, 256)) for i in range(8)])
+    photographs = np.mean([slope(f()) for f in (skimage.data.astronaut, skimage.data.chelsea, skimage.data.coffee)])
+    assert scenes == pytest.approx(-2.3, abs=0.5)
+    assert photographs == pytest.approx(scenes, abs=0.9)

@@ -1,0 +1,275 @@
+"""The main job, from the command line to the report."""
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio
+from torch import Tensor
+
+from deblurlab.checkpoints import generator_weights, read_checkpoint
+from deblurlab.models import UNetRes
+
+Train = Callable[..., Path]
+GAN = ["loss=l1+vgg+adv", "loss.vgg.weights=random", "loss.vgg.layers=[relu1_2]"]
+
+
+def _results(run: Path) -> dict:
+    return json.loads((run / "results.json").read_text())
+
+
+def _rows(file: Path) -> list[dict[str, str]]:
+    with file.open() as lines:
+        return list(csv.DictReader(lines))
+
+
+def test_a_run_leaves_everything_that_it_promises(train: Train) -> None:
+    run = train(*GAN)
+    results = _results(run)
+    assert results["steps"] == 3
+    assert results["decided"] == {"vgg weights": "random"}
+    assert results["options"]["model"] == "unet_res"
+    assert results["options"]["loss"] == "l1+vgg+adv"
+    assert results["parameters"] == sum(p.numel() for p in UNetRes(width=4, depth=1, blocks=1).parameters())
+    assert results["protocol"]["colour"] == "RGB"
+    assert results["sets"]["photographs"]["images"] == 5
+    config = OmegaConf.load(run / "config.yaml")
+    assert config.loss.vgg.weights == "random"
+    assert config.model.width == 4
+    assert "loss=l1+vgg+adv" in OmegaConf.load(run / "overrides.yaml")
+    assert json.loads((run / "environment.json").read_text())["packages"]["torch"].startswith("2.")
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    samples = {path.name for path in (run / "samples").iterdir()}
+    assert "test_astronaut-000000.png" in samples
+    assert "val_validation-000000_0000003.png" in samples
+    rows = _rows(run / "metrics.csv")
+    assert [int(row["step"]) for row in rows if row["loss/l1"]] == [1, 2, 3]
+    for name in ("loss/vgg", "loss/adv", "loss/discriminator_adv", "val/loss/l1", "val/psnr", "val/ssim_blurred"):
+        assert any(row[name] for row in rows), name
+    page = (run / "report.html").read_text()
+    assert "vgg weights: random" in page
+    assert "data:image/webp;base64," in page
+    assert "<svg" in page
+    assert not re.search(r"""(src|href)=["'](?!data:)""", page)  # needs no other file and no network
+
+
+def test_scores_are_the_means_over_images_of_what_the_pictures_show(train: Train) -> None:
+    run = train()
+    scores = _results(run)["sets"]["photographs"]
+    rows = _rows(run / "per_image.csv")
+    assert scores["psnr"] == pytest.approx(np.mean([float(row["psnr"]) for row in rows]))
+    for row in rows:
+        picture = np.asarray(Image.open(run / "samples" / f"test_{row['image'].replace('/', '-')}.png"))
+        blurred, restored, sharp = np.split(picture, 3, axis=1)
+        assert float(row["psnr_blurred"]) == pytest.approx(peak_signal_noise_ratio(sharp, blurred), abs=1e-6)
+        assert float(row["psnr"]) == pytest.approx(peak_signal_noise_ratio(sharp, restored), abs=1e-6)
+
+
+def test_a_seed_gives_the_same_run_and_another_seed_another(train: Train) -> None:
+    weights = [
+        generator_weights(train(*GAN, f"seed={seed}", "fresh=true") / "checkpoints" / "last.ckpt")
+        for seed in (1, 1, 2)
+    ]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+    assert not all(torch.equal(value, weights[2][name]) for name, value in weights[0].items())
+
+
+def test_a_finished_run_is_shown_and_not_repeated(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    run = train()
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    train()
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()} == before
+    assert "restored" in capsys.readouterr().out
+
+
+def test_a_run_of_another_config_is_refused_naming_what_differs(train: Train) -> None:
+    train()
+    with pytest.raises(SystemExit, match=r"model.width was 4 and is 8.*name=<other>.*fresh=true"):
+        train("model.width=8")
+    assert _results(train("model.width=8", "fresh=true"))["parameters"] > 1000
+
+
+def test_a_stopped_run_goes_on_where_it_was(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped while step 3 was being taken, after the checkpoint of step 2."""
+    through = generator_weights(train(*GAN, "callbacks.checkpoints.every=1", "name=run") / "checkpoints" / "last.ckpt")
+    from deblurlab.modules import PairedRestoration
+
+    step = PairedRestoration.training_step
+
+    def killed(self: PairedRestoration, batch: object, batch_idx: int) -> object:
+        if self.global_step == 2:
+            raise KeyboardInterrupt
+        return step(self, batch, batch_idx)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(PairedRestoration, "training_step", killed)
+    with pytest.raises(SystemExit):
+        train(*GAN, "callbacks.checkpoints.every=1", "fresh=true")
+    run = Path("runs/run")
+    assert not (run / "results.json").exists()
+    assert read_checkpoint(run / "checkpoints" / "last.ckpt")["global_step"] == 2
+    monkeypatch.setattr(PairedRestoration, "training_step", step)
+    train(*GAN, "callbacks.checkpoints.every=1")
+    assert _results(run)["steps"] == 3
+    assert [int(row["step"]) for row in _rows(run / "metrics.csv") if row["loss/l1"]] == [1, 2, 3]
+    after = generator_weights(run / "checkpoints" / "last.ckpt")
+    assert after.keys() == through.keys()
+
+
+def test_ckpt_goes_on_from_another_run(train: Train) -> None:
+    first = train("name=first").parent / "first" / "checkpoints" / "last.ckpt"
+    longer = train("name=longer", f"ckpt={first}", "trainer.max_steps=5").parent / "longer"
+    assert _results(longer)["steps"] == 5
+    assert [int(row["step"]) for row in _rows(longer / "metrics.csv") if row["loss/l1"]] == [4, 5]
+
+
+@pytest.mark.parametrize("source", ["run", "checkpoint", "release"])
+def test_init_starts_from_the_weights_of_a_run_or_release(
+    train: Train, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deblurlab.cli import export
+
+    first = train("optimizer.lr=0.01", "name=first").parent / "first"
+    if source == "release":
+        export([str(first), "-o", "released"])
+    where = {"run": first, "checkpoint": first / "checkpoints" / "best.ckpt", "release": Path("released")}[source]
+    # With a learning rate of 0 what comes out is what went in.
+    tuned = train("optimizer.lr=0", f"init={where}", "name=tuned").parent / "tuned"
+    before, after = (generator_weights(run) for run in (first, tuned))
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert _results(tuned)["steps"] == 3
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["trainer.gradient_clip_val=1"], r"use module.gradient_clip=1"),
+        (["trainer.accumulate_grad_batches=2"], r"use module.accumulate=2"),
+        (["data=gopro", "data.root=nowhere"], "no GoPro data set at nowhere"),
+        (["data=pairs", "data.blurred=nowhere", "data.sharp=nowhere"], "nowhere is not a folder"),
+        (["init=nowhere"], "there is no checkpoint nowhere"),
+        (["ckpt=nowhere"], "there is no checkpoint nowhere"),
+        (["callbacks.checkpoints.monitor=val/nope"], "monitor=val/nope was not measured; validation measured val/loss"),
+        (["loss.l1.weight=0"], "every loss term has weight 0"),
+        (["model.blocks=[1]"], "blocks has 1 numbers"),
+        (["model.norm=nope"], "unknown norm 'nope'"),
+        (["loader.batch_size=100"], "don't fill a batch of 100"),
+        (["augment.size=500"], "500"),
+        (["+model.widht=3"], "widht"),
+    ],
+)
+def test_what_the_user_can_mend_is_said_in_one_line(train: Train, overrides: list[str], message: str) -> None:
+    smoke = not overrides[0].startswith("data=")
+    extra = [] if smoke else ["model.width=4", "loss=l1", "name=run"]
+    with pytest.raises(SystemExit) as raised:
+        train(*overrides, *extra, smoke=smoke)
+    said = str(raised.value.code)
+    assert re.search(message, said), said
+    assert said.startswith("deblurlab: ")
+    assert "Traceback" not in said
+    assert len(said.splitlines()) <= 3
+
+
+def test_a_damaged_image_is_named_through_the_loaders_worker(
+    train: Train, write_pairs: Callable[..., tuple[Path, Path]]
+) -> None:
+    blurred, sharp = write_pairs(6, size=(64, 64))
+    file = blurred / "001.png"
+    file.write_bytes(file.read_bytes()[:500])
+    with pytest.raises(SystemExit, match=r"^deblurlab: \S*001.png is damaged or truncated .*: replace it$"):
+        train(
+            "data=pairs", f"data.blurred={blurred}", f"data.sharp={sharp}", "augment.size=32", "loader.batch_size=4",
+            "loader.workers=1", "trainer.max_steps=3", "model.width=4", "loss=l1", smoke=False,
+        )  # fmt: skip
+
+
+def test_a_place_that_cannot_be_written_is_named(train: Train) -> None:
+    Path("file").write_text("")
+    with pytest.raises(SystemExit, match=r"deblurlab: file/run can't be written .*runs=<folder>|Error"):
+        train("runs=file")
+
+
+class Poison(torch.nn.Module):
+    """A loss term from outside that breaks when it is used for the third time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, restored: Tensor, sharp: Tensor) -> Tensor:
+        self.calls += 1
+        return (restored - sharp).square().mean() * (float("nan") if self.calls >= 3 else 1.0)
+
+
+def test_a_loss_that_becomes_nan_stops_the_run_with_term_step_and_checkpoint(train: Train) -> None:
+    with pytest.raises(
+        SystemExit, match=r"loss/poison was no finite number at step 3 .*last good checkpoint is \S*last\.ckpt"
+    ):
+        train(
+            "+loss.poison._target_=test_training.Poison", "+loss.poison.weight=1", "callbacks.checkpoints.every=2",
+            "trainer.max_steps=6", "trainer.log_every_n_steps=6", "trainer.val_check_interval=6",
+        )  # fmt: skip
+    kept = read_checkpoint(Path("runs/run/checkpoints/last.ckpt"))
+    assert kept["global_step"] == 2
+    assert all(value.isfinite().all() for value in kept["state_dict"].values())
+    assert not Path("runs/run/results.json").exists()
+
+
+def test_any_class_is_a_term_or_a_model_and_any_folder_holds_options(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "loss").mkdir(parents=True)
+    (tmp_path / "mine" / "loss" / "huber.yaml").write_text("huber: {_target_: torch.nn.HuberLoss, delta: 0.1, weight: 2}\n")
+    run = train("loss=l1+huber", "--config-dir", str(tmp_path / "mine"))
+    assert any(row["loss/huber"] for row in _rows(run / "metrics.csv"))
+
+
+def test_a_sweep_gives_a_run_for_every_combination(train: Train) -> None:
+    runs = train(
+        "-m", "model=unet,unet_res", "loss=l1,l1+0.01*adv", "name=null", "trainer.max_steps=2",
+        "trainer.val_check_interval=2",
+    ).parent  # fmt: skip
+    results = [json.loads(file.read_text()) for file in runs.glob("*/results.json")]
+    found = {(r["options"]["model"], r["options"]["loss"]) for r in results}
+    assert found == {(model, loss) for model in ("unet", "unet_res") for loss in ("l1", "l1+0.01*adv")}
+    assert len(results) == 4
+
+
+def test_one_failing_job_of_a_sweep_is_named_and_keeps_the_others(
+    train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        train("-m", "model.norm=none,nope", "name=null")
+    assert "unknown norm 'nope'" in capsys.readouterr().err
+    assert len(list(Path("runs").glob("*/results.json"))) == 1
+
+
+def test_bfloat16_trains(train: Train) -> None:
+    run = train(*GAN, "trainer.precision=bf16-mixed")
+    assert _results(run)["steps"] == 3
+    weights = read_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"]
+    assert {value.dtype for value in weights.values()} == {torch.float32}
+
+
+def test_one_batch_can_be_learnt_by_heart(train: Train, write_pairs: Callable[..., tuple[Path, Path]]) -> None:
+    """Scored on the pair it was trained on, which real data never are: over 5 dB better than its input."""
+    from deblurlab.synthesis import Synthesis
+
+    blurred, sharp = write_pairs(2, size=(64, 64))
+    pair = Synthesis(blur_length=(6, 6), objects=(0, 0)).scene_pair(np.random.default_rng(0), 64, 64)
+    for i in range(2):
+        for folder, image in zip((blurred, sharp), pair, strict=False):
+            Image.fromarray(image).save(folder / f"{i:03d}.png")
+    run = train(
+        "data=pairs", f"data.blurred={blurred}", f"data.sharp={sharp}", "augment=none", "augment.size=64",
+        "loader.batch_size=1", "loader.workers=0", "loss=l1+0.0001*adv", "model.width=16", "model.depth=2",
+        "model.blocks=1", "discriminator.width=8", "discriminator.n_layers=1", "optimizer.lr=2e-3",
+        "trainer.max_steps=250", "trainer.val_check_interval=250", "callbacks.ema.decay=0.9", "name=run", smoke=False,
+    )  # fmt: skip
+    scores = _results(run)["sets"]["val"]
+    assert scores["psnr"] > scores["psnr_blurred"] + 5
