@@ -32,7 +32,7 @@ def train(tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> I
         GlobalHydra.instance().clear()
         small = ["+debug=smoke", f"data.root={data_root}", *SMALL, "loss=l1", "name=run"] if smoke else []
         given = {override.lstrip("+").partition("=")[0] for override in overrides}
-        cli.train([*(o for o in small if o.lstrip("+").partition("=")[0] not in given), *overrides])
+        cli.train([*overrides, *(o for o in small if o.lstrip("+").partition("=")[0] not in given)])
         return tmp_path / "runs" / "run"
 
     yield run

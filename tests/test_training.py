@@ -57,7 +57,7 @@ def test_a_run_leaves_everything_that_it_promises(train: Train) -> None:
     assert "vgg weights: random" in page
     assert "data:image/webp;base64," in page
     assert "<svg" in page
-    assert not re.search(r"""(src|href)=["'](?!data:)""", page)  # needs no other file and no network
+    assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)  # needs no other file and no network
 
 
 def test_scores_are_the_means_over_images_of_what_the_pictures_show(train: Train) -> None:
@@ -74,8 +74,7 @@ def test_scores_are_the_means_over_images_of_what_the_pictures_show(train: Train
 
 def test_a_seed_gives_the_same_run_and_another_seed_another(train: Train) -> None:
     weights = [
-        generator_weights(train(*GAN, f"seed={seed}", "fresh=true") / "checkpoints" / "last.ckpt")
-        for seed in (1, 1, 2)
+        generator_weights(train(*GAN, f"seed={seed}", "fresh=true") / "checkpoints" / "last.ckpt") for seed in (1, 1, 2)
     ]
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
     assert not all(torch.equal(value, weights[2][name]) for name, value in weights[0].items())
@@ -141,7 +140,7 @@ def test_init_starts_from_the_weights_of_a_run_or_release(
         export([str(first), "-o", "released"])
     where = {"run": first, "checkpoint": first / "checkpoints" / "best.ckpt", "release": Path("released")}[source]
     # With a learning rate of 0 what comes out is what went in.
-    tuned = train("optimizer.lr=0", f"init={where}", "name=tuned").parent / "tuned"
+    tuned = train("optimizer.lr=0", "scheduler=constant", f"init={where}", "name=tuned").parent / "tuned"
     before, after = (generator_weights(run) for run in (first, tuned))
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     assert _results(tuned)["steps"] == 3
@@ -150,8 +149,8 @@ def test_init_starts_from_the_weights_of_a_run_or_release(
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["trainer.gradient_clip_val=1"], r"use module.gradient_clip=1"),
-        (["trainer.accumulate_grad_batches=2"], r"use module.accumulate=2"),
+        (["+trainer.gradient_clip_val=1"], r"use module.gradient_clip=1"),
+        (["+trainer.accumulate_grad_batches=2"], r"use module.accumulate=2"),
         (["data=gopro", "data.root=nowhere"], "no GoPro data set at nowhere"),
         (["data=pairs", "data.blurred=nowhere", "data.sharp=nowhere"], "nowhere is not a folder"),
         (["init=nowhere"], "there is no checkpoint nowhere"),
@@ -192,7 +191,7 @@ def test_a_damaged_image_is_named_through_the_loaders_worker(
 
 def test_a_place_that_cannot_be_written_is_named(train: Train) -> None:
     Path("file").write_text("")
-    with pytest.raises(SystemExit, match=r"deblurlab: file/run can't be written .*runs=<folder>|Error"):
+    with pytest.raises(SystemExit, match=r"deblurlab: file/run can't be written.*runs=<folder>"):
         train("runs=file")
 
 
@@ -224,8 +223,10 @@ def test_a_loss_that_becomes_nan_stops_the_run_with_term_step_and_checkpoint(tra
 
 def test_any_class_is_a_term_or_a_model_and_any_folder_holds_options(train: Train, tmp_path: Path) -> None:
     (tmp_path / "mine" / "loss").mkdir(parents=True)
-    (tmp_path / "mine" / "loss" / "huber.yaml").write_text("huber: {_target_: torch.nn.HuberLoss, delta: 0.1, weight: 2}\n")
-    run = train("loss=l1+huber", "--config-dir", str(tmp_path / "mine"))
+    (tmp_path / "mine" / "loss" / "huber.yaml").write_text(
+        "huber: {_target_: torch.nn.HuberLoss, delta: 0.1, weight: 2}\n"
+    )
+    run = train("--config-dir", str(tmp_path / "mine"), "loss=l1+huber")
     assert any(row["loss/huber"] for row in _rows(run / "metrics.csv"))
 
 
@@ -256,6 +257,7 @@ def test_bfloat16_trains(train: Train) -> None:
     assert {value.dtype for value in weights.values()} == {torch.float32}
 
 
+@pytest.mark.slow
 def test_one_batch_can_be_learnt_by_heart(train: Train, write_pairs: Callable[..., tuple[Path, Path]]) -> None:
     """Scored on the pair it was trained on, which real data never are: over 5 dB better than its input."""
     from deblurlab.synthesis import Synthesis
@@ -267,9 +269,10 @@ def test_one_batch_can_be_learnt_by_heart(train: Train, write_pairs: Callable[..
             Image.fromarray(image).save(folder / f"{i:03d}.png")
     run = train(
         "data=pairs", f"data.blurred={blurred}", f"data.sharp={sharp}", "augment=none", "augment.size=64",
-        "loader.batch_size=1", "loader.workers=0", "loss=l1+0.0001*adv", "model.width=16", "model.depth=2",
-        "model.blocks=1", "discriminator.width=8", "discriminator.n_layers=1", "optimizer.lr=2e-3",
-        "trainer.max_steps=250", "trainer.val_check_interval=250", "callbacks.ema.decay=0.9", "name=run", smoke=False,
+        "loader.batch_size=1", "loader.workers=0", "loss=l1+0.0001*adv", "model.width=24", "model.depth=2",
+        "model.blocks=2", "discriminator.width=8", "discriminator.n_layers=1", "optimizer.lr=2e-3",
+        "optimizer.betas=[0.9,0.99]", "trainer.max_steps=400", "trainer.val_check_interval=400",
+        "callbacks.ema.decay=0.9", "name=run", smoke=False,
     )  # fmt: skip
     scores = _results(run)["sets"]["val"]
     assert scores["psnr"] > scores["psnr_blurred"] + 5

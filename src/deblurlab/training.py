@@ -118,16 +118,24 @@ def build(cfg: DictConfig) -> tuple[PairedRestoration, dict[str, str]]:
     if cfg.init is not None:
         load_generator(generator, Path(cfg.init))
     judged = any(isinstance(term, JudgedTerm) for term in terms.values())
-    module: PairedRestoration = instantiate(cfg.module, _convert_="all")(
-        generator=generator,
-        discriminator=instantiate(cfg.discriminator, _convert_="all") if judged else None,
-        terms=terms,
-        weights=weights,
-        optimizer=instantiate(cfg.optimizer, _convert_="all"),
-        scheduler=instantiate(cfg.scheduler, _convert_="all"),
-        interval=cfg.scheduler.interval,
-        record=OmegaConf.to_container(cfg, resolve=True),
-    )
+    players = {
+        "generator": generator,
+        "discriminator": instantiate(cfg.discriminator, _convert_="all") if judged else None,
+    }
+    make = instantiate(cfg.module, _convert_="all")
+    optimizer, scheduler = (instantiate(node, _convert_="all") for node in (cfg.optimizer, cfg.scheduler))
+    try:
+        module: PairedRestoration = make(
+            **players,
+            terms=terms,
+            weights=weights,
+            optimizer=optimizer,
+            scheduler=scheduler,
+            interval=cfg.scheduler.interval,
+            record=OmegaConf.to_container(cfg, resolve=True),
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from error
     return module, decided
 
 

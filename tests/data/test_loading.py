@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
-from support import config
 
 from deblurlab.data import Augmentation, DataModule, Folders, KeyedBatches, PairDataset
 from deblurlab.data.pairs import match
 from deblurlab.errors import UserError
+from support import config
 
 WritePairs = Callable[..., tuple[Path, Path]]
 

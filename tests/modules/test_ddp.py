@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import SMALL
 
 from deblurlab.checkpoints import read_checkpoint
+from support import SMALL
 
 
 @pytest.mark.parametrize("loss", ["l1", "l1+vgg+adv"])

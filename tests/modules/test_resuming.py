@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 import torch
-from steps import fit, module, same, state
 
 from deblurlab.callbacks import EMA
 from deblurlab.checkpoints import AtomicCheckpointIO, generator_weights, load_generator, read_checkpoint
 from deblurlab.errors import UserError
 from deblurlab.losses import L1, VGG
 from deblurlab.models import UNetRes
+from steps import fit, module, same, state
 
 
 def test_a_checkpoint_holds_plain_data_and_no_frozen_network(tmp_path: Path) -> None:

@@ -1,19 +1,20 @@
 """One step: who learns from what, how often, and what it costs."""
 
 import copy
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
-from steps import BATCHES, fit, images, module, same, sgd, state
 from torch import Tensor, nn
 
 from deblurlab.losses import L1, MSE, Adv
 from deblurlab.losses.base import JudgedTerm
 from deblurlab.modules import PairedRestoration
 from deblurlab.schedules import cosine
+from steps import BATCHES, fit, images, module, same, sgd, state
 
 
 class Witness(torch.optim.SGD):
@@ -50,7 +51,7 @@ def test_each_phase_moves_its_own_player_and_leaves_the_other_bit_for_bit() -> N
         other = {"generator": "discriminator", "discriminator": "generator"}[name]
         assert same(before[other], after[other])
         assert not same(before[name], after[name])
-    for (_, _, after), (_, before, _) in zip(log, log[1:], strict=False):  # nor between the phases
+    for (_, _, after), (_, before, _) in pairwise(log):  # nor between the phases
         assert same(after["generator"], before["generator"])
         assert same(after["discriminator"], before["discriminator"])
 

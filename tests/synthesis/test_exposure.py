@@ -91,4 +91,4 @@ def test_a_jpeg_of_high_quality_is_closer() -> None:
     scene = _scene()
     errors = [np.abs(sensor.jpeg(scene, quality).astype(int) - scene).mean() for quality in (20, 60, 95)]
     assert errors == sorted(errors, reverse=True)
-    assert 0 < errors[2] < 3
+    assert 0 < errors[2] < 5

@@ -70,5 +70,4 @@ def test_scenes_have_the_spectrum_of_photographs() -> None:
 
     scenes = np.mean([slope(dead_leaves(np.random.default_rng(i), 256, 256)) for i in range(8)])
     photographs = np.mean([slope(f()) for f in (skimage.data.astronaut, skimage.data.chelsea, skimage.data.coffee)])
-    assert scenes == pytest.approx(-2.3, abs=0.5)
-    assert photographs == pytest.approx(scenes, abs=0.9)
+    assert scenes == pytest.approx(photographs, abs=0.4)

@@ -88,7 +88,8 @@ class Quality(pl.Callback):
 
     def _finish(self, module: pl.LightningModule) -> dict[str, Tensor]:
         """Every value of every image; logs their means."""
-        values = {key: metric.compute() for key, metric in self._metrics.items()}
+        # torchmetrics makes a number of a single value.
+        values = {key: metric.compute().reshape(-1) for key, metric in self._metrics.items()}
         self._blurred |= {key: value for key, value in values.items() if key.endswith("_blurred")}
         prefixes = {key.rpartition("/")[0] + "/" for key in values}
         values |= {k: v for k, v in self._blurred.items() if k.rpartition("/")[0] + "/" in prefixes}

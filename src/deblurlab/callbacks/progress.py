@@ -35,6 +35,9 @@ class TrainingProgress(ProgressBar):
         self._training: TaskID | None = None
         self._evaluation: TaskID | None = None
 
+    def disable(self) -> None:
+        """What Lightning tells the other processes; here only the first one ever starts a bar."""
+
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:
             return

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from deblurlab.data.dataset import Sample
 from deblurlab.data.images import write_png
+from deblurlab.metrics.protocol import levels
 
 
 class Samples(pl.Callback):
@@ -55,6 +56,6 @@ def _file_name(batch: Sample) -> str:
 
 def _triptych(batch: Sample, restored: Tensor) -> np.ndarray:
     """(H, 3W, 3) uint8 of the first pair of a batch."""
-    image = (restored[0].float() * 255).round().clamp(0, 255).to(torch.uint8)
+    image = levels(restored[0]).to(batch["sharp"].device, torch.uint8)
     row = torch.cat([batch["blurred"][0], image, batch["sharp"][0]], dim=2)
     return row.permute(1, 2, 0).cpu().numpy()

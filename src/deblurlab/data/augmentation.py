@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import albumentations as A
 import numpy as np
 import numpy.typing as npt
+from albumentations.augmentations.crops.transforms import CropSizeError
 
 Image = npt.NDArray[np.uint8]
 
@@ -27,7 +28,10 @@ class Augmentation:
 
     def __call__(self, blurred: Image, sharp: Image, *, key: tuple[int, ...]) -> tuple[Image, Image]:
         self._compose.set_random_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
-        result = self._compose(image=blurred, sharp=sharp)
+        try:
+            result = self._compose(image=blurred, sharp=sharp)
+        except CropSizeError as error:
+            raise ValueError(f"the crop is larger than the image ({self._size}x{self._size})") from error
         if result["image"].shape != (self._size, self._size, 3):
             raise ValueError(f"the transforms make {result['image'].shape}, not {self._size}x{self._size} pixels")
         return result["image"], result["sharp"]

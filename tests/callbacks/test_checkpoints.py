@@ -1,0 +1,49 @@
+"""Which checkpoints are kept."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from deblurlab.callbacks import Checkpoints
+from deblurlab.errors import UserError
+
+
+class Trainer(SimpleNamespace):
+    """Notes what is saved where."""
+
+    def __init__(self) -> None:
+        super().__init__(state=SimpleNamespace(fn="fit"), sanity_checking=False, global_step=0, saved=[])
+        self.callback_metrics: dict[str, Any] = {}
+
+    def save_checkpoint(self, path: Path) -> None:
+        self.saved.append((self.global_step, path.name))
+
+
+def test_last_is_written_every_so_many_steps(tmp_path: Path) -> None:
+    trainer, checkpoints = Trainer(), Checkpoints(folder=str(tmp_path), every=3)
+    for trainer.global_step in range(1, 8):
+        checkpoints.on_train_batch_end(trainer)  # type: ignore[arg-type]
+    assert trainer.saved == [(3, "last.ckpt"), (6, "last.ckpt")]
+
+
+@pytest.mark.parametrize(("mode", "steps"), [("max", [0, 2]), ("min", [0, 1])])
+def test_best_is_written_when_the_score_is_better_also_after_a_resumption(
+    tmp_path: Path, mode: Any, steps: list[int]
+) -> None:
+    trainer, checkpoints = Trainer(), Checkpoints(folder=str(tmp_path), every=100, mode=mode)
+    for trainer.global_step, score in enumerate((20.0, 19.0, 21.0, 20.5)):
+        trainer.callback_metrics = {"val/psnr": torch.tensor(score)}
+        checkpoints.on_validation_end(trainer, None)  # type: ignore[arg-type]
+        state, checkpoints = checkpoints.state_dict(), Checkpoints(folder=str(tmp_path), every=100, mode=mode)
+        checkpoints.load_state_dict(state)
+    assert [step for step, name in trainer.saved if name == "best.ckpt"] == steps
+
+
+def test_a_metric_that_is_not_measured_is_refused_naming_the_others(tmp_path: Path) -> None:
+    trainer = Trainer()
+    trainer.callback_metrics = {"val/psnr": torch.tensor(1.0), "val/ssim": torch.tensor(1.0)}
+    with pytest.raises(UserError, match="monitor=val/lpips was not measured; validation measured val/psnr, val/ssim"):
+        Checkpoints(folder=str(tmp_path), every=1, monitor="val/lpips").on_validation_end(trainer, None)  # type: ignore[arg-type]

@@ -1,0 +1,77 @@
+"""Scores of sets: means over images, each image once."""
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from deblurlab.callbacks import PerImage, Quality
+from deblurlab.metrics import psnr
+
+
+def test_each_image_counts_once_in_the_order_of_the_set() -> None:
+    metric = PerImage()
+    for index, value in (([3, 1], [30.0, 10.0]), ([0, 2], [0.0, 20.0]), ([0], [0.0])):
+        metric.update(torch.tensor(index), torch.tensor(value))
+    assert metric.compute().tolist() == [0.0, 10.0, 20.0, 30.0]
+
+
+class Darken(pl.LightningModule):
+    """Restores by halving."""
+
+    def test_step(self, batch: dict, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        return batch["blurred"] / 255 / 2
+
+    validation_step = test_step
+
+
+class Images(torch.utils.data.Dataset):
+    def __init__(self, count: int, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        shape = (count, 2, 3, 24, 24)
+        self.images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+        self.images[:, 1] //= torch.arange(1, count + 1).view(-1, 1, 1, 1).to(torch.uint8)  # scores that differ
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i: int) -> dict:
+        blurred, sharp = self.images[i]
+        return {"blurred": blurred, "sharp": sharp, "index": i}
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_the_mean_over_images_does_not_depend_on_the_batches(batch_size: int) -> None:
+    sets, quality = [Images(5, seed=0), Images(1, seed=1)], Quality()
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[quality])
+    (logged, second) = trainer.test(Darken(), [DataLoader(s, batch_size=batch_size) for s in sets], verbose=False)
+    for images, scores in zip(sets, quality.scores, strict=True):
+        blurred, sharp = (images.images[:, i] / 255 for i in (0, 1))
+        np.testing.assert_allclose(scores["psnr"], psnr(blurred / 2, sharp).numpy())
+        np.testing.assert_allclose(scores["psnr_blurred"], psnr(blurred, sharp).numpy())
+    assert logged["test/psnr"] == pytest.approx(np.mean(quality.scores[0]["psnr"]))
+    assert {**logged, **second}["test/1/ssim"] == pytest.approx(quality.scores[1]["ssim"][0])
+    # A pool of all pixels, as torchmetrics' own PSNR makes it by default, would be another number.
+    blurred, sharp = (sets[0].images[:, i] / 255 for i in (0, 1))
+    assert (
+        abs(
+            np.mean(quality.scores[0]["psnr"]) - psnr(blurred.flatten(0, 1)[None] / 2, sharp.flatten(0, 1)[None]).item()
+        )
+        > 0.1
+    )
+
+
+def test_blurred_images_are_measured_once_for_all_validations(monkeypatch: pytest.MonkeyPatch) -> None:
+    from deblurlab.callbacks import metrics
+
+    calls = []
+    counted = {"psnr": lambda a, b: calls.append(1) or psnr(a, b)}
+    monkeypatch.setattr(metrics, "METRICS", counted)
+    quality = Quality()
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[quality])
+    loader = DataLoader(Images(3, seed=0))
+    first, again = (trainer.validate(Darken(), loader, verbose=False)[0] for _ in range(2))
+    assert len(calls) == 3 * 2 + 3
+    assert first == again

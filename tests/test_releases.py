@@ -1,0 +1,65 @@
+"""Released models: made of finished runs, read without trust."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from deblurlab.checkpoints import generator_weights
+from deblurlab.cli import export, main
+from deblurlab.errors import UserError
+from deblurlab.releases import read_release
+
+
+@pytest.fixture
+def release(train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    run = train()
+    monkeypatch.setattr(sys, "argv", ["deblurlab", "export", str(run), "-o", "released"])
+    main()
+    return Path("released")
+
+
+def test_it_holds_the_best_weights_the_model_and_the_scores(release: Path) -> None:
+    index, weights = read_release(release)
+    expected = generator_weights(Path("runs/run"))
+    assert weights.keys() == expected.keys()
+    assert all(torch.equal(weights[name], value) for name, value in expected.items())
+    assert index["model"]["class"] == "deblurlab.models.UNetRes"
+    assert index["model"]["arguments"]["width"] == 4
+    assert index["weights"]["sha256"] == hashlib.sha256((release / "weights.safetensors").read_bytes()).hexdigest()
+    assert index["run"]["sets"]["photographs"]["psnr"] > 0
+    assert "8 bits" in index["run"]["protocol"]["range"]
+
+
+def test_a_changed_file_is_refused(release: Path) -> None:
+    file = release / "weights.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.raises(UserError, match="isn't the file that was released"):
+        read_release(release)
+    file.unlink()
+    with pytest.raises(UserError, match="can't be read"):
+        read_release(release)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [("format", 2, "release of format 2"), ("weights", {"file": "../x", "sha256": ""}, "outside the release"),
+     ("weights", {}, "isn't the index of a release")],
+)  # fmt: skip
+def test_an_index_of_another_kind_is_refused(release: Path, key: str, value: object, message: str) -> None:
+    index = json.loads((release / "release.json").read_text())
+    (release / "release.json").write_text(json.dumps({**index, key: value}))
+    with pytest.raises(UserError, match=message):
+        read_release(release)
+
+
+def test_only_finished_runs_are_released_and_nothing_is_overwritten(release: Path) -> None:
+    with pytest.raises(SystemExit, match="released exists already"):
+        export(["runs/run", "-o", "released"])
+    Path("runs/run/results.json").unlink()
+    with pytest.raises(SystemExit, match="holds no finished run"):
+        export(["runs/run", "-o", "other"])
