@@ -34,9 +34,9 @@ lock: $(READY)  ## exact versions for development and CI; `UPGRADE=--upgrade` re
 clean:  ## what can be made again
 	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache $(VENV)
 
-# The mark is written last, so an installation that was interrupted starts over.
-$(READY): requirements.lock pyproject.toml
-	$(PYTHON) -m venv --clear $(VENV)
+# The mark is written last, so an installation that was interrupted is taken up again.
+$(READY): requirements.lock
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -30,8 +30,9 @@ def train(tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> I
     def run(*overrides: str, smoke: bool = True) -> Path:
         monkeypatch.setattr(sys, "argv", ["train.py"])
         GlobalHydra.instance().clear()
-        small = ["+debug=smoke", f"data.root={data_root}", *SMALL, "loss=l1", "name=run"] if smoke else []
         given = {override.lstrip("+").partition("=")[0] for override in overrides}
+        root = [] if "data" in given or "experiment" in given else [f"data.root={data_root}"]
+        small = ["+debug=smoke", *root, *SMALL, "loss=l1", "name=run"] if smoke else []
         cli.train([*overrides, *(o for o in small if o.lstrip("+").partition("=")[0] not in given)])
         return tmp_path / "runs" / "run"
 
