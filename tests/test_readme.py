@@ -25,7 +25,7 @@ SHRUNK = {
     r"trainer\.max_steps=.*": ["trainer.max_steps=3"],
     r"module\.compile=true": ["module.compile=false"],  # takes a compiler and minutes
     r"logger=(tensorboard\+)?wandb": [r"\g<0>", "logger.wandb.offline=true"],  # an account
-    r"(loss=.*)?\bvgg.*": [r"\g<0>", "loss.vgg.weights=random"],  # 550 MB
+    r"(loss=.*)?\bvgg.*": [r"\g<0>", "++loss.vgg.weights=random"],  # 550 MB
 }
 """Words that a test can't take as they stand, and what it takes instead."""
 ELSEWHERE = {"trainer=ddp": "needs GPUs", "trainer=ddp_cpu": "test_ddp.py runs two processes"}
@@ -58,7 +58,11 @@ def test_every_command_runs(command: list[str], train: Callable[..., Path]) -> N
         if word in ELSEWHERE:
             pytest.skip(ELSEWHERE[word])
     rng = np.random.default_rng(0)
-    gopro = [f"data/GOPRO_Large/{place}/{kind}" for place in ("train/a", "train/b", "train/c", "test/d") for kind in ("blur", "sharp")]
+    gopro = [
+        f"data/GOPRO_Large/{place}/{kind}"
+        for place in ("train/a", "train/b", "train/c", "test/d")
+        for kind in ("blur", "sharp")
+    ]
     for folder in map(Path, ("photos/blurred", "photos/sharp", *gopro)):
         folder.mkdir(parents=True)
         for i in range(6):

@@ -92,6 +92,7 @@ def _quieten() -> None:
     for message in (
         "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # its own code, pytorch-lightning 2.6.6 on torch 2.15
         "The '\\w+' does not have many workers",  # the user's choice
+        "Total length of `list` across ranks is zero",  # a data set without validation pairs
         "The number of training batches .* is smaller than the logging interval",  # metrics of every step aren't needed
     ):
         warnings.filterwarnings("ignore", message=message)

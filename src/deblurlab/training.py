@@ -67,8 +67,7 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
     )
     trainer.fit(module, loader, ckpt_path=_start(cfg, run, loggers), weights_only=True)
     trainer.save_checkpoint(run.last_checkpoint)
-    if run.best_checkpoint.exists():
-        load_generator(module.generator, run.best_checkpoint)
+    load_generator(module.generator, run.folder)
     trainer.test(module, loader, verbose=False)
 
     results = {
@@ -161,6 +160,6 @@ def _means(scores: dict[str, list[float]]) -> dict[str, Any]:
 def _per_image(loader: DataModule, quality: Quality) -> list[dict[str, Any]]:
     rows = []
     for (name, pairs), scores in zip(loader.test_sets().items(), quality.scores, strict=True):
-        for i, pair in enumerate(pairs):
-            rows.append({"set": name, "image": pair.name, **{metric: values[i] for metric, values in scores.items()}})
+        for pair, *values in zip(pairs, *scores.values(), strict=False):  # trainer.limit_test_batches may end it early
+            rows.append({"set": name, "image": pair.name, **dict(zip(scores, values, strict=True))})
     return rows

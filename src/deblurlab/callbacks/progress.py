@@ -50,8 +50,8 @@ class TrainingProgress(ProgressBar):
             table.add_row(
                 "discriminator", type(discriminator).__name__, f"{parameters(discriminator) / 1e6:.2f} M parameters"
             )
-        table.add_row("loss", " + ".join(f"{weight:g} {name}" for name, weight in pl_module.weights.items()))
-        self._console.print(table, soft_wrap=True)
+        self._console.print(table)
+        self._console.print("loss: " + " + ".join(f"{weight:g} {name}" for name, weight in pl_module.weights.items()))
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._training = self._start(trainer, "training", int(trainer.estimated_stepping_batches), trainer.global_step)
