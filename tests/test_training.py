@@ -195,6 +195,15 @@ def test_a_place_that_cannot_be_written_is_named(train: Train) -> None:
         train("runs=file")
 
 
+def test_a_disk_that_fills_up_at_the_end_is_one_line(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "runs/run/results.json")
+
+    monkeypatch.setattr("deblurlab.training.write_json", full)
+    with pytest.raises(SystemExit, match=r"^deblurlab: .*No space left on device: 'runs/run/results.json'$"):
+        train()
+
+
 class Poison(torch.nn.Module):
     """A loss term from outside that breaks when it is used for the third time."""
 

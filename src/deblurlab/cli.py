@@ -78,7 +78,7 @@ def _train(cfg: DictConfig) -> None:
     options = {group: option for group, option in context.runtime.choices.items() if not group.startswith("hydra/")}
     try:
         print_results(train(cfg, overrides=context.overrides.task, options=options))
-    except (UserError, InstantiationException) as error:
+    except (UserError, InstantiationException, OSError) as error:  # OSError: a disk, a folder, a connection
         cause = error.__cause__ if isinstance(error.__cause__, UserError) else error
         message = f"deblurlab: {_one_line(cause)}"
         if context.mode == RunMode.MULTIRUN:  # the other jobs go on
