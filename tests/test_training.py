@@ -96,6 +96,17 @@ def test_a_run_of_another_config_is_refused_naming_what_differs(train: Train) ->
     assert _results(train("model.width=8", "fresh=true"))["parameters"] > 1000
 
 
+def test_fresh_deletes_nothing_but_its_own_run(train: Train) -> None:
+    kept = train("name=kept").parent / "kept" / "results.json"
+    train("name=")
+    with pytest.raises(SystemExit, match=r"holds other runs \(kept\): fresh=true won't delete it"):
+        train("name=", "fresh=true")
+    for key in ("init=runs/kept", "ckpt=runs/kept/checkpoints/last.ckpt"):
+        with pytest.raises(SystemExit, match="which fresh=true would delete"):
+            train("name=kept", key, "fresh=true")
+    assert kept.exists()
+
+
 def test_a_stopped_run_goes_on_where_it_was(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped while step 3 was being taken, after the checkpoint of step 2."""
     through = generator_weights(train(*GAN, "callbacks.checkpoints.every=1", "name=run") / "checkpoints" / "last.ckpt")

@@ -59,12 +59,17 @@ class Run:
         """Delete what a run has written.
 
         Raises:
-            UserError: The folder holds something, but no run.
+            UserError: The folder holds something, but no run; or it holds other runs too.
         """
         if self.folder.is_dir() and any(self.folder.iterdir()):
             if not self.config_file.exists():
                 raise UserError(
                     f"{self.folder} isn't empty and holds no run: fresh=true won't delete it; choose another name="
+                )
+            if others := sorted(self.folder.glob("*/config.yaml")):
+                raise UserError(
+                    f"{self.folder} holds other runs ({others[0].parent.name}): fresh=true won't delete it; name this "
+                    f"run with name=<name>"
                 )
             shutil.rmtree(self.folder)
 

@@ -46,6 +46,11 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
         UserError: Whatever the user can mend.
     """
     run, leader = Run(Path(cfg.run)), getattr(rank_zero_only, "rank", 0) == 0
+    for key in ("init", "ckpt") if cfg.fresh else ():
+        if cfg[key] is not None and Path(cfg[key]).resolve().is_relative_to(run.folder.resolve()):
+            raise UserError(
+                f"{key}={cfg[key]} lies in {run.folder}, which fresh=true would delete: choose another name="
+            )
     if cfg.fresh and leader:
         run.clear()
     module, decided = build(cfg)
@@ -145,8 +150,8 @@ def _start(cfg: DictConfig, run: Run, loggers: list[Any]) -> Path | None:
     elif cfg.ckpt is not None:
         checkpoint = Path(cfg.ckpt)
     else:
-        return None
-    step = read_checkpoint(checkpoint)["global_step"]
+        checkpoint = None
+    step = 0 if checkpoint is None else read_checkpoint(checkpoint)["global_step"]
     for logger in loggers:
         if isinstance(logger, MetricsCSV):
             logger.rewind(step)
