@@ -127,7 +127,10 @@ ALL = [
 @pytest.mark.parametrize(("group", "option"), ALL, ids=["=".join(pair) for pair in ALL])
 def test_every_file_composes_and_resolves(group: str, option: str) -> None:
     cfg = config(*_overrides(group, option), "name=x", "logger.wandb.name=x" if option == "wandb" else "seed=0")
-    OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    made = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    assert isinstance(made, dict)
+    assert {"model", "loss", "data", "trainer"} <= made.keys()
+    assert "${" not in str(made)
 
 
 @pytest.mark.parametrize(("group", "option"), ALL, ids=["=".join(pair) for pair in ALL])

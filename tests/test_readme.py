@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 from PIL import Image
 
 from deblurlab import conf
@@ -47,7 +49,10 @@ def test_there_are_commands_for_the_command_line_only() -> None:
 def test_every_command_composes(command: list[str]) -> None:
     if command[0].startswith("-"):
         pytest.skip("flags are for the whole command line: the next test has it")
-    config(*command)
+    cfg = config(*command)
+    for override in OverridesParser.create().parse_overrides(command):
+        if "." in override.key_or_group:
+            assert OmegaConf.select(cfg, override.key_or_group) == override.value()
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -64,12 +65,14 @@ def export(arguments: list[str]) -> None:
 
     try:
         write_release(options.output, Run(options.run), generator_weights(options.run))
-    except UserError as error:
+    except (UserError, OSError) as error:
         sys.exit(f"deblurlab: {error}")
     print(options.output)
 
 
 def _train(cfg: DictConfig) -> None:
+    from pytorch_lightning.utilities.exceptions import SIGTERMException
+
     from deblurlab.reporting import print_results
     from deblurlab.training import train
 
@@ -78,6 +81,9 @@ def _train(cfg: DictConfig) -> None:
     options = {group: option for group, option in context.runtime.choices.items() if not group.startswith("hydra/")}
     try:
         print_results(train(cfg, overrides=context.overrides.task, options=options))
+    except SIGTERMException:  # which would exit with 0
+        print("deblurlab: terminated; the same command goes on", file=sys.stderr)
+        sys.exit(128 + signal.SIGTERM)
     except (UserError, InstantiationException, OSError) as error:  # OSError: a disk, a folder, a connection
         cause = error.__cause__ if isinstance(error.__cause__, UserError) else error
         message = f"deblurlab: {_one_line(cause)}"

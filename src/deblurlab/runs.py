@@ -74,7 +74,7 @@ class Run:
             shutil.rmtree(self.folder)
 
     def claim(self, config: Mapping[str, Any], overrides: Sequence[str]) -> None:
-        """Make the folder this config's, or see that it is.
+        """Make the folder this config's, or see that it is. What has failed before its first checkpoint holds no claim.
 
         Raises:
             UserError: It belongs to a run of another config, or can't be written.
@@ -83,7 +83,7 @@ class Run:
             before = _settings(OmegaConf.to_container(OmegaConf.load(self.config_file)))
             now = _settings(config)
             changed = [k for k in sorted(before.keys() | now.keys()) if before.get(k) != now.get(k)]
-            if changed:
+            if changed and (self.results_file.exists() or any(self.checkpoints.glob("*.ckpt"))):
                 listed = "; ".join(f"{k} was {before.get(k)!r} and is {now.get(k)!r}" for k in changed[:5])
                 more = f"; and {len(changed) - 5} more" if len(changed) > 5 else ""
                 raise UserError(

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 from hydra.utils import instantiate
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf, open_dict
-from pytorch_lightning.callbacks import Timer
+from pytorch_lightning.callbacks import Callback, Timer
 
 from deblurlab import environment
 from deblurlab.callbacks import Quality
@@ -46,14 +47,12 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
         UserError: Whatever the user can mend.
     """
     run, leader = Run(Path(cfg.run)), getattr(rank_zero_only, "rank", 0) == 0
-    for key in ("init", "ckpt") if cfg.fresh else ():
-        if cfg[key] is not None and Path(cfg[key]).resolve().is_relative_to(run.folder.resolve()):
-            raise UserError(
-                f"{key}={cfg[key]} lies in {run.folder}, which fresh=true would delete: choose another name="
-            )
+    _spare_others(cfg, run)
+    module, decided = build(cfg)
     if cfg.fresh and leader:
         run.clear()
-    module, decided = build(cfg)
+    quality, timer = Quality(), Timer(duration=cfg.trainer.get("max_time"))
+    trainer, loader = _trainer(cfg, [quality, timer])
     if leader:
         run.claim(module.record, overrides)
     if (finished := run.results()) is not None:
@@ -61,16 +60,7 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
     if leader:
         write_json(run.environment_file, environment.describe())
 
-    loader: DataModule = instantiate(cfg.loader, _convert_="all")(
-        data=instantiate(cfg.data, _convert_="all"), augmentation=instantiate(cfg.augment, _convert_="all")
-    )
-    loggers = [instantiate(node, _convert_="all") for node in cfg.logger.values()]
-    quality, timer = Quality(), Timer()
-    callbacks = [quality, *(instantiate(node, _convert_="all") for node in cfg.callbacks.values()), timer]
-    trainer: pl.Trainer = instantiate(cfg.trainer, _convert_="all")(
-        callbacks=callbacks, logger=loggers, plugins=[AtomicCheckpointIO()]
-    )
-    trainer.fit(module, loader, ckpt_path=_start(cfg, run, loggers), weights_only=True)
+    trainer.fit(module, loader, ckpt_path=_start(cfg, run, trainer), weights_only=True)
     trainer.save_checkpoint(run.last_checkpoint)
     load_generator(module.generator, run.folder)
     trainer.test(module, loader, verbose=False)
@@ -82,10 +72,7 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
         "seed": cfg.seed,
         "steps": trainer.global_step,
         "seconds": round(timer.time_elapsed("train"), 1),
-        "parameters": parameters(module.generator),
-        "macs_256": macs(module.generator),
-        "protocol": PROTOCOL,
-        "sets": {name: _means(scores) for name, scores in zip(loader.test_sets(), quality.scores, strict=True)},
+        **_measured(module, loader, quality),
         **environment.revision(),
     }
     if leader:
@@ -114,7 +101,9 @@ def build(cfg: DictConfig) -> tuple[PairedRestoration, dict[str, str]]:
         cfg.loss = {name: node for name, node in cfg.loss.items() if "_target_" in node}
     for name, node in cfg.loss.items():
         arguments: Any = OmegaConf.to_container(node, resolve=True)
-        weights[name] = arguments.pop("weight", 1.0)
+        weights[name] = weight = arguments.pop("weight", 1.0)
+        if not isinstance(weight, (int, float)):
+            raise UserError(f"loss.{name}.weight={weight} is no number")
         terms[name] = term = instantiate(arguments, _convert_="all")
         for key, value in term.choices().items() if isinstance(term, LossTerm) else ():
             node[key] = decided[f"{name} {key}"] = value
@@ -143,19 +132,54 @@ def build(cfg: DictConfig) -> tuple[PairedRestoration, dict[str, str]]:
     return module, decided
 
 
-def _start(cfg: DictConfig, run: Run, loggers: list[Any]) -> Path | None:
+def _spare_others(cfg: DictConfig, run: Run) -> None:
+    """See that this run is one among others and doesn't delete what it starts from."""
+    if cfg.name is not None and Path(str(cfg.name)).name in ("", ".."):
+        raise UserError(f"name={cfg.name!r} names no folder below runs={cfg.runs}")
+    for key in ("init", "ckpt") if cfg.fresh else ():
+        if cfg[key] is not None and Path(cfg[key]).resolve().is_relative_to(run.folder.resolve()):
+            raise UserError(
+                f"{key}={cfg[key]} lies in {run.folder}, which fresh=true would delete: choose another name="
+            )
+
+
+def _trainer(cfg: DictConfig, measuring: list[Callback]) -> tuple[pl.Trainer, DataModule]:
+    """The trainer with its callbacks and loggers, and what feeds it."""
+    loggers = [instantiate(node, _convert_="all") for node in (cfg.get("logger") or {}).values()]
+    callbacks = [*measuring, *(instantiate(node, _convert_="all") for node in cfg.callbacks.values())]
+    data = instantiate(cfg.data, _convert_="all")
+    augmentation = instantiate(cfg.augment, _convert_="all")
+    try:
+        loader = instantiate(cfg.loader, _convert_="all")(data=data, augmentation=augmentation)
+        trainer = instantiate(cfg.trainer, _convert_="all")(
+            callbacks=callbacks, logger=loggers, plugins=[AtomicCheckpointIO()]
+        )
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        raise UserError(f"trainer and loader can't be made as asked: {error}") from error
+    return trainer, loader
+
+
+def _start(cfg: DictConfig, run: Run, trainer: pl.Trainer) -> Path | None:
     """The checkpoint to go on from, if there is one; the local record forgets what will be done again."""
-    if run.last_checkpoint.exists():
-        checkpoint = run.last_checkpoint
-    elif cfg.ckpt is not None:
-        checkpoint = Path(cfg.ckpt)
-    else:
-        checkpoint = None
+    own = run.last_checkpoint.exists()
+    checkpoint = run.last_checkpoint if own else None if cfg.ckpt is None else Path(cfg.ckpt)
     step = 0 if checkpoint is None else read_checkpoint(checkpoint)["global_step"]
-    for logger in loggers:
+    if not own and checkpoint and trainer.max_steps is not None and 0 <= trainer.max_steps <= step:
+        raise UserError(f"{checkpoint} stands at step {step} and trainer.max_steps={trainer.max_steps}: raise it")
+    for logger in trainer.loggers:
         if isinstance(logger, MetricsCSV):
             logger.rewind(step)
     return checkpoint
+
+
+def _measured(module: PairedRestoration, loader: DataModule, quality: Quality) -> dict[str, Any]:
+    """What the model costs, and its mean scores on every test set."""
+    return {
+        "parameters": parameters(module.generator),
+        "macs_256": macs(module.generator),
+        "protocol": PROTOCOL,
+        "sets": {name: _means(scores) for name, scores in zip(loader.test_sets(), quality.scores, strict=True)},
+    }
 
 
 def _means(scores: dict[str, list[float]]) -> dict[str, Any]:

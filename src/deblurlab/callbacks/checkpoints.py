@@ -5,7 +5,9 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+from deblurlab.checkpoints import read_checkpoint
 from deblurlab.errors import UserError
 
 
@@ -44,8 +46,14 @@ class Checkpoints(Checkpoint):
             self._best = score
             trainer.save_checkpoint(self._folder / "best.ckpt")
 
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # The kept file knows its score. What is resumed from may be older, or another run's.
+        kept = self._folder / "best.ckpt"
+        self._best = read_checkpoint(kept)["callbacks"][self.state_key]["best"] if kept.exists() else None
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        if isinstance(exception, SIGTERMException) and trainer.training:  # raised between two steps
+            trainer.save_checkpoint(self._folder / "last.ckpt")
+
     def state_dict(self) -> dict[str, Any]:
         return {"best": self._best}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._best = state_dict["best"]

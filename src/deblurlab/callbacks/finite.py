@@ -21,6 +21,8 @@ class StopOnNonFinite(pl.Callback):
     """
 
     def __init__(self, *, folder: str, every: int = 50) -> None:
+        if every < 1:
+            raise ValueError(f"every={every}: steps are at least 1 (trainer.log_every_n_steps)")
         self._folder = Path(folder)
         self._every = every
         self._names: list[str] = []

@@ -56,7 +56,8 @@ class Quality(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
-        self._update(_prefix("val", dataloader_idx), outputs, batch)
+        if not trainer.sanity_checking:
+            self._update(_prefix("val", dataloader_idx), outputs, batch)
 
     def on_test_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,

@@ -36,6 +36,8 @@ class DataModule(pl.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if batch_size < 1 or repeat < 1:
+            raise UserError(f"loader.batch_size={batch_size} and loader.repeat={repeat} must be at least 1")
         self.data = data
         self._augmentation = augmentation
         self._batch_size, self._repeat, self._seed = batch_size, repeat, seed

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import skimage.data
+from filelock import FileLock
 from rich.progress import track
 
 from deblurlab.data.gopro import GoPro
@@ -73,6 +74,8 @@ class Synthetic:
         scenes: Synthesis,
         photographs: Synthesis,
     ) -> None:
+        if min(train, val, blurs) < 1:
+            raise UserError(f"data.train={train}, data.val={val} and data.blurs={blurs} must be at least 1")
         self._seed, self._train, self._val, self._blurs = seed, train, val, blurs
         self._size = height, width
         self._scenes, self._photographs = scenes, photographs
@@ -81,22 +84,28 @@ class Synthetic:
         self._layout = GoPro(root=str(self.folder), validation=["validation"], test_name="photographs")
 
     def prepare(self) -> None:
+        partial = self.folder.with_name(f".{self.folder.name}.partial")
         if self.folder.exists():
             return
-        partial = self.folder.with_name(f".{self.folder.name}.partial")
         try:
-            # What an interrupted attempt has written is whole and is kept.
-            tasks = [task for task in self._tasks(partial) if not _files(task)[-1].exists()]
-            for folder in {task.folder for task in tasks}:
-                for kind in ("blur", "sharp", "recipe"):
-                    (folder / kind).mkdir(parents=True, exist_ok=True)
-            self._make(tasks)
-            partial.rename(self.folder)
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(partial.with_suffix(".lock")):  # a second run waits for the first one's pictures
+                if not self.folder.exists():
+                    self._write_all(partial)
         except OSError as error:
             mend = "free some space" if error.errno == errno.ENOSPC else "choose another folder with data.root=<folder>"
             raise UserError(
                 f"the synthetic data set can't be written to {self.folder}: {error.strerror}; {mend}"
             ) from error
+
+    def _write_all(self, partial: Path) -> None:
+        # What an interrupted attempt has written is whole and is kept.
+        tasks = [task for task in self._tasks(partial) if not _files(task)[-1].exists()]
+        for folder in {task.folder for task in tasks}:
+            for kind in ("blur", "sharp", "recipe"):
+                (folder / kind).mkdir(parents=True, exist_ok=True)
+        self._make(tasks)
+        partial.rename(self.folder)
 
     def train(self) -> list[Pair]:
         return self._layout.train()

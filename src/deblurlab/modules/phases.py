@@ -14,6 +14,8 @@ class Example:
 
     blurred: Tensor
     sharp: Tensor
+    share: float
+    """Of the batch."""
     restored: list[Tensor] | None = None
     """Kept from the first phase that needed it, so that the generator runs once; coarse to fine, not clamped."""
 

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from deblurlab.data.dataset import Sample
 from deblurlab.discriminators import Discriminator
+from deblurlab.errors import UserError
 from deblurlab.losses import AdversarialTerm, JudgedTerm
 from deblurlab.modules.phases import Example, Phase, Summands, frozen, total
 
@@ -43,8 +44,8 @@ class PairedRestoration(pl.LightningModule):
         interval: Whether schedulers step with each "step" or "epoch".
         n_critic: Updates of the discriminator per batch.
         gradient_clip: Largest norm of each player's gradient; None doesn't clip.
-        accumulate: Parts into which a batch is cut to save memory. The step is the same; with an adversary the
-            generator runs twice for each part.
+        accumulate: Parts into which a batch is cut to save memory. The step is the same, but for batch norm, which
+            sees a part at a time; with an adversary the generator runs twice for each part.
         channels_last: Memory format of networks and images.
         compile: Compile the networks with torch.compile, in place.
         record: Plain data that is kept in every checkpoint (the run's config).
@@ -75,6 +76,8 @@ class PairedRestoration(pl.LightningModule):
         judged = [term for term in terms.values() if isinstance(term, JudgedTerm)]
         if (discriminator is None) == bool(judged):
             raise ValueError("there is a discriminator exactly if some loss term needs it")
+        if accumulate < 1 or n_critic < 1:
+            raise ValueError(f"accumulate={accumulate} and n_critic={n_critic} must be at least 1")
         if not any(weights[name] for name in terms):
             raise ValueError("every loss term has weight 0: nothing would be learnt")
         self.generator = generator
@@ -164,9 +167,9 @@ class PairedRestoration(pl.LightningModule):
         for i, example in enumerate(examples, start=1):
             summands = phase.loss(example)
             with self._in_sync(i == len(examples)):
-                self.manual_backward(total(summands) / len(examples))
+                self.manual_backward(total(summands) * example.share)
             for name, (_, value) in summands.items():
-                values[name] = values.get(name, 0) + value.detach() / len(examples)
+                values[name] = values.get(name, 0) + value.detach() * example.share
         if phase.optimizer == 0:
             optimizer.step()
         else:
@@ -179,7 +182,8 @@ class PairedRestoration(pl.LightningModule):
             batch[key].to(self.dtype, memory_format=self._format).div(255).chunk(self._accumulate)
             for key in ("blurred", "sharp")
         ]
-        return [Example(blurred, sharp) for blurred, sharp in zip(*images, strict=True)]
+        size = len(batch["blurred"])
+        return [Example(blurred, sharp, share=len(blurred) / size) for blurred, sharp in zip(*images, strict=True)]
 
     def _in_sync(self, now: bool) -> AbstractContextManager[None]:
         """Gradients travel between processes with the last part of a batch."""
@@ -229,11 +233,15 @@ class PairedRestoration(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         optimizers, schedulers = [], []
         for name, phase in zip(_PLAYERS, reversed(self._phases), strict=False):
-            optimizer = self._optimizer[name]([p for p in phase.network.parameters() if p.requires_grad])
             make = self._scheduler[name]
             arguments = {"total": self._total()} if "total" in signature(make).parameters else {}
+            try:
+                optimizer = self._optimizer[name]([p for p in phase.network.parameters() if p.requires_grad])
+                scheduler = make(optimizer, **arguments)
+            except (TypeError, ValueError) as error:
+                raise UserError(f"optimizer.{name} or scheduler.{name} can't be made as asked: {error}") from error
             optimizers.append(optimizer)
-            schedulers.append({"scheduler": make(optimizer, **arguments), "interval": self._interval})
+            schedulers.append({"scheduler": scheduler, "interval": self._interval})
         return optimizers, schedulers
 
     def _total(self) -> int:
@@ -251,7 +259,10 @@ class PairedRestoration(pl.LightningModule):
             del checkpoint["state_dict"][name]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        own = self.state_dict()
+        own, theirs = self.state_dict(), checkpoint["state_dict"]
+        expected = {name: value.shape for name, value in own.items() if name not in self._rebuilt()}
+        if expected != {name: value.shape for name, value in theirs.items()}:
+            raise UserError("the checkpoint belongs to another model or loss: init=<checkpoint> takes weights alone")
         checkpoint["state_dict"].update({name: own[name] for name in self._rebuilt()})
 
     def _rebuilt(self) -> list[str]:

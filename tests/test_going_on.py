@@ -1,0 +1,165 @@
+"""Stopped, continued and mistyped runs: nothing good is lost, nothing false is kept."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from deblurlab.checkpoints import read_checkpoint
+from deblurlab.modules import PairedRestoration
+from support import SMALL
+
+Train = Callable[..., Path]
+
+
+def _column(run: Path, name: str) -> list[float]:
+    with (run / "metrics.csv").open() as lines:
+        return [float(row[name]) for row in csv.DictReader(lines) if row[name]]
+
+
+def _stop_at(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    """From now on the process dies when it begins the step after `at`."""
+    step = PairedRestoration.training_step
+
+    def killed(self: PairedRestoration, batch: object, batch_idx: int) -> object:
+        if self.global_step == at:
+            raise KeyboardInterrupt
+        return step(self, batch, batch_idx)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(PairedRestoration, "training_step", killed)
+
+
+def _score(run: Path) -> float:
+    return read_checkpoint(run / "checkpoints" / "best.ckpt")["callbacks"]["Checkpoints"]["best"]
+
+
+def test_more_steps_stretch_the_schedule(train: Train) -> None:
+    """At step n of the longer training the rate is the longer cosine's, as if it had been so from the start."""
+    first = train("name=first", "trainer.max_steps=3").parent / "first"
+    longer = ["trainer.max_steps=8", "trainer.val_check_interval=8"]
+    resumed = train("name=longer", f"ckpt={first}/checkpoints/last.ckpt", *longer).parent / "longer"
+    through = train("name=through", *longer).parent / "through"
+    rates = _column(resumed, "lr/generator")
+    assert rates[1:] == pytest.approx(_column(through, "lr/generator")[4:])  # the first one was set before the stop
+    assert rates[1:] == sorted(rates[1:], reverse=True)
+
+
+def test_a_run_from_another_ones_state_keeps_a_best_of_its_own(train: Train) -> None:
+    first = train("name=first", "trainer.max_steps=3").parent / "first"
+    checkpoint = read_checkpoint(first / "checkpoints" / "last.ckpt")
+    checkpoint["callbacks"]["Checkpoints"]["best"] = 99.0
+    torch.save(checkpoint, "other.ckpt")
+    longer = train("name=longer", "ckpt=other.ckpt", "trainer.max_steps=5", "trainer.val_check_interval=5")
+    assert (longer.parent / "longer" / "checkpoints" / "best.ckpt").exists()
+
+
+def test_a_better_best_survives_a_stop(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`last.ckpt` of a step is written before that step's validation and knows nothing of its score."""
+    options = ["callbacks.checkpoints.every=2", "trainer.val_check_interval=2", "trainer.max_steps=6"]
+    with monkeypatch.context() as patch:
+        _stop_at(patch, 3)
+        with pytest.raises(SystemExit):
+            train(*options)
+    run = Path("runs/run")
+    best = read_checkpoint(run / "checkpoints" / "best.ckpt")
+    best["callbacks"]["Checkpoints"]["best"] = 99.0  # better than whatever comes
+    torch.save(best, run / "checkpoints" / "best.ckpt")
+    train(*options)
+    assert _score(run) == 99.0
+    assert read_checkpoint(run / "checkpoints" / "best.ckpt")["global_step"] == 2
+
+
+def test_a_mistyped_start_does_not_claim_the_folder(train: Train) -> None:
+    with pytest.raises(SystemExit, match="there is no checkpoint nowhere"):
+        train("ckpt=nowhere")
+    assert json.loads((train() / "results.json").read_text())["steps"] == 3
+
+
+def test_a_run_stopped_before_its_first_checkpoint_starts_its_record_over(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        _stop_at(patch, 2)
+        with pytest.raises(SystemExit):
+            train()
+    run = Path("runs/run")
+    assert _column(run, "loss/l1")
+    train()
+    assert len(_column(run, "loss/l1")) == 3
+
+
+def test_a_checkpoint_that_leaves_nothing_to_do_is_refused(train: Train) -> None:
+    first = train("name=first").parent / "first" / "checkpoints" / "last.ckpt"
+    with pytest.raises(SystemExit, match=r"stands at step 3 .*trainer.max_steps=3.*raise"):
+        train("name=again", f"ckpt={first}")
+
+
+def test_a_checkpoint_of_another_model_or_loss_is_refused(train: Train) -> None:
+    first = train("name=first").parent / "first" / "checkpoints" / "last.ckpt"
+    for other in ("model.width=8", "loss=l1+adv"):
+        with pytest.raises(SystemExit, match=r"^deblurlab: the checkpoint belongs to another model or loss"):
+            train("name=other", f"ckpt={first}", other, "trainer.max_steps=9", "fresh=true")
+
+
+def test_training_ends_when_its_time_is_up(train: Train) -> None:
+    run = train("+trainer.max_time=00:00:00:02", "trainer.max_steps=100000", "trainer.val_check_interval=100000")
+    assert 0 < json.loads((run / "results.json").read_text())["steps"] < 100000
+
+
+def test_a_sanity_check_leaves_no_scores(train: Train) -> None:
+    plain = train("name=a", "data.val=2").parent / "a"
+    checked = train("name=b", "data.val=2", "trainer.num_sanity_val_steps=1").parent / "b"
+    assert _column(plain, "val/psnr_blurred") == _column(checked, "val/psnr_blurred")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trainer.accelerator=gpu", "gpu|CUDA|GPU"),
+        ("trainer.precision=foo", "foo"),
+        ("trainer.log_every_n_steps=0", "every"),
+        ("loader.batch_size=0", "loader.batch_size=0"),
+        ("module.accumulate=0", "accumulate"),
+        ("loss.l1.weight=abc", "loss.l1.weight=abc"),
+        ("+optimizer.generator.foo=1", "foo"),
+        ("data.val=0", "data.val=0"),
+        ("name=..", "name"),
+    ],
+)
+def test_settings_that_cannot_work_are_one_line(train: Train, override: str, message: str) -> None:
+    with pytest.raises(SystemExit, match=rf"(?s)^deblurlab: .*({message})"):
+        train(override)
+
+
+def test_no_logger_is_a_choice(train: Train) -> None:
+    run = train("~logger")
+    assert (run / "report.html").exists()
+    assert not (run / "metrics.csv").exists()
+
+
+def test_a_terminated_run_keeps_its_last_step_and_does_not_look_finished(train: Train, data_root: Path) -> None:
+    train("name=warm")  # makes the data
+    command = [
+        sys.executable, "-m", "deblurlab", "train", "+debug=smoke", f"data.root={data_root}", *SMALL, "loss=l1",
+        "name=term", "trainer.max_steps=100000", "trainer.val_check_interval=100000",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    metrics = Path("runs/term/metrics.csv")
+    for _ in range(600):
+        if metrics.exists():
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "terminated; the same command goes on" in said
+    kept = read_checkpoint(Path("runs/term/checkpoints/last.ckpt"))["global_step"]
+    assert kept == _column(Path("runs/term"), "step")[-1]
+    assert not Path("runs/term/results.json").exists()
