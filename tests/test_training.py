@@ -97,13 +97,13 @@ def test_a_run_of_another_config_is_refused_naming_what_differs(train: Train) ->
 
 
 def test_fresh_deletes_nothing_but_its_own_run(train: Train) -> None:
-    kept = train("name=kept").parent / "kept" / "results.json"
-    train("name=")
+    train("name=outer")
+    kept = train("name=outer/kept").parent / "outer" / "kept" / "results.json"
     with pytest.raises(SystemExit, match=r"holds other runs \(kept\): fresh=true won't delete it"):
-        train("name=", "fresh=true")
-    for key in ("init=runs/kept", "ckpt=runs/kept/checkpoints/last.ckpt"):
+        train("name=outer", "fresh=true")
+    for key in ("init=runs/outer/kept", "ckpt=runs/outer/kept/checkpoints/last.ckpt"):
         with pytest.raises(SystemExit, match="which fresh=true would delete"):
-            train("name=kept", key, "fresh=true")
+            train("name=outer/kept", key, "fresh=true")
     assert kept.exists()
 
 

@@ -20,10 +20,12 @@ class Trainer(SimpleNamespace):
 
     def save_checkpoint(self, path: Path) -> None:
         self.saved.append((self.global_step, path.name))
+        torch.save({"state_dict": {}, "callbacks": {"Checkpoints": self.kept.state_dict()}}, path)
 
 
 def test_last_is_written_every_so_many_steps(tmp_path: Path) -> None:
-    trainer, checkpoints = Trainer(), Checkpoints(folder=str(tmp_path), every=3)
+    trainer = Trainer()
+    trainer.kept = checkpoints = Checkpoints(folder=str(tmp_path), every=3)
     for trainer.global_step in range(1, 8):
         checkpoints.on_train_batch_end(trainer)  # type: ignore[arg-type]
     assert trainer.saved == [(3, "last.ckpt"), (6, "last.ckpt")]
@@ -33,12 +35,12 @@ def test_last_is_written_every_so_many_steps(tmp_path: Path) -> None:
 def test_best_is_written_when_the_score_is_better_also_after_a_resumption(
     tmp_path: Path, mode: Any, steps: list[int]
 ) -> None:
-    trainer, checkpoints = Trainer(), Checkpoints(folder=str(tmp_path), every=100, mode=mode)
+    trainer = Trainer()
     for trainer.global_step, score in enumerate((20.0, 19.0, 21.0, 20.5)):
+        trainer.kept = checkpoints = Checkpoints(folder=str(tmp_path), every=100, mode=mode)
+        checkpoints.on_fit_start(trainer, None)  # type: ignore[arg-type]
         trainer.callback_metrics = {"val/psnr": torch.tensor(score)}
         checkpoints.on_validation_end(trainer, None)  # type: ignore[arg-type]
-        state, checkpoints = checkpoints.state_dict(), Checkpoints(folder=str(tmp_path), every=100, mode=mode)
-        checkpoints.load_state_dict(state)
     assert [step for step, name in trainer.saved if name == "best.ckpt"] == steps
 
 
