@@ -115,6 +115,7 @@ def build(cfg: DictConfig) -> tuple[PairedRestoration, dict[str, str]]:
         "generator": generator,
         "discriminator": instantiate(cfg.discriminator, _convert_="all") if judged else None,
     }
+    _see_that_crops_are_large_enough(cfg, {"model": generator, "discriminator": players["discriminator"], **terms})
     make = instantiate(cfg.module, _convert_="all")
     optimizer, scheduler = (instantiate(node, _convert_="all") for node in (cfg.optimizer, cfg.scheduler))
     try:
@@ -130,6 +131,13 @@ def build(cfg: DictConfig) -> tuple[PairedRestoration, dict[str, str]]:
     except ValueError as error:
         raise UserError(str(error)) from error
     return module, decided
+
+
+def _see_that_crops_are_large_enough(cfg: DictConfig, nodes: Mapping[str, Any]) -> None:
+    size = cfg.augment.get("size")
+    for name, node in nodes.items():
+        if size is not None and size < (needed := getattr(node, "min_size", 1)):
+            raise UserError(f"augment.size={size} is too small for {name}, which needs at least {needed} pixels")
 
 
 def _spare_others(cfg: DictConfig, run: Run) -> None:

@@ -1,6 +1,7 @@
 """One step: who learns from what, how often, and what it costs."""
 
 import copy
+import shutil
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +16,9 @@ from deblurlab.losses.base import JudgedTerm
 from deblurlab.modules import PairedRestoration
 from deblurlab.schedules import cosine
 from steps import BATCHES, fit, images, module, same, sgd, state
+
+
+SGD = {"generator": sgd, "discriminator": sgd}
 
 
 class Witness(torch.optim.SGD):
@@ -76,7 +80,7 @@ def test_one_batch_is_one_step(terms: dict[str, nn.Module]) -> None:
 
 def test_a_step_is_that_of_a_loop_written_by_hand() -> None:
     """Two steps of the paper's algorithm, in plain PyTorch."""
-    trained = module(weights={"l1": 1.0, "adv": 0.5}, optimizer={"generator": sgd, "discriminator": sgd}).double()
+    trained = module(weights={"l1": 1.0, "adv": 0.5}, optimizer=SGD).double()
     generator, discriminator = copy.deepcopy((trained.generator, trained.discriminator))
     assert discriminator is not None
     fit(trained, 2, precision="64-true")
@@ -260,6 +264,16 @@ def test_compiling_keeps_the_names_of_weights_and_the_step(monkeypatch: pytest.M
     fit(compiled, 2)
     assert compiled.generator._compiled_call_impl is not None
     assert same(state(plain), state(compiled))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_step_is_the_plain_one_to_rounding() -> None:
+    plain, compiled = (module(optimizer=SGD, compile=compile).double() for compile in (False, True))
+    for trained in (plain, compiled):
+        fit(trained, 2, precision="64-true")
+    for name, value in state(plain).items():
+        torch.testing.assert_close(state(compiled)[name], value, rtol=0, atol=1e-10)
 
 
 def test_players_and_terms_that_do_not_go_together_are_refused() -> None:

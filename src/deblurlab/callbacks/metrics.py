@@ -9,7 +9,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from deblurlab.data.dataset import Sample
-from deblurlab.metrics import psnr, ssim
+from deblurlab.errors import UserError
+from deblurlab.metrics import SMALLEST, psnr, ssim
 
 METRICS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"psnr": psnr, "ssim": ssim}
 
@@ -76,6 +77,10 @@ class Quality(pl.Callback):
 
     def _update(self, prefix: str, restored: Tensor, batch: Sample) -> None:
         blurred, sharp, index = batch["blurred"] / 255, batch["sharp"] / 255, torch.as_tensor(batch["index"])
+        if (side := min(sharp.shape[-2:])) < SMALLEST:
+            raise UserError(
+                f"{batch['name'][0]} has a side of {side} pixels, and SSIM's window {SMALLEST}: leave such images out"
+            )
         for name, metric in METRICS.items():
             self._collect(f"{prefix}/{name}", restored.device).update(index, metric(restored, sharp))
             key = f"{prefix}/{name}_blurred"

@@ -16,7 +16,10 @@ class Judgement(NamedTuple):
 
 
 class Discriminator(nn.Module, ABC):
-    """A network that judges images, `(B, 3, H, W)` RGB in [0, 1] (restored ones may leave it a little)."""
+    """A network that judges images, `(B, 3, H, W)` RGB in [0, 1] (restored ones may leave it a little), with sides of at
+    least `min_size`."""
+
+    min_size: int = 1
 
     @abstractmethod
     def forward(self, image: Tensor, blurred: Tensor) -> Judgement:

@@ -22,6 +22,7 @@ class PatchGAN(Discriminator):
         super().__init__()
         if n_layers < 1:
             raise ValueError(f"n_layers is {n_layers}: a PatchGAN has at least 1")
+        self.min_size = 3 * 2**n_layers
         widths = [width * min(2**i, 8) for i in range(n_layers + 1)]
         activation = nn.LeakyReLU(0.2)
         stages = [nn.Sequential(nn.Conv2d(3, width, 4, stride=2, padding=1), activation)]

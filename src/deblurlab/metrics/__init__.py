@@ -2,6 +2,6 @@
 
 from deblurlab.metrics.protocol import PROTOCOL
 from deblurlab.metrics.psnr import psnr
-from deblurlab.metrics.ssim import ssim
+from deblurlab.metrics.ssim import SMALLEST, ssim
 
-__all__ = ["PROTOCOL", "psnr", "ssim"]
+__all__ = ["PROTOCOL", "SMALLEST", "psnr", "ssim"]

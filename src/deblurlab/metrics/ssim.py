@@ -7,12 +7,14 @@ from torch import Tensor
 
 from deblurlab.metrics.protocol import comparable
 
-_SIZE, _SIGMA = 11, 1.5
+SMALLEST = 11
+"""Smallest side of an image that has an SSIM: that of the window."""
+_SIGMA = 1.5
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
 def _window() -> Tensor:
-    x = torch.arange(_SIZE, dtype=torch.float64) - _SIZE // 2
+    x = torch.arange(SMALLEST, dtype=torch.float64) - SMALLEST // 2
     window = torch.exp(-(x**2) / (2 * _SIGMA**2))
     return window / window.sum()
 
@@ -37,8 +39,8 @@ def ssim(restored: Tensor, sharp: Tensor) -> Tensor:
     Raises:
         ValueError: The shapes differ, or a side is smaller than the window.
     """
-    if min(restored.shape[-2:]) < _SIZE:
-        raise ValueError(f"SSIM's window is {_SIZE}x{_SIZE}, the image {tuple(restored.shape[-2:])}")
+    if min(restored.shape[-2:]) < SMALLEST:
+        raise ValueError(f"SSIM's window is {SMALLEST}x{SMALLEST}, the image {tuple(restored.shape[-2:])}")
     x, y = comparable(restored, sharp)
     if x.device.type == "cuda":
         return _map(x, y).mean(dim=(1, 2, 3))
@@ -62,5 +64,5 @@ def _blur(image: Tensor) -> Tensor:
         channels, window = image.shape[1], _WINDOW.to(image.device)
         rows = F.conv2d(image, window.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
         return F.conv2d(rows, window.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
-    edge, kernel = _SIZE // 2, _WINDOW.numpy()
+    edge, kernel = SMALLEST // 2, _WINDOW.numpy()
     return torch.from_numpy(cv2.sepFilter2D(image.numpy(), -1, kernel, kernel)[edge:-edge, edge:-edge])

@@ -71,6 +71,9 @@ def _plot(title: str, series: dict[str, list[tuple[int, float]]]) -> str:
     axes = figure.subplots()
     for name, points in series.items():
         axes.plot(*zip(*points, strict=True), label=name, marker="." if len(points) < 30 else None, linewidth=1.2)
+    values = [value for points in series.values() for _, value in points]
+    if min(values) > 0 and max(values) > 20 * min(values):  # small terms would lie flat below large ones
+        axes.set_yscale("log")
     axes.set_title(title, fontsize=10)
     axes.set_xlabel("step", fontsize=9)
     axes.tick_params(labelsize=8)
