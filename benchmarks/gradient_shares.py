@@ -9,7 +9,6 @@ in conf/loss were chosen with it.
 import sys
 
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from deblurlab import conf
@@ -21,9 +20,7 @@ STEPS = (1, 10, 50, 100, 200, 400, 700, 1000)
 
 
 def main() -> None:
-    conf.register()
-    with initialize_config_dir(str(conf.CONF), version_base="1.3"):
-        cfg = compose("train", overrides=["run=none", *sys.argv[1:]])
+    cfg = conf.compose(*sys.argv[1:])
     module, decided = build(cfg)
     data = instantiate(cfg.data, _convert_="all")
     data.prepare()
@@ -32,11 +29,11 @@ def main() -> None:
     loader = torch.utils.data.DataLoader(dataset, batch_sampler=batches, num_workers=2)
     factories = instantiate(cfg.optimizer, _convert_="all")
     names = {0: "generator", 1: "discriminator"}
-    optimizers = [factories[names[phase.optimizer]](phase.network.parameters()) for phase in module._phases]
+    optimizers = [factories[names[phase.optimizer]](phase.network.parameters()) for phase in module.phases]
     print(f"{', '.join(sys.argv[1:]) or 'defaults'}; {decided}")
     for step, batch in enumerate(loader, start=1):
         (example,) = module._examples(batch)
-        for phase, optimizer in zip(module._phases, optimizers, strict=True):
+        for phase, optimizer in zip(module.phases, optimizers, strict=True):
             summands = phase.loss(example)
             if phase.optimizer == 0 and step in STEPS:
                 print(f"step {step:4d}  " + "  ".join(_shares(phase.network, summands)), flush=True)

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from torch import Tensor
 
@@ -41,7 +40,6 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    conf.register()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     print(f"torch {torch.__version__}, {device}")
     for loss in ("l1", "l1+vgg", "l1+adv", "l1+vgg+adv"):
@@ -54,9 +52,9 @@ def main() -> None:
 
 def compare(overrides: list[str], pairs: int) -> tuple[float, float, float]:
     """Median ratio, median seconds of the framework, median seconds of the bare loop."""
-    with tempfile.TemporaryDirectory() as folder, initialize_config_dir(str(conf.CONF), version_base="1.3"):
+    with tempfile.TemporaryDirectory() as folder:
         overrides = [o for o in overrides if not (o.startswith("loss.") and o.split(".")[1] not in overrides[-1])]
-        cfg = compose("train", overrides=[f"run={folder}", f"trainer.max_steps={pairs + 6}", *overrides])
+        cfg = conf.compose(f"run={folder}", f"trainer.max_steps={pairs + 6}", *overrides)
         module, _ = build(cfg)
         turns = Turns(BareLoop(module, cfg), cfg)
         callbacks = [EMA(decay=cfg.callbacks.ema.decay), StopOnNonFinite(folder=folder)]

@@ -54,7 +54,7 @@ def test_an_experiment_may_choose_a_sum_and_the_command_line_another() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("loss=l1+nope", "unknown loss nope in loss=l1+nope; known: adv, l1, mse, vgg"),
+        ("loss=l1+nope", f"unknown loss nope in loss=l1+nope; known: {', '.join(option_names('loss'))}"),
         ("loss=l1+l1", "names a term twice"),
         ("logger=csv+0.5*wandb", "only loss takes factors"),
     ],
@@ -106,6 +106,7 @@ def test_evenly(limit: int, steps: int, interval: int) -> None:
     assert conf.evenly(limit, steps) == interval
 
 
+OFFLINE = ["pretrained=random"]
 NEEDED = {"data=pairs": ["data.blurred=a", "data.sharp=b"], "logger=wandb": ["logger.wandb.offline=true"]}
 """What an option can't do without, or without a network."""
 SIMPLE = ("model", "discriminator", "data", "augment", "module", "optimizer", "scheduler")
@@ -113,7 +114,7 @@ SIMPLE = ("model", "discriminator", "data", "augment", "module", "optimizer", "s
 
 def _overrides(group: str, option: str) -> list[str]:
     choice = f"+{group}={option}" if group == "debug" else f"{group}={option}"
-    return [choice, *NEEDED.get(choice, [])]
+    return [choice, *NEEDED.get(choice, OFFLINE)]
 
 
 ALL = [

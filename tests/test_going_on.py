@@ -131,8 +131,14 @@ def test_a_sanity_check_leaves_no_scores(train: Train) -> None:
         ("+optimizer.generator.foo=1", "foo"),
         ("data.val=0", "data.val=0"),
         ("name=..", "name"),
-        ("augment.size=4 model.depth=0 loss=l1+adv", "augment.size=4 is too small for discriminator, which needs at least 6"),
-        ("data.height=8 data.width=80 augment.size=8", "validation/000000 has a side of 8 pixels, and SSIM's window 11"),
+        (
+            "augment.size=4 model.depth=0 loss=l1+adv",
+            "augment.size=4 is too small for discriminator, which needs at least 6",
+        ),
+        (
+            "data.height=8 data.width=80 augment.size=8",
+            "validation/000000 has a side of 8 pixels, and SSIM's window 11",
+        ),
     ],
 )
 def test_settings_that_cannot_work_are_one_line(train: Train, override: str, message: str) -> None:

@@ -23,12 +23,14 @@ commands:
   train    train a model; takes Hydra overrides, e.g. deblurlab train model=unet_res loss=l1+vgg+adv
            (deblurlab train --help lists them)
   export   make a release of a finished run: deblurlab export RUN -o FOLDER
+  weights  make a release of weights that another project has published:
+           deblurlab weights convert FILE --model nafnet_32 -o FOLDER
 """
 
 
 def main() -> None:
     """`deblurlab <command>`."""
-    commands: dict[str, Callable[[list[str]], None]] = {"train": train, "export": export}
+    commands: dict[str, Callable[[list[str]], None]] = {"train": train, "export": export, "weights": weights}
     arguments = sys.argv[1:]
     if arguments and arguments[0] in commands:
         commands[arguments[0]](arguments[1:])
@@ -60,14 +62,33 @@ def export(arguments: list[str]) -> None:
     parser.add_argument("--format", choices=["release"], default="release", help="safetensors and JSON")
     options = parser.parse_args(arguments)
     from deblurlab.checkpoints import generator_weights
-    from deblurlab.releases import write_release
+    from deblurlab.releases import release_run
     from deblurlab.runs import Run
 
+    _write(options.output, lambda: release_run(options.output, Run(options.run), generator_weights(options.run)))
+
+
+def weights(arguments: list[str]) -> None:
+    """Weights that other projects have published."""
+    parser = argparse.ArgumentParser("deblurlab weights", description=weights.__doc__)
+    commands = parser.add_subparsers(required=True)
+    converting = commands.add_parser("convert", help="turn a downloaded checkpoint into a release")
+    converting.add_argument("file", type=Path, help="the checkpoint, as downloaded")
+    converting.add_argument("--model", required=True, help="what it belongs to: an option of the group model")
+    converting.add_argument("-o", "--output", type=Path, required=True, help="the release's folder")
+    options = parser.parse_args(arguments)
+    from deblurlab.published import convert
+
+    _write(options.output, lambda: convert(options.file, options.model, options.output))
+
+
+def _write(output: Path, work: Callable[[], None]) -> None:
+    """Do some work and name what it has written; what the user can mend is one line."""
     try:
-        write_release(options.output, Run(options.run), generator_weights(options.run))
+        work()
     except (UserError, OSError) as error:
         sys.exit(f"deblurlab: {error}")
-    print(options.output)
+    print(output)
 
 
 def _train(cfg: DictConfig) -> None:

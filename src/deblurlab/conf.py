@@ -9,6 +9,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import hydra
+from hydra import initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
@@ -16,7 +18,7 @@ from hydra.core.plugins import Plugins
 from hydra.errors import ConfigCompositionException
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 _SHIPPED = Path(__file__).parent / "shipped"
 _ROOT = _SHIPPED if _SHIPPED.is_dir() else Path(__file__).parents[2]
@@ -74,7 +76,7 @@ class SumSource(ConfigSource):
         group = config_path.strip("/")
         if "COMP_LINE" not in os.environ or group not in _GROUPS or results_filter == ObjectType.GROUP:
             return []
-        names = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+        names = options(group)
         return [f"{a}+{b}" for a in names for b in names if a != b]
 
     def load_config(self, config_path: str) -> ConfigResult:
@@ -129,6 +131,23 @@ def evenly(limit: int, steps: int) -> int:
     833
     """
     return steps // -(-steps // limit) if steps > 0 else limit
+
+
+def compose(*overrides: str, name: str = "train") -> DictConfig:
+    """What a command line with these overrides composes to; for use outside of `hydra.main`.
+
+    Raises:
+        hydra.errors.HydraException: There is no such option.
+    """
+    register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra.compose(name, overrides=["run=none", *overrides])
+
+
+def options(group: str) -> list[str]:
+    """The names of a group's options, as they lie on disk."""
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
 def register() -> None:

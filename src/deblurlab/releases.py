@@ -26,8 +26,8 @@ def is_release(folder: Path) -> bool:
     return (folder / _INDEX).is_file()
 
 
-def write_release(folder: Path, run: Run, weights: Mapping[str, Tensor]) -> None:
-    """Release a finished run's generator.
+def release_run(folder: Path, run: Run, weights: Mapping[str, Tensor]) -> None:
+    """Release a finished run's generator with its scores.
 
     Raises:
         UserError: The run hasn't finished, or the folder exists.
@@ -35,18 +35,27 @@ def write_release(folder: Path, run: Run, weights: Mapping[str, Tensor]) -> None
     results = run.results()
     if results is None:
         raise UserError(f"{run.folder} holds no finished run: only what has been scored is released")
+    write_release(folder, OmegaConf.load(run.config_file).model, weights, {"run": results})
+
+
+def write_release(folder: Path, model: Any, weights: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write a release: `model` is its config node, `about` says where the weights come from.
+
+    Raises:
+        UserError: The folder exists.
+    """
     if folder.exists():
         raise UserError(f"{folder} exists already: choose another with -o")
-    model: Any = OmegaConf.to_container(OmegaConf.load(run.config_file).model)
+    arguments: Any = OmegaConf.to_container(model)
     partial = folder.with_name(f".{folder.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
     content = {name: tensor.contiguous() for name, tensor in weights.items()}
     (partial / _WEIGHTS).write_bytes(data := safetensors.torch.save(content))
     index = {
         "format": _FORMAT,
-        "model": {"class": model.pop("_target_"), "arguments": model},
+        "model": {"class": arguments.pop("_target_"), "arguments": arguments},
         "weights": {"file": _WEIGHTS, "sha256": hashlib.sha256(data).hexdigest()},
-        "run": results,
+        **about,
     }
     write_json(partial / _INDEX, index)
     partial.rename(folder)

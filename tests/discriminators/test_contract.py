@@ -23,6 +23,12 @@ def test_it_gives_lists_of_logits_and_features(discriminator: Discriminator) -> 
     assert all(features.ndim == 4 and len(features) == 2 for features in judgement.features)
 
 
+def test_the_smallest_size_works_and_odd_ones_do(discriminator: Discriminator) -> None:
+    for height, width in ((discriminator.min_size,) * 2, (discriminator.min_size + 5, discriminator.min_size + 38)):
+        image = torch.rand(1, 3, height, width)
+        assert all(logits.isfinite().all() for logits in discriminator(image, image).logits)
+
+
 def test_every_parameter_and_the_image_get_a_gradient(discriminator: Discriminator) -> None:
     image = torch.rand(1, 3, 96, 96, requires_grad=True)
     sum(logits.square().sum() for logits in discriminator(image, torch.rand(1, 3, 96, 96)).logits).backward()

@@ -9,15 +9,48 @@ from deblurlab.models.cost import parameters
 
 @pytest.mark.parametrize(
     ("arguments", "count"),
-    [({}, 2_764_737), ({"norm": "batch"}, 2_765_633), ({"n_layers": 5}, 11_154_369)],
+    [
+        ({}, 2_764_737),
+        ({"norm": "batch"}, 2_765_633),
+        ({"conditional": True}, 2_767_809),
+        ({"conditional": True, "norm": "batch"}, 2_768_705),
+        ({"norm": "spectral"}, 2_764_737),
+        ({"n_layers": 5}, 11_154_369),
+    ],
 )
 def test_parameters_as_published(arguments: dict[str, object], count: int) -> None:
     assert parameters(PatchGAN(**arguments)) == count  # type: ignore[arg-type]
 
 
-def test_256_pixels_give_30x30_logits() -> None:
+@pytest.mark.parametrize(("padding", "side"), [(1, 30), (2, 35)], ids=["pix2pix", "DeblurGAN"])
+def test_logits_of_256_pixels(padding: int, side: int) -> None:
     image = torch.rand(1, 3, 256, 256)
-    assert PatchGAN()(image, image).logits[0].shape == (1, 1, 30, 30)
+    assert PatchGAN(padding=padding)(image, image).logits[0].shape == (1, 1, side, side)
+
+
+@pytest.mark.parametrize("n_layers", range(1, 7))
+def test_any_number_of_layers(n_layers: int) -> None:
+    discriminator = PatchGAN(n_layers=n_layers, width=2)
+    image = torch.rand(1, 3, discriminator.min_size, discriminator.min_size)
+    assert discriminator(image, image).logits[0].shape == (1, 1, 1, 1)
+
+
+def test_only_a_conditional_one_looks_at_the_blurred_image() -> None:
+    image, blurred, other = torch.rand(3, 1, 3, 64, 64)
+    for conditional in (False, True):
+        discriminator = PatchGAN(width=4, conditional=conditional)
+        same = torch.equal(discriminator(image, blurred).logits[0], discriminator(image, other).logits[0])
+        assert same is not conditional
+
+
+def test_spectral_norm_bounds_every_layer() -> None:
+    torch.manual_seed(0)
+    discriminator = PatchGAN(width=4, norm="spectral")
+    image = torch.rand(1, 3, 64, 64)
+    for _ in range(50):  # power iterations, one a pass
+        discriminator(image, image)
+    for stage in discriminator.eval().stages:
+        assert torch.linalg.matrix_norm(stage[0].weight.flatten(1), 2).item() == pytest.approx(1, abs=0.02)
 
 
 @pytest.mark.parametrize(("n_layers", "field"), [(1, 16), (2, 34), (3, 70), (5, 286)])
@@ -36,7 +69,7 @@ def test_a_logit_sees_a_patch_of_the_published_size(n_layers: int, field: int) -
 
 
 def test_wrong_arguments_are_refused() -> None:
-    with pytest.raises(ValueError, match="n_layers is 0"):
+    with pytest.raises(ValueError, match="n_layers=0 must be at least 1 and padding=1"):
         PatchGAN(n_layers=0)
     with pytest.raises(ValueError, match="unknown norm 'layer'"):
         PatchGAN(norm="layer")  # type: ignore[arg-type]

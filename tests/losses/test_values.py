@@ -2,11 +2,32 @@
 
 import math
 
+import lpips
 import pytest
 import torch
+from torch import Tensor, nn
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 from deblurlab.discriminators import Judgement
-from deblurlab.losses import L1, MSE, Adv
+from deblurlab.losses import (
+    FFT,
+    L1,
+    LPIPS,
+    MSE,
+    MSSSIM,
+    PSNR,
+    SSIM,
+    TV,
+    Adv,
+    AdvHinge,
+    AdvLS,
+    AdvRaLS,
+    AdvWGANGP,
+    Charbonnier,
+    Edge,
+    FeatureMatching,
+    FocalFrequency,
+)
 
 
 def _judgement(*values: float) -> Judgement:
@@ -44,3 +65,193 @@ def test_adversarial_loss_of_an_undecided_discriminator_is_log_2() -> None:
 def test_adversarial_loss_stays_finite_where_a_probability_would_not() -> None:
     certain = _judgement(-500.0)
     assert Adv().generator_loss(None, certain).item() == pytest.approx(500.0)
+
+
+def test_least_squares_by_hand() -> None:
+    term, real, fake = AdvLS(), _judgement(0.5, 2.0), _judgement(-1.0, 1.5)
+    assert term.generator_loss(None, fake).item() == pytest.approx((2.0**2 + 0.5**2) / 2)
+    first, second = (0.5**2 + 1.0**2) / 2, (1.0**2 + 1.5**2) / 2
+    assert term.discriminator_loss(real, fake).item() == pytest.approx((first + second) / 2)
+
+
+def test_hinge_by_hand() -> None:
+    term, real, fake = AdvHinge(), _judgement(0.5, 2.0), _judgement(-1.5, 1.5)
+    assert term.generator_loss(None, fake).item() == pytest.approx((1.5 - 1.5) / 2)
+    assert term.discriminator_loss(real, fake).item() == pytest.approx(((0.5 + 0.0) + (0.0 + 2.5)) / 2)
+
+
+def test_wasserstein_by_hand() -> None:
+    term, real, fake = AdvWGANGP(), _judgement(0.5, 2.0), _judgement(-1.0, 1.5)
+    assert term.generator_loss(None, fake).item() == pytest.approx((1.0 - 1.5) / 2)
+    assert term.discriminator_loss(real, fake).item() == pytest.approx(((-1.0 - 0.5) + (1.5 - 2.0)) / 2)
+
+
+def test_relativistic_average_by_hand() -> None:
+    """Two patches a side: real 1 and 3, restored -1 and 0."""
+    real, fake = (Judgement([torch.tensor(values).view(1, 1, 1, 2)], []) for values in ([1.0, 3.0], [-1.0, 0.0]))
+    # Averages 2 and -0.5.
+    discriminator = ((1.5 - 1) ** 2 + (3.5 - 1) ** 2) / 2 + ((-3 + 1) ** 2 + (-2 + 1) ** 2) / 2
+    generator = ((-3 - 1) ** 2 + (-2 - 1) ** 2) / 2 + ((1.5 + 1) ** 2 + (3.5 + 1) ** 2) / 2
+    assert AdvRaLS().discriminator_loss(real, fake).item() == pytest.approx(discriminator / 2)
+    assert AdvRaLS().generator_loss(real, fake).item() == pytest.approx(generator / 2)
+
+
+def test_relativistic_averages_come_from_the_history_where_there_is_one() -> None:
+    real, fake = (
+        _judgement(1.0)._replace(history=[torch.tensor(5.0)]),
+        _judgement(0.0)._replace(history=[torch.tensor(2.0)]),
+    )
+    assert AdvRaLS().discriminator_loss(real, fake).item() == pytest.approx(((1 - 2 - 1) ** 2 + (0 - 5 + 1) ** 2) / 2)
+
+
+class Linear(nn.Module):
+    """A critic whose gradient is known: the sum of slope times image, in two heads that differ by a constant."""
+
+    def __init__(self, slope: Tensor) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(slope)
+
+    def forward(self, image: Tensor, blurred: Tensor) -> Judgement:
+        value = (image * self.slope).sum(dim=(1, 2, 3)).view(-1, 1, 1, 1)
+        return Judgement([value, value + 7], [])
+
+
+def test_gradient_penalties_of_a_linear_critic() -> None:
+    """Its gradient is the slope, wherever one looks: over all of a sample, not a channel of it."""
+    slope = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    critic = Linear(slope)
+    sharp, restored, blurred = torch.rand(3, 2, 3, 4, 5, dtype=torch.float64)
+    norm = slope.norm()
+    penalty = AdvWGANGP(gradient_penalty=10.0).penalty(critic, sharp, restored, blurred)
+    torch.testing.assert_close(penalty, 10 * (norm - 1) ** 2)
+    penalty.backward()
+    torch.testing.assert_close(critic.slope.grad, 20 * (norm - 1) * slope / norm)
+    torch.testing.assert_close(Adv(r1=10.0).penalty(critic, sharp, restored, blurred), 5 * norm**2)
+    assert Adv().penalty(critic, sharp, restored, blurred) is None
+    assert AdvLS().penalty(critic, sharp, restored, blurred) is None
+
+
+class Quadratic(nn.Module):
+    """Half the squared norm of an image: its gradient is the image itself."""
+
+    def forward(self, image: Tensor, blurred: Tensor) -> Judgement:
+        return Judgement([image.square().sum(dim=(1, 2, 3)).view(-1, 1, 1, 1) / 2], [])
+
+
+def test_the_gradient_is_penalised_at_a_mixture_of_each_sample_of_its_own() -> None:
+    """Sharp images are 0, restored ones 2: the norm at a mixture is uniform between 0 and 2."""
+    torch.manual_seed(0)
+    restored = torch.zeros(4000, 3, 1, 1, dtype=torch.float64)
+    restored[:, 0] = 2.0
+    penalty = AdvWGANGP(gradient_penalty=1.0).penalty(Quadratic(), torch.zeros_like(restored), restored, restored)
+    assert penalty.item() == pytest.approx(1 / 3, abs=0.02)  # the mean of (2 u - 1)^2
+
+
+def test_feature_matching_by_hand() -> None:
+    real = Judgement([], [torch.zeros(1, 2, 2, 2), torch.zeros(1, 1, 3, 3)])
+    fake = Judgement([], [torch.full((1, 2, 2, 2), 0.5), torch.full((1, 1, 3, 3), -2.0)])
+    assert FeatureMatching().generator_loss(real, fake).item() == pytest.approx((0.5 + 2.0) / 2)
+
+
+def _apart(difference: float, *shape: int) -> tuple[Tensor, Tensor]:
+    """Two images that differ by so much everywhere."""
+    sharp = torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return sharp + difference, sharp
+
+
+def test_charbonnier_by_hand() -> None:
+    assert Charbonnier(epsilon=0.4)(*_apart(0.3, 1, 3, 4, 4)).item() == pytest.approx(0.5 - 0.4)
+
+
+def test_psnr_is_that_of_the_metric_but_for_a_constant() -> None:
+    restored, sharp = _apart(0.1, 2, 3, 4, 4)
+    assert PSNR()(restored, sharp).item() == pytest.approx(80 - 20, abs=1e-4)  # 20 dB, and 80 dB for 1e-8
+    mixed = torch.cat([restored, sharp[:1] + 0.01])
+    expected = (60 + 60 + 40) / 3
+    assert PSNR()(mixed, torch.cat([sharp, sharp[:1]])).item() == pytest.approx(expected, abs=1e-3)
+
+
+def test_edges_by_hand() -> None:
+    """One pixel that differs by 0.5 has a Laplacian of -2 there and 0.5 beside; a ramp has none."""
+    sharp = torch.zeros(1, 1, 5, 5, dtype=torch.float64)
+    restored = sharp.clone()
+    restored[0, 0, 2, 2] = 0.5
+    assert Edge(epsilon=1e-9)(restored, sharp).item() == pytest.approx((2 + 4 * 0.5) / 9)
+    ramp = torch.arange(5, dtype=torch.float64).expand(1, 1, 5, 5)
+    assert Edge(epsilon=1e-9)(ramp, sharp).item() == pytest.approx(0, abs=1e-12)
+
+
+def test_total_variation_by_hand() -> None:
+    image = torch.tensor([[0.0, 1.0, 0.5], [0.0, 0.0, 0.5]], dtype=torch.float64).view(1, 1, 2, 3)
+    assert TV()(image, image).item() == pytest.approx((0 + 1 + 0) / 3 + (1 + 0.5 + 0 + 0.5) / 4)
+
+
+def test_spectra_by_hand() -> None:
+    """A constant difference is all in one frequency; a single pixel's is spread evenly, half of it in each part."""
+    restored, sharp = _apart(0.1, 1, 1, 4, 8)
+    assert FFT(norm="backward")(restored, sharp).item() == pytest.approx(0.1 * 32 / 64)
+    assert FFT()(restored, sharp).item() == pytest.approx(0.1 * 32 / 64 / math.sqrt(32))
+    one = torch.zeros(1, 1, 4, 4, dtype=torch.float64)
+    one[0, 0, 0, 0] = 1.0
+    assert FFT(norm="backward")(one, torch.zeros_like(one)).item() == pytest.approx(16 / 32)
+    assert FocalFrequency()(one, torch.zeros_like(one)).item() == pytest.approx(1 / 16)  # Parseval: all alike
+    assert FocalFrequency()(restored, sharp).item() == pytest.approx(0.1**2)  # one frequency: its weight is 1
+
+
+def test_focus_is_on_the_large_frequencies_and_no_gradient_flows_through_it() -> None:
+    restored, sharp = torch.rand(2, 1, 1, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    restored.requires_grad_()
+    FocalFrequency(alpha=2.0)(restored, sharp).backward()
+    difference = torch.fft.fft2((restored - sharp).detach(), norm="ortho")
+    power = difference.abs().square()
+    # The gradient of the mean of w |F(r - s)|^2 for a fixed w is 2 / N times the inverse transform of w F(r - s).
+    expected = 2 / 16 * torch.fft.ifft2(power / power.max() * difference, norm="ortho").real
+    torch.testing.assert_close(restored.grad, expected)
+
+
+def test_structural_similarity_is_torchmetrics() -> None:
+    restored, sharp = torch.rand(2, 1, 3, 64, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected = 1 - structural_similarity_index_measure(restored, sharp, data_range=1.0)
+    torch.testing.assert_close(SSIM()(restored, sharp), expected)
+
+
+def test_structural_similarity_of_a_constant_shift_by_hand() -> None:
+    """Contrast and structure are perfect; luminance is 2ab/(a^2 + b^2) but for its constant."""
+    a, b, c = 0.5, 0.6, 0.01**2
+    restored, sharp = (torch.full((1, 1, 64, 64), value, dtype=torch.float64) for value in (a, b))
+    luminance = (2 * a * b + c) / (a * a + b * b + c)
+    assert SSIM()(restored, sharp).item() == pytest.approx(1 - luminance, abs=1e-9)
+    # Five scales, the last with the power 0.1333; all taken to (1 + x) / 2.
+    assert MSSSIM(sigma=0.3)(restored, sharp).item() == pytest.approx(1 - ((1 + luminance) / 2) ** 0.1333, abs=1e-6)
+
+
+def test_lpips_is_its_authors() -> None:
+    torch.manual_seed(0)
+    term = LPIPS(net="alex", weights="random")
+    torch.manual_seed(0)
+    theirs = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False).eval()
+    restored, sharp = torch.rand(2, 2, 3, 48, 48)
+    torch.testing.assert_close(term(restored, sharp), theirs(2 * restored - 1, 2 * sharp - 1).mean())
+    assert term.choices() == {"weights": "random"}
+    assert not term.train().distance.training
+
+
+def test_lpips_takes_torchvisions_weights(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision.models import alexnet
+
+    from deblurlab import pretrained
+    from deblurlab.errors import UserError
+
+    network = alexnet()
+    torch.save(network.state_dict(), tmp_path / "alexnet.pth")
+    term = LPIPS(weights=str(tmp_path / "alexnet.pth"))
+    assert torch.equal(term.distance.net.slice5[0].weight, network.features[10].weight)
+
+    def refuse(url: str) -> dict[str, Tensor]:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(pretrained, "_download", refuse)
+    with pytest.raises(UserError, match=r"alexnet-owt-7be5be79.pth can't be had \(no route to host\): place https://"):
+        LPIPS()
+    with pytest.raises(ValueError, match="unknown network 'squeeze'"):
+        LPIPS(net="squeeze")  # type: ignore[arg-type]

@@ -1,5 +1,7 @@
 """What every model of conf/model promises."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hydra.utils import instantiate
@@ -9,14 +11,30 @@ from deblurlab.models import Model
 from support import config, option_names
 
 NAMES = option_names("model")
-SHRUNK = {"unet": ["model.width=4"], "unet_res": ["model.width=4"]}
-"""The same code in small."""
+SHRUNK = {
+    "unet": "width=4",
+    "unet_res": "width=4",
+    "unet_res_small": "width=4",
+    "unet_res_large": "width=4",
+    "resnet": "width=8 blocks=2",
+    "deepdeblur": "width=8 blocks=2",
+    "srn": "width=4 blocks=1 recurrent=true",
+    "nafnet_16": "width=4 encoder=[1,1,1,2]",
+    "nafnet_32": "width=4 encoder=[1,1,1,2]",
+    "nafnet_64": "width=4 encoder=[1,1,1,2]",
+    "mimo_unet_plus": "width=16 blocks=1",
+    "restormer": "width=16 blocks=[1,1,1,1] refinement=1",
+    "fpn_mobilenet": "pyramid=16 width=8",
+    "fpn_inception": "pyramid=16 width=8",
+}
+"""The same code in small, for models that would take minutes."""
 
 
 @pytest.fixture(params=NAMES)
 def model(request: pytest.FixtureRequest) -> Model:
     torch.manual_seed(0)
-    made = instantiate(config(f"model={request.param}", *SHRUNK.get(request.param, [])).model, _convert_="all")
+    small = [f"model.{argument}" for argument in SHRUNK.get(request.param, "").split()]
+    made = instantiate(config(f"model={request.param}", *small).model, _convert_="all")
     # Zero-initialised layers would hide what lies behind them.
     for parameter in made.parameters():
         if not parameter.any():
@@ -24,25 +42,44 @@ def model(request: pytest.FixtureRequest) -> Model:
     return made
 
 
+def _restore(model: Model, image: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return model.eval()(image)
+
+
 @pytest.mark.parametrize("size", [(64, 64), (37, 50), (33, 65), (61, 99), (9, 128)])
 def test_any_size_keeps_its_shape(model: Model, size: tuple[int, int]) -> None:
     image = torch.rand(2, 3, *size)
-    assert model(image).shape == image.shape
+    assert _restore(model, image).shape == image.shape
+
+
+def test_scales_come_while_training_alone_from_coarse_to_fine(model: Model) -> None:
+    image = torch.rand(2, 3, 70, 90)
+    restored = model.train()(image)
+    scales = [restored] if isinstance(restored, torch.Tensor) else restored
+    assert scales[-1].shape == image.shape
+    for scale, finer in pairwise(scales):
+        assert scale.shape[-2:] == tuple(-(-side // 2) for side in finer.shape[-2:])
 
 
 def test_the_smallest_size_works(model: Model) -> None:
     image = torch.rand(1, 3, model.min_size, model.min_size)
-    assert model(image).isfinite().all()
+    assert _restore(model, image).isfinite().all()
+    assert model.min_size % model.multiple_of == 0 or model.min_size == 1
 
 
 def test_padding_changes_nothing_where_none_is_needed(model: Model) -> None:
-    side = 8 * model.multiple_of
+    side = max(model.min_size, 4 * model.multiple_of)
     image = torch.rand(1, 3, side, side)
-    assert torch.equal(model(image), model.restore(image))
+    restored = _restore(model, image)
+    with torch.no_grad():
+        assert torch.equal(restored, model.restore(image))
 
 
 def test_every_parameter_gets_a_gradient(model: Model) -> None:
-    model(torch.rand(1, 3, 64, 64)).square().sum().backward()
+    restored = model.train()(torch.rand(2, 3, 128, 128))
+    scales = [restored] if isinstance(restored, torch.Tensor) else restored
+    torch.stack([scale.square().sum() for scale in scales]).sum().backward()
     silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert silent == []
 
@@ -60,11 +97,11 @@ def test_evaluation_is_deterministic_and_samples_dont_mix(model: Model) -> None:
 def test_a_state_dict_makes_an_equal_model(model: Model) -> None:
     state = {name: value.clone() for name, value in model.state_dict().items()}
     image = torch.rand(1, 3, 32, 32)
-    before = model.eval()(image)
+    before = _restore(model, image)
     for parameter in model.parameters():
         nn.init.ones_(parameter)
     model.load_state_dict(state)
-    assert torch.equal(model(image), before)
+    assert torch.equal(_restore(model, image), before)
 
 
 def test_bfloat16_stays_close(model: Model) -> None:
@@ -74,7 +111,7 @@ def test_bfloat16_stays_close(model: Model) -> None:
         exact = model(image)
         with torch.autocast("cpu", torch.bfloat16):
             rough = model(image)
-    assert (exact - rough).abs().max() < 0.05 * exact.abs().max()
+    assert (exact - rough).abs().mean() < 0.03 * exact.abs().mean()
 
 
 def test_it_can_be_exported(model: Model) -> None:

@@ -17,7 +17,6 @@ from deblurlab.modules import PairedRestoration
 from deblurlab.schedules import cosine
 from steps import BATCHES, fit, images, module, same, sgd, state
 
-
 SGD = {"generator": sgd, "discriminator": sgd}
 
 
@@ -120,7 +119,7 @@ class Counting(nn.Module):
 def test_the_discriminators_phase_does_not_run_the_generator_again() -> None:
     trained = module()
     trained.generator = Counting(trained.generator)
-    trained._phases[1] = trained._phases[1]._replace(network=trained.generator)
+    trained.phases[1] = trained.phases[1]._replace(network=trained.generator)
     fit(trained, 3)
     assert trained.generator.calls == 3
 
@@ -269,7 +268,7 @@ def test_compiling_keeps_the_names_of_weights_and_the_step(monkeypatch: pytest.M
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_a_compiled_step_is_the_plain_one_to_rounding() -> None:
-    plain, compiled = (module(optimizer=SGD, compile=compile).double() for compile in (False, True))
+    plain, compiled = (module(optimizer=SGD, compile=wanted).double() for wanted in (False, True))
     for trained in (plain, compiled):
         fit(trained, 2, precision="64-true")
     for name, value in state(plain).items():

@@ -31,7 +31,9 @@ class StopOnNonFinite(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._names = list(outputs)
+        if list(outputs) != self._names:  # an adversary comes into play
+            self._check()
+            self._names, self._first_bad = list(outputs), None
         bad = ~torch.isfinite(torch.stack([value.detach() for value in outputs.values()]))
         if self._first_bad is None:
             self._first_bad = torch.zeros(len(bad), dtype=torch.int64, device=bad.device)

@@ -1,11 +1,10 @@
 """The GAN objective."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deblurlab.discriminators.base import Judgement
-from deblurlab.losses.base import AdversarialTerm
+from deblurlab.discriminators.base import Discriminator, Judgement
+from deblurlab.losses.base import AdversarialTerm, per_head, squared_gradient_norm
 
 
 class Adv(AdversarialTerm):
@@ -13,12 +12,21 @@ class Adv(AdversarialTerm):
     equations 4 and 5), averaged over patches, then over the discriminator's heads.
 
     Generator: -log D(restored). Discriminator: half of -log D(sharp) - log(1 - D(restored)), so that it doesn't
-    outpace the generator (Isola et al., CVPR 2017, section 3.3).
+    outpace the generator (Isola et al., CVPR 2017, section 3.3). `r1` is the weight gamma of a penalty of
+    gamma / 2 times the squared norm of the discriminator's gradient at sharp images, which makes the game
+    converge (Mescheder et al., "Which Training Methods for GANs do actually Converge?", ICML 2018, equation 9).
     """
 
+    def __init__(self, *, r1: float = 0.0) -> None:
+        super().__init__()
+        self._r1 = r1
+
     def generator_loss(self, real: Judgement | None, fake: Judgement) -> Tensor:
-        return torch.stack([F.softplus(-logits).mean() for logits in fake.logits]).mean()
+        return per_head(F.softplus(-logits).mean() for logits in fake.logits)
 
     def discriminator_loss(self, real: Judgement, fake: Judgement) -> Tensor:
         heads = zip(real.logits, fake.logits, strict=True)
-        return 0.5 * torch.stack([F.softplus(-r).mean() + F.softplus(f).mean() for r, f in heads]).mean()
+        return 0.5 * per_head(F.softplus(-r).mean() + F.softplus(f).mean() for r, f in heads)
+
+    def penalty(self, discriminator: Discriminator, sharp: Tensor, restored: Tensor, blurred: Tensor) -> Tensor | None:
+        return self._r1 / 2 * squared_gradient_norm(discriminator, sharp, blurred).mean() if self._r1 else None

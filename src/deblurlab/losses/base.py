@@ -5,11 +5,13 @@ torch or from the user: what isn't declared has the default below. A term doesn'
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
-from deblurlab.discriminators.base import Judgement
+from deblurlab.discriminators.base import Discriminator, Judgement
 
 
 class LossTerm(nn.Module):
@@ -17,6 +19,8 @@ class LossTerm(nn.Module):
 
     scales: ClassVar[Literal["all", "finest"]] = "finest"
     """Where it applies when a model restores at several scales."""
+    min_size: int = 1
+    """Of the images, in pixels."""
 
     def choices(self) -> dict[str, str]:
         """Arguments that were left open in the config and decided when the term was built; the run records them."""
@@ -37,6 +41,30 @@ class JudgedTerm(LossTerm, ABC):
 class AdversarialTerm(JudgedTerm):
     """A judged term that also trains the discriminator."""
 
+    n_critic: ClassVar[int] = 1
+    """Updates of the discriminator per batch with which it was published."""
+
     @abstractmethod
     def discriminator_loss(self, real: Judgement, fake: Judgement) -> Tensor:
         """What the discriminator minimises, on sharp and on restored images that carry no gradient."""
+
+    def penalty(self, discriminator: Discriminator, sharp: Tensor, restored: Tensor, blurred: Tensor) -> Tensor | None:
+        """What the discriminator minimises beside that, if anything; it may look at the discriminator's gradients."""
+        return None
+
+
+def per_head(values: Iterable[Tensor]) -> Tensor:
+    """The mean over a discriminator's heads."""
+    return torch.stack(list(values)).mean()
+
+
+def squared_gradient_norm(discriminator: Discriminator, images: Tensor, blurred: Tensor) -> Tensor:
+    """The squared norm of the gradient of each sample's mean logit by the whole sample, `(B,)`; it can be learnt
+    from."""
+    with torch.enable_grad(), torch.autocast(images.device.type, enabled=False):
+        images = images.detach().float() if images.dtype == torch.bfloat16 else images.detach()
+        images.requires_grad_()
+        logits = discriminator(images, blurred).logits
+        mean = torch.stack([values.mean(dim=(1, 2, 3)) for values in logits]).mean(dim=0)
+        (gradient,) = torch.autograd.grad(mean.sum(), images, create_graph=True)
+    return gradient.flatten(1).square().sum(dim=1)

@@ -1,9 +1,7 @@
 """The perceptual loss."""
 
 import logging
-import socket
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -14,6 +12,7 @@ from torchvision.models.vgg import cfgs, make_layers
 
 from deblurlab.errors import UserError
 from deblurlab.losses.base import LossTerm
+from deblurlab.pretrained import load_part, read_weights
 
 _LOG = logging.getLogger(__name__)
 _URL = VGG19_Weights.IMAGENET1K_V1.url
@@ -93,33 +92,20 @@ class VGG(LossTerm):
     def _load(self, weights: str) -> str:
         if weights == "random":
             return self._randomise()
+        named = "imagenet" if weights == "auto" else weights
         try:
-            if weights in ("auto", "imagenet"):
-                state = _download()
-            else:
-                state = torch.load(weights, map_location="cpu", weights_only=True)
-        except Exception as error:  # whatever a damaged file makes torch raise
-            if weights not in ("auto", "imagenet"):
-                raise UserError(f"VGG19's weights can't be read from {weights}: {error}") from error
-            cache = Path(torch.hub.get_dir(), "checkpoints", Path(_URL).name)
-            remedy = f"place {_URL} at {cache}, or give its path as loss.vgg.weights=<path>"
-            if weights == "imagenet":
-                raise UserError(f"VGG19's ImageNet weights can't be had ({error}): {remedy}") from error
+            state = read_weights(named, _URL, key="loss.vgg.weights")
+        except UserError as error:
+            if weights != "auto":
+                raise
             _LOG.warning(
-                "VGG19's ImageNet weights can't be had (%s). The perceptual loss goes on with RANDOM features: it "
-                "still compares textures, but knows nothing of objects, and its values aren't those of published "
-                "losses. For the real thing, %s.",
+                "The perceptual loss goes on with RANDOM features: it still compares textures, but knows nothing of "
+                "objects, and its values aren't those of published losses. For the real thing: %s.",
                 error,
-                remedy,
             )
             return self._randomise()
-        prefix = "features."
-        try:
-            known = {key: state[prefix + key] for key in self.features.state_dict()}
-            self.features.load_state_dict(known)
-        except (KeyError, RuntimeError) as error:
-            raise UserError(f"{weights} isn't a state dict of VGG19: {error}") from error
-        return "imagenet" if weights == "auto" else weights
+        load_part(self.features, state, prefix="features.", key="loss.vgg.weights")
+        return named
 
     def _randomise(self) -> str:
         generator = torch.Generator().manual_seed(19)
@@ -128,18 +114,6 @@ class VGG(LossTerm):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
         return "random"
-
-
-def _download() -> dict[str, Tensor]:
-    """torchvision's file, from the cache or the network; a network that doesn't answer is given 10 seconds."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(10)
-    try:
-        return torch.hub.load_state_dict_from_url(
-            _URL, map_location="cpu", progress=False, check_hash=True, weights_only=True
-        )
-    finally:
-        socket.setdefaulttimeout(before)
 
 
 def _pink_noise() -> Tensor:

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 Norm = Literal["none", "instance", "batch"]
@@ -23,9 +24,9 @@ def normalisation(norm: Norm, channels: int) -> nn.Module:
     raise ValueError(f"unknown norm {norm!r}: none, instance or batch")
 
 
-def convolution(inputs: int, outputs: int, norm: Norm, *, stride: int = 1) -> nn.Conv2d:
-    """3x3, same size (or divided by `stride`); without a bias where a normalisation follows and removes it."""
-    return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=norm == "none")
+def convolution(inputs: int, outputs: int, norm: Norm = "none", *, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
+    """Same size (or divided by `stride`); without a bias where a normalisation follows and removes it."""
+    return nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=norm == "none")
 
 
 class PlainBlock(nn.Sequential):
@@ -45,18 +46,23 @@ class PlainBlock(nn.Sequential):
 class ResidualBlock(nn.Module):
     """x + conv(relu(conv(x))), with no activation after the sum (Nah et al., CVPR 2017, fig. 3b)."""
 
-    def __init__(self, channels: int, norm: Norm) -> None:
+    def __init__(self, channels: int, norm: Norm = "none", *, kernel: int = 3) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            convolution(channels, channels, norm),
+            convolution(channels, channels, norm, kernel=kernel),
             normalisation(norm, channels),
             nn.ReLU(inplace=True),
-            convolution(channels, channels, norm),
+            convolution(channels, channels, norm, kernel=kernel),
             normalisation(norm, channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.body(x)
+
+
+def residual_blocks(channels: int, count: int, *, kernel: int = 3) -> nn.Sequential:
+    """`count` of them in a row."""
+    return nn.Sequential(*(ResidualBlock(channels, kernel=kernel) for _ in range(count)))
 
 
 class Upsample(nn.Sequential):
@@ -71,3 +77,14 @@ class Upsample(nn.Sequential):
             nn.Conv2d(inputs, outputs, 3, padding=1),
             nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
         )
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer normalisation over the channels of each pixel, with a learnt scale and shift."""
+
+    def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
+        super().__init__(channels, eps=eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.permute(0, 2, 3, 1)  # as channels_last images lie in memory
+        return F.layer_norm(rows, self.normalized_shape, self.weight, self.bias, self.eps).permute(0, 3, 1, 2)

@@ -33,6 +33,8 @@ class Phase(NamedTuple):
     updates: int
     """How often it learns from one batch."""
     loss: Callable[[Example], Summands]
+    start: int = 0
+    """The step from which on it takes part."""
 
 
 def total(summands: Summands) -> Tensor:

@@ -1,0 +1,19 @@
+"""The hinge GAN objective."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from deblurlab.discriminators.base import Judgement
+from deblurlab.losses.base import AdversarialTerm, per_head
+
+
+class AdvHinge(AdversarialTerm):
+    """Logits of real images are pushed above 1, of restored ones below -1; the generator raises the latter (Lim and Ye,
+    "Geometric GAN", 2017, equations 14 and 15), averaged over patches, then heads."""
+
+    def generator_loss(self, real: Judgement | None, fake: Judgement) -> Tensor:
+        return per_head(-logits.mean() for logits in fake.logits)
+
+    def discriminator_loss(self, real: Judgement, fake: Judgement) -> Tensor:
+        heads = zip(real.logits, fake.logits, strict=True)
+        return per_head(F.relu(1 - r).mean() + F.relu(1 + f).mean() for r, f in heads)

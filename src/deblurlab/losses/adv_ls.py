@@ -1,0 +1,19 @@
+"""The least-squares GAN objective."""
+
+from torch import Tensor
+
+from deblurlab.discriminators.base import Judgement
+from deblurlab.losses.base import AdversarialTerm, per_head
+
+
+class AdvLS(AdversarialTerm):
+    """Squared distance of logits from 1 for real and 0 for restored images (Mao et al., "Least Squares Generative
+    Adversarial Networks", ICCV 2017, equation 2 with a=0, b=c=1; as CycleGAN uses it, with the whole square for the
+    generator and half of both for the discriminator), averaged over patches, then heads."""
+
+    def generator_loss(self, real: Judgement | None, fake: Judgement) -> Tensor:
+        return per_head((logits - 1).square().mean() for logits in fake.logits)
+
+    def discriminator_loss(self, real: Judgement, fake: Judgement) -> Tensor:
+        heads = zip(real.logits, fake.logits, strict=True)
+        return 0.5 * per_head((r - 1).square().mean() + f.square().mean() for r, f in heads)

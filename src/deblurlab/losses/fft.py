@@ -1,0 +1,30 @@
+"""Difference of spectra."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from deblurlab.losses.base import LossTerm
+
+
+class FFT(LossTerm):
+    """Mean absolute difference of the real and imaginary parts of the images' spectra (the multi-scale frequency
+    reconstruction loss of Cho et al., MIMO-UNet, ICCV 2021, equation 6). With `norm="ortho"` its value doesn't grow
+    with the image; published weights go with "backward", the unscaled transform."""
+
+    scales = "all"
+
+    def __init__(self, *, norm: Literal["ortho", "backward"] = "ortho") -> None:
+        super().__init__()
+        self._norm = norm
+
+    def forward(self, restored: Tensor, sharp: Tensor) -> Tensor:
+        spectrum = torch.view_as_real(torch.fft.fft2(exact(restored - sharp), norm=self._norm))
+        return F.l1_loss(spectrum, torch.zeros_like(spectrum))
+
+
+def exact(images: Tensor) -> Tensor:
+    """As float32 if they are less: there is no transform for bfloat16."""
+    return images.float() if images.dtype in (torch.bfloat16, torch.float16) else images

@@ -1,0 +1,51 @@
+"""DeepDeblur."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.transforms.functional import gaussian_blur
+
+from deblurlab.models.base import Model, Restored
+from deblurlab.models.blocks import convolution, residual_blocks
+
+
+class DeepDeblur(Model):
+    """Restores coarse to fine, each scale by a residual network of its own that also sees the result of the one below
+    (Nah et al., "Deep Multi-scale Convolutional Neural Network for Dynamic Scene Deblurring", CVPR 2017, section 3), in
+    the form of the authors' PyTorch code: `blocks` residual blocks a scale, no normalisation, upsampling by pixel
+    shuffle, values of 0-255 around their middle inside.
+
+    Smaller images are those of the authors' loader: a Gaussian of sigma 2/3, then averages of 2x2 pixels.
+    """
+
+    published = (
+        (r"^body_models\.(\d)\.body\.0\.(\w+)$", r"stems.\1.\2"),
+        (r"^body_models\.(\d)\.body\.20\.(\w+)$", r"heads.\1.\2"),
+        (r"^body_models\.(\d)\.body\.(\d+)\.body\.0", lambda m: f"bodies.{m[1]}.{int(m[2]) - 1}.body.0"),
+        (r"^body_models\.(\d)\.body\.(\d+)\.body\.2", lambda m: f"bodies.{m[1]}.{int(m[2]) - 1}.body.3"),
+        (r"^conv_end_models\.(\d)\.uppath\.0", r"up.\1"),
+    )
+
+    def __init__(self, *, width: int = 64, blocks: int = 19, scales: int = 3, kernel: int = 5) -> None:
+        super().__init__()
+        self.multiple_of = 2 ** (scales - 1)
+        self.min_size = 2 * self.multiple_of  # the Gaussian reflects three pixels of the coarsest image but one
+        self._scales = scales
+        # Scale 0 is the finest, as in the published names; every scale but the coarsest sees the one below.
+        inputs = [6] * (scales - 1) + [3]
+        self.stems = nn.ModuleList(convolution(n, width, kernel=kernel) for n in inputs)
+        self.bodies = nn.ModuleList(residual_blocks(width, blocks, kernel=kernel) for _ in inputs)
+        self.heads = nn.ModuleList(convolution(width, 3, kernel=kernel) for _ in inputs)
+        self.up = nn.ModuleDict({str(i): convolution(3, 12, kernel=kernel) for i in range(1, scales)})
+
+    def restore(self, blurred: Tensor) -> Restored:
+        pyramid = [255 * (blurred - 0.5)]
+        for _ in range(self._scales - 1):
+            pyramid.append(F.avg_pool2d(gaussian_blur(pyramid[-1], [7, 7], [2 / 3, 2 / 3]), 2))
+        x, restored = pyramid[-1], []
+        for i in reversed(range(self._scales)):
+            x = self.heads[i](self.bodies[i](self.stems[i](x)))
+            restored.append(x / 255 + 0.5)
+            if i > 0:
+                x = torch.cat([pyramid[i - 1], F.pixel_shuffle(self.up[str(i)](x), 2)], dim=1)
+        return restored if self.training else restored[-1]

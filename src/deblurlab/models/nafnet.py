@@ -1,0 +1,122 @@
+"""NAFNet."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from deblurlab.models.base import Model
+from deblurlab.models.blocks import ChannelNorm
+
+
+class NAFNet(Model):
+    """A U-Net without activation functions (Chen et al., "Simple Baselines for Image Restoration", ECCV 2022, section
+    4).
+
+    Channels double with each halving of the size, starting from `width`; `encoder`, `middle` and `decoder` are the
+    numbers of blocks per size. In evaluation, the means that its channel attention takes over the whole image are
+    taken over windows of `window` pixels of the image instead (Chu et al., "Improving Image Restoration by Revisiting
+    Global Information Aggregation", ECCV 2022): 1.5 times the training crops, for which the network has learnt them;
+    None leaves them global.
+
+    The original pads with zeros where a side isn't a multiple of 16; here it is reflected.
+
+    Raises:
+        ValueError: `encoder` and `decoder` differ in length.
+    """
+
+    def __init__(
+        self,
+        *,
+        width: int = 32,
+        encoder: Sequence[int] = (1, 1, 1, 28),
+        middle: int = 1,
+        decoder: Sequence[int] = (1, 1, 1, 1),
+        window: int | None = 384,
+    ) -> None:
+        super().__init__()
+        depth = len(encoder)
+        if len(decoder) != depth:
+            raise ValueError(f"encoder has {depth} stages and decoder {len(decoder)}: they mirror each other")
+        widths = [width * 2**i for i in range(depth + 1)]
+        self.multiple_of = 2**depth
+
+        def stage(level: int, blocks: int) -> nn.Sequential:
+            local = None if window is None else window >> level
+            return nn.Sequential(*(NAFBlock(widths[level], local) for _ in range(blocks)))
+
+        def up(level: int) -> nn.Sequential:
+            return nn.Sequential(nn.Conv2d(widths[level], 2 * widths[level], 1, bias=False), nn.PixelShuffle(2))
+
+        upwards = range(depth - 1, -1, -1)
+        self.intro = nn.Conv2d(3, width, 3, padding=1)
+        self.encoders = nn.ModuleList(stage(i, encoder[i]) for i in range(depth))
+        self.downs = nn.ModuleList(nn.Conv2d(widths[i], widths[i + 1], 2, stride=2) for i in range(depth))
+        self.middle_blks = stage(depth, middle)
+        self.ups = nn.ModuleList(up(i + 1) for i in upwards)
+        self.decoders = nn.ModuleList(stage(i, n) for i, n in zip(upwards, decoder, strict=True))
+        self.ending = nn.Conv2d(width, 3, 3, padding=1)
+
+    def restore(self, blurred: Tensor) -> Tensor:
+        x, skips = self.intro(blurred), []
+        for encode, down in zip(self.encoders, self.downs, strict=True):
+            x = encode(x)
+            skips.append(x)
+            x = down(x)
+        x = self.middle_blks(x)
+        for up, decode in zip(self.ups, self.decoders, strict=True):
+            x = decode(up(x) + skips.pop())
+        return blurred + self.ending(x)
+
+
+class NAFBlock(nn.Module):
+    """Gated depthwise convolution with channel attention, then a gated pointwise layer; both start as the identity."""
+
+    def __init__(self, channels: int, window: int | None) -> None:
+        super().__init__()
+        self.norm1 = ChannelNorm(channels, eps=1e-6)
+        self.conv1 = nn.Conv2d(channels, 2 * channels, 1)
+        self.conv2 = nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels)
+        self.sca = nn.Sequential(LocalMean(window), nn.Conv2d(channels, channels, 1))
+        self.conv3 = nn.Conv2d(channels, channels, 1)
+        self.norm2 = ChannelNorm(channels, eps=1e-6)
+        self.conv4 = nn.Conv2d(channels, 2 * channels, 1)
+        self.conv5 = nn.Conv2d(channels, channels, 1)
+        self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
+        self.gamma = nn.Parameter(torch.zeros(1, channels, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = _gate(self.conv2(self.conv1(self.norm1(x))))
+        x = x + self.conv3(y * self.sca(y)) * self.beta
+        return x + self.conv5(_gate(self.conv4(self.norm2(x)))) * self.gamma
+
+
+class LocalMean(nn.Module):
+    """The mean over the image, `(B, C, 1, 1)`; in evaluation, for images larger than `window`, at each position the
+    mean over the window around it, `(B, C, H, W)`, with the outermost whole windows standing in along the border."""
+
+    def __init__(self, window: int | None) -> None:
+        super().__init__()
+        self._window = window
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training or self._window is None or self._window >= max(x.shape[-2:]):
+            return x.mean(dim=(2, 3), keepdim=True)
+        height, width = (min(self._window, size) for size in x.shape[-2:])
+        means = _running_mean(_running_mean(x, 2, height), 3, width)
+        around = ((width - 1) // 2, width // 2, (height - 1) // 2, height // 2)
+        return F.pad(means, around, "replicate")
+
+
+def _running_mean(x: Tensor, dim: int, window: int) -> Tensor:
+    """Means over all whole windows along one dimension, from differences of running sums."""
+    sums = x.cumsum(dim)
+    later = sums.narrow(dim, window - 1, x.shape[dim] - window + 1)
+    earlier = torch.cat([torch.zeros_like(x.narrow(dim, 0, 1)), sums.narrow(dim, 0, x.shape[dim] - window)], dim)
+    return (later - earlier) / window
+
+
+def _gate(x: Tensor) -> Tensor:
+    a, b = x.chunk(2, dim=1)
+    return a * b

@@ -1,0 +1,91 @@
+"""DeblurGAN's generator."""
+
+from torch import Tensor, nn
+
+from deblurlab.models.base import Model
+from deblurlab.models.blocks import Norm, normalisation
+
+
+class ResNet(Model):
+    """Two strided convolutions, residual blocks, two transposed convolutions (Johnson et al., ECCV 2016; as the
+    generator of DeblurGAN, Kupyn et al., CVPR 2018, section 3.2, and of CycleGAN, Zhu et al., ICCV 2017).
+
+    Every convolution is followed by `norm` and keeps its bias; each block has two, with `dropout` between them, and
+    its borders are reflected. With `global_residual` the network adds to the blurred image what it has learnt; without,
+    as in CycleGAN, it restores by itself.
+    Instance norm uses each image's own statistics, in evaluation too; dropout is off there, while the original left
+    it on. The sum isn't clamped, while the original's was. Images are taken to [-1, 1] inside.
+    """
+
+    multiple_of = 4
+    min_size = 16
+    published = (
+        (r".*\.(running_mean|running_var|num_batches_tracked)$", ""),
+        (r"^model\.1\.", "stem.1."),
+        (r"^model\.4\.", "down.0.0."),
+        (r"^model\.7\.", "down.1.0."),
+        (r"^model\.1(\d)\.conv_block\.1\.", r"blocks.\1.conv1."),
+        (r"^model\.1(\d)\.conv_block\.[56]\.", r"blocks.\1.conv2."),
+        (r"^model\.19\.", "up.0.0."),
+        (r"^model\.22\.", "up.1.0."),
+        (r"^model\.26\.", "head.1."),
+    )
+
+    def __init__(
+        self,
+        *,
+        width: int = 64,
+        blocks: int = 9,
+        norm: Norm = "instance",
+        dropout: float = 0.5,
+        global_residual: bool = True,
+    ) -> None:
+        super().__init__()
+        self.global_residual = global_residual
+
+        def layer(convolution: nn.Module, channels: int) -> nn.Sequential:
+            return nn.Sequential(convolution, normalisation(norm, channels), nn.ReLU(inplace=True))
+
+        def up(channels: int) -> nn.ConvTranspose2d:
+            return nn.ConvTranspose2d(2 * channels, channels, 3, stride=2, padding=1, output_padding=1)
+
+        self.stem = nn.Sequential(
+            nn.ReflectionPad2d(3), nn.Conv2d(3, width, 7), normalisation(norm, width), nn.ReLU(inplace=True)
+        )
+        self.down = nn.Sequential(
+            *(layer(nn.Conv2d(w, 2 * w, 3, stride=2, padding=1), 2 * w) for w in (width, 2 * width))
+        )
+        self.blocks = nn.Sequential(*(ReflectedBlock(4 * width, norm, dropout) for _ in range(blocks)))
+        self.up = nn.Sequential(*(layer(up(w), w) for w in (2 * width, width)))
+        self.head = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7), nn.Tanh())
+        self.apply(_initialise)
+
+    def restore(self, blurred: Tensor) -> Tensor:
+        image = 2 * blurred - 1
+        x = self.head(self.up(self.blocks(self.down(self.stem(image)))))
+        return ((image + x if self.global_residual else x) + 1) / 2
+
+
+class ReflectedBlock(nn.Module):
+    """A residual block of two convolutions whose borders are reflected."""
+
+    def __init__(self, channels: int, norm: Norm, dropout: float) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3)
+        self.norm1 = normalisation(norm, channels)
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = nn.Conv2d(channels, channels, 3)
+        self.norm2 = normalisation(norm, channels)
+        self.pad = nn.ReflectionPad2d(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.dropout(self.norm1(self.conv1(self.pad(x))).relu())
+        return x + self.norm2(self.conv2(self.pad(y)))
+
+
+def _initialise(module: nn.Module) -> None:
+    """N(0, 0.02), as in the original code."""
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,76 @@
+"""What a discriminator remembers of earlier batches. Both kinds are in every checkpoint."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deblurlab.discriminators import Judgement
+
+
+class ImagePool:
+    """A pool of restored images from which the discriminator is shown half of what it sees, so that it doesn't forget
+    what the generator used to make (Shrivastava et al., CVPR 2017, section 2.3; CycleGAN, Zhu et al., ICCV 2017,
+    section 4).
+
+    Until it holds `size` images, each is stored and shown. From then on each image is, with equal chance, shown
+    itself or takes the place of a random one of the pool, which is shown instead. A pool of size 0 shows everything
+    itself.
+    """
+
+    def __init__(self, size: int, *, seed: int = 0) -> None:
+        self._size = size
+        self._images: list[Tensor] = []
+        self._random = torch.Generator().manual_seed(seed)
+
+    def exchange(self, images: Tensor) -> Tensor:
+        """`(B, C, H, W)` without gradient -> what is shown instead, of the same shape."""
+        if not self._size:
+            return images
+        shown = []
+        for image in images:
+            if len(self._images) < self._size:
+                self._images.append(image.clone())
+            elif torch.rand((), generator=self._random) < 0.5:
+                place = int(torch.randint(self._size, (), generator=self._random))
+                image, self._images[place] = self._images[place], image.clone()
+            shown.append(image)
+        return torch.stack(shown).to(memory_format=_format(images))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"images": self._images, "random": self._random.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        self._images = [image.to(device) for image in state["images"]]
+        self._random.set_state(state["random"].cpu())
+
+
+class History:
+    """The mean logits of the last `size` batches, for objectives that compare with an average (DeblurGAN-v2's code
+    keeps 50). Of size 0 it keeps nothing and changes no judgement."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._means: dict[str, list[Tensor]] = {"real": [], "fake": []}
+
+    def add(self, *, real: Judgement, fake: Judgement) -> None:
+        """Remember a batch."""
+        for side, judgement in (("real", real), ("fake", fake)) if self._size else ():
+            latest = torch.stack([logits.detach().float().mean() for logits in judgement.logits])
+            self._means[side] = [*self._means[side], latest][-self._size :]
+
+    def beside(self, side: str, judgement: Judgement) -> Judgement:
+        """A judgement of a "real" or "fake" batch with the means of that side over all that is remembered."""
+        if not self._means[side]:
+            return judgement
+        return judgement._replace(history=list(torch.stack(self._means[side]).mean(dim=0)))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {side: list(means) for side, means in self._means.items()}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        self._means = {side: [mean.to(device) for mean in means] for side, means in state.items()}
+
+
+def _format(images: Tensor) -> torch.memory_format:
+    return torch.channels_last if images.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format

@@ -1,0 +1,172 @@
+"""The training step, whatever is trained."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from inspect import signature
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from pytorch_lightning.strategies import ParallelStrategy
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from deblurlab.errors import UserError
+from deblurlab.modules.phases import Example, Phase, total
+
+OptimizerFactory = Callable[[Any], Optimizer]
+SchedulerFactory = Callable[..., LRScheduler]
+PLAYERS = ("generator", "discriminator")
+"""In the order of their optimizers."""
+
+
+class PhasedModule(pl.LightningModule):
+    """Each phase in turn updates one player from the batch. One batch is one step, whoever takes part in it.
+
+    A subclass sets `phases`, the generator's last, and makes `_examples` of a batch.
+
+    Args:
+        optimizer: Makes an optimizer from parameters; one for each player, named "generator" and "discriminator".
+        scheduler: Makes a learning rate scheduler from an optimizer, likewise; it is given the length of the training,
+            in its own intervals, if it has an argument `total`.
+        interval: Whether schedulers step with each "step" or "epoch".
+        gradient_clip: Largest norm of each player's gradient; None doesn't clip.
+        accumulate: Parts into which a batch is cut to save memory.
+        channels_last: Memory format of networks and images.
+        compile: Compile the networks with torch.compile, in place.
+        record: Plain data that is kept in every checkpoint (the run's config).
+    """
+
+    phases: list[Phase]
+
+    def __init__(
+        self,
+        *,
+        optimizer: Mapping[str, OptimizerFactory],
+        scheduler: Mapping[str, SchedulerFactory],
+        interval: str,
+        gradient_clip: float | None,
+        accumulate: int,
+        channels_last: bool,
+        compile: bool,
+        record: dict[str, Any] | None,
+    ) -> None:
+        super().__init__()
+        if accumulate < 1:
+            raise ValueError(f"accumulate={accumulate} must be at least 1")
+        self.automatic_optimization = False
+        self.record = record or {}
+        self._optimizer, self._scheduler, self._interval = optimizer, scheduler, interval
+        self._gradient_clip, self._accumulate, self._compile = gradient_clip, accumulate, compile
+        self._format = torch.channels_last if channels_last else torch.contiguous_format
+
+    def _examples(self, batch: Any) -> list[Example]:
+        """A batch as floats, in `accumulate` parts."""
+        raise NotImplementedError
+
+    # The step
+
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
+        examples = self._examples(batch)
+        optimizers = self._players()
+        values: dict[str, Tensor] = {}
+        for phase in self.phases:
+            for _ in range(phase.updates if self.global_step >= phase.start else 0):
+                values |= self._learn(phase, optimizers[phase.optimizer], examples)
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if every and self.global_step % every == 0:  # Lightning would throw away the others, at a cost
+            rates = {f"lr/{name}": o.param_groups[0]["lr"] for name, o in zip(PLAYERS, optimizers, strict=False)}
+            self.log_dict({**{f"loss/{name}": value for name, value in values.items()}, **rates, **self._now()})
+        self._advance("step")
+        if batch_idx + 1 == self.trainer.num_training_batches:
+            self._advance("epoch")
+        return values
+
+    def _learn(self, phase: Phase, optimizer: LightningOptimizer, examples: list[Example]) -> dict[str, Tensor]:
+        """One update of one player."""
+        optimizer.zero_grad()
+        values: dict[str, Tensor] = {}
+        for i, example in enumerate(examples, start=1):
+            summands = phase.loss(example)
+            with self._in_sync(i == len(examples)):
+                self.manual_backward(total(summands) * example.share)
+            for name, (_, value) in summands.items():
+                values[name] = values.get(name, 0) + value.detach() * example.share
+        if phase.optimizer == 0:
+            optimizer.step()
+        else:
+            # Lightning counts what its wrappers step, so this one goes round them: one batch is one step.
+            self.trainer.strategy.optimizer_step(optimizer.optimizer, closure=_nothing)
+        return values
+
+    def _in_sync(self, now: bool) -> AbstractContextManager[None]:
+        """Gradients travel between processes with the last part of a batch."""
+        strategy = self.trainer.strategy
+        return nullcontext() if now or not isinstance(strategy, ParallelStrategy) else strategy.block_backward_sync()
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        # The one place where gradients are unscaled under fp16.
+        if self._gradient_clip is not None:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, self._gradient_clip)
+
+    def _advance(self, interval: str) -> None:
+        if interval == self._interval:
+            for config in self.trainer.lr_scheduler_configs:
+                config.scheduler.step()  # type: ignore[call-arg]
+
+    def _now(self) -> dict[str, float]:
+        """The x axis of all curves: steps that are done. Lightning's own counts from 0."""
+        return {"step": float(self.global_step)}
+
+    # Set-up and checkpoints
+
+    def setup(self, stage: str) -> None:
+        if self._compile and stage == "fit":
+            for phase in self.phases:
+                phase.network.compile()
+
+    def configure_optimizers(self) -> Any:
+        optimizers, schedulers = [], []
+        for name, phase in zip(PLAYERS, reversed(self.phases), strict=False):
+            make = self._scheduler[name]
+            arguments = {"total": self._total()} if "total" in signature(make).parameters else {}
+            try:
+                optimizer = self._optimizer[name]([p for p in phase.network.parameters() if p.requires_grad])
+                scheduler = make(optimizer, **arguments)
+            except (TypeError, ValueError) as error:
+                raise UserError(f"optimizer.{name} or scheduler.{name} can't be made as asked: {error}") from error
+            optimizers.append(optimizer)
+            schedulers.append({"scheduler": scheduler, "interval": self._interval})
+        return optimizers, schedulers
+
+    def _total(self) -> int:
+        """How many intervals of the schedulers the training has."""
+        steps = int(self.trainer.estimated_stepping_batches)
+        return steps if self._interval == "step" else -(-steps // int(self.trainer.num_training_batches))
+
+    def _players(self) -> list[LightningOptimizer]:
+        optimizers = self.optimizers()
+        return optimizers if isinstance(optimizers, list) else [optimizers]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["record"] = self.record
+        for name in self._rebuilt():
+            del checkpoint["state_dict"][name]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        own, theirs = self.state_dict(), checkpoint["state_dict"]
+        expected = {name: value.shape for name, value in own.items() if name not in self._rebuilt()}
+        if expected != {name: value.shape for name, value in theirs.items()}:
+            raise UserError("the checkpoint belongs to another model or loss: init=<checkpoint> takes weights alone")
+        checkpoint["state_dict"].update({name: own[name] for name in self._rebuilt()})
+
+    def _rebuilt(self) -> list[str]:
+        """What is made anew from the config and never stored: the frozen networks inside loss terms."""
+        return [name for name, p in self.named_parameters() if name.startswith("terms.") and not p.requires_grad]
+
+
+def _nothing() -> None:
+    """A closure: the gradients are there already."""

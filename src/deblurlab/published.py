@@ -1,0 +1,90 @@
+"""Weights that other projects have published, brought into this one's form."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from torch import Tensor
+
+from deblurlab import conf
+from deblurlab.errors import UserError
+from deblurlab.models import Model
+from deblurlab.releases import write_release
+
+_WRAPPINGS = ("params_ema", "params", "state_dict", "model", "G", "generator")
+"""Under which keys projects put their state dicts."""
+
+
+def convert(file: Path, model: str, folder: Path) -> None:
+    """Turn a checkpoint of an original project into a release.
+
+    Args:
+        file: As downloaded; read as tensors and plain data only.
+        model: An option of conf/model; its class says how the original calls its weights.
+        folder: Where the release goes.
+
+    Raises:
+        UserError: There is no such model, the file can't be read, or some of its names or shapes don't fit.
+    """
+    try:
+        node = conf.compose(f"model={model}").model
+    except HydraException as error:
+        raise UserError(f"there is no model {model}; known: {', '.join(conf.options('model'))}") from error
+    network = instantiate(node, _convert_="all")
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged or hostile file makes torch raise
+        raise UserError(f"{file} can't be read as tensors and plain data: {error}") from error
+    counters = {n: v for n, v in network.state_dict().items() if n.endswith("num_batches_tracked")}  # younger than some
+    weights = counters | renamed(unwrapped(content, file), network)
+    _see_that_it_fits(weights, network, file, model)
+    source = {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    write_release(folder, node, weights, {"source": source})
+
+
+def unwrapped(content: Any, file: Path) -> dict[str, Tensor]:
+    """The state dict in what a project saved, without the prefix that data parallelism leaves.
+
+    Raises:
+        UserError: There is none.
+    """
+    while isinstance(content, Mapping) and not any(isinstance(value, Tensor) for value in content.values()):
+        content = next((content[key] for key in _WRAPPINGS if key in content), None)
+    if not isinstance(content, Mapping):
+        raise UserError(f"{file} holds no state dict, neither by itself nor under {', '.join(_WRAPPINGS)}")
+    tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    return {name.removeprefix("module."): value for name, value in tensors.items()}
+
+
+def renamed(state: Mapping[str, Tensor], network: Model) -> dict[str, Tensor]:
+    """A state dict under the names of our network, without what it never uses."""
+    found = {}
+    for name, value in state.items():
+        for pattern, replacement in network.published:
+            name = re.sub(pattern, replacement, name)
+        if name:
+            found[name] = value
+    return found
+
+
+def _see_that_it_fits(weights: Mapping[str, Tensor], network: Model, file: Path, model: str) -> None:
+    own = network.state_dict()
+    wrong = {
+        "missing": own.keys() - weights.keys(),
+        "not known": weights.keys() - own.keys(),
+        "of another shape": {n for n in own.keys() & weights.keys() if own[n].shape != weights[n].shape},
+    }
+    complaints = [f"{what}: {_some(names)}" for what, names in wrong.items() if names]
+    if complaints:
+        raise UserError(f"{file} doesn't fit model={model}; {'; '.join(complaints)}")
+
+
+def _some(names: Iterable[str]) -> str:
+    """A few of many names."""
+    ordered = sorted(names)
+    return ", ".join(ordered[:5]) + (f" and {len(ordered) - 5} more" if len(ordered) > 5 else "")

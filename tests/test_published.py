@@ -1,0 +1,126 @@
+"""Weights that other projects have published, as they would be downloaded."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import originals
+from deblurlab.errors import UserError
+from deblurlab.models import DeepDeblur, MIMOUNetPlus, ResNet
+from deblurlab.published import convert, renamed, unwrapped
+from deblurlab.releases import read_release
+
+
+def _state(shapes: originals.Shapes) -> dict[str, Tensor]:
+    """A state dict of those names and shapes that takes no room: every tensor is one number."""
+    return {name: torch.tensor(float(i)).expand(shape) for i, (name, shape) in enumerate(shapes.items())}
+
+
+PUBLISHED = {
+    "nafnet_16": (originals.nafnet(16), "params"),
+    "nafnet_32": (originals.nafnet(32), "params"),
+    "nafnet_64": (originals.nafnet(64), "params"),
+    "restormer": (originals.restormer(), "params"),
+    "mimo_unet_plus": (originals.mimo_unet_plus(), "model"),
+    "resnet": (originals.deblurgan(), None),
+    "deepdeblur": (originals.deepdeblur(), "G"),
+    "fpn_mobilenet": (originals.deblurgan_v2_mobilenet(), "model"),
+    "fpn_inception": (originals.deblurgan_v2_inception(), "model"),
+}
+"""What is in each project's file, and under which key."""
+
+
+@pytest.mark.parametrize("model", PUBLISHED)
+def test_a_downloaded_file_becomes_a_release(model: str, tmp_path: Path) -> None:
+    shapes, key = PUBLISHED[model]
+    state = {f"module.{name}": value for name, value in _state(shapes).items()}  # trained on several GPUs
+    torch.save({key: state, "epoch": 3} if key else state, tmp_path / "downloaded.pth")
+    convert(tmp_path / "downloaded.pth", model, tmp_path / "release")
+    index, weights = read_release(tmp_path / "release")
+    assert index["source"]["file"] == "downloaded.pth"
+    assert index["model"]["class"].startswith("deblurlab.models.")
+    taken = {value.flatten()[0].item() for value in weights.values() if value.numel()}
+    assert len(taken) == len(weights)  # no tensor serves twice
+    assert taken <= {value.flatten()[0].item() for value in state.values()}
+
+
+def test_blocks_find_their_place() -> None:
+    """Where our names count otherwise than theirs."""
+    theirs = _state(originals.deepdeblur())
+    ours = renamed(theirs, DeepDeblur())
+    assert ours["bodies.2.18.body.3.weight"][0, 0, 0, 0] == theirs["body_models.2.body.19.body.2.weight"][0, 0, 0, 0]
+    theirs = _state(originals.deblurgan(dropout=False))
+    ours = renamed(theirs, ResNet())
+    assert ours["blocks.8.conv2.bias"][0] == theirs["model.18.conv_block.5.bias"][0]
+    theirs = _state(originals.mimo_unet_plus())
+    ours = renamed(theirs, MIMOUNetPlus())
+    assert ours["decoder.2.19.body.3.bias"][0] == theirs["Decoder.2.layers.19.main.1.main.0.bias"][0]
+
+
+def test_files_older_than_batch_norms_counter_fit(tmp_path: Path) -> None:
+    state = {k: v for k, v in _state(originals.deblurgan_v2_mobilenet()).items() if "num_batches" not in k}
+    torch.save(state, tmp_path / "old.pth")
+    convert(tmp_path / "old.pth", "fpn_mobilenet", tmp_path / "release")
+    assert read_release(tmp_path / "release")[1]["backbone.0.1.num_batches_tracked"] == 0
+
+
+def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
+    state = _state(originals.nafnet(16))
+    state["intro.weights"] = state.pop("intro.weight")
+    state["ending.bias"] = torch.zeros(4)
+    torch.save(state, tmp_path / "other.pth")
+    with pytest.raises(
+        UserError,
+        match=r"other.pth doesn't fit model=nafnet_16; missing: intro.weight; not known: intro.weights; "
+        r"of another shape: ending.bias",
+    ):
+        convert(tmp_path / "other.pth", "nafnet_16", tmp_path / "release")
+    torch.save(_state(originals.nafnet(32)), tmp_path / "wide.pth")
+    with pytest.raises(UserError, match=r"of another shape: .* and \d+ more"):
+        convert(tmp_path / "wide.pth", "nafnet_16", tmp_path / "release")
+    assert not (tmp_path / "release").exists()
+
+
+class _Evil:
+    def __reduce__(self) -> Any:
+        return Path.touch, (Path("executed"),)
+
+
+def test_files_that_hold_anything_else_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"params": _Evil()}, "evil.pth")
+    Path("text.pth").write_text("hello")
+    torch.save({"epoch": 3}, "empty.pth")
+    for name, message in (
+        ("evil", "can't be read as tensors and plain data"),
+        ("text", "can't be read as tensors and plain data"),
+        ("missing", "can't be read as tensors and plain data"),
+        ("empty", "holds no state dict, neither by itself nor under params_ema"),
+    ):
+        with pytest.raises(UserError, match=message):
+            convert(Path(f"{name}.pth"), "nafnet_16", tmp_path / "release")
+    assert not Path("executed").exists()
+    with pytest.raises(UserError, match=r"there is no model nafnet; known: .*nafnet_16"):
+        convert(Path("empty.pth"), "nafnet", tmp_path / "release")
+
+
+def test_wrappings_are_taken_off_one_by_one() -> None:
+    tensor = torch.zeros(1)
+    assert unwrapped({"state_dict": {"params": {"module.a": tensor, "step": 3}}}, Path("f")) == {"a": tensor}
+
+
+def test_the_command_writes_the_release_or_says_why_not(tmp_path: Path) -> None:
+    torch.save(_state(originals.nafnet(16)), tmp_path / "a.pth")
+    command = [sys.executable, "-m", "deblurlab", "weights", "convert", "a.pth", "--model", "nafnet_16", "-o", "out"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "out\n"), done.stderr
+    assert json.loads((tmp_path / "out" / "release.json").read_text())["model"]["arguments"]["width"] == 16
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert again.returncode == 1
+    assert again.stderr == "deblurlab: out exists already: choose another with -o\n"
