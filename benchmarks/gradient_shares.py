@@ -17,6 +17,7 @@ from deblurlab.modules.phases import total
 from deblurlab.training import build
 
 STEPS = (1, 10, 50, 100, 200, 400, 700, 1000)
+"""As far as `trainer.max_steps` goes."""
 
 
 def main() -> None:
@@ -40,7 +41,7 @@ def main() -> None:
             optimizer.zero_grad()
             total(summands).backward()
             optimizer.step()
-        if step == STEPS[-1]:
+        if step == min(cfg.trainer.max_steps, STEPS[-1]):
             return
 
 

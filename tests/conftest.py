@@ -1,5 +1,6 @@
 """Fixtures: small data, runs in this process."""
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 
 from deblurlab import cli
-from support import SMALL
+from support import small
 
 torch.set_num_threads(1)  # as many processes as processors run the tests
 
@@ -32,8 +33,9 @@ def train(tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> I
         GlobalHydra.instance().clear()
         given = {override.lstrip("+").partition("=")[0] for override in overrides}
         root = [] if "data" in given or "experiment" in given else [f"data.root={data_root}"]
-        small = ["+debug=smoke", *root, *SMALL, "loss=l1", "name=run"] if smoke else []
-        cli.train([*overrides, *(o for o in small if o.lstrip("+").partition("=")[0] not in given)])
+        choices = [o for o in overrides if re.match("(model|discriminator|experiment)=", o)]
+        added = ["+debug=smoke", *root, *small(*choices), "loss=l1", "name=run"] if smoke else []
+        cli.train([*overrides, *(o for o in added if o.lstrip("+").partition("=")[0] not in given)])
         return tmp_path / "runs" / "run"
 
     yield run

@@ -120,6 +120,8 @@ def _quieten() -> None:
         "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # its own code, pytorch-lightning 2.6.6 on torch 2.15
         "The '\\w+' does not have many workers",  # the user's choice
         "Total length of `list` across ranks is zero",  # a data set without validation pairs
+        "Found \\d+ module\\(s\\) in eval mode at the start of training",  # those inside loss terms belong there
+        "Detected call of `lr_scheduler.step\\(\\)` before",  # of an adversary that comes into play later
         "The number of training batches .* is smaller than the logging interval",  # metrics of every step aren't needed
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -115,7 +115,7 @@ def build(cfg: DictConfig) -> tuple[PairedRestoration, dict[str, str]]:
         "generator": generator,
         "discriminator": instantiate(cfg.discriminator, _convert_="all") if judged else None,
     }
-    _see_that_crops_are_large_enough(cfg, {"model": generator, "discriminator": players["discriminator"], **terms})
+    _see_that_crops_are_large_enough(cfg, {"discriminator": players["discriminator"], **terms})
     make = instantiate(cfg.module, _convert_="all")
     optimizer, scheduler = (instantiate(node, _convert_="all") for node in (cfg.optimizer, cfg.scheduler))
     try:

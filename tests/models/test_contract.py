@@ -8,33 +8,15 @@ from hydra.utils import instantiate
 from torch import nn
 
 from deblurlab.models import Model
-from support import config, option_names
-
-NAMES = option_names("model")
-SHRUNK = {
-    "unet": "width=4",
-    "unet_res": "width=4",
-    "unet_res_small": "width=4",
-    "unet_res_large": "width=4",
-    "resnet": "width=8 blocks=2",
-    "deepdeblur": "width=8 blocks=2",
-    "srn": "width=4 blocks=1 recurrent=true",
-    "nafnet_16": "width=4 encoder=[1,1,1,2]",
-    "nafnet_32": "width=4 encoder=[1,1,1,2]",
-    "nafnet_64": "width=4 encoder=[1,1,1,2]",
-    "mimo_unet_plus": "width=16 blocks=1",
-    "restormer": "width=16 blocks=[1,1,1,1] refinement=1",
-    "fpn_mobilenet": "pyramid=16 width=8",
-    "fpn_inception": "pyramid=16 width=8",
-}
-"""The same code in small, for models that would take minutes."""
+from support import config, option_names, small
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=option_names("model"))
 def model(request: pytest.FixtureRequest) -> Model:
     torch.manual_seed(0)
-    small = [f"model.{argument}" for argument in SHRUNK.get(request.param, "").split()]
-    made = instantiate(config(f"model={request.param}", *small).model, _convert_="all")
+    chosen = f"model={request.param}"
+    shrunk = [override for override in small(chosen) if override.startswith("model.")]
+    made = instantiate(config(chosen, *shrunk).model, _convert_="all")
     # Zero-initialised layers would hide what lies behind them.
     for parameter in made.parameters():
         if not parameter.any():

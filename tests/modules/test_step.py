@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deblurlab.losses import L1, MSE, Adv
+from deblurlab.losses import L1, MSE, Adv, AdvWGANGP
 from deblurlab.losses.base import JudgedTerm
 from deblurlab.modules import PairedRestoration
-from deblurlab.schedules import cosine
+from deblurlab.schedules import cosine, linear, poly
 from steps import BATCHES, fit, images, module, same, sgd, state
 
 SGD = {"generator": sgd, "discriminator": sgd}
@@ -61,6 +61,14 @@ def test_each_phase_moves_its_own_player_and_leaves_the_other_bit_for_bit() -> N
 
 def test_n_critic_is_the_number_of_the_discriminators_updates() -> None:
     assert [name for name, *_ in _witnessed(2, n_critic=3)] == [*["discriminator"] * 3, "generator"] * 2
+
+
+def test_by_default_the_discriminator_learns_as_often_as_the_objective_was_published() -> None:
+    def order(steps: int, term: nn.Module) -> list[str]:
+        return [name for name, *_ in _witnessed(steps, terms={"adv": term})]
+
+    assert order(1, AdvWGANGP()) == [*["discriminator"] * 5, "generator"]
+    assert order(1, Adv()) == ["discriminator", "generator"]
 
 
 @pytest.mark.parametrize("terms", [{"l1": L1()}, {"l1": L1(), "adv": Adv()}], ids=["alone", "adversary"])
@@ -217,6 +225,23 @@ def test_cosine_with_a_warm_up_by_hand() -> None:
     assert rates[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
     assert rates[8] == pytest.approx(0.5)  # half-way down
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.0, abs=1e-12)
+
+
+def _rates(make: Any, total: int, **arguments: Any) -> list[float]:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler, rates = make(optimizer, total, **arguments), []
+    for _ in range(total + 1):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+def test_other_schedules_by_hand() -> None:
+    assert _rates(linear, 6, hold=2, final=0.2) == pytest.approx([1, 1, 1, 0.8, 0.6, 0.4, 0.2])
+    assert _rates(poly, 4, power=0.5) == pytest.approx([1, 0.75**0.5, 0.5**0.5, 0.5, 0])
+    assert _rates(cosine, 6, hold=2, final=0.0)[:5] == pytest.approx([1, 1, 1, 0.5 + 0.5**1.5, 0.5])
+    assert _rates(cosine, 4, warmup=1, hold=1, final=0.0) == pytest.approx([0.5, 1, 1, 0.5, 0])
 
 
 class Scales(nn.Module):

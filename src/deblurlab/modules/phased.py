@@ -145,7 +145,10 @@ class PhasedModule(pl.LightningModule):
     def _total(self) -> int:
         """How many intervals of the schedulers the training has."""
         steps = int(self.trainer.estimated_stepping_batches)
-        return steps if self._interval == "step" else -(-steps // int(self.trainer.num_training_batches))
+        if self._interval == "step":
+            return steps
+        self.trainer.fit_loop.setup_data()  # the line above doesn't need to, if max_steps is given
+        return -(-steps // int(self.trainer.num_training_batches))
 
     def _players(self) -> list[LightningOptimizer]:
         optimizers = self.optimizers()

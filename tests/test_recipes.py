@@ -1,0 +1,98 @@
+"""Whatever can be asked for trains: sums of loss terms, recipes, optimizers and schedules."""
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from deblurlab.conf import parse_sum
+from support import option_names, small
+
+Train = Callable[..., Path]
+QUICK = ["+debug=smoke", "name=run", "trainer.limit_test_batches=1", "++loss.vgg.layers=[relu1_2]"]
+
+
+@pytest.mark.parametrize("experiment", option_names("experiment"))
+def test_a_recipe_runs_3_steps(experiment: str, train: Train, data_root: Path) -> None:
+    chosen = f"experiment={experiment}"
+    run = train(chosen, *QUICK, f"data.root={data_root}", *small(chosen), smoke=False)
+    results = json.loads((run / "results.json").read_text())
+    assert results["steps"] == 3
+    weights = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    assert all(value.isfinite().all() for value in weights.values())
+
+
+def _expressions(count: int) -> list[str]:
+    """Sums of up to four terms, with and without weights; every term comes once in each round of the deck."""
+    rng, deck, drawn = random.Random(0), [], []
+    while len(drawn) < count:
+        chosen: list[str] = []
+        for _ in range(rng.randint(1, 4)):
+            deck = deck or rng.sample(option_names("loss"), len(option_names("loss")))
+            name = next((n for n in deck if n not in chosen), None)
+            if name is not None:
+                deck.remove(name)
+                chosen.append(name)
+        weights = [rng.choice(["", "", "0.5*", "1e-2*", "2*", "0*"]) for _ in chosen]
+        if all(weight == "0*" for weight in weights):
+            weights[0] = ""
+        drawn.append("+".join(weight + name for weight, name in zip(weights, chosen, strict=True)))
+    return drawn
+
+
+EXPRESSIONS = _expressions(24)
+
+
+def test_every_term_is_drawn_and_sums_are_of_all_lengths() -> None:
+    drawn = [{name for name, _ in parse_sum(e) or [(e, None)]} for e in EXPRESSIONS]
+    assert set().union(*drawn) == set(option_names("loss"))
+    assert {len(names) for names in drawn} == {1, 2, 3, 4}
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_any_sum_trains_2_steps(expression: str, train: Train) -> None:
+    run = train(
+        f"loss={expression}", "trainer.max_steps=2", "trainer.val_check_interval=2", "trainer.limit_test_batches=1"
+    )
+    results = json.loads((run / "results.json").read_text())
+    assert results["steps"] == 2
+    rows = (run / "metrics.csv").read_text().splitlines()
+    logged = {name.removeprefix("loss/") for name in rows[0].split(",") if name.startswith("loss/")}
+    names = {name for name, _ in parse_sum(expression) or [(expression, None)]}
+    assert names <= logged
+    weights = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    assert all(value.isfinite().all() for value in weights.values())
+
+
+@pytest.mark.parametrize("discriminator", option_names("discriminator"))
+def test_any_discriminator_plays(discriminator: str, train: Train, data_root: Path) -> None:
+    chosen = f"discriminator={discriminator}"
+    run = train(chosen, "loss=l1+adv+feature_matching", *QUICK, f"data.root={data_root}", *small(chosen), smoke=False)
+    assert json.loads((run / "results.json").read_text())["steps"] == 3
+
+
+@pytest.mark.parametrize("optimizer", option_names("optimizer"))
+def test_any_optimizer_moves_both_players(optimizer: str, train: Train) -> None:
+    run = train(f"optimizer={optimizer}", "loss=l1+adv", "trainer.limit_test_batches=1")
+    states = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["optimizer_states"]
+    assert len(states) == 2
+    assert all(state["state"] for state in states)
+
+
+@pytest.mark.parametrize("scheduler", option_names("scheduler"))
+@pytest.mark.parametrize("interval", ["step", "epoch"])
+def test_any_schedule_runs_by_step_and_by_epoch(scheduler: str, interval: str, train: Train) -> None:
+    run = train(f"scheduler={scheduler}", f"scheduler.interval={interval}", "trainer.limit_test_batches=1")
+    assert json.loads((run / "results.json").read_text())["steps"] == 3
+
+
+def test_the_two_players_may_have_schedules_apart(train: Train) -> None:
+    run = train(
+        "loss=l1+adv", "scheduler=linear", "scheduler.interval=step", "scheduler.discriminator.final=1e-4",
+        "optimizer.discriminator.lr=4e-4", "trainer.limit_test_batches=1",
+    )  # fmt: skip
+    groups = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["optimizer_states"]
+    assert [group["param_groups"][0]["lr"] for group in groups] == pytest.approx([0.0, 1e-4])
