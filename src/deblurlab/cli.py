@@ -22,6 +22,7 @@ _USAGE = """usage: deblurlab <command> [...]
 commands:
   train    train a model; takes Hydra overrides, e.g. deblurlab train model=unet_res loss=l1+vgg+adv
            (deblurlab train --help lists them)
+  data     data sets: check, pack, show, average; deblurlab data --help
   export   make a release of a finished run: deblurlab export RUN -o FOLDER
   weights  make a release of weights that another project has published:
            deblurlab weights convert FILE --model nafnet_32 -o FOLDER
@@ -30,7 +31,12 @@ commands:
 
 def main() -> None:
     """`deblurlab <command>`."""
-    commands: dict[str, Callable[[list[str]], None]] = {"train": train, "export": export, "weights": weights}
+    commands: dict[str, Callable[[list[str]], None]] = {
+        "train": train,
+        "export": export,
+        "weights": weights,
+        "data": data,
+    }
     arguments = sys.argv[1:]
     if arguments and arguments[0] in commands:
         commands[arguments[0]](arguments[1:])
@@ -82,6 +88,17 @@ def weights(arguments: list[str]) -> None:
     _write(options.output, lambda: convert(options.file, options.model, options.output))
 
 
+def data(arguments: list[str]) -> None:
+    """Data sets."""
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    from deblurlab import data_commands
+
+    try:
+        sys.exit(data_commands.run(arguments))
+    except (UserError, InstantiationException, OSError) as error:
+        sys.exit(f"deblurlab: {_cause(error)}")
+
+
 def _write(output: Path, work: Callable[[], None]) -> None:
     """Do some work and name what it has written; what the user can mend is one line."""
     try:
@@ -106,8 +123,7 @@ def _train(cfg: DictConfig) -> None:
         print("deblurlab: terminated; the same command goes on", file=sys.stderr)
         sys.exit(128 + signal.SIGTERM)
     except (UserError, InstantiationException, OSError) as error:  # OSError: a disk, a folder, a connection
-        cause = error.__cause__ if isinstance(error.__cause__, UserError) else error
-        message = f"deblurlab: {_one_line(cause)}"
+        message = f"deblurlab: {_one_line(_cause(error))}"
         if context.mode == RunMode.MULTIRUN:  # the other jobs go on
             raise CompactHydraException(message) from None
         sys.exit(message)
@@ -125,6 +141,11 @@ def _quieten() -> None:
         "The number of training batches .* is smaller than the logging interval",  # metrics of every step aren't needed
     ):
         warnings.filterwarnings("ignore", message=message)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What the user can mend, also where Hydra has wrapped it."""
+    return error.__cause__ if isinstance(error.__cause__, UserError) else error
 
 
 def _one_line(error: BaseException) -> str:

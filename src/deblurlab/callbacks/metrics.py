@@ -76,16 +76,18 @@ class Quality(pl.Callback):
         self.scores = [{key: values[f"{_prefix('test', i)}/{key}"].tolist() for key in keys} for i in sets]
 
     def _update(self, prefix: str, restored: Tensor, batch: Sample) -> None:
-        blurred, sharp, index = batch["blurred"] / 255, batch["sharp"] / 255, torch.as_tensor(batch["index"])
-        if (side := min(sharp.shape[-2:])) < SMALLEST:
+        blurred, index = batch["blurred"] / 255, torch.as_tensor(batch["index"])
+        # Of several sharp images that the restored one may be like, the best score counts.
+        sharp = [batch["sharp"] / 255, *(others / 255 for others in batch.get("others", torch.empty(1, 0)).unbind(1))]
+        if (side := min(blurred.shape[-2:])) < SMALLEST:
             raise UserError(
                 f"{batch['name'][0]} has a side of {side} pixels, and SSIM's window {SMALLEST}: leave such images out"
             )
         for name, metric in METRICS.items():
-            self._collect(f"{prefix}/{name}", restored.device).update(index, metric(restored, sharp))
+            self._collect(f"{prefix}/{name}", restored.device).update(index, _best(metric, restored, sharp))
             key = f"{prefix}/{name}_blurred"
             if key not in self._blurred:
-                self._collect(key, restored.device).update(index, metric(blurred, sharp))
+                self._collect(key, restored.device).update(index, _best(metric, blurred, sharp))
 
     def _collect(self, key: str, device: torch.device) -> PerImage:
         if key not in self._metrics:
@@ -103,6 +105,10 @@ class Quality(pl.Callback):
             module.log(key, value.mean().float(), prog_bar=key == "val/psnr")
         self._metrics = {}
         return values
+
+
+def _best(metric: Callable[[Tensor, Tensor], Tensor], image: Tensor, sharp: list[Tensor]) -> Tensor:
+    return torch.stack([metric(image, reference) for reference in sharp]).amax(dim=0)
 
 
 def _prefix(split: str, number: int) -> str:

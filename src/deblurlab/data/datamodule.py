@@ -47,7 +47,13 @@ class DataModule(pl.LightningDataModule):
         self.data.prepare()
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        dataset = PairDataset(self.data.train(), augmentation=self._augmentation, seed=self._seed, repeat=self._repeat)
+        dataset = PairDataset(
+            self.data.train(),
+            augmentation=self._augmentation,
+            seed=self._seed,
+            repeat=self._repeat,
+            reader=self.data.reader(),
+        )
         world = self._trainer().world_size
         if len(dataset) < self._batch_size:
             raise UserError(
@@ -70,7 +76,9 @@ class DataModule(pl.LightningDataModule):
         return self.data.tests() or {"val": self.data.val()}
 
     def _evaluation(self, pairs: list[Pair]) -> DataLoader[Sample]:
-        return self._loader(PairDataset(pairs), batch_size=self._trainer().world_size, shuffle=False)
+        return self._loader(
+            PairDataset(pairs, reader=self.data.reader()), batch_size=self._trainer().world_size, shuffle=False
+        )
 
     def _loader(self, dataset: PairDataset, *, batch_size: int, shuffle: bool) -> DataLoader[Sample]:
         trainer = self._trainer()

@@ -1,6 +1,6 @@
 """Pairs as tensors."""
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from deblurlab.data.augmentation import Augmentation
+from deblurlab.data.frames import Reader
 from deblurlab.data.images import read_image
 from deblurlab.data.pairs import Pair
 from deblurlab.errors import UserError
@@ -19,6 +20,8 @@ class Sample(TypedDict):
     blurred: Tensor
     """`(3, H, W)` uint8: images travel as bytes and become floats on the device."""
     sharp: Tensor
+    others: NotRequired[Tensor]
+    """`(N, 3, H, W)` uint8: further sharp images that the restored one may be like as well, if the pair has any."""
     name: str
     index: int
     """Position in the data set."""
@@ -27,19 +30,27 @@ class Sample(TypedDict):
 class PairDataset(Dataset[Sample]):
     """Reads pairs. Asked for `(epoch, index)`; the augmentation of a sample is keyed by (seed, epoch, index).
 
-    With `repeat`, every pair is drawn that many times per epoch, each time with an augmentation of its own.
+    With `repeat`, every pair is drawn that many times per epoch, each time with an augmentation of its own. `reader`
+    reads an image: from its file, or from a frame store.
 
     Raises:
         UserError: On reading: a file can't be used, the two differ in size, or are too small for the crop.
     """
 
     def __init__(
-        self, pairs: list[Pair], *, augmentation: Augmentation | None = None, seed: int = 0, repeat: int = 1
+        self,
+        pairs: list[Pair],
+        *,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+        repeat: int = 1,
+        reader: Reader = read_image,
     ) -> None:
         self.pairs = pairs
         self._augmentation = augmentation
         self._seed = seed
         self._repeat = repeat
+        self._read = reader
 
     def __len__(self) -> int:
         return len(self.pairs) * self._repeat
@@ -47,7 +58,7 @@ class PairDataset(Dataset[Sample]):
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         epoch, index = key
         pair = self.pairs[index % len(self.pairs)]
-        blurred, sharp = read_image(pair.blurred), read_image(pair.sharp)
+        blurred, sharp = self._read(pair.blurred), self._read(pair.sharp)
         if blurred.shape != sharp.shape:
             raise UserError(f"{pair.blurred} is {_size(blurred)} and {pair.sharp} {_size(sharp)}: a pair has one size")
         if self._augmentation is not None:
@@ -58,7 +69,10 @@ class PairDataset(Dataset[Sample]):
                     f"{pair.blurred} ({_size(blurred)}) can't be augmented: {error}. A smaller augment.size may help, "
                     f"or leaving such images out"
                 ) from error
-        return {"blurred": _tensor(blurred), "sharp": _tensor(sharp), "name": pair.name, "index": index}
+        sample: Sample = {"blurred": _tensor(blurred), "sharp": _tensor(sharp), "name": pair.name, "index": index}
+        if pair.others:
+            sample["others"] = torch.stack([_tensor(self._read(path)) for path in pair.others])
+        return sample
 
 
 def _size(image: np.ndarray) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from deblurlab.errors import UserError
 
@@ -12,7 +12,8 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
 
 def read_image(path: Path) -> npt.NDArray[np.uint8]:
-    """The 8-bit RGB image in a file, `(H, W, 3)`.
+    """The 8-bit RGB image in a file, `(H, W, 3)`, upright as its EXIF orientation says. What kind of file it is, its
+    content decides, not its name.
 
     Raises:
         UserError: The file is missing, unreadable, truncated, or not 8-bit RGB.
@@ -24,7 +25,7 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
             # Pillow would read 16-bit RGB as 8-bit without a word.
             if any(";16" in str(tile[-1]) for tile in image.tile):
                 raise UserError(f"{path} has 16 bits per channel: convert it to 8-bit RGB")
-            return np.asarray(image)
+            return np.asarray(ImageOps.exif_transpose(image))
     except FileNotFoundError as error:
         raise UserError(f"{path} doesn't exist") from error
     except UnidentifiedImageError as error:

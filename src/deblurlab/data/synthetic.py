@@ -19,7 +19,7 @@ from rich.progress import track
 
 from deblurlab.data.gopro import GoPro
 from deblurlab.data.images import write_png
-from deblurlab.data.pairs import Pair
+from deblurlab.data.pairs import Pair, PairSet
 from deblurlab.errors import UserError
 from deblurlab.synthesis import Synthesis
 
@@ -45,7 +45,7 @@ class _Task(NamedTuple):
     photograph: str | None
 
 
-class Synthetic:
+class Synthetic(PairSet):
     """Scenes of dead leaves, blurred by camera shake and moving objects, and photographs blurred by shake alone.
 
     Written once to a folder of its own below `root`, whose name is a digest of all arguments, in GoPro's layout:
@@ -81,6 +81,7 @@ class Synthetic:
         self._scenes, self._photographs = scenes, photographs
         what = [_VERSION, seed, train, val, blurs, self._size, asdict(scenes), asdict(photographs)]
         self.folder = Path(root) / f"synthetic-{sha256(json.dumps(what).encode()).hexdigest()[:10]}"
+        super().__init__(root=self.folder)
         self._layout = GoPro(root=str(self.folder), validation=["validation"], test_name="photographs")
 
     def prepare(self) -> None:

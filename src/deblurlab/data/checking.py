@@ -1,0 +1,82 @@
+"""Whether a data set is whole: counts, sizes, files that can't be read, images that are in two splits."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from hashlib import sha256
+from multiprocessing import get_context
+from typing import NamedTuple
+
+from deblurlab.data.images import read_image
+from deblurlab.data.pairs import Pair
+from deblurlab.errors import UserError
+
+
+class Look(NamedTuple):
+    """What reading a pair has shown."""
+
+    size: tuple[int, int] | None
+    """Width and height; None if it can't be used."""
+    complaint: str | None
+    sharp: bytes
+    """Digest of the sharp image's pixels."""
+
+
+@dataclass
+class Findings:
+    """What is wrong with a data set, and what isn't."""
+
+    counts: dict[str, int]
+    published: Mapping[str, int]
+    complaints: list[str] = field(default_factory=list)
+    sizes: dict[str, set[tuple[int, int]]] = field(default_factory=dict)
+    """Split -> (width, height) of its images."""
+    good: list[Pair] = field(default_factory=list)
+    """Pairs that can be used."""
+
+
+def check(splits: Mapping[str, Sequence[Pair]], published: Mapping[str, int]) -> Iterator[tuple[int, Findings]]:
+    """Read every pair; yields the number of pairs that are done and what has been found so far, and once more at the
+    end, when splits have been compared with one another and counts with the published ones."""
+    findings = Findings({split: len(pairs) for split, pairs in splits.items()}, published)
+    work = [(split, pair) for split, pairs in splits.items() for pair in pairs]
+    seen: dict[bytes, tuple[str, Pair]] = {}
+    for done, ((split, pair), look) in enumerate(zip(work, _looks([pair for _, pair in work]), strict=True), start=1):
+        if look.complaint is not None:
+            findings.complaints.append(look.complaint)
+        else:
+            assert look.size is not None
+            findings.sizes.setdefault(split, set()).add(look.size)
+            other, twin = seen.setdefault(look.sharp, (split, pair))
+            if other != split:
+                findings.complaints.append(f"{pair.sharp} ({split}) is the same image as {twin.sharp} ({other})")
+            else:
+                findings.good.append(pair)
+        yield done, findings
+    for split, count in published.items():
+        found = findings.counts.get(split, 0)
+        if found != count:
+            findings.complaints.append(f"{split} has {found} pairs; published are {count}")
+    yield len(work), findings
+
+
+def look_at(pair: Pair) -> Look:
+    """Read a pair."""
+    try:
+        blurred, sharp = read_image(pair.blurred), read_image(pair.sharp)
+    except UserError as error:
+        return Look(None, str(error), b"")
+    if blurred.shape != sharp.shape:
+        left, right = (f"{image.shape[1]}x{image.shape[0]}" for image in (blurred, sharp))
+        return Look(None, f"{pair.blurred} is {left} and {pair.sharp} {right}: a pair has one size", b"")
+    return Look((sharp.shape[1], sharp.shape[0]), None, sha256(sharp.data).digest())
+
+
+def _looks(pairs: Sequence[Pair]) -> Iterator[Look]:
+    workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 16)
+    if len(pairs) < 64 or workers == 1:  # starting processes takes longer
+        yield from map(look_at, pairs)
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        yield from pool.map(look_at, pairs, chunksize=8)

@@ -1,0 +1,160 @@
+"""`deblurlab data ...`: look at data sets, check them, pack them, make them."""
+
+import argparse
+import shlex
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from deblurlab import conf
+from deblurlab.data.averaging import average
+from deblurlab.data.checking import Findings, check
+from deblurlab.data.frames import FrameStore, pack
+from deblurlab.data.pairs import Pair, PairSet
+from deblurlab.errors import UserError
+from deblurlab.reporting.sheet import write_sheet
+
+T = TypeVar("T")
+
+
+def run(arguments: list[str]) -> int:
+    """Do what a command line says; returns the exit code.
+
+    Raises:
+        UserError: Whatever the user can mend.
+    """
+    options = _parser().parse_args(arguments)
+    return int(options.work(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("deblurlab data", description="Data sets: check, pack, show, make.")
+    commands = parser.add_subparsers(required=True)
+
+    def command(name: str, work: object, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(work=work)
+        return added
+
+    for name, work, text in (
+        ("check", _check, "Read every pair: counts, sizes, broken files, images in two splits. Exit code 1 if any."),
+        ("pack", _pack, "Decode every image once into a frame store, from which a crop costs only its bytes."),
+        ("show", _show, "Write a page of samples: blurred, sharp, difference."),
+    ):
+        added = command(name, work, text)
+        added.add_argument("set", help="an option of the group data")
+        added.add_argument("root", nargs="?", help="where it lies: data.root")
+        added.add_argument("overrides", nargs="*", help="further settings, e.g. data.blur_key=blur_gamma")
+        if name == "check":
+            added.add_argument("--fix-list", type=Path, help="write the good pairs there, for data=pairs data.list=...")
+        if name == "show":
+            added.add_argument("-o", "--output", type=Path, help="the page, a PNG; by default <set>.png")
+            added.add_argument("-n", "--number", type=int, default=6, help="of samples in each split")
+
+    added = command("average", _average, "Turn the sharp frames of a fast camera into pairs, as GoPro was made.")
+    added.add_argument("frames", type=Path, help="a folder of frames in order")
+    added.add_argument("-o", "--output", type=Path, required=True, help="a new folder for blur, blur_gamma and sharp")
+    added.add_argument("--window", default="7..13", help="frames averaged: a number or a range, FROM..TO")
+    added.add_argument("--seed", type=int, default=0)
+    return parser
+
+
+def _chosen(options: argparse.Namespace) -> PairSet:
+    """The data set that a command line names, ready to be read."""
+    overrides = list(options.overrides)
+    if options.root is not None:
+        overrides.insert(0, options.root if "=" in options.root else f"data.root={options.root}")
+    try:
+        node = conf.compose(f"data={options.set}", *overrides).data
+    except HydraException as error:
+        if options.set not in conf.options("data"):
+            known = ", ".join(conf.options("data"))
+            raise UserError(f"there is no data set {options.set}; known: {known}") from error
+        raise UserError(str(error)) from error
+    data: PairSet = instantiate(node, _convert_="all")
+    data.prepare()
+    return data
+
+
+def _check(options: argparse.Namespace) -> int:
+    data = _chosen(options)
+    splits = data.splits()
+    findings = Findings({}, {})
+    total = sum(len(pairs) for pairs in splits.values())
+    for findings in _followed(check(splits, data.published), "checking", total):  # noqa: B007
+        pass
+    _report(findings)
+    if options.fix_list is not None:
+        lines = [f"{_quoted(pair.blurred)} {_quoted(pair.sharp)}\n" for pair in findings.good]
+        options.fix_list.write_text("".join(lines))
+        print(f"{len(lines)} good pairs: {options.fix_list}")
+    return 1 if findings.complaints else 0
+
+
+def _report(findings: Findings) -> None:
+    table = Table("split", "pairs", "published", "sizes")
+    for split in {**findings.counts, **findings.published}:
+        sizes = sorted(findings.sizes.get(split, ()))
+        said = ", ".join(f"{w}x{h}" for w, h in sizes[:3]) + (f" and {len(sizes) - 3} more" if len(sizes) > 3 else "")
+        published = str(findings.published.get(split, "-"))
+        table.add_row(split, str(findings.counts.get(split, 0)), published, said)
+    console = Console()
+    console.print(table)
+    for complaint in findings.complaints:
+        console.print(f"- {complaint}", highlight=False, soft_wrap=True, markup=False)
+    if not findings.complaints:
+        console.print("nothing is wrong with it")
+
+
+def _pack(options: argparse.Namespace) -> int:
+    data = _chosen(options)
+    pairs = [pair for found in data.splits().values() for pair in found]
+    files = sorted({path for pair in pairs for path in (pair.blurred, pair.sharp, *pair.others)})
+    for _ in _followed(((n, n) for n in pack(data.root, files)), "packing", len(files)):
+        pass
+    print(f"{len(FrameStore(data.root))} frames: {data.root / 'frames'}")
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    data = _chosen(options)
+    chosen: list[Pair] = []
+    for pairs in data.splits().values():
+        chosen += [pairs[i] for i in np.linspace(0, len(pairs) - 1, min(options.number, len(pairs))).astype(int)]
+    output = options.output or Path(f"{options.set}.png")
+    write_sheet(output, chosen, data.reader())
+    print(output)
+    return 0
+
+
+def _average(options: argparse.Namespace) -> int:
+    first, _, last = options.window.partition("..")
+    try:
+        window = int(first), int(last or first)
+    except ValueError as error:
+        raise UserError(f"--window {options.window} is neither a number nor a range such as 7..13") from error
+    for _ in average(options.frames, options.output, window=window, seed=options.seed):
+        pass
+    print(options.output)
+    return 0
+
+
+def _followed(steps: Iterable[tuple[int, T]], what: str, total: int) -> Iterator[T]:
+    """Pass on what comes beside each number done, and show the numbers as progress."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(what, total=total)
+        for done, beside in steps:
+            progress.update(task, completed=done)
+            yield beside
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path.absolute()))

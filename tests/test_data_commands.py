@@ -1,0 +1,146 @@
+"""`deblurlab data ...`"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deblurlab import cli
+from deblurlab.data.averaging import average
+from deblurlab.data.frames import FrameStore
+from deblurlab.data.images import read_image, write_png
+from deblurlab.errors import UserError
+
+
+def _gopro(root: Path, *, size: tuple[int, int] = (12, 16)) -> Path:
+    rng = np.random.default_rng(0)
+    for place in ("train/a", "train/b", "train/c", "test/d"):
+        for kind in ("blur", "sharp"):
+            for i in range(2):
+                file = root / place / kind / f"{i:06d}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                write_png(file, rng.integers(0, 256, (*size, 3), dtype=np.uint8))
+    return root
+
+
+def _run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as end:
+        cli.data([str(argument) for argument in arguments])
+    if isinstance(end.value.code, str):
+        raise UserError(end.value.code)
+    return int(end.value.code or 0)
+
+
+def test_check_counts_against_what_is_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("check", "gopro", _gopro(tmp_path)) == 1
+    said = capsys.readouterr().out
+    assert "train has 6 pairs; published are 2103" in said
+    assert "test has 2 pairs; published are 1111" in said
+    assert "16x12" in said
+
+
+@pytest.mark.slow
+def test_the_official_counts_are_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """22 training and 11 test sequences of frames that hold next to nothing."""
+    tests = dict.fromkeys((f"GOPR{n:04d}_11_00" for n in range(9)), 100) | {"GOPR0410_11_00": 134, "GOPR0862_11_00": 77}
+    train = {f"GOPR{n:04d}_12_00": 96 if n < 13 else 95 for n in range(22)}
+    assert (sum(train.values()), sum(tests.values())) == (2103, 1111)
+    number = 0
+    for split, sequences in (("train", train), ("test", tests)):
+        for name, count in sequences.items():
+            for kind in ("blur", "sharp"):
+                (tmp_path / split / name / kind).mkdir(parents=True)
+                for i in range(count):
+                    number += 1
+                    pixel = (number & 255, number >> 8, 0)
+                    Image.new("RGB", (2, 2), pixel).save(tmp_path / split / name / kind / f"{i:06d}.png")
+    assert _run("check", "gopro", tmp_path) == 0
+    assert "nothing is wrong with it" in capsys.readouterr().out
+
+
+def test_check_names_what_is_broken_and_lists_what_is_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = _gopro(tmp_path / "set")
+    (root / "train/a/blur/000000.png").write_bytes(b"nothing")
+    write_png(root / "train/b/sharp/000001.png", np.zeros((5, 6, 3), np.uint8))
+    write_png(root / "test/d/sharp/000001.png", read_image(root / "train/c/sharp/000000.png"))
+    fixed = tmp_path / "good.txt"
+    assert _run("check", "gopro", root, "--fix-list", fixed) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "train/a/blur/000000.png isn't an image that can be read" in said
+    assert "train/b/blur/000001.png is 16x12 and" in said
+    assert "test/d/sharp/000001.png (test) is the same image as" in said
+    good = [line.split() for line in fixed.read_text().splitlines()]
+    assert len(good) == 5
+    assert _run("show", "pairs", f"data.list={fixed}", "-o", tmp_path / "page.png") == 0
+    with Image.open(tmp_path / "page.png") as page:
+        assert page.size == (3 * 486, 5 * (360 + 22))
+
+
+def test_pack_then_check_reads_the_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = _gopro(tmp_path)
+    assert _run("pack", "gopro", root) == 0
+    assert "16 frames" in capsys.readouterr().out
+    file = root / "train/a/blur/000001.png"
+    assert np.array_equal(FrameStore(root)(file), read_image(file))
+
+
+def test_what_can_be_mended_is_one_line(tmp_path: Path) -> None:
+    for arguments, message in (
+        (("check", "gopr", tmp_path), "there is no data set gopr; known: gopro"),
+        (("check", "gopro", tmp_path / "nowhere"), "there is no GoPro data set at"),
+        (("check", "gopro", _gopro(tmp_path / "set"), "data.blurkey=blur"), "blurkey"),
+        (
+            ("average", tmp_path / "set/train/a/sharp", "-o", tmp_path / "out", "--window", "a..b"),
+            "neither a number nor",
+        ),
+    ):
+        with pytest.raises(UserError, match=message):
+            _run(*arguments)
+
+
+def test_averages_by_hand(tmp_path: Path) -> None:
+    """Three grey frames: their mean, and the mean of their light."""
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    values = [10, 100, 250]
+    for i, value in enumerate(values):
+        write_png(frames / f"{i}.png", np.full((4, 4, 3), value, np.uint8))
+    assert _run("average", frames, "-o", tmp_path / "out", "--window", "3") == 0
+    found = {
+        kind: read_image(tmp_path / "out" / kind / "000000.png")[0, 0, 0] for kind in ("blur", "blur_gamma", "sharp")
+    }
+    light = np.mean([(value / 255) ** 2.2 for value in values])
+    assert found == {"blur": 120, "blur_gamma": round(255 * light ** (1 / 2.2)), "sharp": 100}
+
+
+def test_runs_of_frames_are_odd_consecutive_and_keyed_by_the_seed(tmp_path: Path) -> None:
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for i in range(60):
+        write_png(frames / f"{i:03d}.png", np.full((2, 2, 3), i, np.uint8))
+    used = []
+    for out, seed in (("a", 0), ("b", 0), ("c", 1)):
+        ends = [end for end, _ in average(frames, tmp_path / out, window=(7, 13), seed=seed)]
+        lengths = np.diff([0, *ends])
+        assert set(lengths) <= {7, 9, 11, 13}
+        for i, (end, length) in enumerate(zip(ends, lengths, strict=True)):
+            middle = end - length + length // 2
+            assert read_image(tmp_path / out / "sharp" / f"{i:06d}.png")[0, 0, 0] == middle
+            assert read_image(tmp_path / out / "blur" / f"{i:06d}.png")[0, 0, 0] == middle
+        used.append(ends)
+    assert used[0] == used[1] != used[2]
+
+
+@pytest.mark.parametrize(
+    ("window", "message"),
+    [((8, 8), "holds no odd number"), ((99, 99), "has 3 frames, too few"), ((3, 3), "other frames")],
+)
+def test_averaging_what_cannot_be_averaged(window: tuple[int, int], message: str, tmp_path: Path) -> None:
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for i in range(3):
+        write_png(frames / f"{i}.png", np.zeros((4 + i, 4, 3), np.uint8))
+    with pytest.raises(UserError, match=message):
+        list(average(frames, tmp_path / "out", window=window))
+    assert not (tmp_path / "out").exists()
