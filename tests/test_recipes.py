@@ -1,6 +1,7 @@
 """Whatever can be asked for trains: sums of loss terms, recipes, optimizers and schedules."""
 
 import json
+import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -76,17 +77,32 @@ def test_any_discriminator_plays(discriminator: str, train: Train, data_root: Pa
 
 @pytest.mark.parametrize("optimizer", option_names("optimizer"))
 def test_any_optimizer_moves_both_players(optimizer: str, train: Train) -> None:
-    run = train(f"optimizer={optimizer}", "loss=l1+adv", "trainer.limit_test_batches=1")
-    states = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["optimizer_states"]
-    assert len(states) == 2
-    assert all(state["state"] for state in states)
+    weights = []
+    for name, steps in (("first", 2), ("longer", 3)):
+        quick = f"trainer.max_steps={steps}", f"trainer.val_check_interval={steps}", "trainer.limit_test_batches=1"
+        run = train(f"optimizer={optimizer}", "loss=l1+adv", f"name={name}", *quick).parent / name
+        weights.append(torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"])
+    for player in ("generator.", "discriminator."):
+        moved = [not torch.equal(value, weights[1][k]) for k, value in weights[0].items() if k.startswith(player)]
+        assert any(moved)
 
 
 @pytest.mark.parametrize("scheduler", option_names("scheduler"))
 @pytest.mark.parametrize("interval", ["step", "epoch"])
 def test_any_schedule_runs_by_step_and_by_epoch(scheduler: str, interval: str, train: Train) -> None:
-    run = train(f"scheduler={scheduler}", f"scheduler.interval={interval}", "trainer.limit_test_batches=1")
-    assert json.loads((run / "results.json").read_text())["steps"] == 3
+    run = train(
+        f"scheduler={scheduler}", f"scheduler.interval={interval}", "loader.repeat=1", "trainer.limit_test_batches=1",
+        *({"decay": ["scheduler.every=2"], "milestones": ["scheduler.milestones=[2]"]}.get(scheduler, [])),
+    )  # fmt: skip
+    # Two batches make an epoch: of three steps, one epoch is over.
+    done, total = (3, 3) if interval == "step" else (1, 2)
+    last = {
+        "constant": 1.0, "decay": 0.9 if done >= 2 else 1.0, "milestones": 0.5 if done >= 2 else 1.0,
+        "linear": 1 - done / total, "poly": (1 - done / total) ** 0.9,
+        "cosine": (1 + math.cos(math.pi * done / total)) / 2,
+    }  # fmt: skip
+    (group,) = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["optimizer_states"][0]["param_groups"]
+    assert group["lr"] == pytest.approx(2e-4 * last[scheduler], abs=2e-7)
 
 
 def test_the_two_players_may_have_schedules_apart(train: Train) -> None:

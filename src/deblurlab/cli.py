@@ -103,8 +103,8 @@ def _write(output: Path, work: Callable[[], None]) -> None:
     """Do some work and name what it has written; what the user can mend is one line."""
     try:
         work()
-    except (UserError, OSError) as error:
-        sys.exit(f"deblurlab: {error}")
+    except (UserError, InstantiationException, OSError) as error:
+        sys.exit(f"deblurlab: {_cause(error)}")
     print(output)
 
 

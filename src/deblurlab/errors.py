@@ -1,5 +1,7 @@
 """The one exception that is meant for the user's eyes."""
 
+from collections.abc import Sequence
+
 
 class UserError(Exception):
     """Something outside the code is wrong and the user can mend it.
@@ -7,3 +9,8 @@ class UserError(Exception):
     The message says what happened, to which file or setting, and what to do. The command line prints it
     without a traceback and exits with 1.
     """
+
+
+def some(names: Sequence[str], count: int = 3) -> str:
+    """The first few of many names, for a message."""
+    return ", ".join(names[:count]) + (f" and {len(names) - count} more" if len(names) > count else "")

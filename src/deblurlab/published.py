@@ -2,17 +2,16 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.errors import HydraException
 from hydra.utils import instantiate
 from torch import Tensor
 
 from deblurlab import conf
-from deblurlab.errors import UserError
+from deblurlab.errors import UserError, some
 from deblurlab.models import Model
 from deblurlab.releases import write_release
 
@@ -31,10 +30,9 @@ def convert(file: Path, model: str, folder: Path) -> None:
     Raises:
         UserError: There is no such model, the file can't be read, or some of its names or shapes don't fit.
     """
-    try:
-        node = conf.compose(f"model={model}").model
-    except HydraException as error:
-        raise UserError(f"there is no model {model}; known: {', '.join(conf.options('model'))}") from error
+    if model not in conf.options("model"):
+        raise UserError(f"there is no model {model}; known: {', '.join(conf.options('model'))}")
+    node = conf.compose(f"model={model}").model
     network = instantiate(node, _convert_="all")
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
@@ -53,9 +51,9 @@ def unwrapped(content: Any, file: Path) -> dict[str, Tensor]:
     Raises:
         UserError: There is none.
     """
-    while isinstance(content, Mapping) and not any(isinstance(value, Tensor) for value in content.values()):
-        content = next((content[key] for key in _WRAPPINGS if key in content), None)
-    if not isinstance(content, Mapping):
+    while isinstance(content, Mapping) and any(isinstance(content.get(key), Mapping) for key in _WRAPPINGS):
+        content = next(content[key] for key in _WRAPPINGS if isinstance(content.get(key), Mapping))
+    if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
         raise UserError(f"{file} holds no state dict, neither by itself nor under {', '.join(_WRAPPINGS)}")
     tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     return {name.removeprefix("module."): value for name, value in tensors.items()}
@@ -79,12 +77,6 @@ def _see_that_it_fits(weights: Mapping[str, Tensor], network: Model, file: Path,
         "not known": weights.keys() - own.keys(),
         "of another shape": {n for n in own.keys() & weights.keys() if own[n].shape != weights[n].shape},
     }
-    complaints = [f"{what}: {_some(names)}" for what, names in wrong.items() if names]
+    complaints = [f"{what}: {some(sorted(names), 5)}" for what, names in wrong.items() if names]
     if complaints:
         raise UserError(f"{file} doesn't fit model={model}; {'; '.join(complaints)}")
-
-
-def _some(names: Iterable[str]) -> str:
-    """A few of many names."""
-    ordered = sorted(names)
-    return ", ".join(ordered[:5]) + (f" and {len(ordered) - 5} more" if len(ordered) > 5 else "")

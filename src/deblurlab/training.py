@@ -97,6 +97,9 @@ def build(cfg: DictConfig) -> tuple[PairedRestoration, dict[str, str]]:
             raise UserError(f"trainer.{key} doesn't work with two players: use {ours}={cfg.trainer[key]}")
     pl.seed_everything(cfg.seed, verbose=False)
     terms, weights, decided = {}, {}, {}
+    for name, node in cfg.loss.items():
+        if not isinstance(node, DictConfig):
+            raise UserError(f"loss.{name}={node} is no term: loss.{name}.weight={node} changes its weight")
     with open_dict(cfg):  # an experiment may hold settings for terms that aren't chosen
         cfg.loss = {name: node for name, node in cfg.loss.items() if "_target_" in node}
     for name, node in cfg.loss.items():

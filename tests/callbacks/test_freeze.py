@@ -1,17 +1,21 @@
 """A backbone that learns later."""
 
+from pathlib import Path
+
+import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
 from deblurlab.callbacks import FreezeBackbone
 from deblurlab.losses import L1
-from steps import BATCHES, fit, module, same, state
+from steps import BATCHES, Loader, fit, module, same, state
 
 
 class WithBackbone(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.backbone, self.head = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+        self.backbone = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
+        self.head = nn.Conv2d(3, 3, 1)
 
     def forward(self, blurred: Tensor) -> Tensor:
         return self.head(self.backbone(blurred))
@@ -26,6 +30,25 @@ def test_it_stays_as_it_is_for_so_many_epochs_and_then_learns() -> None:
         fit(module({"l1": L1()}, generator=generator), steps, FreezeBackbone(epochs=1))
         assert same(backbone, state(generator.backbone)) is not learnt
         assert not same(head, state(generator.head))
+
+
+def test_it_stays_frozen_in_an_epoch_that_is_resumed_in_its_middle(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    first, second = (module({"l1": L1()}, generator=WithBackbone()) for _ in range(2))
+    before = state(first.generator.backbone)
+
+    class Save(pl.Callback):
+        def on_train_batch_end(self, trainer: pl.Trainer, *args: object) -> None:
+            if trainer.global_step == 3:
+                trainer.save_checkpoint(tmp_path / "a.ckpt")
+
+    fit(first, 4, FreezeBackbone(epochs=1), Save())
+    trainer = pl.Trainer(
+        max_steps=5, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, callbacks=[FreezeBackbone(epochs=1)],
+    )  # fmt: skip
+    trainer.fit(second, Loader(), ckpt_path=tmp_path / "a.ckpt", weights_only=True)
+    assert same(before, state(second.generator.backbone))
 
 
 def test_a_generator_without_one_is_left_alone() -> None:

@@ -1,6 +1,7 @@
 """Loss terms against values computed by hand."""
 
 import math
+from collections.abc import Callable
 
 import lpips
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from deblurlab.discriminators import Judgement
+from deblurlab.discriminators import Judgement, PatchGAN
 from deblurlab.losses import (
     FFT,
     L1,
@@ -129,6 +130,18 @@ def test_gradient_penalties_of_a_linear_critic() -> None:
     torch.testing.assert_close(Adv(r1=10.0).penalty(critic, sharp, restored, blurred), 5 * norm**2)
     assert Adv().penalty(critic, sharp, restored, blurred) is None
     assert AdvLS().penalty(critic, sharp, restored, blurred) is None
+
+
+def test_penalties_of_a_compiled_discriminator_are_those_of_the_plain_one() -> None:
+    torch.manual_seed(0)
+    discriminator = PatchGAN(n_layers=1, width=4)
+    sharp, restored, blurred = torch.rand(3, 2, 3, 32, 32)
+    plain = Adv(r1=1.0).penalty(discriminator, sharp, restored, blurred)
+    discriminator.compile(backend="aot_eager")
+    discriminator(sharp, blurred)
+    compiled = Adv(r1=1.0).penalty(discriminator, sharp, restored, blurred)
+    torch.testing.assert_close(compiled, plain)
+    compiled.backward()  # the second derivative
 
 
 class Quadratic(nn.Module):
@@ -255,3 +268,20 @@ def test_lpips_takes_torchvisions_weights(tmp_path, monkeypatch: pytest.MonkeyPa
         LPIPS()
     with pytest.raises(ValueError, match="unknown network 'squeeze'"):
         LPIPS(net="squeeze")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: FFT(norm="foo"), "unknown norm 'foo': ortho or backward"),  # type: ignore[arg-type]
+        (lambda: SSIM(sigma=0), "sigma is 0"),
+        (lambda: MSSSIM(sigma=-1), "sigma is -1"),
+        (lambda: Charbonnier(epsilon=0), "epsilon is 0"),
+        (lambda: Edge(epsilon=0), "epsilon is 0"),
+        (lambda: PSNR(epsilon=0), "epsilon is 0"),
+        (lambda: FocalFrequency(alpha=-1), "alpha is -1"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(build: Callable[[], nn.Module], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build()

@@ -1,16 +1,23 @@
 """What discriminators remember: pools of images, histories of judgements."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
 from deblurlab.checkpoints import read_checkpoint
-from deblurlab.discriminators import Judgement
+from deblurlab.discriminators import Discriminator, Judgement
 from deblurlab.losses import L1, Adv, AdvRaLS
 from deblurlab.modules.memory import History, ImagePool
-from steps import fit, module, same, state
+from steps import BATCHES, fit, module, same, state
+
+
+def still(parameters: Any) -> torch.optim.Optimizer:
+    """An optimizer that moves nothing."""
+    return torch.optim.SGD(parameters, lr=0.0)
 
 
 def _numbers(*values: float) -> Tensor:
@@ -62,6 +69,80 @@ def test_a_history_averages_the_last_batches() -> None:
     assert History(0).beside("real", judged) is judged
 
 
+def test_shares_of_a_batch_are_one_batch() -> None:
+    history = History(5)
+    for value, share in ((1.0, 0.75), (5.0, 0.25), (4.0, 1.0)):
+        judged = Judgement([torch.full((1, 1, 1, 1), value)], [])
+        history.add(real=judged, fake=judged, share=share)
+    assert [mean.item() for mean in history.state_dict()["real"]] == [2.0, 4.0]
+
+
+@pytest.mark.parametrize("options", [{"n_critic": 3}, {"accumulate": 4}, {"n_critic": 2, "accumulate": 2}])
+def test_a_batch_is_remembered_once_however_often_it_is_learnt_from(options: dict[str, int]) -> None:
+    trained = module(image_pool=20, history=20, **options)
+    fit(trained, 2)
+    images = trained._pool.state_dict()["images"]
+    assert len(images) == 8
+    assert len({image.sum().item() for image in images}) == 8
+    assert len(trained._history.state_dict()["real"]) == 2
+
+
+class Seen(Discriminator):
+    """Notes what it is shown; its logit is a weight times the mean of the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+        self.shown: list[tuple[Tensor, Tensor]] = []
+
+    def forward(self, image: Tensor, blurred: Tensor) -> Judgement:
+        self.shown.append((image.detach().clone(), blurred.clone()))
+        logits = self.weight * image.mean(dim=(1, 2, 3)).view(-1, 1, 1, 1)
+        return Judgement([logits], [logits])
+
+
+STILL = dict.fromkeys(("generator", "discriminator"), still)
+
+
+def test_a_pooled_image_is_judged_beside_what_it_was_restored_from() -> None:
+    """The generator begins as the identity and doesn't learn: each restored image is its own blurred one."""
+    discriminator = Seen()
+    fit(module({"adv": Adv()}, discriminator=discriminator, image_pool=2, optimizer=STILL), 6)
+    exchanged = 0
+    for step in range(6):
+        _, fake, _ = discriminator.shown[3 * step : 3 * step + 3]
+        torch.testing.assert_close(*fake)
+        exchanged += not torch.equal(fake[1], BATCHES[step]["blurred"] / 255)
+    assert exchanged > 0
+
+
+def test_each_side_is_compared_with_the_history_of_the_other() -> None:
+    """A relativistic loss by hand: averages over both batches so far, on both players' sides."""
+    values: list[dict[str, Tensor]] = []
+
+    class Note(pl.Callback):
+        def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, *_: Any) -> None:
+            values.append(outputs)
+
+    fit(module({"adv": AdvRaLS()}, discriminator=Seen(), history=2, optimizer=STILL), 2, Note())
+    real, fake = ([(batch[key] / 255).mean(dim=(1, 2, 3)) for batch in BATCHES[:2]] for key in ("sharp", "blurred"))
+    mean_real, mean_fake = (torch.cat(side).mean() for side in (real, fake))
+    up, down = real[1] - mean_fake, fake[1] - mean_real
+    discriminating = ((up - 1).square().mean() + (down + 1).square().mean()) / 2
+    generating = ((up + 1).square().mean() + (down - 1).square().mean()) / 2
+    torch.testing.assert_close(values[1]["discriminator_adv"], discriminating)
+    torch.testing.assert_close(values[1]["adv"], generating)
+
+
+def test_pools_differ_between_seeds() -> None:
+    drawn = []
+    for seed in (0, 1):
+        trained = module(image_pool=2, record={"seed": seed})
+        fit(trained, 1)
+        drawn.append(trained._pool._random.initial_seed())
+    assert drawn[0] != drawn[1]
+
+
 @pytest.mark.parametrize("options", [{"image_pool": 3}, {"history": 3}], ids=["pool", "history"])
 def test_both_are_in_the_checkpoint_and_change_the_training(options: dict[str, int], tmp_path: Path) -> None:
     terms = {"l1": L1(), "adv": AdvRaLS()}
@@ -85,3 +166,19 @@ def test_the_adversary_comes_into_play_when_it_is_told_to() -> None:
     fit(alone, 4), fit(late, 4)
     assert not same(before, state(late.discriminator))
     assert not same(state(alone.generator), state(late.generator))
+
+
+@pytest.mark.parametrize(
+    ("terms", "options", "message"),
+    [
+        ({"adv": Adv()}, {"discriminator_start": 2}, "until discriminator_start=2 nothing would be learnt"),
+        ({"adv": Adv()}, {"image_pool": -1}, "image_pool=-1"),
+        ({"adv": Adv()}, {"history": -1}, "history=-1"),
+        ({"adv": Adv()}, {"n_critic": 1.5}, "n_critic=1.5 must be a whole number"),
+        ({"l1": L1()}, {"gradient_clip": -1.0}, "gradient_clip=-1.0 must be more than 0"),
+        ({"l1": L1()}, {"interval": "steps"}, "interval=steps is unknown: step or epoch"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(terms: dict, options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        module(terms, **options)

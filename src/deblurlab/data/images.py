@@ -1,5 +1,6 @@
 """Image files to arrays. Whatever would silently change the pixels is refused instead."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
 
 def write_png(path: Path, image: npt.NDArray[np.uint8]) -> None:
     """Write `(H, W, 3)` RGB so that the file is there whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # several processes may write the same picture
     Image.fromarray(image).save(partial, "PNG", compress_level=1)
     partial.replace(path)
 

@@ -3,13 +3,13 @@
 import os
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
 from deblurlab.data.frames import Reader, open_reader
 from deblurlab.data.images import find_images, read_image
-from deblurlab.errors import UserError
+from deblurlab.errors import UserError, some
 
 
 class Pair(NamedTuple):
@@ -93,7 +93,7 @@ def match(blurred: Path, sharp: Path) -> list[Pair]:
         if lone:
             raise UserError(
                 f"{len(left)} images in {blurred}, {len(right)} in {sharp}: "
-                f"{_some(sorted(lone))} of {here} without a twin of that name in {there}"
+                f"{some(sorted(lone))} of {here} without a twin of that name in {there}"
             )
     return [Pair(name, left[name], right[name]) for name in sorted(left)]
 
@@ -226,11 +226,5 @@ def _by_name(folder: Path) -> dict[str, Path]:
     names = [path.relative_to(folder).with_suffix("").as_posix() for path in files]
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
-        raise UserError(f"{folder} has several files called {_some(twice)}, which differ only in their suffix")
+        raise UserError(f"{folder} has several files called {some(twice)}, which differ only in their suffix")
     return dict(zip(names, files, strict=True))
-
-
-def _some(names: Iterable[str]) -> str:
-    """A few of many names."""
-    names = list(names)
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,6 +1,6 @@
 """What discriminators are made of."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,8 @@ def layer(
     Raises:
         ValueError: `norm` is unknown.
     """
+    if norm not in get_args(Norm):
+        raise ValueError(f"unknown norm {norm!r}: {', '.join(get_args(Norm))}")
     convolution = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=padding, bias=norm != "batch")
     initialise(convolution)
     if norm == "spectral":

@@ -53,6 +53,11 @@ class AdversarialTerm(JudgedTerm):
         return None
 
 
+def exact(images: Tensor) -> Tensor:
+    """As float32 if they are less."""
+    return images.float() if images.dtype in (torch.bfloat16, torch.float16) else images
+
+
 def per_head(values: Iterable[Tensor]) -> Tensor:
     """The mean over a discriminator's heads."""
     return torch.stack(list(values)).mean()
@@ -61,9 +66,13 @@ def per_head(values: Iterable[Tensor]) -> Tensor:
 def squared_gradient_norm(discriminator: Discriminator, images: Tensor, blurred: Tensor) -> Tensor:
     """The squared norm of the gradient of each sample's mean logit by the whole sample, `(B,)`; it can be learnt
     from."""
-    with torch.enable_grad(), torch.autocast(images.device.type, enabled=False):
-        images = images.detach().float() if images.dtype == torch.bfloat16 else images.detach()
-        images.requires_grad_()
+    # A compiled network has no second derivative.
+    with (
+        torch.enable_grad(),
+        torch.autocast(images.device.type, enabled=False),
+        torch.compiler.set_stance("force_eager"),
+    ):
+        images = images.detach().requires_grad_()
         logits = discriminator(images, blurred).logits
         mean = torch.stack([values.mean(dim=(1, 2, 3)) for values in logits]).mean(dim=0)
         (gradient,) = torch.autograd.grad(mean.sum(), images, create_graph=True)

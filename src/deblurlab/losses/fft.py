@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deblurlab.losses.base import LossTerm
+from deblurlab.losses.base import LossTerm, exact
 
 
 class FFT(LossTerm):
@@ -18,13 +18,10 @@ class FFT(LossTerm):
 
     def __init__(self, *, norm: Literal["ortho", "backward"] = "ortho") -> None:
         super().__init__()
+        if norm not in ("ortho", "backward"):
+            raise ValueError(f"unknown norm {norm!r}: ortho or backward")
         self._norm = norm
 
     def forward(self, restored: Tensor, sharp: Tensor) -> Tensor:
         spectrum = torch.view_as_real(torch.fft.fft2(exact(restored - sharp), norm=self._norm))
         return F.l1_loss(spectrum, torch.zeros_like(spectrum))
-
-
-def exact(images: Tensor) -> Tensor:
-    """As float32 if they are less: there is no transform for bfloat16."""
-    return images.float() if images.dtype in (torch.bfloat16, torch.float16) else images

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from deblurlab.losses.base import LossTerm
-from deblurlab.losses.fft import exact
+from deblurlab.losses.base import LossTerm, exact
 
 
 class FocalFrequency(LossTerm):
@@ -16,6 +15,8 @@ class FocalFrequency(LossTerm):
 
     def __init__(self, *, alpha: float = 1.0) -> None:
         super().__init__()
+        if alpha < 0:
+            raise ValueError(f"alpha is {alpha}: it is at least 0")
         self._alpha = alpha
 
     def forward(self, restored: Tensor, sharp: Tensor) -> Tensor:

@@ -1,9 +1,10 @@
 """Structural similarity over several scales as a loss."""
 
+import torch
 from torch import Tensor
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
-from deblurlab.losses.base import LossTerm
+from deblurlab.losses.base import LossTerm, exact
 from deblurlab.losses.ssim import window
 
 
@@ -15,10 +16,15 @@ class MSSSIM(LossTerm):
 
     def __init__(self, *, sigma: float = 1.5) -> None:
         super().__init__()
+        if sigma <= 0:
+            raise ValueError(f"sigma is {sigma}: it is more than 0 pixels")
         self._sigma, self._window = sigma, window(sigma)
         self.min_size = self._window * 2**4
 
     def forward(self, restored: Tensor, sharp: Tensor) -> Tensor:
-        return 1 - multiscale_structural_similarity_index_measure(
-            restored, sharp, sigma=self._sigma, kernel_size=self._window, data_range=1.0, normalize="simple"
-        )
+        with torch.autocast(restored.device.type, enabled=False):  # differences of squares need all their digits
+            value = multiscale_structural_similarity_index_measure(
+                exact(restored), exact(sharp), sigma=self._sigma, kernel_size=self._window, data_range=1.0,
+                normalize="simple",
+            )  # fmt: skip
+        return 1 - value

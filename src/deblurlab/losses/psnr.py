@@ -15,6 +15,8 @@ class PSNR(LossTerm):
 
     def __init__(self, *, epsilon: float = 1e-8) -> None:
         super().__init__()
+        if epsilon <= 0:
+            raise ValueError(f"epsilon is {epsilon}: it is more than 0")
         self._epsilon = epsilon
 
     def forward(self, restored: Tensor, sharp: Tensor) -> Tensor:

@@ -1,9 +1,10 @@
 """Structural similarity as a loss."""
 
+import torch
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from deblurlab.losses.base import LossTerm
+from deblurlab.losses.base import LossTerm, exact
 
 
 class SSIM(LossTerm):
@@ -12,11 +13,16 @@ class SSIM(LossTerm):
 
     def __init__(self, *, sigma: float = 1.5) -> None:
         super().__init__()
+        if sigma <= 0:
+            raise ValueError(f"sigma is {sigma}: it is more than 0 pixels")
         self._sigma = sigma
         self.min_size = window(sigma)
 
     def forward(self, restored: Tensor, sharp: Tensor) -> Tensor:
-        value = structural_similarity_index_measure(restored, sharp, sigma=self._sigma, data_range=1.0)
+        with torch.autocast(restored.device.type, enabled=False):  # differences of squares need all their digits
+            value = structural_similarity_index_measure(
+                exact(restored), exact(sharp), sigma=self._sigma, data_range=1.0
+            )
         assert isinstance(value, Tensor)
         return 1 - value
 

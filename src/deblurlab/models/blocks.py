@@ -25,7 +25,13 @@ def normalisation(norm: Norm, channels: int) -> nn.Module:
 
 
 def convolution(inputs: int, outputs: int, norm: Norm = "none", *, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
-    """Same size (or divided by `stride`); without a bias where a normalisation follows and removes it."""
+    """Same size (or divided by `stride`); without a bias where a normalisation follows and removes it.
+
+    Raises:
+        ValueError: The kernel has no middle.
+    """
+    if kernel % 2 == 0:
+        raise ValueError(f"kernel is {kernel}: it must be odd")
     return nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=norm == "none")
 
 

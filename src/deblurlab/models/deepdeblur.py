@@ -28,6 +28,8 @@ class DeepDeblur(Model):
 
     def __init__(self, *, width: int = 64, blocks: int = 19, scales: int = 3, kernel: int = 5) -> None:
         super().__init__()
+        if scales < 1:
+            raise ValueError(f"scales is {scales}: there is at least the full one")
         self.multiple_of = 2 ** (scales - 1)
         self.min_size = 2 * self.multiple_of  # the Gaussian reflects three pixels of the coarsest image but one
         self._scales = scales

@@ -64,7 +64,7 @@ class FPN(Model):
         return (image + x.tanh() + 1) / 2
 
 
-def published(backbone: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+def renamings(backbone: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """Renamings of the original state dicts, with those of a backbone."""
     return [
         (r"^fpn\.enc\d\..*", ""),  # the backbone once more

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from deblurlab.errors import UserError
 from deblurlab.models.blocks import Norm
-from deblurlab.models.fpn import FPN, published
+from deblurlab.models.fpn import FPN, renamings
 from deblurlab.pretrained import load_part, read_state
 
 _KEY = "model.backbone_weights"
@@ -33,7 +33,7 @@ class FPNInception(FPN):
     min_size = 128
     channels = (32, 64, 192, 1088, 2080)
     padding = ((0, 1), (1, 1), (1, 2), (1, 1), (1, 1))  # its convolutions eat the borders
-    published = published(
+    published = renamings(
         [
             (r"^fpn\.inception\.(repeat_2|block8|conv2d_7b|avgpool_1a|last_linear|classif)\..*", ""),
             (r"^fpn\.inception", "backbone"),

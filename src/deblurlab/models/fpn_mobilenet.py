@@ -4,7 +4,7 @@ from torch import Tensor
 from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 
 from deblurlab.models.blocks import Norm
-from deblurlab.models.fpn import FPN, published
+from deblurlab.models.fpn import FPN, renamings
 from deblurlab.pretrained import load_part, read_weights
 
 _KEY = "model.backbone_weights"
@@ -20,7 +20,7 @@ class FPNMobileNet(FPN):
     """
 
     channels = (16, 24, 32, 64, 160)
-    published = published(
+    published = renamings(
         [
             (r"^fpn\.features\.(1[6-9])\..*", ""),
             (r"^fpn\.features", "backbone"),

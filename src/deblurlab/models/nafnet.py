@@ -39,6 +39,8 @@ class NAFNet(Model):
         depth = len(encoder)
         if len(decoder) != depth:
             raise ValueError(f"encoder has {depth} stages and decoder {len(decoder)}: they mirror each other")
+        if window is not None and window < 2**depth:
+            raise ValueError(f"window is {window}: at the coarsest size nothing is left of less than {2**depth} pixels")
         widths = [width * 2**i for i in range(depth + 1)]
         self.multiple_of = 2**depth
 
@@ -110,11 +112,12 @@ class LocalMean(nn.Module):
 
 
 def _running_mean(x: Tensor, dim: int, window: int) -> Tensor:
-    """Means over all whole windows along one dimension, from differences of running sums."""
-    sums = x.cumsum(dim)
+    """Means over all whole windows along one dimension, from differences of running sums, which need all their
+    digits."""
+    sums = x.to(torch.promote_types(x.dtype, torch.float32)).cumsum(dim)
     later = sums.narrow(dim, window - 1, x.shape[dim] - window + 1)
-    earlier = torch.cat([torch.zeros_like(x.narrow(dim, 0, 1)), sums.narrow(dim, 0, x.shape[dim] - window)], dim)
-    return (later - earlier) / window
+    earlier = torch.cat([torch.zeros_like(sums.narrow(dim, 0, 1)), sums.narrow(dim, 0, x.shape[dim] - window)], dim)
+    return ((later - earlier) / window).to(x.dtype)
 
 
 def _gate(x: Tensor) -> Tensor:

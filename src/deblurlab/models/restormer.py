@@ -91,6 +91,8 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
+        if channels % heads:
+            raise ValueError(f"{heads} heads can't share {channels} channels evenly")
         self._heads = heads
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
         self.qkv = _point(channels, 3 * channels)

@@ -19,6 +19,8 @@ class SRN(Model):
 
     def __init__(self, *, width: int = 32, blocks: int = 3, scales: int = 3, recurrent: bool = True) -> None:
         super().__init__()
+        if scales < 1:
+            raise ValueError(f"scales is {scales}: there is at least the full one")
         self.multiple_of = 4 * 2 ** (scales - 1)
         self._scales = scales
         widths = width, 2 * width, 4 * width

@@ -52,12 +52,19 @@ class History:
     def __init__(self, size: int) -> None:
         self._size = size
         self._means: dict[str, list[Tensor]] = {"real": [], "fake": []}
+        self._begun: dict[str, Tensor] = {}
+        self._share = 0.0
 
-    def add(self, *, real: Judgement, fake: Judgement) -> None:
-        """Remember a batch."""
+    def add(self, *, real: Judgement, fake: Judgement, share: float = 1.0) -> None:
+        """Remember a batch, or a `share` of one: shares that make up a whole are remembered as one batch."""
         for side, judgement in (("real", real), ("fake", fake)) if self._size else ():
-            latest = torch.stack([logits.detach().float().mean() for logits in judgement.logits])
-            self._means[side] = [*self._means[side], latest][-self._size :]
+            means = torch.stack([logits.detach().float().mean() for logits in judgement.logits])
+            self._begun[side] = self._begun.get(side, 0) + share * means
+        self._share += share
+        if self._share > 1 - 1e-6:
+            for side, latest in self._begun.items():
+                self._means[side] = [*self._means[side], latest][-self._size :]
+            self._begun, self._share = {}, 0.0
 
     def beside(self, side: str, judgement: Judgement) -> Judgement:
         """A judgement of a "real" or "fake" batch with the means of that side over all that is remembered."""

@@ -56,6 +56,10 @@ class PhasedModule(pl.LightningModule):
         super().__init__()
         if accumulate < 1:
             raise ValueError(f"accumulate={accumulate} must be at least 1")
+        if interval not in ("step", "epoch"):
+            raise ValueError(f"scheduler.interval={interval} is unknown: step or epoch")
+        if gradient_clip is not None and gradient_clip <= 0:
+            raise ValueError(f"gradient_clip={gradient_clip} must be more than 0")
         self.automatic_optimization = False
         self.record = record or {}
         self._optimizer, self._scheduler, self._interval = optimizer, scheduler, interval
@@ -136,7 +140,9 @@ class PhasedModule(pl.LightningModule):
             try:
                 optimizer = self._optimizer[name]([p for p in phase.network.parameters() if p.requires_grad])
                 scheduler = make(optimizer, **arguments)
-            except (TypeError, ValueError) as error:
+            except Exception as error:  # whatever a user's own makes of wrong arguments
+                if isinstance(error, UserError):
+                    raise
                 raise UserError(f"optimizer.{name} or scheduler.{name} can't be made as asked: {error}") from error
             optimizers.append(optimizer)
             schedulers.append({"scheduler": scheduler, "interval": self._interval})

@@ -18,6 +18,8 @@ class Example:
     """Of the batch."""
     restored: list[Tensor] | None = None
     """Kept from the first phase that needed it, so that the generator runs once; coarse to fine, not clamped."""
+    shown: tuple[Tensor, Tensor] | None = None
+    """Restored images, and what they were restored from, that the discriminator sees in this step."""
 
 
 Summands = dict[str, tuple[float, Tensor]]

@@ -75,14 +75,25 @@ class PairedRestoration(PhasedModule):
             raise ValueError("every loss term has weight 0: nothing would be learnt")
         teachers = [term for term in judged if isinstance(term, AdversarialTerm)]
         updates = max((term.n_critic for term in teachers), default=1) if n_critic is None else n_critic
-        if updates < 1:
-            raise ValueError(f"n_critic={n_critic} must be at least 1")
+        if updates < 1 or updates != int(updates):
+            raise ValueError(f"n_critic={n_critic} must be a whole number of at least 1")
+        if min(discriminator_start, image_pool, history) < 0:
+            raise ValueError(
+                f"discriminator_start={discriminator_start}, image_pool={image_pool} and history={history} "
+                f"must be at least 0"
+            )
+        if discriminator_start and all(isinstance(terms[name], JudgedTerm) for name in terms if weights[name]):
+            raise ValueError(
+                f"until discriminator_start={discriminator_start} nothing would be learnt: every loss term with a "
+                f"weight needs the discriminator"
+            )
         self.generator = generator
         self.discriminator = discriminator
         self.terms = nn.ModuleDict(terms)
         self.weights = dict(weights)
         self._needs_real = any(term.generator_needs_real for term in judged)
         self._discriminator_start = discriminator_start
+        self._image_pool = image_pool
         self._pool, self._history = ImagePool(image_pool), History(history)
         self.to(memory_format=self._format)
 
@@ -108,12 +119,17 @@ class PairedRestoration(PhasedModule):
 
     def _discriminator_losses(self, example: Example) -> Summands:
         assert self.discriminator is not None
-        with torch.set_grad_enabled(self._accumulate == 1):
-            made = self._restore(example)[-1].detach()
-        restored, blurred = self._pool.exchange(torch.cat([made, example.blurred], dim=1)).chunk(2, dim=1)
+        first = example.shown is None
+        if example.shown is None:
+            with torch.set_grad_enabled(self._accumulate == 1):
+                made = self._restore(example)[-1].detach()
+            restored, blurred = self._pool.exchange(torch.cat([made, example.blurred], dim=1)).chunk(2, dim=1)
+            example.shown = restored, blurred
+        restored, blurred = example.shown
         real = self.discriminator(example.sharp, example.blurred)
         fake = self.discriminator(restored, blurred)
-        self._history.add(real=real, fake=fake)
+        if first:
+            self._history.add(real=real, fake=fake, share=example.share)
         real, fake = self._history.beside("real", real), self._history.beside("fake", fake)
         summands: Summands = {}
         for name, term in self.terms.items():
@@ -176,7 +192,11 @@ class PairedRestoration(PhasedModule):
     def test_step(self, batch: Sample, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         return self(self._examples(batch)[0].blurred)
 
-    # Checkpoints
+    # Set-up and checkpoints
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        self._pool = ImagePool(self._image_pool, seed=1000 * int(self.record.get("seed", 0)) + self.global_rank)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
@@ -184,8 +204,9 @@ class PairedRestoration(PhasedModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
-        self._pool.load_state_dict(checkpoint["memory"]["pool"], self.device)
-        self._history.load_state_dict(checkpoint["memory"]["history"], self.device)
+        memory = checkpoint["memory"]
+        self._pool.load_state_dict(memory["pool"], self.device)
+        self._history.load_state_dict(memory["history"], self.device)
 
 
 def _applied(term: nn.Module, scales: list[Tensor]) -> list[Tensor]:
@@ -193,6 +214,6 @@ def _applied(term: nn.Module, scales: list[Tensor]) -> list[Tensor]:
 
 
 def _resized(sharp: Tensor, restored: Tensor) -> Tensor:
-    """The sharp images at the size of one of the restored scales."""
+    """The sharp images at the size of one of the restored scales: means over areas."""
     size = restored.shape[-2:]
-    return sharp if sharp.shape[-2:] == size else F.interpolate(sharp, size, mode="bilinear", antialias=True)
+    return sharp if sharp.shape[-2:] == size else F.interpolate(sharp, size, mode="area")

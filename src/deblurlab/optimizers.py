@@ -1,0 +1,23 @@
+"""Optimizers that aren't torch's own."""
+
+from collections.abc import Iterable
+
+from torch import nn
+from torch.optim import Optimizer
+
+from deblurlab.errors import UserError
+
+
+def lion(
+    parameters: Iterable[nn.Parameter], *, lr: float, betas: tuple[float, float], weight_decay: float
+) -> Optimizer:
+    """timm's Lion (Chen et al., "Symbolic Discovery of Optimization Algorithms", NeurIPS 2023, algorithm 2).
+
+    Raises:
+        UserError: timm isn't installed.
+    """
+    try:
+        from timm.optim.lion import Lion
+    except ImportError as error:
+        raise UserError("optimizer=lion is timm's: pip install 'deblurlab[timm]'") from error
+    return Lion(parameters, lr=lr, betas=betas, weight_decay=weight_decay)
