@@ -12,7 +12,7 @@ import torch
 from hydra.utils import instantiate
 
 from deblurlab import conf
-from deblurlab.data import KeyedBatches, PairDataset
+from deblurlab.data import KeyedBatches, PairDataset, Stage
 from deblurlab.modules.phases import total
 from deblurlab.training import build
 
@@ -25,8 +25,10 @@ def main() -> None:
     module, decided = build(cfg)
     data = instantiate(cfg.data, _convert_="all")
     data.prepare()
-    dataset = PairDataset(data.train(), augmentation=instantiate(cfg.augment, _convert_="all"), repeat=100)
-    batches = KeyedBatches(len(dataset), batch_size=cfg.loader.batch_size, shuffle=True)
+    augmentations = {cfg.augment.size: instantiate(cfg.augment, _convert_="all")}
+    dataset = PairDataset(100 * data.train(), augmentations=augmentations, reader=data.reader())
+    stage = Stage(0, cfg.augment.size, cfg.loader.batch_size)
+    batches = KeyedBatches([len(dataset)], stages=[stage])
     loader = torch.utils.data.DataLoader(dataset, batch_sampler=batches, num_workers=2)
     factories = instantiate(cfg.optimizer, _convert_="all")
     names = {0: "generator", 1: "discriminator"}

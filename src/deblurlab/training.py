@@ -1,5 +1,6 @@
 """From a config to a trained, tested and reported run."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from pytorch_lightning.callbacks import Callback, Timer
 from deblurlab import environment
 from deblurlab.callbacks import Quality
 from deblurlab.checkpoints import AtomicCheckpointIO, load_generator, read_checkpoint
-from deblurlab.data import DataModule
+from deblurlab.data import Augmentation, DataModule
 from deblurlab.errors import UserError
 from deblurlab.loggers import MetricsCSV
 from deblurlab.losses import JudgedTerm, LossTerm
@@ -137,9 +138,9 @@ def build(cfg: DictConfig) -> tuple[PairedRestoration, dict[str, str]]:
 
 
 def _see_that_crops_are_large_enough(cfg: DictConfig, nodes: Mapping[str, Any]) -> None:
-    size = cfg.augment.get("size")
+    size = min([cfg.augment.size, *(stage.size for stage in cfg.loader.schedule)])
     for name, node in nodes.items():
-        if size is not None and size < (needed := getattr(node, "min_size", 1)):
+        if size < (needed := getattr(node, "min_size", 1)):
             raise UserError(f"augment.size={size} is too small for {name}, which needs at least {needed} pixels")
 
 
@@ -159,9 +160,14 @@ def _trainer(cfg: DictConfig, measuring: list[Callback]) -> tuple[pl.Trainer, Da
     loggers = [instantiate(node, _convert_="all") for node in (cfg.get("logger") or {}).values()]
     callbacks = [*measuring, *(instantiate(node, _convert_="all") for node in cfg.callbacks.values())]
     data = instantiate(cfg.data, _convert_="all")
-    augmentation = instantiate(cfg.augment, _convert_="all")
+
+    def augmentations(size: int) -> Augmentation:
+        sized = copy.deepcopy(cfg)
+        sized.augment.size = size
+        return instantiate(sized.augment, _convert_="all")
+
     try:
-        loader = instantiate(cfg.loader, _convert_="all")(data=data, augmentation=augmentation)
+        loader = instantiate(cfg.loader, _convert_="all")(data=data, augmentations=augmentations, size=cfg.augment.size)
         trainer = instantiate(cfg.trainer, _convert_="all")(
             callbacks=callbacks, logger=loggers, plugins=[AtomicCheckpointIO()]
         )

@@ -107,7 +107,7 @@ def test_a_layout_is_read_as_its_makers_meant_it(name: str, tmp_path: Path) -> N
     everything = [*data.train(), *data.val(), *(p for pairs in data.tests().values() for p in pairs)]
     assert len({pair.blurred for pair in everything}) == len(everything)  # nothing is in two splits
     for pair in everything:
-        sample = PairDataset([pair])[0, 0]
+        sample = PairDataset([pair])[0, 0, 0]
         assert sample["blurred"].shape == sample["sharp"].shape == (3, 16, 20)
         assert not torch.equal(sample["blurred"], sample["sharp"])
     assert sum(map(len, data.splits().values())) == len(everything)
@@ -174,7 +174,7 @@ def test_of_kohlers_sharp_photographs_the_best_counts(tmp_path: Path) -> None:
     _kohler(tmp_path)
     pair = _set("kohler", tmp_path).tests()["kohler"][1]
     assert [path.stem for path in (pair.sharp, *pair.others)] == [f"GroundTruth1_10_{k}" for k in (1, 2, 10)]
-    sample = PairDataset([pair])[0, 0]
+    sample = PairDataset([pair])[0, 0, 0]
     batch = torch.utils.data.default_collate([sample])
     restored = torch.rand(1, 3, 16, 20)
     quality = Quality()

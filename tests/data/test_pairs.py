@@ -49,7 +49,7 @@ def test_other_sizes_are_refused_naming_both(write_pairs: WritePairs) -> None:
     blurred, sharp = write_pairs(1)
     write_png(sharp / "000.png", GREY)
     with pytest.raises(UserError, match=r"blurred/000.png is 64x48 and .*sharp/000.png 16x16"):
-        PairDataset(match(blurred, sharp))[0, 0]
+        PairDataset(match(blurred, sharp))[0, 0, 0]
 
 
 def test_the_tail_is_held_out(write_pairs: WritePairs) -> None:
@@ -107,7 +107,7 @@ def test_gopro_holds_out_whole_sequences(gopro: Path) -> None:
 
 @pytest.mark.parametrize(("key", "level"), [("blur", 1), ("blur_gamma", 2)])
 def test_gopro_reads_the_blur_asked_for(gopro: Path, key: str, level: int) -> None:
-    sample = PairDataset(GoPro(root=str(gopro), blur_key=key).train())[0, 0]  # type: ignore[arg-type]
+    sample = PairDataset(GoPro(root=str(gopro), blur_key=key).train())[0, 0, 0]  # type: ignore[arg-type]
     assert (sample["blurred"] == level).all()
     assert (sample["sharp"] == 3).all()
 

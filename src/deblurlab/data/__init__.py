@@ -6,10 +6,11 @@ from deblurlab.data.dataset import PairDataset, Sample
 from deblurlab.data.gopro import GoPro
 from deblurlab.data.hide import HIDE
 from deblurlab.data.kohler import Kohler
+from deblurlab.data.mixed import Mixed
 from deblurlab.data.pairs import Folders, Pair, PairSet
 from deblurlab.data.realblur import RealBlur, RSBlur
 from deblurlab.data.reds import REDS
-from deblurlab.data.sampler import KeyedBatches
+from deblurlab.data.sampler import KeyedBatches, OrderedBatches, Stage
 from deblurlab.data.synthetic import Synthetic
 
 __all__ = [
@@ -21,11 +22,14 @@ __all__ = [
     "GoPro",
     "KeyedBatches",
     "Kohler",
+    "Mixed",
+    "OrderedBatches",
     "Pair",
     "PairDataset",
     "PairSet",
     "RSBlur",
     "RealBlur",
     "Sample",
+    "Stage",
     "Synthetic",
 ]

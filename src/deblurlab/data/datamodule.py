@@ -1,68 +1,91 @@
 """Loaders for training, validation and tests."""
 
 import os
+from collections.abc import Callable, Mapping, Sequence
 
 import cv2
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from deblurlab.data.augmentation import Augmentation
 from deblurlab.data.dataset import PairDataset, Sample
 from deblurlab.data.pairs import Pair, PairSet
-from deblurlab.data.sampler import KeyedBatches
+from deblurlab.data.sampler import Key, KeyedBatches, OrderedBatches, Stage
 from deblurlab.errors import UserError
 
 
 class DataModule(pl.LightningDataModule):
     """Feeds a data set to the trainer: augmented crops to train on, whole images one by one to validate and test on.
 
-    `batch_size` counts the pairs of one step over all processes. `repeat` draws every pair that often per epoch, each
-    time with another augmentation. `workers` processes read and decode; by default as many as there are processors,
-    at most 8; 0 reads in the main process.
+    Args:
+        data: What is trained, validated and tested on. augmentations: Makes the augmentation whose crops have a given
+        side. size: Side of the crops. batch_size: Pairs of one step over all processes. repeat: How often an epoch
+        draws every pair, each time with another augmentation. schedule: Crops and batches of later steps: `{"step":
+        first step, "size": ..., "batch_size": ...}` each. Epochs keep
+            their number of steps.
+        workers: Processes that read and decode; by default as many as there are processors, at most 8; 0 reads in
+            the main process.
+        seed: Of the order and of the augmentations.
 
     Raises:
-        UserError: The training set is smaller than a batch, or the batch can't be shared evenly by the processes.
+        UserError: The training set is smaller than a batch, a batch can't be shared evenly by the processes, or the
+            schedule can't be read.
     """
 
     def __init__(
         self,
         *,
         data: PairSet,
-        augmentation: Augmentation,
+        augmentations: Callable[[int], Augmentation],
+        size: int,
         batch_size: int,
         repeat: int = 1,
+        schedule: Sequence[Mapping[str, int]] = (),
         workers: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if batch_size < 1 or repeat < 1:
-            raise UserError(f"loader.batch_size={batch_size} and loader.repeat={repeat} must be at least 1")
+        try:
+            stages = [Stage(0, size, batch_size), *(Stage(**stage) for stage in schedule)]
+        except TypeError as error:
+            raise UserError(f"loader.schedule is a list of step, size and batch_size: {error}") from error
+        if repeat < 1 or min(stage.batch_size for stage in stages) < 1 or min(stage.size for stage in stages) < 1:
+            raise UserError(f"loader.batch_size={batch_size}, loader.repeat={repeat} and sizes must be at least 1")
+        if len({stage.step for stage in stages}) < len(stages) or min(stage.step for stage in stages) < 0:
+            raise UserError("loader.schedule: steps are above 0, and each has one size and one batch_size")
         self.data = data
-        self._augmentation = augmentation
-        self._batch_size, self._repeat, self._seed = batch_size, repeat, seed
+        self._augmentations = {stage.size: augmentations(stage.size) for stage in stages}
+        self._stages, self._repeat, self._seed = stages, repeat, seed
         self._workers = min(8, os.cpu_count() or 1) if workers is None else workers
 
     def prepare_data(self) -> None:
         self.data.prepare()
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        dataset = PairDataset(
-            self.data.train(),
-            augmentation=self._augmentation,
-            seed=self._seed,
-            repeat=self._repeat,
-            reader=self.data.reader(),
-        )
-        world = self._trainer().world_size
-        if len(dataset) < self._batch_size:
+        parts = [(weight, pairs * self._repeat) for weight, pairs in self.data.parts()]
+        pairs = [pair for _, part in parts for pair in part]
+        trainer, first = self._trainer(), self._stages[0]
+        if len(pairs) < first.batch_size:
             raise UserError(
-                f"{len(dataset)} training pairs don't fill a batch of {self._batch_size}: lower loader.batch_size or "
+                f"{len(pairs)} training pairs don't fill a batch of {first.batch_size}: lower loader.batch_size or "
                 f"raise loader.repeat"
             )
-        if self._batch_size % world:
-            raise UserError(f"loader.batch_size={self._batch_size} can't be shared evenly by {world} processes")
-        return self._loader(dataset, batch_size=self._batch_size, shuffle=True)
+        for stage in self._stages:
+            if stage.batch_size % trainer.world_size:
+                raise UserError(
+                    f"loader.batch_size={stage.batch_size} can't be shared evenly by {trainer.world_size} processes"
+                )
+        dataset = PairDataset(pairs, augmentations=self._augmentations, seed=self._seed, reader=self.data.reader())
+        batches = KeyedBatches(
+            [len(part) for _, part in parts],
+            stages=self._stages,
+            weights=[weight for weight, _ in parts],
+            seed=self._seed,
+            rank=trainer.global_rank,
+            world=trainer.world_size,
+        )
+        return self._loader(dataset, batches, persistent=True)
 
     def val_dataloader(self) -> list[DataLoader[Sample]]:
         pairs = self.data.val()
@@ -76,25 +99,16 @@ class DataModule(pl.LightningDataModule):
         return self.data.tests() or {"val": self.data.val()}
 
     def _evaluation(self, pairs: list[Pair]) -> DataLoader[Sample]:
-        return self._loader(
-            PairDataset(pairs, reader=self.data.reader()), batch_size=self._trainer().world_size, shuffle=False
-        )
-
-    def _loader(self, dataset: PairDataset, *, batch_size: int, shuffle: bool) -> DataLoader[Sample]:
         trainer = self._trainer()
-        batches = KeyedBatches(
-            len(dataset),
-            batch_size=batch_size,
-            shuffle=shuffle,
-            seed=self._seed,
-            rank=trainer.global_rank,
-            world=trainer.world_size,
-        )
+        batches = OrderedBatches(len(pairs), rank=trainer.global_rank, world=trainer.world_size)
+        return self._loader(PairDataset(pairs, reader=self.data.reader()), batches, persistent=False)
+
+    def _loader(self, dataset: PairDataset, batches: Sampler[list[Key]], *, persistent: bool) -> DataLoader[Sample]:
         return DataLoader(
             dataset,
             batch_sampler=batches,
             num_workers=self._workers,
-            persistent_workers=self._workers > 0 and shuffle,
+            persistent_workers=self._workers > 0 and persistent,
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=_one_thread,
             # Otherwise every epoch draws a number from the global stream, and a resumed run misses one.

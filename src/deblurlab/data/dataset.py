@@ -1,5 +1,6 @@
 """Pairs as tensors."""
 
+from collections.abc import Mapping
 from typing import NotRequired, TypedDict
 
 import numpy as np
@@ -11,6 +12,7 @@ from deblurlab.data.augmentation import Augmentation
 from deblurlab.data.frames import Reader
 from deblurlab.data.images import read_image
 from deblurlab.data.pairs import Pair
+from deblurlab.data.sampler import Key
 from deblurlab.errors import UserError
 
 
@@ -28,10 +30,10 @@ class Sample(TypedDict):
 
 
 class PairDataset(Dataset[Sample]):
-    """Reads pairs. Asked for `(epoch, index)`; the augmentation of a sample is keyed by (seed, epoch, index).
+    """Reads pairs. Asked for `(epoch, index, size)`; the augmentation of a sample is the one that makes crops of that
+    size, keyed by (seed, epoch, index). Without augmentations the whole images come.
 
-    With `repeat`, every pair is drawn that many times per epoch, each time with an augmentation of its own. `reader`
-    reads an image: from its file, or from a frame store.
+    `reader` reads an image: from its file, or from a frame store.
 
     Raises:
         UserError: On reading: a file can't be used, the two differ in size, or are too small for the crop.
@@ -41,29 +43,27 @@ class PairDataset(Dataset[Sample]):
         self,
         pairs: list[Pair],
         *,
-        augmentation: Augmentation | None = None,
+        augmentations: Mapping[int, Augmentation] | None = None,
         seed: int = 0,
-        repeat: int = 1,
         reader: Reader = read_image,
     ) -> None:
         self.pairs = pairs
-        self._augmentation = augmentation
+        self._augmentations = augmentations
         self._seed = seed
-        self._repeat = repeat
         self._read = reader
 
     def __len__(self) -> int:
-        return len(self.pairs) * self._repeat
+        return len(self.pairs)
 
-    def __getitem__(self, key: tuple[int, int]) -> Sample:
-        epoch, index = key
-        pair = self.pairs[index % len(self.pairs)]
+    def __getitem__(self, key: Key) -> Sample:
+        epoch, index, size = key
+        pair = self.pairs[index]
         blurred, sharp = self._read(pair.blurred), self._read(pair.sharp)
         if blurred.shape != sharp.shape:
             raise UserError(f"{pair.blurred} is {_size(blurred)} and {pair.sharp} {_size(sharp)}: a pair has one size")
-        if self._augmentation is not None:
+        if self._augmentations is not None:
             try:
-                blurred, sharp = self._augmentation(blurred, sharp, key=(self._seed, epoch, index))
+                blurred, sharp = self._augmentations[size](blurred, sharp, key=(self._seed, epoch, index))
             except ValueError as error:
                 raise UserError(
                     f"{pair.blurred} ({_size(blurred)}) can't be augmented: {error}. A smaller augment.size may help, "

@@ -69,6 +69,10 @@ class PairSet:
         """Test sets by name; may be empty."""
         return {}
 
+    def parts(self) -> list[tuple[float, list[Pair]]]:
+        """What is trained on, in parts with the weights by which they are drawn from."""
+        return [(1.0, self.train())]
+
     def splits(self) -> dict[str, list[Pair]]:
         """Everything, by the set's own splits: what is counted against `published`."""
         found = {"train": [*self.train(), *self.val()], "test": [p for pairs in self.tests().values() for p in pairs]}

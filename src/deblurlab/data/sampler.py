@@ -1,28 +1,49 @@
 """Which samples make up a batch, as a pure function of (seed, epoch)."""
 
-from collections.abc import Iterator
-from itertools import cycle, islice
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 from torch.utils.data import Sampler
 
-Key = tuple[int, int]
-"""(epoch, index)"""
+Key = tuple[int, int, int]
+"""(epoch, index, side of the crop)"""
+
+
+class Stage(NamedTuple):
+    """Crops and batches from a step of the training on."""
+
+    step: int
+    size: int
+    """Side of the crops."""
+    batch_size: int
 
 
 class KeyedBatches(Sampler[list[Key]]):
-    """Batches of keys for one of `world` processes.
+    """Shuffled batches of keys for one of `world` processes.
 
-    The global batch is the same however many processes share it: process `rank` takes every `world`-th of its
-    samples. Training shuffles, and drops the rest that doesn't fill a batch. Evaluation keeps the order; where the
-    processes' shares would differ in length the first samples come again, so whoever averages over images goes by
-    their index.
+    The samples are those of one or more sets that follow one another, of `sizes` samples; with several, each draw
+    is from one of them by `weights`. Every sample of a set comes once before any comes again.
+
+    An epoch has as many batches as the first stage's fit into all samples; what doesn't fill a batch is left out.
+    Later stages keep that number, so that a step is the same place in every training, and draw as much as their
+    batches need. The global batch is the same however many processes share it: process `rank` takes every `world`-th
+    of its samples.
     """
 
     def __init__(
-        self, size: int, *, batch_size: int, shuffle: bool, seed: int = 0, rank: int = 0, world: int = 1
+        self,
+        sizes: Sequence[int],
+        *,
+        stages: Sequence[Stage],
+        weights: Sequence[float] = (1.0,),
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
-        self._size, self._batch_size, self._shuffle = size, batch_size, shuffle
+        self._sizes, self._stages = list(sizes), sorted(stages)
+        self._weights = np.array(weights) / sum(weights)
         self._seed, self._rank, self._world = seed, rank, world
         self._epoch = 0
         # Lightning calls set_epoch on `loader.batch_sampler.sampler`, not on a batch sampler itself.
@@ -32,13 +53,50 @@ class KeyedBatches(Sampler[list[Key]]):
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return self._size // self._batch_size if self._shuffle else -(-self._size // self._batch_size)
+        return sum(self._sizes) // self._stages[0].batch_size
 
     def __iter__(self) -> Iterator[list[Key]]:
-        if self._shuffle:
-            order = np.random.default_rng((self._seed, self._epoch)).permutation(self._size).tolist()
-        else:
-            order = list(islice(cycle(range(self._size)), len(self) * self._batch_size))
-        for batch in range(len(self)):
-            whole = order[batch * self._batch_size : (batch + 1) * self._batch_size]
-            yield [(self._epoch, index) for index in whole[self._rank :: self._world]]
+        first = self._epoch * len(self)
+        stages = [self._stage(first + i) for i in range(len(self))]
+        order = self._order(sum(stage.batch_size for stage in stages))
+        for stage in stages:
+            whole = list(islice(order, stage.batch_size))
+            yield [(self._epoch, index, stage.size) for index in whole[self._rank :: self._world]]
+
+    def _stage(self, step: int) -> Stage:
+        return [stage for stage in self._stages if stage.step <= step][-1]
+
+    def _order(self, count: int) -> Iterator[int]:
+        rng = np.random.default_rng((self._seed, self._epoch))
+        if len(self._sizes) == 1:
+            yield from _shuffled(rng, self._sizes[0], count)
+            return
+        chosen = rng.choice(len(self._sizes), count, p=self._weights)
+        starts = np.cumsum([0, *self._sizes])
+        streams = [_shuffled(rng, n, int((chosen == i).sum())) for i, n in enumerate(self._sizes)]
+        for i in chosen.tolist():
+            yield int(starts[i]) + next(streams[i])
+
+
+class OrderedBatches(Sampler[list[Key]]):
+    """One sample after the other, shared by the processes: each batch is one sample of each.
+
+    Where the processes' shares would differ in length the first samples come again, so whoever averages over images
+    goes by their index.
+    """
+
+    def __init__(self, size: int, *, rank: int = 0, world: int = 1) -> None:
+        self._size, self._rank, self._world = size, rank, world
+
+    def __len__(self) -> int:
+        return -(-self._size // self._world)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        for i in range(len(self)):
+            yield [(0, (i * self._world + self._rank) % self._size, 0)]
+
+
+def _shuffled(rng: np.random.Generator, size: int, count: int) -> Iterator[int]:
+    """`count` of `size` numbers: all in random order, then all again in another, as often as it takes."""
+    rounds = [rng.permutation(size) for _ in range(-(-count // size))]
+    yield from np.concatenate(rounds)[:count].tolist() if rounds else ()
