@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import convolve, shift
 
 from deblurlab.synthesis import sensor
-from deblurlab.synthesis.exposure import LINEAR_MAX, LINEAR_TO_SRGB, SRGB_TO_LINEAR, Layer, expose, still
+from deblurlab.synthesis.exposure import LINEAR_MAX, LINEAR_TO_SRGB, SRGB_TO_LINEAR, Layer, expose, out_of_focus, still
 from deblurlab.synthesis.motion import psf, shake
 from deblurlab.synthesis.scenes import dead_leaves
 
@@ -92,3 +92,16 @@ def test_a_jpeg_of_high_quality_is_closer() -> None:
     errors = [np.abs(sensor.jpeg(scene, quality).astype(int) - scene).mean() for quality in (20, 60, 95)]
     assert errors == sorted(errors, reverse=True)
     assert 0 < errors[2] < 5
+
+
+def test_a_point_out_of_focus_is_an_even_disc() -> None:
+    light = np.zeros((21, 21, 3), np.uint16)
+    light[10, 10] = 12800
+    spread = out_of_focus(light, 4.0)[..., 0].astype(float)
+    area = np.pi * 4.0**2
+    assert spread[10, 10] == pytest.approx(12800 / area, rel=0.02)
+    assert spread[10, 13] == spread[10, 10]
+    assert spread[10, 15] == 0
+    assert spread.sum() == pytest.approx(12800, rel=0.01)
+    assert np.array_equal(out_of_focus(light, 0.0), light)
+    assert np.array_equal(spread, spread.T)

@@ -5,14 +5,52 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import skimage.data
+from scipy.ndimage import convolve
 
 from deblurlab.synthesis import Synthesis
+from deblurlab.synthesis.exposure import LINEAR_MAX, SRGB_TO_LINEAR
 from deblurlab.synthesis.scenes import dead_leaves
 
 STILL = Synthesis(
     blur_length=(0, 0), rotation=(0, 0), objects=(0, 0), object_length=(0, 0), softness=(0, 0), read_noise=(0, 0),
     shot_noise=(0, 0),
 )  # fmt: skip
+
+
+DEFOCUSED = next(
+    seed for seed in range(50) if replace(STILL, defocus=(2, 2))._draw(np.random.default_rng(seed), 96, 96)[0].defocus
+)
+
+
+def test_a_third_is_out_of_focus_and_the_rest_is_as_it_was() -> None:
+    plain, defocused = (replace(STILL, blur_length=(0, 9), defocus=radii) for radii in ((0, 0), (1, 4)))
+    recipes = [
+        [synthesis._draw(np.random.default_rng(i), 96, 96) for i in range(200)] for synthesis in (plain, defocused)
+    ]
+    assert np.mean([recipe.defocus > 0 for recipe, _ in recipes[1]]) == pytest.approx(1 / 3, abs=0.08)
+    for (before, path), (after, same_path) in zip(*recipes, strict=True):
+        assert np.array_equal(path, same_path)
+        assert replace(after, defocus=0.0) == before
+
+
+@pytest.mark.parametrize("defocus", [(0, 0), (2.5, 2.5)])
+def test_the_kernel_of_a_recipe_makes_the_blur(defocus: tuple[float, float]) -> None:
+    """In linear light, away from the borders."""
+    synthesis = replace(STILL, blur_length=(7, 7), defocus=defocus)
+    blurred, sharp, recipe = synthesis.scene_pair(np.random.default_rng(DEFOCUSED), 96, 96)
+    assert recipe.defocus == defocus[0]
+    kernel = np.array(recipe.psf)
+    assert kernel.sum() == pytest.approx(1)
+    light = SRGB_TO_LINEAR[sharp].astype(float)
+    expected = np.stack([convolve(light[..., c], kernel) for c in range(3)], axis=-1)
+    error = np.abs(SRGB_TO_LINEAR[blurred].astype(float) - expected)[16:-16, 16:-16]
+    assert error.mean() < 0.004 * LINEAR_MAX
+    assert np.abs(light - expected)[16:-16, 16:-16].mean() > 0.02 * LINEAR_MAX
+
+
+def test_what_is_not_the_same_everywhere_has_no_kernel() -> None:
+    for change in ({"rotation": (1, 1)}, {"objects": (1, 1)}):
+        assert replace(STILL, **change).scene_pair(np.random.default_rng(0), 48, 48)[2].psf is None
 
 
 def test_without_motion_and_noise_both_pictures_are_one() -> None:
@@ -24,11 +62,12 @@ def test_without_motion_and_noise_both_pictures_are_one() -> None:
 
 @pytest.mark.parametrize(
     "change", [{"blur_length": (8, 8)}, {"rotation": (5, 5)}, {"objects": (3, 3), "object_length": (9, 9)},
-               {"read_noise": (0.01, 0.01)}, {"jpeg_quality": (30, 30)}],
+               {"read_noise": (0.01, 0.01)}, {"jpeg_quality": (30, 30)}, {"defocus": (3, 3)}],
 )  # fmt: skip
 def test_each_degradation_changes_the_blurred_picture_alone(change: dict) -> None:
     fields = {"blur_length": (0, 0), **change}
-    blurred, sharp, _ = replace(STILL, **fields).scene_pair(np.random.default_rng(0), 96, 96)
+    # The seed is one of those in a third of which there is defocus.
+    blurred, sharp, _ = replace(STILL, **fields).scene_pair(np.random.default_rng(DEFOCUSED), 96, 96)
     difference = np.abs(blurred.astype(int) - sharp).mean()
     assert 0.05 < difference < 60
 

@@ -52,6 +52,27 @@ def expose(layers: list[Layer], height: int, width: int) -> Linear:
     return ((total + moments // 2) // moments).astype(np.uint16)
 
 
+def out_of_focus(light: Linear, radius: float) -> Linear:
+    """What a lens shows whose circle of confusion has this radius in pixels: every point spread evenly over a disc;
+    light from beyond the border is that of its mirror."""
+    if radius <= 0:
+        return light
+    weights = disc(radius)
+    # Integers in doubles: exact, whatever the order of the sums.
+    sums = np.rint(cv2.filter2D(light.astype(np.float64), -1, weights, borderType=cv2.BORDER_REFLECT_101))
+    return np.asarray((sums + weights.sum() // 2) // weights.sum(), np.uint16)
+
+
+def disc(radius: float) -> npt.NDArray[np.float64]:
+    """The share of each pixel that a disc covers, in 1/64: odd square, whole numbers."""
+    reach = int(np.ceil(radius))
+    fine = (np.arange((2 * reach + 1) * 8) + 0.5) / 8 - reach - 0.5
+    inside = fine[:, None] ** 2 + fine**2 <= radius**2
+    side = 2 * reach + 1
+    counts = inside.reshape(side, 8, side, 8).sum(axis=(1, 3)).astype(np.float64)
+    return counts if counts.any() else np.ones((1, 1))
+
+
 def still(layers: list[Layer], height: int, width: int) -> Linear:
     """The same scene with every layer at its mean position, which is 0: the sharp picture, `(height, width, 3)`."""
     light = [SRGB_TO_LINEAR[layer.colour] for layer in layers]

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 
 from deblurlab.synthesis import sensor
-from deblurlab.synthesis.exposure import Layer, expose, still
-from deblurlab.synthesis.motion import Path, drift, extent, shake
+from deblurlab.synthesis.exposure import Layer, disc, expose, out_of_focus, still
+from deblurlab.synthesis.motion import Path, drift, extent, psf, shake
 from deblurlab.synthesis.scenes import Image, blob, dead_leaves
 
 Range = tuple[float, float]
@@ -28,6 +28,11 @@ class Recipe:
     read_noise: float
     shot_noise: float
     jpeg_quality: int | None
+    defocus: float = 0.0
+    """Radius of the disc that the blurred picture is out of focus by, in pixels."""
+    psf: list[list[float]] | None = None
+    """The kernel, if it is the same everywhere: the camera doesn't turn and nothing moves by itself. Rows, summing to
+    1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +49,8 @@ class Synthesis:
     read_noise: Range = (0.0, 0.0015)
     shot_noise: Range = (0.0, 0.01)
     jpeg_quality: tuple[int, int] | None = None
+    defocus: Range = (0.0, 0.0)
+    """Radius of the disc of a third of the pairs, in the blurred picture alone."""
 
     def scene_pair(self, rng: np.random.Generator, height: int, width: int) -> tuple[Image, Image, Recipe]:
         """A made scene, blurred and sharp, both `(height, width, 3)` sRGB."""
@@ -61,7 +68,7 @@ class Synthesis:
             )
             colour = np.ascontiguousarray(np.roll(ground[::-1], int(rng.integers(columns)), axis=1))
             layers.append(Layer(colour, blob(rng, rows, columns), path + own))
-        return (*_photograph(rng, layers, height, width, recipe), recipe)
+        return (*_photograph(rng, layers, height, width, recipe), _with_psf(recipe, path))
 
     def photo_pair(self, rng: np.random.Generator, photo: Image) -> tuple[Image, Image, Recipe]:
         """A photograph, `(H, W, 3)` sRGB, shaken as a whole: the pair is smaller by the margin that the longest blur
@@ -78,7 +85,7 @@ class Synthesis:
             )
         recipe, path = self._draw(rng, height, width)
         recipe = replace(recipe, objects=0, softness=0.0)
-        return (*_photograph(rng, [Layer(photo, None, path)], height, width, recipe), recipe)
+        return (*_photograph(rng, [Layer(photo, None, path)], height, width, recipe), _with_psf(recipe, path))
 
     def _draw(self, rng: np.random.Generator, height: int, width: int) -> tuple[Recipe, Path]:
         length, rotation = rng.uniform(*self.blur_length), rng.uniform(*self.rotation)
@@ -86,7 +93,7 @@ class Synthesis:
         longest = length + (self.object_length[1] if objects else 0) + np.deg2rad(rotation) * max(height, width)
         # One moment per pixel of the longest way, within reason.
         path = shake(rng, int(np.clip(np.ceil(longest), 8, 32)), length=length, rotation=np.deg2rad(rotation))
-        return Recipe(
+        recipe = Recipe(
             blur_length=extent(path),
             rotation=rotation,
             objects=objects,
@@ -96,7 +103,11 @@ class Synthesis:
             jpeg_quality=None
             if self.jpeg_quality is None
             else int(rng.integers(self.jpeg_quality[0], self.jpeg_quality[1] + 1)),
-        ), path
+        )
+        # Drawn last, and only if asked for, so that other pairs are what they were before there was any.
+        if self.defocus[1] > 0 and rng.random() < 1 / 3:
+            recipe = replace(recipe, defocus=rng.uniform(*self.defocus))
+        return recipe, path
 
     def _margin(self, height: int, width: int) -> int:
         longest = self.blur_length[1] + (self.object_length[1] if self.objects[1] else 0)
@@ -106,12 +117,26 @@ class Synthesis:
 def _photograph(
     rng: np.random.Generator, layers: list[Layer], height: int, width: int, recipe: Recipe
 ) -> tuple[Image, Image]:
-    light = expose(layers, height, width)
+    light = out_of_focus(expose(layers, height, width), recipe.defocus)
     light = sensor.add_noise(rng, light, read=recipe.read_noise, shot=recipe.shot_noise)
     blurred = sensor.develop(light)
     if recipe.jpeg_quality is not None:
         blurred = sensor.jpeg(blurred, recipe.jpeg_quality)
     return blurred, sensor.develop(still(layers, height, width))
+
+
+def _with_psf(recipe: Recipe, path: Path) -> Recipe:
+    """The recipe with its kernel, if one is true of the whole picture."""
+    if recipe.rotation or recipe.objects:
+        return recipe
+    reach = int(np.ceil(np.abs(path[:, :2]).max())) + 1
+    kernel = psf(path, 2 * reach + 1)
+    if recipe.defocus:
+        around = int(np.ceil(recipe.defocus))
+        spread = disc(recipe.defocus) / disc(recipe.defocus).sum()
+        wide = np.pad(kernel, around)
+        kernel = np.asarray(cv2.filter2D(wide, -1, spread, borderType=cv2.BORDER_CONSTANT), np.float64)
+    return replace(recipe, psf=kernel.tolist())
 
 
 def _seen_through(image: Image, softness: float) -> Image:

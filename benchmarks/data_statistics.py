@@ -1,0 +1,82 @@
+"""How much data sets are alike: what their sharp images are made of, and how much their blur destroys.
+
+    python benchmarks/data_statistics.py data=synthetic 'data=gopro data.root=<GOPRO_Large>' [more sets, each one
+    argument]
+
+Every argument is a data set with its settings; up to `--images` of its training pairs, else of its test pairs, are
+read. Printed for each, as medians (and quartiles) over images:
+
+- slope: of the logarithm of the sharp image's power spectrum against that of the frequency; -2 is the rule of nature
+- kurtosis: of its horizontal and vertical differences; 0 is normal, natural images are far above
+- contrast: standard deviation of its grey values, in 0..1
+- PSNR: of the blurred against the sharp image, in dB
+- energy left: of the differences, in the blurred image, as a share of the sharp one's
+"""
+
+import argparse
+import itertools
+import shlex
+
+import numpy as np
+import numpy.typing as npt
+from hydra.utils import instantiate
+from rich.console import Console
+from rich.table import Table
+
+from deblurlab import conf
+from deblurlab.data.images import read_image
+from deblurlab.data.pairs import Pair
+
+Grey = npt.NDArray[np.float64]
+COLUMNS = ("slope", "kurtosis", "contrast", "PSNR", "energy left")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("sets", nargs="+")
+    arguments = parser.parse_args()
+    table = Table("data set", "pairs", *COLUMNS)
+    for description in arguments.sets:
+        data = instantiate(conf.compose(*shlex.split(description)).data, _convert_="all")
+        data.prepare()
+        pairs = data.train() or [pair for found in data.tests().values() for pair in found]
+        chosen = [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, arguments.images).astype(int))]
+        values = np.array([measure(pair) for pair in chosen])
+        quartiles = np.percentile(values, [50, 25, 75], axis=0).T
+        cells = [f"{m:.2f} ({low:.2f}, {high:.2f})" for m, low, high in quartiles]
+        table.add_row(description.split()[0], str(len(chosen)), *cells)
+    Console(width=140).print(table)
+
+
+def measure(pair: Pair) -> tuple[float, ...]:
+    """The columns of a pair."""
+    blurred, sharp = (read_image(path).astype(np.float64) / 255 for path in (pair.blurred, pair.sharp))
+    grey, soft = sharp.mean(axis=-1), blurred.mean(axis=-1)
+    differences, remaining = _differences(grey), _differences(soft)
+    return (
+        slope(grey),
+        float(((differences - differences.mean()) ** 4).mean() / differences.var() ** 2 - 3),
+        float(grey.std()),
+        float(-10 * np.log10(max(1e-10, ((blurred - sharp) ** 2).mean()))),
+        float(remaining.var() / differences.var()),
+    )
+
+
+def slope(grey: Grey) -> float:
+    """Of log power against log frequency, between a fiftieth and a third of a cycle per pixel."""
+    window = np.outer(np.hanning(grey.shape[0]), np.hanning(grey.shape[1]))
+    power = np.abs(np.fft.rfft2((grey - grey.mean()) * window)) ** 2
+    frequency = np.hypot(np.fft.fftfreq(grey.shape[0])[:, None], np.fft.rfftfreq(grey.shape[1]))
+    bands = np.geomspace(0.02, 0.33, 16)
+    middles = np.sqrt(bands[1:] * bands[:-1])
+    means = [power[(low <= frequency) & (frequency < high)].mean() for low, high in itertools.pairwise(bands)]
+    return float(np.polyfit(np.log(middles), np.log(means), 1)[0])
+
+
+def _differences(grey: Grey) -> Grey:
+    return np.concatenate([np.diff(grey, axis=0).ravel(), np.diff(grey, axis=1).ravel()])
+
+
+if __name__ == "__main__":
+    main()
