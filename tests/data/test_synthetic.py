@@ -9,7 +9,7 @@ import pytest
 from hydra.utils import instantiate
 
 from deblurlab.data import Synthetic
-from deblurlab.data.images import read_image
+from deblurlab.data.images import read_image, write_png
 from deblurlab.data.synthetic import PHOTOGRAPHS
 from deblurlab.errors import UserError
 from support import config
@@ -142,3 +142,36 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"can't be written to .*file/synthetic-.*data.root"):
         _set(tmp_path / "file").prepare()
+
+
+def _photos(folder: Path, count: int, size: tuple[int, int] = (260, 280)) -> Path:
+    """Photographs that can be told apart: each has a blue of its own."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        pixels = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+        pixels[..., 2] = 20 * i
+        write_png(folder / f"{i}.png", pixels)
+    return folder
+
+
+def test_scenes_can_be_made_from_photographs_of_ones_own(tmp_path: Path) -> None:
+    photos = _photos(tmp_path / "photos", 5)
+    still = [f"data.scenes.{key}=[0,0]" for key in ("objects", "softness", "rotation")]
+    data = _set(tmp_path, f"data.photos={photos}", *still)
+    data.prepare()
+    blues = [{int(np.median(read_image(pair.sharp)[..., 2])) for pair in pairs} for pairs in (data.train(), data.val())]
+    assert blues[0] <= {0, 20, 40, 60}
+    assert len(blues[0]) > 1
+    assert blues[1] == {80}  # held out
+    again = _set(tmp_path / "again", f"data.photos={photos}", *still)
+    again.prepare()
+    assert _digest(again) == _digest(data)
+    assert again.folder.name == data.folder.name != _set(tmp_path, *still).folder.name
+
+
+def test_photographs_that_are_too_small_are_refused(tmp_path: Path) -> None:
+    photos = _photos(tmp_path / "photos", 3, size=(80, 90))
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        _set(tmp_path, f"data.photos={photos}")
+    assert "of the 3 photographs in" in str(caught.value.__cause__)

@@ -35,6 +35,20 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
         raise UserError(f"{path} is damaged or truncated ({error}): replace it") from error
 
 
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height from a file's header, upright.
+
+    Raises:
+        UserError: It isn't an image.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            return (height, width) if image.getexif().get(0x0112, 1) >= 5 else (width, height)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError(f"{path} isn't an image that can be read") from error
+
+
 def write_png(path: Path, image: npt.NDArray[np.uint8]) -> None:
     """Write `(H, W, 3)` RGB so that the file is there whole or not at all."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # several processes may write the same picture

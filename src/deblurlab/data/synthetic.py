@@ -9,7 +9,7 @@ from dataclasses import asdict
 from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -18,10 +18,11 @@ from filelock import FileLock
 from rich.progress import track
 
 from deblurlab.data.gopro import GoPro
-from deblurlab.data.images import write_png
+from deblurlab.data.images import find_images, image_size, read_image, write_png
 from deblurlab.data.pairs import Pair, PairSet
 from deblurlab.errors import UserError
-from deblurlab.synthesis import Synthesis
+from deblurlab.synthesis import Ground, Synthesis
+from deblurlab.synthesis.scenes import Image, dead_leaves
 
 PHOTOGRAPHS: dict[str, Callable[[], np.ndarray]] = {
     "astronaut": skimage.data.astronaut,
@@ -45,6 +46,21 @@ class _Task(NamedTuple):
     photograph: str | None
 
 
+class _Photos:
+    """Random parts of sharp photographs, to lay scenes on."""
+
+    def __init__(self, files: list[Path]) -> None:
+        self._files = files
+
+    def __call__(self, rng: np.random.Generator, height: int, width: int) -> Image:
+        photo = read_image(self._files[int(rng.integers(len(self._files)))])
+        top, left = (
+            int(rng.integers(side - part + 1)) for side, part in zip(photo.shape, (height, width), strict=False)
+        )
+        part = photo[top : top + height, left : left + width]
+        return np.ascontiguousarray(part[:, ::-1] if rng.random() < 0.5 else part)
+
+
 class Synthetic(PairSet):
     """Scenes of dead leaves, blurred by camera shake and moving objects, and photographs blurred by shake alone.
 
@@ -54,11 +70,13 @@ class Synthetic(PairSet):
 
     Args:
         height: Of the made scenes, in pixels; likewise `width`.
+        photos: A folder of sharp photographs to make training and validation scenes from, instead of dead leaves: those
+            that are large enough; the last tenth in name order serves for validation.
         scenes: The ranges that training and validation pairs are drawn from.
         photographs: The ranges of the test pairs.
 
     Raises:
-        UserError: The folder can't be written.
+        UserError: The folder can't be written, or there are fewer than two photographs of the size that is needed.
     """
 
     def __init__(
@@ -71,6 +89,7 @@ class Synthetic(PairSet):
         blurs: int = 8,
         height: int = 320,
         width: int = 320,
+        photos: str | None = None,
         scenes: Synthesis,
         photographs: Synthesis,
     ) -> None:
@@ -79,7 +98,13 @@ class Synthetic(PairSet):
         self._seed, self._train, self._val, self._blurs = seed, train, val, blurs
         self._size = height, width
         self._scenes, self._photographs = scenes, photographs
-        what = [_VERSION, seed, train, val, blurs, self._size, asdict(scenes), asdict(photographs)]
+        what: list[Any] = [_VERSION, seed, train, val, blurs, self._size, asdict(scenes), asdict(photographs)]
+        self._grounds: dict[int, Ground] = {}
+        if photos is not None:
+            files = self._large_enough(Path(photos))
+            held_out = max(1, len(files) // 10)
+            self._grounds = {0: _Photos(files[:-held_out]), 1: _Photos(files[-held_out:])}
+            what.append([[path.name, path.stat().st_size] for path in files])
         self.folder = Path(root) / f"synthetic-{sha256(json.dumps(what).encode()).hexdigest()[:10]}"
         super().__init__(root=self.folder)
         self._layout = GoPro(root=str(self.folder), validation=["validation"], test_name="photographs")
@@ -98,6 +123,17 @@ class Synthetic(PairSet):
             raise UserError(
                 f"the synthetic data set can't be written to {self.folder}: {error.strerror}; {mend}"
             ) from error
+
+    def _large_enough(self, folder: Path) -> list[Path]:
+        rows, columns = self._scenes.needed(*self._size)
+        found = find_images(folder)
+        files = [path for path in found if all(a >= b for a, b in zip(image_size(path), (columns, rows), strict=True))]
+        if len(files) < 2:
+            raise UserError(
+                f"of the {len(found)} photographs in data.photos={folder} {len(files)} have {columns}x{rows} pixels or more: "
+                f"two are needed, one to train and one to validate on; smaller data.height and data.width need less"
+            )
+        return files
 
     def _write_all(self, partial: Path) -> None:
         # What an interrupted attempt has written is whole and is kept.
@@ -139,7 +175,8 @@ class Synthetic(PairSet):
         for task in tasks:
             rng = np.random.default_rng(task.stream)
             if task.photograph is None:
-                blurred, sharp, recipe = self._scenes.scene_pair(rng, *self._size)
+                ground = self._grounds.get(task.stream[1], dead_leaves)
+                blurred, sharp, recipe = self._scenes.scene_pair(rng, *self._size, ground=ground)
             else:
                 blurred, sharp, recipe = self._photographs.photo_pair(rng, PHOTOGRAPHS[task.photograph]())
             blurred_file, sharp_file, recipe_file = _files(task)

@@ -1,5 +1,6 @@
 """One pair from one seed: `Synthesis` holds the ranges, `Recipe` says what was drawn from them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import cv2
@@ -11,6 +12,8 @@ from deblurlab.synthesis.motion import Path, drift, extent, psf, shake
 from deblurlab.synthesis.scenes import Image, blob, dead_leaves
 
 Range = tuple[float, float]
+Ground = Callable[[np.random.Generator, int, int], Image]
+"""Makes a picture, `(height, width, 3)` sRGB, from (random numbers, height, width)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +55,14 @@ class Synthesis:
     defocus: Range = (0.0, 0.0)
     """Radius of the disc of a third of the pairs, in the blurred picture alone."""
 
-    def scene_pair(self, rng: np.random.Generator, height: int, width: int) -> tuple[Image, Image, Recipe]:
-        """A made scene, blurred and sharp, both `(height, width, 3)` sRGB."""
-        margin = self._margin(height, width)
+    def scene_pair(
+        self, rng: np.random.Generator, height: int, width: int, *, ground: Ground = dead_leaves
+    ) -> tuple[Image, Image, Recipe]:
+        """A made scene, blurred and sharp, both `(height, width, 3)` sRGB. `ground` makes what everything lies on."""
         recipe, path = self._draw(rng, height, width)
-        rows, columns = height + 2 * margin, width + 2 * margin
-        ground = _seen_through(dead_leaves(rng, rows, columns), recipe.softness)
-        layers = [Layer(ground, None, path)]
+        rows, columns = self.needed(height, width)
+        backdrop = _seen_through(ground(rng, rows, columns), recipe.softness)
+        layers = [Layer(backdrop, None, path)]
         for _ in range(recipe.objects):
             own = drift(
                 rng,
@@ -66,7 +70,7 @@ class Synthesis:
                 length=rng.uniform(*self.object_length),
                 rotation=np.deg2rad(rng.uniform(*self.rotation)),
             )
-            colour = np.ascontiguousarray(np.roll(ground[::-1], int(rng.integers(columns)), axis=1))
+            colour = np.ascontiguousarray(np.roll(backdrop[::-1], int(rng.integers(columns)), axis=1))
             layers.append(Layer(colour, blob(rng, rows, columns), path + own))
         return (*_photograph(rng, layers, height, width, recipe), _with_psf(recipe, path))
 
@@ -108,6 +112,11 @@ class Synthesis:
         if self.defocus[1] > 0 and rng.random() < 1 / 3:
             recipe = replace(recipe, defocus=rng.uniform(*self.defocus))
         return recipe, path
+
+    def needed(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the ground of a pair of that size."""
+        margin = self._margin(height, width)
+        return height + 2 * margin, width + 2 * margin
 
     def _margin(self, height: int, width: int) -> int:
         longest = self.blur_length[1] + (self.object_length[1] if self.objects[1] else 0)
