@@ -121,6 +121,8 @@ def test_the_command_writes_the_release_or_says_why_not(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (0, "out\n"), done.stderr
     assert json.loads((tmp_path / "out" / "release.json").read_text())["model"]["arguments"]["width"] == 16
+    unnamed = subprocess.run(command[:-2], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (unnamed.returncode, unnamed.stdout) == (0, "a\n"), unnamed.stderr
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert again.returncode == 1
     assert again.stderr == "deblurlab: out exists already: choose another with -o\n"

@@ -25,7 +25,7 @@ commands:
   data     data sets: check, pack, show, average; deblurlab data --help
   export   make a release of a finished run: deblurlab export RUN -o FOLDER
   weights  make a release of weights that another project has published:
-           deblurlab weights convert FILE --model nafnet_32 -o FOLDER
+           deblurlab weights convert FILE --model nafnet_32
 """
 
 
@@ -81,11 +81,12 @@ def weights(arguments: list[str]) -> None:
     converting = commands.add_parser("convert", help="turn a downloaded checkpoint into a release")
     converting.add_argument("file", type=Path, help="the checkpoint, as downloaded")
     converting.add_argument("--model", required=True, help="what it belongs to: an option of the group model")
-    converting.add_argument("-o", "--output", type=Path, required=True, help="the release's folder")
+    converting.add_argument("-o", "--output", type=Path, help="the release's folder; by default the file's name")
     options = parser.parse_args(arguments)
+    output = options.output or Path(options.file.stem)
     from deblurlab.published import convert
 
-    _write(options.output, lambda: convert(options.file, options.model, options.output))
+    _write(output, lambda: convert(options.file, options.model, output))
 
 
 def data(arguments: list[str]) -> None:

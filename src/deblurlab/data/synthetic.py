@@ -130,8 +130,8 @@ class Synthetic(PairSet):
         files = [path for path in found if all(a >= b for a, b in zip(image_size(path), (columns, rows), strict=True))]
         if len(files) < 2:
             raise UserError(
-                f"of the {len(found)} photographs in data.photos={folder} {len(files)} have {columns}x{rows} pixels or more: "
-                f"two are needed, one to train and one to validate on; smaller data.height and data.width need less"
+                f"of the {len(found)} photographs in data.photos={folder} {len(files)} have {columns}x{rows} pixels or "
+                f"more: two are needed, one to train and one to validate on; smaller data.height and data.width need less"
             )
         return files
 
