@@ -131,7 +131,7 @@ class Synthetic(PairSet):
         if len(files) < 2:
             raise UserError(
                 f"of the {len(found)} photographs in data.photos={folder} {len(files)} have {columns}x{rows} pixels or "
-                f"more: two are needed, one to train and one to validate on; smaller data.height and data.width need less"
+                f"more: one to train and one to validate on are needed; smaller data.height and data.width need less"
             )
         return files
 
