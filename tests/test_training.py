@@ -290,8 +290,8 @@ def test_one_batch_can_be_learnt_by_heart(train: Train, write_pairs: Callable[..
     run = train(
         "data=pairs", f"data.blurred={blurred}", f"data.sharp={sharp}", "augment=none", "augment.size=64",
         "loader.batch_size=1", "loader.workers=0", "loss=l1+0.0001*adv", "model.width=24", "model.depth=2",
-        "model.blocks=2", "discriminator.width=8", "discriminator.n_layers=1", "optimizer.lr=2e-3",
-        "optimizer.betas=[0.9,0.99]", "trainer.max_steps=400", "trainer.val_check_interval=400",
+        "model.blocks=2", "discriminator.width=8", "discriminator.n_layers=1", "optimizer.lr=1e-3",
+        "optimizer.betas=[0.9,0.99]", "trainer.max_steps=500", "trainer.val_check_interval=500",
         "callbacks.ema.decay=0.9", "name=run", smoke=False,
     )  # fmt: skip
     scores = _results(run)["sets"]["val"]
