@@ -71,8 +71,7 @@ class PairedRestoration(PhasedModule):
         judged = [term for term in terms.values() if isinstance(term, JudgedTerm)]
         if (discriminator is None) == bool(judged):
             raise ValueError("there is a discriminator exactly if some loss term needs it")
-        if not any(weights[name] for name in terms):
-            raise ValueError("every loss term has weight 0: nothing would be learnt")
+        _see_that_something_is_learnt(terms, weights, discriminator_start)
         teachers = [term for term in judged if isinstance(term, AdversarialTerm)]
         updates = max((term.n_critic for term in teachers), default=1) if n_critic is None else n_critic
         if updates < 1 or updates != int(updates):
@@ -81,11 +80,6 @@ class PairedRestoration(PhasedModule):
             raise ValueError(
                 f"discriminator_start={discriminator_start}, image_pool={image_pool} and history={history} "
                 f"must be at least 0"
-            )
-        if discriminator_start and all(isinstance(terms[name], JudgedTerm) for name in terms if weights[name]):
-            raise ValueError(
-                f"until discriminator_start={discriminator_start} nothing would be learnt: every loss term with a "
-                f"weight needs the discriminator"
             )
         self.generator = generator
         self.discriminator = discriminator
@@ -207,6 +201,19 @@ class PairedRestoration(PhasedModule):
         memory = checkpoint["memory"]
         self._pool.load_state_dict(memory["pool"], self.device)
         self._history.load_state_dict(memory["history"], self.device)
+
+
+def _see_that_something_is_learnt(
+    terms: Mapping[str, nn.Module], weights: Mapping[str, float], discriminator_start: int
+) -> None:
+    weighted = [terms[name] for name in terms if weights[name]]
+    if not weighted:
+        raise ValueError("every loss term has weight 0: nothing would be learnt")
+    if discriminator_start and all(isinstance(term, JudgedTerm) for term in weighted):
+        raise ValueError(
+            f"until discriminator_start={discriminator_start} nothing would be learnt: every loss term with a weight "
+            f"needs the discriminator"
+        )
 
 
 def _applied(term: nn.Module, scales: list[Tensor]) -> list[Tensor]:
