@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 
-from deblurlab.errors import UserError
+from deblurlab.errors import UserError, reason
 from deblurlab.releases import is_release, read_release
 from deblurlab.runs import Run
 
@@ -59,8 +59,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{path} can't be read as a checkpoint: {reason}") from error
+        raise UserError(f"{path} can't be read as a checkpoint: {reason(error)}") from error
     if not isinstance(content, dict) or "state_dict" not in content:
         raise UserError(f"{path} isn't a checkpoint of deblurlab: it has no state_dict")
     return content

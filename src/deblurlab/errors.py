@@ -14,3 +14,9 @@ class UserError(Exception):
 def some(names: Sequence[str], count: int = 3) -> str:
     """The first few of many names, for a message."""
     return ", ".join(names[:count]) + (f" and {len(names) - count} more" if len(names) > count else "")
+
+
+def reason(error: BaseException) -> str:
+    """The first sentence of what an error says; torch's go on with advice on how to run a stranger's code."""
+    lines = str(error).strip().splitlines()
+    return lines[0].split(". ")[0] if lines else type(error).__name__

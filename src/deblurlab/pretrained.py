@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from deblurlab.errors import UserError
+from deblurlab.errors import UserError, reason
 
 
 def read_weights(weights: str, url: str, *, key: str) -> dict[str, Tensor]:
@@ -36,7 +36,7 @@ def read_state(path: Path, *, key: str) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged file makes torch raise
-        raise UserError(f"weights can't be read from {key}={path}: {error}") from error
+        raise UserError(f"weights can't be read from {key}={path}: {reason(error)}") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{key}={path} isn't a state dict")
     return state

@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from torch import Tensor
 
 from deblurlab import conf
-from deblurlab.errors import UserError, some
+from deblurlab.errors import UserError, reason, some
 from deblurlab.models import Model
 from deblurlab.releases import write_release
 
@@ -37,7 +37,7 @@ def convert(file: Path, model: str, folder: Path) -> None:
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged or hostile file makes torch raise
-        raise UserError(f"{file} can't be read as tensors and plain data: {error}") from error
+        raise UserError(f"{file} can't be read as tensors and plain data: {reason(error)}") from error
     counters = {n: v for n, v in network.state_dict().items() if n.endswith("num_batches_tracked")}  # younger than some
     weights = counters | renamed(unwrapped(content, file), network)
     _see_that_it_fits(weights, network, file, model)

@@ -1,5 +1,6 @@
 """DeblurGAN-v2's feature pyramid; its backbones have files of their own."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -48,9 +49,9 @@ class FPN(Model):
         self.smooth2 = _layer(width, width // 2, norm)
         self.final = convolution(width // 2, 3)
 
+    @abstractmethod
     def maps(self, image: Tensor) -> list[Tensor]:
         """The backbone's five maps, from the finest to the coarsest; `image` is in [-1, 1]."""
-        raise NotImplementedError
 
     def restore(self, blurred: Tensor) -> Tensor:
         image = 2 * blurred - 1

@@ -190,7 +190,8 @@ class PairedRestoration(PhasedModule):
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
-        self._pool = ImagePool(self._image_pool, seed=1000 * int(self.record.get("seed", 0)) + self.global_rank)
+        if stage == "fit":  # a test afterwards leaves it alone
+            self._pool = ImagePool(self._image_pool, seed=1000 * int(self.record.get("seed", 0)) + self.global_rank)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
