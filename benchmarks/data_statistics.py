@@ -4,7 +4,8 @@
     argument]
 
 Every argument is a data set with its settings; up to `--images` of its training pairs, else of its test pairs, are
-read. Printed for each, as medians (and quartiles) over images:
+read, and cut into squares of `--side` pixels, so that sets of whole frames and of crops are measured alike. Printed
+for each, as medians (and quartiles) over squares:
 
 - slope: of the logarithm of the sharp image's power spectrum against that of the frequency; -2 is the rule of nature
 - kurtosis: of its horizontal and vertical differences; 0 is normal, natural images are far above
@@ -16,6 +17,7 @@ read. Printed for each, as medians (and quartiles) over images:
 import argparse
 import itertools
 import shlex
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -34,24 +36,34 @@ COLUMNS = ("slope", "kurtosis", "contrast", "PSNR", "energy left")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("--side", type=int, default=320)
     parser.add_argument("sets", nargs="+")
     arguments = parser.parse_args()
-    table = Table("data set", "pairs", *COLUMNS)
+    table = Table("data set", "squares", *COLUMNS)
     for description in arguments.sets:
         data = instantiate(conf.compose(*shlex.split(description)).data, _convert_="all")
         data.prepare()
         pairs = data.train() or [pair for found in data.tests().values() for pair in found]
         chosen = [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, arguments.images).astype(int))]
-        values = np.array([measure(pair) for pair in chosen])
+        values = np.array([measure(*square) for pair in chosen for square in squares(pair, arguments.side)])
         quartiles = np.percentile(values, [50, 25, 75], axis=0).T
         cells = [f"{m:.2f} ({low:.2f}, {high:.2f})" for m, low, high in quartiles]
-        table.add_row(description.split()[0], str(len(chosen)), *cells)
+        table.add_row(description.split()[0], str(len(values)), *cells)
     Console(width=140).print(table)
 
 
-def measure(pair: Pair) -> tuple[float, ...]:
-    """The columns of a pair."""
-    blurred, sharp = (read_image(path).astype(np.float64) / 255 for path in (pair.blurred, pair.sharp))
+def squares(pair: Pair, side: int) -> Iterator[tuple[Grey, Grey]]:
+    """Blurred and sharp squares, `(side, side, 3)` in [0, 1], as many as fit beside one another."""
+    images = [read_image(path).astype(np.float64) / 255 for path in (pair.blurred, pair.sharp)]
+    height, width, _ = images[0].shape
+    for y in range(0, height - side + 1, side):
+        for x in range(0, width - side + 1, side):
+            blurred, sharp = (image[y : y + side, x : x + side] for image in images)
+            yield blurred, sharp
+
+
+def measure(blurred: Grey, sharp: Grey) -> tuple[float, ...]:
+    """The columns of a square."""
     grey, soft = sharp.mean(axis=-1), blurred.mean(axis=-1)
     differences, remaining = _differences(grey), _differences(soft)
     return (

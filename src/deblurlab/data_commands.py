@@ -30,7 +30,13 @@ def run(arguments: list[str]) -> int:
     Raises:
         UserError: Whatever the user can mend.
     """
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    # argparse gives up on positional arguments once options have come between them.
+    if any(word.startswith("-") for word in rest) or (rest and "overrides" not in options):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        options.root, *options.overrides = [*([options.root] if options.root else []), *options.overrides, *rest]
     return int(options.work(options))
 
 

@@ -47,9 +47,18 @@ def test_a_seed_always_gives_the_same_pictures(made: Synthetic, tmp_path: Path) 
     assert _digest(again) == _digest(made)
 
 
-def test_the_pictures_are_those_of_version_1(made: Synthetic) -> None:
+def test_the_pictures_are_those_of_version_2(made: Synthetic) -> None:
     """Whoever changes them raises `_VERSION`, or published scores mean something else."""
-    assert _digest(made) == "43526debbc49ba9511d2fece0ff630d8204770dc1155d3f52cb54cd9deeb399c"
+    assert _digest(made) == "49d4e8b345650787b84845cc6690d40950433c5b83aea54ca41867d93bd2cb4a"
+
+
+def test_the_other_kind_of_blur_has_the_same_sharp_pictures(made: Synthetic, tmp_path: Path) -> None:
+    other = _set(tmp_path, "data.blur_key=blur")
+    other.prepare()
+    assert {pair.blurred.parent.name for pair in other.train()} == {"blur"}
+    for mine, theirs in zip(made.train(), other.train(), strict=True):
+        assert np.array_equal(read_image(mine.sharp), read_image(theirs.sharp))
+        assert not np.array_equal(read_image(mine.blurred), read_image(theirs.blurred))
 
 
 def test_another_seed_gives_others_in_another_folder(made: Synthetic, tmp_path: Path) -> None:
@@ -88,7 +97,7 @@ def test_no_photograph_is_among_training_or_validation_scenes(
     blind = _set(tmp_path)
     tasks = [task for task in blind._tasks(blind.folder) if task.photograph is None]
     for task in tasks:
-        for kind in ("blur", "sharp", "recipe"):
+        for kind in ("blur_gamma", "sharp", "recipe"):
             (task.folder / kind).mkdir(parents=True, exist_ok=True)
     blind._write(tasks)
     for mine, theirs in zip([*made.train(), *made.val()], [*blind.train(), *blind.val()], strict=True):
@@ -127,12 +136,12 @@ def test_an_interrupted_attempt_is_continued_and_never_taken_for_whole(made: Syn
     interrupted = _set(tmp_path)
     partial = interrupted.folder.with_name(f".{interrupted.folder.name}.partial")
     tasks = list(interrupted._tasks(partial))[:3]
-    for kind in ("blur", "sharp", "recipe"):
+    for kind in ("blur_gamma", "sharp", "recipe"):
         (tasks[0].folder / kind).mkdir(parents=True)
     interrupted._write(tasks)
     (tasks[2].folder / "recipe" / "000002.json").unlink()  # was stopped before the last file of a pair
     assert not interrupted.folder.exists()
-    kept = (tasks[0].folder / "blur" / "000000.png").stat().st_ino
+    kept = (tasks[0].folder / "blur_gamma" / "000000.png").stat().st_ino
     interrupted.prepare()
     assert (interrupted.train()[0].blurred).stat().st_ino == kept
     assert _digest(interrupted) == _digest(made)

@@ -16,6 +16,10 @@ def _scene(seed: int = 0) -> np.ndarray:
     return dead_leaves(np.random.default_rng(seed), SIDE + 2 * MARGIN, SIDE + 2 * MARGIN)
 
 
+def _light(image: np.ndarray) -> np.ndarray:
+    return SRGB_TO_LINEAR[image].astype(np.float32)
+
+
 def _middle(image: np.ndarray) -> np.ndarray:
     return image[MARGIN:-MARGIN, MARGIN:-MARGIN]
 
@@ -33,7 +37,7 @@ def test_every_level_survives_the_way_to_light_and_back() -> None:
 
 def test_what_stands_still_stays_sharp() -> None:
     scene = _scene()
-    layers = [Layer(scene, None, np.zeros((9, 3)))]
+    layers = [Layer(_light(scene), None, np.zeros((9, 3)))]
     assert np.array_equal(expose(layers, SIDE, SIDE), still(layers, SIDE, SIDE))
     assert np.array_equal(sensor.develop(still(layers, SIDE, SIDE)), _middle(scene))
 
@@ -43,7 +47,7 @@ def test_shake_without_rotation_is_a_convolution_with_its_psf() -> None:
     light = SRGB_TO_LINEAR[scene].astype(float)
     kernel = psf(path, 15)
     expected = np.stack([_middle(convolve(light[..., c], kernel)) for c in range(3)], axis=-1)
-    found = expose([Layer(scene, None, path)], SIDE, SIDE)
+    found = expose([Layer(_light(scene), None, path)], SIDE, SIDE)
     # Positions are rounded to 1/32 pixel.
     assert np.abs(found - expected).mean() < 0.002 * LINEAR_MAX
     assert np.abs(found - _middle(light)).mean() > 0.02 * LINEAR_MAX  # it is a blur
@@ -52,14 +56,14 @@ def test_shake_without_rotation_is_a_convolution_with_its_psf() -> None:
 def test_a_layer_moves_where_its_path_says() -> None:
     scene = _scene()
     light = SRGB_TO_LINEAR[scene].astype(float)
-    found = expose([Layer(scene, None, np.array([[3.0, -5.0, 0.0]]))], SIDE, SIDE)
+    found = expose([Layer(_light(scene), None, np.array([[3.0, -5.0, 0.0]]))], SIDE, SIDE)
     expected = np.stack([_middle(shift(light[..., c], (-5, 3), order=1)) for c in range(3)], axis=-1)
     assert np.abs(found - expected).max() <= 1
 
 
 def test_a_quarter_turn_is_a_quarter_turn() -> None:
     scene = _scene()
-    found = expose([Layer(scene, None, np.array([[0.0, 0.0, np.pi / 2]]))], SIDE, SIDE)
+    found = expose([Layer(_light(scene), None, np.array([[0.0, 0.0, np.pi / 2]]))], SIDE, SIDE)
     light = _middle(SRGB_TO_LINEAR[scene])
     assert np.array_equal(found, np.rot90(light, -1)) or np.array_equal(found, np.rot90(light, 1))
 
@@ -70,12 +74,25 @@ def test_an_object_hides_what_is_behind_it_for_the_time_it_is_there() -> None:
     mask = np.zeros((size, size), np.uint8)
     mask[30:50, 30:50] = 255
     still_ground, path = np.zeros((2, 3)), np.array([[-5.0, 0, 0], [5.0, 0, 0]])
-    found = expose([Layer(black, None, still_ground), Layer(white, mask, path)], SIDE, SIDE)[..., 0]
+    found = expose([Layer(_light(black), None, still_ground), Layer(_light(white), mask, path)], SIDE, SIDE)[..., 0]
     row = found[40 - MARGIN]
     expected = np.zeros(SIDE)
     expected[25 - MARGIN : 45 - MARGIN] += LINEAR_MAX / 2
     expected[35 - MARGIN : 55 - MARGIN] += LINEAR_MAX / 2
     assert np.abs(row - expected).max() <= 1
+
+
+def test_averaged_as_codes_it_is_the_mean_of_the_frames() -> None:
+    """GoPro's two kinds of blur: black for half of the exposure, white for the other half."""
+    size = SIDE + 2 * MARGIN
+    halves = np.zeros((size, size, 3), np.uint8)
+    halves[:, : size // 2] = 255
+    layers = [Layer(_light(halves), None, np.array([[-4.0, 0, 0], [4.0, 0, 0]]))]
+    at_edge = [
+        int(sensor.develop(expose(layers, SIDE, SIDE, as_codes=as_codes))[SIDE // 2, SIDE // 2, 0])
+        for as_codes in (False, True)
+    ]
+    assert at_edge == [188, 128]  # half of the light is code 188 by the formula of sRGB; the mean of 0 and 255 is 127.5
 
 
 def test_noise_has_the_deviation_asked_for() -> None:

@@ -28,8 +28,8 @@ def test_a_third_is_out_of_focus_and_the_rest_is_as_it_was() -> None:
         [synthesis._draw(np.random.default_rng(i), 96, 96) for i in range(200)] for synthesis in (plain, defocused)
     ]
     assert np.mean([recipe.defocus > 0 for recipe, _ in recipes[1]]) == pytest.approx(1 / 3, abs=0.08)
-    for (before, path), (after, same_path) in zip(*recipes, strict=True):
-        assert np.array_equal(path, same_path)
+    for (before, paths), (after, same_paths) in zip(*recipes, strict=True):
+        assert np.array_equal(paths, same_paths)
         assert replace(after, defocus=0.0) == before
 
 
@@ -70,6 +70,23 @@ def test_each_degradation_changes_the_blurred_picture_alone(change: dict) -> Non
     blurred, sharp, _ = replace(STILL, **fields).scene_pair(np.random.default_rng(DEFOCUSED), 96, 96)
     difference = np.abs(blurred.astype(int) - sharp).mean()
     assert 0.05 < difference < 60
+
+
+def test_both_kinds_of_blur_are_of_the_same_scene() -> None:
+    """Light averaged is lighter than codes averaged: the response is concave (Jensen)."""
+    synthesis = replace(STILL, blur_length=(9, 9), objects=(2, 2), object_length=(9, 9))
+    pairs = [
+        replace(synthesis, blur_key=key).scene_pair(np.random.default_rng(1), 96, 96) for key in ("blur_gamma", "blur")
+    ]
+    (gamma, sharp, _), (codes, same_sharp, _) = pairs
+    assert np.array_equal(sharp, same_sharp)
+    assert (gamma >= codes.astype(int) - 1).all()
+    assert (gamma > codes).mean() > 0.05
+
+
+def test_an_unknown_kind_of_blur_is_refused() -> None:
+    with pytest.raises(ValueError, match="blur_key is 'gamma': blur or blur_gamma"):
+        Synthesis(blur_key="gamma")
 
 
 def test_recipes_stay_within_their_ranges_and_fill_them() -> None:

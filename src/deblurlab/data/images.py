@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -52,7 +53,8 @@ def image_size(path: Path) -> tuple[int, int]:
 def write_png(path: Path, image: npt.NDArray[np.uint8]) -> None:
     """Write `(H, W, 3)` RGB so that the file is there whole or not at all."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # several processes may write the same picture
-    Image.fromarray(image).save(partial, "PNG", compress_level=1)
+    _, content = cv2.imencode(".png", image[..., ::-1])
+    partial.write_bytes(content.tobytes())
     partial.replace(path)
 
 

@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,7 +21,7 @@ from deblurlab.data.gopro import GoPro
 from deblurlab.data.images import find_images, image_size, read_image, write_png
 from deblurlab.data.pairs import Pair, PairSet
 from deblurlab.errors import UserError
-from deblurlab.synthesis import Ground, Synthesis
+from deblurlab.synthesis import BlurKey, Ground, Synthesis
 from deblurlab.synthesis.scenes import Image, dead_leaves
 
 PHOTOGRAPHS: dict[str, Callable[[], np.ndarray]] = {
@@ -33,7 +33,7 @@ PHOTOGRAPHS: dict[str, Callable[[], np.ndarray]] = {
 }
 """The colour photographs that come with scikit-image. They serve for testing and for nothing else."""
 
-_VERSION = 1
+_VERSION = 2
 """Raised whenever the same seed gives other pictures."""
 _STREAMS = {"train": 0, "val": 1, "test": 2}
 
@@ -70,6 +70,7 @@ class Synthetic(PairSet):
 
     Args:
         height: Of the made scenes, in pixels; likewise `width`.
+        blur_key: What is averaged over the exposure, "blur_gamma" or "blur"; the scenes of a seed are the same.
         photos: A folder of sharp photographs to make training and validation scenes from, instead of dead leaves: those
             that are large enough; the last tenth in name order serves for validation.
         scenes: The ranges that training and validation pairs are drawn from.
@@ -89,6 +90,7 @@ class Synthetic(PairSet):
         blurs: int = 8,
         height: int = 320,
         width: int = 320,
+        blur_key: BlurKey = "blur_gamma",
         photos: str | None = None,
         scenes: Synthesis,
         photographs: Synthesis,
@@ -97,8 +99,9 @@ class Synthetic(PairSet):
             raise UserError(f"data.train={train}, data.val={val} and data.blurs={blurs} must be at least 1")
         self._seed, self._train, self._val, self._blurs = seed, train, val, blurs
         self._size = height, width
-        self._scenes, self._photographs = scenes, photographs
-        what: list[Any] = [_VERSION, seed, train, val, blurs, self._size, asdict(scenes), asdict(photographs)]
+        self._blur_key = blur_key
+        self._scenes, self._photographs = (replace(ranges, blur_key=blur_key) for ranges in (scenes, photographs))
+        what: list[Any] = [_VERSION, seed, train, val, blurs, self._size, asdict(self._scenes), asdict(self._photographs)]
         self._grounds: dict[int, Ground] = {}
         if photos is not None:
             files = self._large_enough(Path(photos))
@@ -107,7 +110,9 @@ class Synthetic(PairSet):
             what.append([[path.name, path.stat().st_size] for path in files])
         self.folder = Path(root) / f"synthetic-{sha256(json.dumps(what).encode()).hexdigest()[:10]}"
         super().__init__(root=self.folder)
-        self._layout = GoPro(root=str(self.folder), validation=["validation"], test_name="photographs")
+        self._layout = GoPro(
+            root=str(self.folder), blur_key=self._blur_key, validation=["validation"], test_name="photographs"
+        )
 
     def prepare(self) -> None:
         partial = self.folder.with_name(f".{self.folder.name}.partial")
@@ -137,9 +142,9 @@ class Synthetic(PairSet):
 
     def _write_all(self, partial: Path) -> None:
         # What an interrupted attempt has written is whole and is kept.
-        tasks = [task for task in self._tasks(partial) if not _files(task)[-1].exists()]
+        tasks = [task for task in self._tasks(partial) if not self._files(task)[-1].exists()]
         for folder in {task.folder for task in tasks}:
-            for kind in ("blur", "sharp", "recipe"):
+            for kind in (self._blur_key, "sharp", "recipe"):
                 (folder / kind).mkdir(parents=True, exist_ok=True)
         self._make(tasks)
         partial.rename(self.folder)
@@ -179,17 +184,16 @@ class Synthetic(PairSet):
                 blurred, sharp, recipe = self._scenes.scene_pair(rng, *self._size, ground=ground)
             else:
                 blurred, sharp, recipe = self._photographs.photo_pair(rng, PHOTOGRAPHS[task.photograph]())
-            blurred_file, sharp_file, recipe_file = _files(task)
+            blurred_file, sharp_file, recipe_file = self._files(task)
             write_png(blurred_file, blurred)
             write_png(sharp_file, sharp)
             recipe_file.write_text(json.dumps(asdict(recipe)) + "\n")
 
-
-def _files(task: _Task) -> tuple[Path, Path, Path]:
-    """Blurred, sharp and, written last, the recipe."""
-    name = f"{task.number:06d}"
-    return (
-        task.folder / "blur" / f"{name}.png",
-        task.folder / "sharp" / f"{name}.png",
-        task.folder / "recipe" / f"{name}.json",
-    )
+    def _files(self, task: _Task) -> tuple[Path, Path, Path]:
+        """Blurred, sharp and, written last, the recipe."""
+        name = f"{task.number:06d}"
+        return (
+            task.folder / self._blur_key / f"{name}.png",
+            task.folder / "sharp" / f"{name}.png",
+            task.folder / "recipe" / f"{name}.json",
+        )

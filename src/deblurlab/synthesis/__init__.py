@@ -3,6 +3,6 @@
 All arithmetic on pixels is on integers, so that a seed means the same picture on every processor.
 """
 
-from deblurlab.synthesis.pairs import Ground, Recipe, Synthesis
+from deblurlab.synthesis.pairs import BlurKey, Ground, Recipe, Synthesis
 
-__all__ = ["Ground", "Recipe", "Synthesis"]
+__all__ = ["BlurKey", "Ground", "Recipe", "Synthesis"]

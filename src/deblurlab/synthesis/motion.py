@@ -50,6 +50,12 @@ def extent(path: Path) -> float:
     return float(np.sqrt(((points[:, None] - points[None]) ** 2).sum(-1)).max())
 
 
+def reach(paths: list[Path], height: int, width: int) -> int:
+    """How far beyond a frame of this size one sees along these paths, in pixels."""
+    ways = [np.abs(path[:, :2]).max() + np.abs(path[:, 2]).max() * (height + width) / 2 for path in paths]
+    return int(np.ceil(max(ways))) + 2
+
+
 def _scaled(path: Path, length: float, rotation: float) -> Path:
     path = path - path.mean(axis=0)
     size, swing = extent(path), np.ptp(path[:, 2])

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
 
 from deblurlab.synthesis import sensor
-from deblurlab.synthesis.exposure import Layer, disc, expose, out_of_focus, still
-from deblurlab.synthesis.motion import Path, drift, extent, psf, shake
+from deblurlab.synthesis.exposure import SRGB_TO_LINEAR, Layer, Light, disc, expose, out_of_focus, still
+from deblurlab.synthesis.motion import Path, drift, extent, psf, reach, shake
 from deblurlab.synthesis.scenes import Image, blob, dead_leaves
 
 Range = tuple[float, float]
+BlurKey = Literal["blur", "blur_gamma"]
 Ground = Callable[[np.random.Generator, int, int], Image]
 """Makes a picture, `(height, width, 3)` sRGB, from (random numbers, height, width)."""
 
@@ -54,25 +56,27 @@ class Synthesis:
     jpeg_quality: tuple[int, int] | None = None
     defocus: Range = (0.0, 0.0)
     """Radius of the disc of a third of the pairs, in the blurred picture alone."""
+    blur_key: BlurKey = "blur_gamma"
+    """What is averaged over the exposure: "blur_gamma" linear light, as a sensor does; "blur" sRGB codes, as whoever
+    averages the frames of a video. GoPro's two kinds of blur."""
+
+    def __post_init__(self) -> None:
+        if self.blur_key not in get_args(BlurKey):
+            raise ValueError(f"blur_key is {self.blur_key!r}: blur or blur_gamma")
 
     def scene_pair(
         self, rng: np.random.Generator, height: int, width: int, *, ground: Ground = dead_leaves
     ) -> tuple[Image, Image, Recipe]:
         """A made scene, blurred and sharp, both `(height, width, 3)` sRGB. `ground` makes what everything lies on."""
-        recipe, path = self._draw(rng, height, width)
-        rows, columns = self.needed(height, width)
-        backdrop = _seen_through(ground(rng, rows, columns), recipe.softness)
-        layers = [Layer(backdrop, None, path)]
-        for _ in range(recipe.objects):
-            own = drift(
-                rng,
-                len(path),
-                length=rng.uniform(*self.object_length),
-                rotation=np.deg2rad(rng.uniform(*self.rotation)),
-            )
-            colour = np.ascontiguousarray(np.roll(backdrop[::-1], int(rng.integers(columns)), axis=1))
-            layers.append(Layer(colour, blob(rng, rows, columns), path + own))
-        return (*_photograph(rng, layers, height, width, recipe), _with_psf(recipe, path))
+        recipe, paths = self._draw(rng, height, width)
+        margin = reach(paths, height, width)
+        rows, columns = height + 2 * margin, width + 2 * margin
+        backdrop = _light(_seen_through(ground(rng, rows, columns), recipe.softness))
+        layers = [Layer(backdrop, None, paths[0])]
+        for path in paths[1:]:
+            light = np.ascontiguousarray(np.roll(backdrop[::-1], int(rng.integers(columns)), axis=1))
+            layers.append(Layer(light, blob(rng, rows, columns), path))
+        return (*self._photograph(rng, layers, height, width, recipe), _with_psf(recipe, paths[0]))
 
     def photo_pair(self, rng: np.random.Generator, photo: Image) -> tuple[Image, Image, Recipe]:
         """A photograph, `(H, W, 3)` sRGB, shaken as a whole: the pair is smaller by the margin that the longest blur
@@ -87,16 +91,21 @@ class Synthesis:
             raise ValueError(
                 f"a photograph of {photo.shape[1]}x{photo.shape[0]} has no room for the blur's margin, {margin}"
             )
-        recipe, path = self._draw(rng, height, width)
+        recipe, paths = self._draw(rng, height, width)
         recipe = replace(recipe, objects=0, softness=0.0)
-        return (*_photograph(rng, [Layer(photo, None, path)], height, width, recipe), _with_psf(recipe, path))
+        layers = [Layer(_light(photo), None, paths[0])]
+        return (*self._photograph(rng, layers, height, width, recipe), _with_psf(recipe, paths[0]))
 
-    def _draw(self, rng: np.random.Generator, height: int, width: int) -> tuple[Recipe, Path]:
+    def _draw(self, rng: np.random.Generator, height: int, width: int) -> tuple[Recipe, list[Path]]:
+        """What will be done, and the paths in the frame: of the background, then of the objects."""
         length, rotation = rng.uniform(*self.blur_length), rng.uniform(*self.rotation)
         objects = int(rng.integers(self.objects[0], self.objects[1] + 1))
-        longest = length + (self.object_length[1] if objects else 0) + np.deg2rad(rotation) * max(height, width)
+        own = [(rng.uniform(*self.object_length), np.deg2rad(rng.uniform(*self.rotation))) for _ in range(objects)]
+        longest = length + max([way for way, _ in own], default=0.0) + np.deg2rad(rotation) * max(height, width)
         # One moment per pixel of the longest way, within reason.
-        path = shake(rng, int(np.clip(np.ceil(longest), 8, 32)), length=length, rotation=np.deg2rad(rotation))
+        moments = int(np.clip(np.ceil(longest), 8, 32))
+        path = shake(rng, moments, length=length, rotation=np.deg2rad(rotation))
+        paths = [path, *(path + drift(rng, moments, length=way, rotation=turn) for way, turn in own)]
         recipe = Recipe(
             blur_length=extent(path),
             rotation=rotation,
@@ -111,7 +120,7 @@ class Synthesis:
         # Drawn last, and only if asked for, so that other pairs are what they were before there was any.
         if self.defocus[1] > 0 and rng.random() < 1 / 3:
             recipe = replace(recipe, defocus=rng.uniform(*self.defocus))
-        return recipe, path
+        return recipe, paths
 
     def needed(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the ground of a pair of that size."""
@@ -122,16 +131,16 @@ class Synthesis:
         longest = self.blur_length[1] + (self.object_length[1] if self.objects[1] else 0)
         return int(np.ceil(longest + np.deg2rad(self.rotation[1]) * max(height, width))) + 1
 
-
-def _photograph(
-    rng: np.random.Generator, layers: list[Layer], height: int, width: int, recipe: Recipe
-) -> tuple[Image, Image]:
-    light = out_of_focus(expose(layers, height, width), recipe.defocus)
-    light = sensor.add_noise(rng, light, read=recipe.read_noise, shot=recipe.shot_noise)
-    blurred = sensor.develop(light)
-    if recipe.jpeg_quality is not None:
-        blurred = sensor.jpeg(blurred, recipe.jpeg_quality)
-    return blurred, sensor.develop(still(layers, height, width))
+    def _photograph(
+        self, rng: np.random.Generator, layers: list[Layer], height: int, width: int, recipe: Recipe
+    ) -> tuple[Image, Image]:
+        light = expose(layers, height, width, as_codes=self.blur_key == "blur")
+        light = out_of_focus(light, recipe.defocus)
+        light = sensor.add_noise(rng, light, read=recipe.read_noise, shot=recipe.shot_noise)
+        blurred = sensor.develop(light)
+        if recipe.jpeg_quality is not None:
+            blurred = sensor.jpeg(blurred, recipe.jpeg_quality)
+        return blurred, sensor.develop(still(layers, height, width))
 
 
 def _with_psf(recipe: Recipe, path: Path) -> Recipe:
@@ -146,6 +155,10 @@ def _with_psf(recipe: Recipe, path: Path) -> Recipe:
         wide = np.pad(kernel, around)
         kernel = np.asarray(cv2.filter2D(wide, -1, spread, borderType=cv2.BORDER_CONSTANT), np.float64)
     return replace(recipe, psf=kernel.tolist())
+
+
+def _light(image: Image) -> Light:
+    return SRGB_TO_LINEAR.astype(np.float32)[image]
 
 
 def _seen_through(image: Image, softness: float) -> Image:

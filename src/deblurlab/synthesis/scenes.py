@@ -38,15 +38,15 @@ def dead_leaves(rng: np.random.Generator, height: int, width: int, *, leaves: in
         below[i] = ids[spots[i - 1, 1], spots[i - 1, 0]]
         cv2.fillPoly(ids, [polygon], i)
     colours = _colours(rng, below, np.concatenate([[1.0], radii / largest]))
-    scene = np.asarray(cv2.resize(colours[ids], (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    scene = _painted(ids, colours)
     for _ in range(int(rng.integers(0, 3))):
         _write(rng, scene)
 
     ids = np.ascontiguousarray(ids[::2, ::2])
     detail = np.zeros((height, width), np.int32)
     for texture, strongest, rarity in (
-        (fractal_noise(rng, height, width, finest=1), 50.0, 2),
-        (fractal_noise(rng, height, width, finest=8), 70.0, 2),
+        (fractal_noise(rng, height, width, finest=1), 90.0, 1.5),
+        (fractal_noise(rng, height, width, finest=8), 90.0, 1.5),
         (_stripes(rng, height, width), 60.0, 30),
     ):
         # Powers of uniform numbers: most leaves are nearly smooth, few are rough, as in photographs.
@@ -55,6 +55,15 @@ def dead_leaves(rng: np.random.Generator, height: int, width: int, *, leaves: in
     light = 256 + fractal_noise(rng, height, width, finest=max(height, width) // 4) // 2
     lit = (scene.astype(np.int32) + (detail >> 7)[..., None]) * light[..., None]
     return np.clip(lit >> 8, 0, 255).astype(np.uint8)
+
+
+def _painted(ids: npt.NDArray[np.uint16], colours: Image) -> Image:
+    """The colours, `(count, 3)`, of the leaves that `ids` shows, averaged over squares of two."""
+    packed = np.zeros((len(colours), 4), np.uint8)
+    packed[:, :3] = colours  # four bytes are looked up at once
+    fine = packed.view(np.uint32)[:, 0].take(ids).view(np.uint8).reshape(*ids.shape, 4)
+    half = cv2.resize(fine, (ids.shape[1] // 2, ids.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(half[..., :3], np.uint8)
 
 
 def fractal_noise(rng: np.random.Generator, height: int, width: int, *, finest: int) -> npt.NDArray[np.int32]:
@@ -111,11 +120,12 @@ def _colours(rng: np.random.Generator, below: npt.NDArray[np.uint16], sizes: npt
     hue = rng.random(3)[rng.integers(0, 3, count)] + rng.uniform(-0.08, 0.08, count)
     saturation = 0.35 * rng.random(count) ** 3
     phases = 2 * np.pi * (hue[:, None] - np.arange(3) / 3)
-    rgb = (0.02 + 0.98 * rng.random((count, 1)) ** 1.2) * (1 + 2 * saturation[:, None] * np.cos(phases))
-    apart = np.where(rng.random(count) < 0.05, 1.0, sizes**0.4)
-    for i in range(1, count):
-        rgb[i] = (1 - apart[i]) * rgb[below[i]] + apart[i] * rgb[i]
-    return np.rint(255 * np.clip(rgb, 0, 1)).astype(np.uint8)
+    rgb = (0.02 + 0.9 * rng.random((count, 1)) ** 1.4) * (1 + 2 * saturation[:, None] * np.cos(phases))
+    apart = np.where(rng.random(count) < 0.05, 1.0, sizes**0.3).tolist()
+    mixed = rgb.tolist()  # one by one, Python's numbers are faster than numpy's
+    for i, under in enumerate(below.tolist()):
+        mixed[i] = [(1 - apart[i]) * there + apart[i] * own for there, own in zip(mixed[under], mixed[i], strict=True)]
+    return np.rint(255 * np.clip(mixed, 0, 1)).astype(np.uint8)
 
 
 def _stripes(rng: np.random.Generator, height: int, width: int) -> npt.NDArray[np.int32]:
