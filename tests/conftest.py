@@ -12,6 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 
 from deblurlab import cli
+from deblurlab.data.images import write_png
 from support import small
 
 torch.set_num_threads(1)  # as many processes as processors run the tests
@@ -60,3 +61,17 @@ def write_pairs(tmp_path: Path) -> Callable[..., tuple[Path, Path]]:
         return folders
 
     return write
+
+
+@pytest.fixture
+def gopro_tree(tmp_path: Path) -> Path:
+    """GoPro's layout in small: three training sequences of two frames, a test sequence of one, no two images alike."""
+    root = tmp_path / "GOPRO"
+    rng = np.random.default_rng(0)
+    for place, frames in (("train/a", 2), ("train/b", 2), ("train/c", 2), ("test/d", 1)):
+        for kind in ("blur", "blur_gamma", "sharp"):
+            (root / place / kind).mkdir(parents=True)
+            for i in range(frames):
+                image = rng.integers(0, 256, (64, 72, 3), dtype=np.uint8)
+                write_png(root / place / kind / f"{i:06d}.png", image)
+    return root

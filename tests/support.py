@@ -1,9 +1,16 @@
 """What the tests share beside fixtures."""
 
+from types import SimpleNamespace
+
+import pytest
+
+from deblurlab import cli
 from deblurlab.conf import compose as config
 from deblurlab.conf import options as option_names
+from deblurlab.data import DataModule
+from deblurlab.errors import UserError
 
-__all__ = ["SMALL", "config", "option_names", "small"]
+__all__ = ["SMALL", "config", "data_command", "feeding", "option_names", "small"]
 
 _SHRUNK = {
     "model": {
@@ -30,6 +37,25 @@ def small(*overrides: str) -> list[str]:
         arguments = known.get(cfg[group]._target_.rpartition(".")[2], "width=4")
         found += [f"{group}.{argument}" for argument in arguments.split()]
     return found
+
+
+def feeding(module: DataModule, *, world: int = 1, rank: int = 0, step: int = 0) -> DataModule:
+    """A data module as if one of `world` trainers had it, which has done `step` steps."""
+    module.trainer = SimpleNamespace(world_size=world, global_rank=rank, global_step=step)  # type: ignore[assignment]
+    return module
+
+
+def data_command(*arguments: object) -> int:
+    """`deblurlab data ...`: its exit code.
+
+    Raises:
+        UserError: It ends with a message.
+    """
+    with pytest.raises(SystemExit) as end:
+        cli.data([str(argument) for argument in arguments])
+    if isinstance(end.value.code, str):
+        raise UserError(end.value.code)
+    return int(end.value.code or 0)
 
 
 SMALL = small()

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deblurlab import cli
 from deblurlab.data.averaging import average
 from deblurlab.data.frames import FrameStore
 from deblurlab.data.images import read_image, write_png
 from deblurlab.errors import UserError
+from support import data_command
 
 
 def _gopro(root: Path, *, size: tuple[int, int] = (12, 16)) -> Path:
@@ -24,16 +24,8 @@ def _gopro(root: Path, *, size: tuple[int, int] = (12, 16)) -> Path:
     return root
 
 
-def _run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as end:
-        cli.data([str(argument) for argument in arguments])
-    if isinstance(end.value.code, str):
-        raise UserError(end.value.code)
-    return int(end.value.code or 0)
-
-
 def test_check_counts_against_what_is_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run("check", "gopro", _gopro(tmp_path)) == 1
+    assert data_command("check", "gopro", _gopro(tmp_path)) == 1
     said = capsys.readouterr().out
     assert "train has 6 pairs; published are 2103" in said
     assert "test has 2 pairs; published are 1111" in said
@@ -55,7 +47,7 @@ def test_the_official_counts_are_whole(tmp_path: Path, capsys: pytest.CaptureFix
                     number += 1
                     pixel = (number & 255, number >> 8, 0)
                     Image.new("RGB", (2, 2), pixel).save(tmp_path / split / name / kind / f"{i:06d}.png")
-    assert _run("check", "gopro", tmp_path) == 0
+    assert data_command("check", "gopro", tmp_path) == 0
     assert "nothing is wrong with it" in capsys.readouterr().out
 
 
@@ -65,21 +57,21 @@ def test_check_names_what_is_broken_and_lists_what_is_good(tmp_path: Path, capsy
     write_png(root / "train/b/sharp/000001.png", np.zeros((5, 6, 3), np.uint8))
     write_png(root / "test/d/sharp/000001.png", read_image(root / "train/c/sharp/000000.png"))
     fixed = tmp_path / "good.txt"
-    assert _run("check", "gopro", root, "--fix-list", fixed) == 1
+    assert data_command("check", "gopro", root, "--fix-list", fixed) == 1
     said = " ".join(capsys.readouterr().out.split())
     assert "train/a/blur/000000.png isn't an image that can be read" in said
     assert "train/b/blur/000001.png is 16x12 and" in said
     assert "test/d/sharp/000001.png (test) is the same image as" in said
     good = [line.split() for line in fixed.read_text().splitlines()]
     assert len(good) == 5
-    assert _run("show", "pairs", f"data.list={fixed}", "-o", tmp_path / "page.png") == 0
+    assert data_command("show", "pairs", f"data.list={fixed}", "-o", tmp_path / "page.png") == 0
     with Image.open(tmp_path / "page.png") as page:
         assert page.size == (3 * 486, 5 * (360 + 22))
 
 
 def test_pack_then_check_reads_the_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = _gopro(tmp_path)
-    assert _run("pack", "gopro", root) == 0
+    assert data_command("pack", "gopro", root) == 0
     assert "16 frames" in capsys.readouterr().out
     file = root / "train/a/blur/000001.png"
     assert np.array_equal(FrameStore(root)(file), read_image(file))
@@ -96,7 +88,7 @@ def test_what_can_be_mended_is_one_line(tmp_path: Path) -> None:
         ),
     ):
         with pytest.raises(UserError, match=message):
-            _run(*arguments)
+            data_command(*arguments)
 
 
 def test_averages_by_hand(tmp_path: Path) -> None:
@@ -106,7 +98,7 @@ def test_averages_by_hand(tmp_path: Path) -> None:
     values = [10, 100, 250]
     for i, value in enumerate(values):
         write_png(frames / f"{i}.png", np.full((4, 4, 3), value, np.uint8))
-    assert _run("average", frames, "-o", tmp_path / "out", "--window", "3") == 0
+    assert data_command("average", frames, "-o", tmp_path / "out", "--window", "3") == 0
     found = {
         kind: read_image(tmp_path / "out" / kind / "000000.png")[0, 0, 0] for kind in ("blur", "blur_gamma", "sharp")
     }

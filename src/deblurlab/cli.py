@@ -138,6 +138,7 @@ def _quieten() -> None:
         "The '\\w+' does not have many workers",  # the user's choice
         "Total length of `list` across ranks is zero",  # a data set without validation pairs
         "Found \\d+ module\\(s\\) in eval mode at the start of training",  # those inside loss terms belong there
+        "You're resuming from a checkpoint that ended before the epoch ended",  # samples are a function of the step
         "Detected call of `lr_scheduler.step\\(\\)` before",  # of an adversary that comes into play later
         "The number of training batches .* is smaller than the logging interval",  # metrics of every step aren't needed
     ):

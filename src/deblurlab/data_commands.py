@@ -17,7 +17,9 @@ from deblurlab import conf
 from deblurlab.data.averaging import average
 from deblurlab.data.checking import Findings, check
 from deblurlab.data.frames import FrameStore, pack
-from deblurlab.data.pairs import Pair, PairSet
+from deblurlab.data.pairs import Pair, Single
+from deblurlab.data.sets import PairSet
+from deblurlab.data.streaming import write_shards
 from deblurlab.errors import UserError
 from deblurlab.reporting.sheet import write_sheet
 
@@ -36,7 +38,8 @@ def run(arguments: list[str]) -> int:
     if any(word.startswith("-") for word in rest) or (rest and "overrides" not in options):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
-        options.root, *options.overrides = [*([options.root] if options.root else []), *options.overrides, *rest]
+        words = [*filter(None, [options.root]), *options.overrides, *rest]
+        options.root, options.overrides = words[0], words[1:]
     return int(options.work(options))
 
 
@@ -60,6 +63,9 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("overrides", nargs="*", help="further settings, e.g. data.blur_key=blur_gamma")
         if name == "check":
             added.add_argument("--fix-list", type=Path, help="write the good pairs there, for data=pairs data.list=...")
+        if name == "pack":
+            text = "write shards for data=streaming instead, to a folder or an address such as s3://bucket/folder"
+            added.add_argument("--streaming", metavar="OUT", help=text)
         if name == "show":
             added.add_argument("-o", "--output", type=Path, help="the page, a PNG; by default <set>.png")
             added.add_argument("-n", "--number", type=int, default=6, help="of samples in each split")
@@ -91,6 +97,8 @@ def _chosen(options: argparse.Namespace) -> PairSet:
 
 def _check(options: argparse.Namespace) -> int:
     data = _chosen(options)
+    if options.fix_list is not None and not data.paired:
+        raise UserError(f"--fix-list lists pairs, and data={options.set} has none")
     splits = data.splits()
     findings = Findings({}, {})
     total = sum(len(pairs) for pairs in splits.values())
@@ -98,7 +106,7 @@ def _check(options: argparse.Namespace) -> int:
         pass
     _report(findings)
     if options.fix_list is not None:
-        lines = [f"{_quoted(pair.blurred)} {_quoted(pair.sharp)}\n" for pair in findings.good]
+        lines = [" ".join(_quoted(path) for path in item.files[:2]) + "\n" for item in findings.good]
         options.fix_list.write_text("".join(lines))
         print(f"{len(lines)} good pairs: {options.fix_list}")
     return 1 if findings.complaints else 0
@@ -121,17 +129,25 @@ def _report(findings: Findings) -> None:
 
 def _pack(options: argparse.Namespace) -> int:
     data = _chosen(options)
-    pairs = [pair for found in data.splits().values() for pair in found]
-    files = sorted({path for pair in pairs for path in (pair.blurred, pair.sharp, *pair.others)})
-    for _ in _followed(((n, n) for n in pack(data.root, files)), "packing", len(files)):
-        pass
-    print(f"{len(FrameStore(data.root))} frames: {data.root / 'frames'}")
+    if options.streaming is not None:
+        if not data.paired:
+            raise UserError(f"data={options.set}: shards hold pairs")
+        parts = {"train": data.train(), "val": data.val()} | {f"test/{n}": pairs for n, pairs in data.tests().items()}
+        total = sum(len(pairs) for pairs in parts.values())
+        for _ in _followed(write_shards(options.streaming, parts), "packing", total):
+            pass
+        print(f"shards: {options.streaming}")
+        return 0
+    for root, files in data.stores().items():
+        for _ in _followed(((n, n) for n in pack(root, files)), "packing", len(files)):
+            pass
+        print(f"{len(FrameStore(root))} frames: {root / 'frames'}")
     return 0
 
 
 def _show(options: argparse.Namespace) -> int:
     data = _chosen(options)
-    chosen: list[Pair] = []
+    chosen: list[Pair | Single] = []
     for pairs in data.splits().values():
         chosen += [pairs[i] for i in np.linspace(0, len(pairs) - 1, min(options.number, len(pairs))).astype(int)]
     output = options.output or Path(f"{options.set}.png")

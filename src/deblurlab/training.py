@@ -54,6 +54,8 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
         run.clear()
     quality, timer = Quality(), Timer(duration=cfg.trainer.get("max_time"))
     trainer, loader = _trainer(cfg, [quality, timer])
+    if module.needs_pairs and not loader.data.paired:
+        raise UserError("the chosen data has no pairs, and this module learns from pairs alone")
     if leader:
         run.claim(module.record, overrides)
     if (finished := run.results()) is not None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import albumentations as A
@@ -14,7 +13,7 @@ from hydra.utils import instantiate
 from deblurlab.data import Augmentation, DataModule, Folders, KeyedBatches, OrderedBatches, PairDataset, Stage
 from deblurlab.data.pairs import match
 from deblurlab.errors import UserError
-from support import config
+from support import config, feeding
 
 WritePairs = Callable[..., tuple[Path, Path]]
 
@@ -30,13 +29,13 @@ def _module(folders: tuple[Path, Path], world: int = 1, rank: int = 0, **argumen
     data = Folders(blurred=str(folders[0]), sharp=str(folders[1]))
     options = {"augmentations": lambda size: _augmentation(size=size), "size": 32, **arguments}
     module = DataModule(data=data, **options)  # type: ignore[arg-type]
-    module.trainer = SimpleNamespace(world_size=world, global_rank=rank)  # type: ignore[assignment]
-    return module
+    return feeding(module, world=world, rank=rank)
 
 
-def _epoch(module: DataModule, epoch: int) -> list[dict]:
+def _epoch(module: DataModule, epoch: int, done: int = 0) -> list[dict]:
+    """An epoch's batches, from the one on that follows those that are done."""
     loader = module.train_dataloader()
-    loader.batch_sampler.set_epoch(epoch)  # type: ignore[union-attr]
+    module.trainer.global_step = epoch * len(loader) + done  # type: ignore[union-attr,misc]
     return list(loader)
 
 
@@ -103,6 +102,19 @@ def test_a_sample_is_a_function_of_its_key_alone(write_pairs: WritePairs) -> Non
     assert not any(torch.equal(different[0], d) for d in different[1:])
 
 
+def test_an_epoch_is_gone_on_with_where_it_was_left(write_pairs: WritePairs) -> None:
+    """What follows is what would have followed, to the end of the epoch and beyond."""
+    folders = write_pairs(9)
+    module = _module(folders, batch_size=2, workers=0)
+    batches = [*_epoch(module, 1), *_epoch(module, 2)]
+    assert len(batches) == 8
+    for done in range(4):
+        rest = _epoch(module, 1, done)
+        for mine, theirs in zip(rest, batches[done : done + 4], strict=True):
+            assert mine["name"] == theirs["name"]
+            assert torch.equal(mine["blurred"], theirs["blurred"])
+
+
 def test_repeats_are_augmented_apart(write_pairs: WritePairs) -> None:
     (first, again), *_ = _epoch(_module(write_pairs(2), batch_size=2, repeat=2, workers=0), epoch=0)[0]["blurred"], 0
     assert not torch.equal(first, again)
@@ -125,8 +137,7 @@ def _batches(sizes: list[int], *stages: tuple[int, int, int], **options: Any) ->
 
 
 def _indices(batches: KeyedBatches, epoch: int) -> list[int]:
-    batches.set_epoch(epoch)
-    return [index for batch in batches for _, index, _ in batch]
+    return [index for batch in batches.at(epoch * len(batches)) for _, index, _ in batch]
 
 
 def test_an_epoch_visits_every_sample_once_in_an_order_of_its_own() -> None:
@@ -134,8 +145,7 @@ def test_an_epoch_visits_every_sample_once_in_an_order_of_its_own() -> None:
     orders = [_indices(batches, epoch) for epoch in (0, 1, 0)]
     assert len(set(orders[0])) == 9 == 3 * len(batches)  # the tenth doesn't fill a batch
     assert orders[0] == orders[2] != orders[1]
-    batches.set_epoch(4)
-    assert {(epoch, size) for batch in batches for epoch, _, size in batch} == {(4, 32)}
+    assert {(epoch, size) for batch in batches.at(12) for epoch, _, size in batch} == {(4, 32)}
 
 
 def test_processes_share_the_same_global_batches() -> None:
@@ -152,9 +162,8 @@ def test_crops_grow_and_batches_shrink_with_the_steps_of_the_training() -> None:
     batches = _batches([8], (6, 64, 3), (0, 16, 2), (3, 32, 1))
     seen = []
     for epoch in range(3):
-        batches.set_epoch(epoch)
         assert len(batches) == 4
-        seen.append([(len(batch), {size for _, _, size in batch}) for batch in batches])
+        seen.append([(len(batch), {size for _, _, size in batch}) for batch in batches.at(4 * epoch)])
     assert seen[0] == [(2, {16}), (2, {16}), (2, {16}), (1, {32})]
     assert seen[1] == [(1, {32}), (1, {32}), (3, {64}), (3, {64})]
     assert seen[2] == [(3, {64})] * 4

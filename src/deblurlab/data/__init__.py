@@ -3,15 +3,19 @@
 from deblurlab.data.augmentation import Augmentation
 from deblurlab.data.datamodule import DataModule
 from deblurlab.data.dataset import PairDataset, Sample
+from deblurlab.data.folders import Folders
 from deblurlab.data.gopro import GoPro
 from deblurlab.data.hide import HIDE
 from deblurlab.data.kohler import Kohler
 from deblurlab.data.mixed import Mixed
-from deblurlab.data.pairs import Folders, Pair, PairSet
+from deblurlab.data.pairs import Pair, Single
 from deblurlab.data.realblur import RealBlur, RSBlur
 from deblurlab.data.reds import REDS
 from deblurlab.data.sampler import KeyedBatches, OrderedBatches, Stage
+from deblurlab.data.sets import PairSet
+from deblurlab.data.streaming import Streaming
 from deblurlab.data.synthetic import Synthetic
+from deblurlab.data.unpaired import Unpaired
 
 __all__ = [
     "HIDE",
@@ -30,6 +34,9 @@ __all__ = [
     "RSBlur",
     "RealBlur",
     "Sample",
+    "Single",
     "Stage",
+    "Streaming",
     "Synthetic",
+    "Unpaired",
 ]

@@ -6,21 +6,23 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
 from multiprocessing import get_context
+from pathlib import Path
 from typing import NamedTuple
 
 from deblurlab.data.images import read_image
-from deblurlab.data.pairs import Pair
+from deblurlab.data.pairs import Pair, Single
+from deblurlab.data.sets import Splits
 from deblurlab.errors import UserError
 
 
 class Look(NamedTuple):
-    """What reading a pair has shown."""
+    """What reading a pair or an image has shown."""
 
     size: tuple[int, int] | None
     """Width and height; None if it can't be used."""
     complaint: str | None
-    sharp: bytes
-    """Digest of the sharp image's pixels."""
+    digest: bytes
+    """Of the pixels of the original."""
 
 
 @dataclass
@@ -32,25 +34,25 @@ class Findings:
     complaints: list[str] = field(default_factory=list)
     sizes: dict[str, set[tuple[int, int]]] = field(default_factory=dict)
     """Split -> (width, height) of its images."""
-    good: list[Pair] = field(default_factory=list)
-    """Pairs that can be used."""
+    good: list[Pair | Single] = field(default_factory=list)
+    """What can be used."""
 
 
-def check(splits: Mapping[str, Sequence[Pair]], published: Mapping[str, int]) -> Iterator[tuple[int, Findings]]:
-    """Read every pair; yields the number of pairs that are done and what has been found so far, and once more at the
-    end, when splits have been compared with one another and counts with the published ones."""
+def check(splits: Splits, published: Mapping[str, int]) -> Iterator[tuple[int, Findings]]:
+    """Read every pair or single image; yields the number of those that are done and what has been found so far, and
+    once more at the end, when splits have been compared with one another and counts with the published ones."""
     findings = Findings({split: len(pairs) for split, pairs in splits.items()}, published)
     work = [(split, pair) for split, pairs in splits.items() for pair in pairs]
-    seen: dict[bytes, tuple[str, Pair]] = {}
+    seen: dict[bytes, tuple[str, Path]] = {}
     for done, ((split, pair), look) in enumerate(zip(work, _looks([pair for _, pair in work]), strict=True), start=1):
         if look.complaint is not None:
             findings.complaints.append(look.complaint)
         else:
             assert look.size is not None
             findings.sizes.setdefault(split, set()).add(look.size)
-            other, twin = seen.setdefault(look.sharp, (split, pair))
+            other, twin = seen.setdefault(look.digest, (split, pair.original))
             if other != split:
-                findings.complaints.append(f"{pair.sharp} ({split}) is the same image as {twin.sharp} ({other})")
+                findings.complaints.append(f"{pair.original} ({split}) is the same image as {twin} ({other})")
             else:
                 findings.good.append(pair)
         yield done, findings
@@ -61,19 +63,21 @@ def check(splits: Mapping[str, Sequence[Pair]], published: Mapping[str, int]) ->
     yield len(work), findings
 
 
-def look_at(pair: Pair) -> Look:
-    """Read a pair."""
+def look_at(item: Pair | Single) -> Look:
+    """Read it."""
     try:
-        blurred, sharp = read_image(pair.blurred), read_image(pair.sharp)
+        images = {path: read_image(path) for path in item.files}
     except UserError as error:
         return Look(None, str(error), b"")
-    if blurred.shape != sharp.shape:
-        left, right = (f"{image.shape[1]}x{image.shape[0]}" for image in (blurred, sharp))
-        return Look(None, f"{pair.blurred} is {left} and {pair.sharp} {right}: a pair has one size", b"")
-    return Look((sharp.shape[1], sharp.shape[0]), None, sha256(sharp.data).digest())
+    original = images[item.original]
+    for path, image in images.items():
+        if image.shape != original.shape:
+            left, right = (f"{one.shape[1]}x{one.shape[0]}" for one in (image, original))
+            return Look(None, f"{path} is {left} and {item.original} {right}: a pair has one size", b"")
+    return Look((original.shape[1], original.shape[0]), None, sha256(original.data).digest())
 
 
-def _looks(pairs: Sequence[Pair]) -> Iterator[Look]:
+def _looks(pairs: Sequence[Pair | Single]) -> Iterator[Look]:
     workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 16)
     if len(pairs) < 64 or workers == 1:  # starting processes takes longer
         yield from map(look_at, pairs)

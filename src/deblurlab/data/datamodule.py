@@ -2,16 +2,18 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import cv2
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from deblurlab.data.augmentation import Augmentation
 from deblurlab.data.dataset import PairDataset, Sample
-from deblurlab.data.pairs import Pair, PairSet
+from deblurlab.data.pairs import Pair
 from deblurlab.data.sampler import Key, KeyedBatches, OrderedBatches, Stage
+from deblurlab.data.sets import PairSet
 from deblurlab.errors import UserError
 
 
@@ -63,29 +65,32 @@ class DataModule(pl.LightningDataModule):
         self.data.prepare()
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        parts = [(weight, pairs * self._repeat) for weight, pairs in self.data.parts()]
-        pairs = [pair for _, part in parts for pair in part]
+        training = self.data.training(self._augmentations, repeat=self._repeat, seed=self._seed)
+        self._finish = training.finish
         trainer, first = self._trainer(), self._stages[0]
-        if len(pairs) < first.batch_size:
+        if sum(training.sizes) < first.batch_size:
             raise UserError(
-                f"{len(pairs)} training pairs don't fill a batch of {first.batch_size}: lower loader.batch_size or "
-                f"raise loader.repeat"
+                f"{sum(training.sizes)} training pairs don't fill a batch of {first.batch_size}: lower "
+                f"loader.batch_size or raise loader.repeat"
             )
         for stage in self._stages:
             if stage.batch_size % trainer.world_size:
                 raise UserError(
                     f"loader.batch_size={stage.batch_size} can't be shared evenly by {trainer.world_size} processes"
                 )
-        dataset = PairDataset(pairs, augmentations=self._augmentations, seed=self._seed, reader=self.data.reader())
         batches = KeyedBatches(
-            [len(part) for _, part in parts],
+            training.sizes,
             stages=self._stages,
-            weights=[weight for weight, _ in parts],
+            weights=training.weights,
             seed=self._seed,
             rank=trainer.global_rank,
             world=trainer.world_size,
+            step=lambda: trainer.global_step,
         )
-        return self._loader(dataset, batches, persistent=True)
+        return self._loader(training.dataset, batches, persistent=True)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        return self._finish(batch) if self._trainer().training else batch
 
     def val_dataloader(self) -> list[DataLoader[Sample]]:
         pairs = self.data.val()
@@ -103,7 +108,7 @@ class DataModule(pl.LightningDataModule):
         batches = OrderedBatches(len(pairs), rank=trainer.global_rank, world=trainer.world_size)
         return self._loader(PairDataset(pairs, reader=self.data.reader()), batches, persistent=False)
 
-    def _loader(self, dataset: PairDataset, batches: Sampler[list[Key]], *, persistent: bool) -> DataLoader[Sample]:
+    def _loader(self, dataset: Dataset[Any], batches: Sampler[list[Key]], *, persistent: bool) -> DataLoader[Sample]:
         return DataLoader(
             dataset,
             batch_sampler=batches,

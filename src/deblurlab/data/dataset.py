@@ -1,6 +1,7 @@
 """Pairs as tensors."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NotRequired, TypedDict
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from deblurlab.data.augmentation import Augmentation
+from deblurlab.data.augmentation import Augmentation, Image
 from deblurlab.data.frames import Reader
 from deblurlab.data.images import read_image
 from deblurlab.data.pairs import Pair
@@ -62,22 +63,35 @@ class PairDataset(Dataset[Sample]):
         if blurred.shape != sharp.shape:
             raise UserError(f"{pair.blurred} is {_size(blurred)} and {pair.sharp} {_size(sharp)}: a pair has one size")
         if self._augmentations is not None:
-            try:
-                blurred, sharp = self._augmentations[size](blurred, sharp, key=(self._seed, epoch, index))
-            except ValueError as error:
-                raise UserError(
-                    f"{pair.blurred} ({_size(blurred)}) can't be augmented: {error}. A smaller augment.size may help, "
-                    f"or leaving such images out"
-                ) from error
-        sample: Sample = {"blurred": _tensor(blurred), "sharp": _tensor(sharp), "name": pair.name, "index": index}
+            key = (self._seed, epoch, index)
+            blurred, sharp = augmented(self._augmentations[size], blurred, sharp, pair.blurred, key)
+        sample: Sample = {"blurred": to_tensor(blurred), "sharp": to_tensor(sharp), "name": pair.name, "index": index}
         if pair.others:
-            sample["others"] = torch.stack([_tensor(self._read(path)) for path in pair.others])
+            sample["others"] = torch.stack([to_tensor(self._read(path)) for path in pair.others])
         return sample
 
 
-def _size(image: np.ndarray) -> str:
-    return f"{image.shape[1]}x{image.shape[0]}"
+def augmented(
+    augmentation: Augmentation, blurred: Image, sharp: Image, path: Path, key: tuple[int, ...]
+) -> tuple[Image, Image]:
+    """What an augmentation makes of two images.
+
+    Raises:
+        UserError: It can't; the file is named.
+    """
+    try:
+        return augmentation(blurred, sharp, key=key)
+    except ValueError as error:
+        raise UserError(
+            f"{path} ({_size(blurred)}) can't be augmented: {error}. A smaller augment.size may help, or leaving such "
+            f"images out"
+        ) from error
 
 
-def _tensor(image: np.ndarray) -> Tensor:
+def to_tensor(image: Image) -> Tensor:
+    """`(H, W, 3)` -> `(3, H, W)`, uint8."""
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+def _size(image: Image) -> str:
+    return f"{image.shape[1]}x{image.shape[0]}"

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -105,6 +105,17 @@ class FrameStore:
 
     def _name(self, path: Path) -> str:
         return os.path.relpath(path, self._root)
+
+
+class Readers:
+    """Reads an image as the data set does that it lies in, of several: `{root: reader}`."""
+
+    def __init__(self, readers: Mapping[Path, Reader]) -> None:
+        self._readers = {root.absolute(): reader for root, reader in readers.items()}
+
+    def __call__(self, path: Path) -> Image:
+        inside = [root for root in self._readers if path.absolute().is_relative_to(root)]
+        return self._readers[max(inside, key=lambda root: len(root.parts))](path)
 
 
 def open_reader(root: Path) -> Reader:

@@ -2,11 +2,13 @@
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from deblurlab.data.pairs import Pair, PairSet, Store, match, missing
+from deblurlab.data.pairs import Pair, match, missing
+from deblurlab.data.sets import PairSet, Store
 from deblurlab.errors import UserError
 
 _LOG = logging.getLogger(__name__)
@@ -40,7 +42,6 @@ class GoPro(PairSet):
         validation: int | Sequence[str] = 2,
         split: Literal["official", "paper"] = "official",
         split_seed: int = 0,
-        test_name: str = "gopro",
         store: Store = "auto",
     ) -> None:
         super().__init__(root=root, store=store)
@@ -51,7 +52,6 @@ class GoPro(PairSet):
         self._blur_key = blur_key
         self._validation = validation
         self._split, self._split_seed = split, split_seed
-        self._test_name = test_name
 
     def prepare(self) -> None:
         for split in ("train", "test"):
@@ -79,8 +79,8 @@ class GoPro(PairSet):
 
     def tests(self) -> dict[str, list[Pair]]:
         if self._split == "paper":
-            return {f"{self._test_name}_paper": self._drawn("test")}
-        return {self._test_name: self._pairs("test", self._sequences("test"))}
+            return {"gopro_paper": self._drawn("test")}
+        return {"gopro": self._pairs("test", self._sequences("test"))}
 
     def splits(self) -> dict[str, list[Pair]]:
         return {split: self._pairs(split, self._sequences(split)) for split in ("train", "test")}
@@ -117,13 +117,22 @@ class GoPro(PairSet):
         raise KeyError(part)
 
     def _pairs(self, split: str, sequences: Sequence[str]) -> list[Pair]:
-        folders = [(name, self.root / split / name) for name in sequences]
-        for _, folder in folders:
-            if not (folder / self._blur_key).is_dir():
-                there = ", ".join(sorted(path.name for path in folder.iterdir() if path.is_dir()))
-                raise UserError(f"{folder} has no {self._blur_key} (it has {there}): data.blur_key names another blur")
-        return [
-            pair._replace(name=f"{name}/{pair.name}")
-            for name, folder in folders
-            for pair in match(folder / self._blur_key, folder / "sharp")
-        ]
+        return pairs_of(self.root / split, sequences, self._blur_key)
+
+
+def pairs_of(root: Path, sequences: Sequence[str], blur_key: str) -> list[Pair]:
+    """The pairs of `root/<sequence>/{<blur_key>,sharp}`.
+
+    Raises:
+        UserError: A sequence hasn't that blur, or some image no twin.
+    """
+    folders = [(name, root / name) for name in sequences]
+    for _, folder in folders:
+        if not (folder / blur_key).is_dir():
+            there = ", ".join(sorted(path.name for path in folder.iterdir() if path.is_dir()))
+            raise UserError(f"{folder} has no {blur_key} (it has {there}): data.blur_key names another blur")
+    return [
+        pair._replace(name=f"{name}/{pair.name}")
+        for name, folder in folders
+        for pair in match(folder / blur_key, folder / "sharp")
+    ]

@@ -1,6 +1,7 @@
 """The layout of the HIDE data set."""
 
-from deblurlab.data.pairs import Pair, PairSet, Store, match, missing
+from deblurlab.data.pairs import Pair, match, missing
+from deblurlab.data.sets import PairSet, Store
 
 
 class HIDE(PairSet):

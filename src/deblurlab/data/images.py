@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -20,8 +21,13 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
     Raises:
         UserError: The file is missing, unreadable, truncated, or not 8-bit RGB.
     """
+    return decode_image(path, str(path))
+
+
+def decode_image(source: Path | BinaryIO, path: str) -> npt.NDArray[np.uint8]:
+    """As `read_image`, of a file or what is in one; errors call it `path`."""
     try:
-        with Image.open(path) as image:
+        with Image.open(source) as image:
             if image.mode != "RGB":
                 raise UserError(f"{path} is {_name(image)}, not 8-bit RGB: convert it")
             # Pillow would read 16-bit RGB as 8-bit without a word.

@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 from deblurlab.data.images import find_images
-from deblurlab.data.pairs import Pair, PairSet, Store, missing
+from deblurlab.data.pairs import Pair, missing
+from deblurlab.data.sets import PairSet, Store
 from deblurlab.errors import UserError
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from deblurlab.data.frames import Image, Reader
-from deblurlab.data.pairs import Pair, PairSet
+from deblurlab.data.frames import Reader, Readers
+from deblurlab.data.pairs import Pair
+from deblurlab.data.sets import PairSet
 from deblurlab.errors import UserError
 
 
@@ -54,19 +55,11 @@ class Mixed(PairSet):
                 found[test if test not in found else f"{name}_{test}"] = pairs
         return found
 
+    def stores(self) -> dict[Path, list[Path]]:
+        return {root: files for data in self._sets.values() for root, files in data.stores().items()}
+
     def reader(self) -> Reader:
-        return _Readers({data.root.absolute(): data.reader() for data in self._sets.values()})
-
-
-class _Readers:
-    """Reads an image as the set does that it lies in."""
-
-    def __init__(self, readers: Mapping[Path, Reader]) -> None:
-        self._readers = readers
-
-    def __call__(self, path: Path) -> Image:
-        inside = [root for root in self._readers if path.absolute().is_relative_to(root)]
-        return self._readers[max(inside, key=lambda root: len(root.parts))](path)
+        return Readers({data.root: data.reader() for data in self._sets.values()})
 
 
 def _named(name: str, pairs: list[Pair]) -> list[Pair]:

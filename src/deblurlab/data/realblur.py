@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
-from deblurlab.data.pairs import Pair, PairSet, Store, listed, missing
+from deblurlab.data.pairs import Pair, listed, missing
+from deblurlab.data.sets import PairSet, Store
 
 
 class RealBlur(PairSet):

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from deblurlab.data.pairs import Pair, PairSet, Store, match, missing
+from deblurlab.data.pairs import Pair, match, missing
+from deblurlab.data.sets import PairSet, Store
 
 
 class REDS(PairSet):

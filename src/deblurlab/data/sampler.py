@@ -1,7 +1,7 @@
-"""Which samples make up a batch, as a pure function of (seed, epoch)."""
+"""Which samples make up a batch, as a pure function of (seed, step)."""
 
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, count, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +30,9 @@ class KeyedBatches(Sampler[list[Key]]):
     Later stages keep that number, so that a step is the same place in every training, and draw as much as their
     batches need. The global batch is the same however many processes share it: process `rank` takes every `world`-th
     of its samples.
+
+    Batches are a function of the step. `step` is asked for it whenever an epoch begins, so a training that is resumed
+    in the midst of one goes on with the very next batch.
     """
 
     def __init__(
@@ -41,33 +44,37 @@ class KeyedBatches(Sampler[list[Key]]):
         seed: int = 0,
         rank: int = 0,
         world: int = 1,
+        step: Callable[[], int] = int,
     ) -> None:
         self._sizes, self._stages = list(sizes), sorted(stages)
         self._weights = np.array(weights) / sum(weights)
         self._seed, self._rank, self._world = seed, rank, world
-        self._epoch = 0
-        # Lightning calls set_epoch on `loader.batch_sampler.sampler`, not on a batch sampler itself.
-        self.sampler = self
-
-    def set_epoch(self, epoch: int) -> None:
-        self._epoch = epoch
+        self._step = step
 
     def __len__(self) -> int:
         return sum(self._sizes) // self._stages[0].batch_size
 
     def __iter__(self) -> Iterator[list[Key]]:
-        first = self._epoch * len(self)
-        stages = [self._stage(first + i) for i in range(len(self))]
-        order = self._order(sum(stage.batch_size for stage in stages))
+        return self.at(self._step())
+
+    def at(self, step: int) -> Iterator[list[Key]]:
+        """The batches from this step on, as many as an epoch has."""
+        epoch, done = divmod(step, len(self))
+        batches = chain.from_iterable(map(self._batches, count(epoch)))
+        return islice(batches, done, done + len(self))
+
+    def _batches(self, epoch: int) -> Iterator[list[Key]]:
+        stages = [self._stage(epoch * len(self) + i) for i in range(len(self))]
+        order = self._order(epoch, sum(stage.batch_size for stage in stages))
         for stage in stages:
             whole = list(islice(order, stage.batch_size))
-            yield [(self._epoch, index, stage.size) for index in whole[self._rank :: self._world]]
+            yield [(epoch, index, stage.size) for index in whole[self._rank :: self._world]]
 
     def _stage(self, step: int) -> Stage:
         return [stage for stage in self._stages if stage.step <= step][-1]
 
-    def _order(self, count: int) -> Iterator[int]:
-        rng = np.random.default_rng((self._seed, self._epoch))
+    def _order(self, epoch: int, count: int) -> Iterator[int]:
+        rng = np.random.default_rng((self._seed, epoch))
         if len(self._sizes) == 1:
             yield from _shuffled(rng, self._sizes[0], count)
             return

@@ -3,7 +3,7 @@
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
 from hashlib import sha256
@@ -17,9 +17,12 @@ import skimage.data
 from filelock import FileLock
 from rich.progress import track
 
-from deblurlab.data.gopro import GoPro
+from deblurlab.data.augmentation import Augmentation
+from deblurlab.data.endless import EndlessScenes
+from deblurlab.data.gopro import pairs_of
 from deblurlab.data.images import find_images, image_size, read_image, write_png
-from deblurlab.data.pairs import Pair, PairSet
+from deblurlab.data.pairs import Pair
+from deblurlab.data.sets import PairSet, Training
 from deblurlab.errors import UserError
 from deblurlab.synthesis import BlurKey, Ground, Synthesis
 from deblurlab.synthesis.scenes import Image, dead_leaves
@@ -71,6 +74,7 @@ class Synthetic(PairSet):
     Args:
         height: Of the made scenes, in pixels; likewise `width`.
         blur_key: What is averaged over the exposure, "blur_gamma" or "blur"; the scenes of a seed are the same.
+        endless: Training pairs aren't written: an epoch has `train` new ones, made on the device that trains.
         photos: A folder of sharp photographs to make training and validation scenes from, instead of dead leaves: those
             that are large enough; the last tenth in name order serves for validation.
         scenes: The ranges that training and validation pairs are drawn from.
@@ -91,6 +95,7 @@ class Synthetic(PairSet):
         height: int = 320,
         width: int = 320,
         blur_key: BlurKey = "blur_gamma",
+        endless: bool = False,
         photos: str | None = None,
         scenes: Synthesis,
         photographs: Synthesis,
@@ -99,9 +104,18 @@ class Synthetic(PairSet):
             raise UserError(f"data.train={train}, data.val={val} and data.blurs={blurs} must be at least 1")
         self._seed, self._train, self._val, self._blurs = seed, train, val, blurs
         self._size = height, width
-        self._blur_key = blur_key
+        self._blur_key, self._endless = blur_key, endless
         self._scenes, self._photographs = (replace(ranges, blur_key=blur_key) for ranges in (scenes, photographs))
-        what: list[Any] = [_VERSION, seed, train, val, blurs, self._size, asdict(self._scenes), asdict(self._photographs)]
+        what: list[Any] = [
+            _VERSION,
+            seed,
+            train,
+            val,
+            blurs,
+            self._size,
+            asdict(self._scenes),
+            asdict(self._photographs),
+        ]
         self._grounds: dict[int, Ground] = {}
         if photos is not None:
             files = self._large_enough(Path(photos))
@@ -110,9 +124,6 @@ class Synthetic(PairSet):
             what.append([[path.name, path.stat().st_size] for path in files])
         self.folder = Path(root) / f"synthetic-{sha256(json.dumps(what).encode()).hexdigest()[:10]}"
         super().__init__(root=self.folder)
-        self._layout = GoPro(
-            root=str(self.folder), blur_key=self._blur_key, validation=["validation"], test_name="photographs"
-        )
 
     def prepare(self) -> None:
         partial = self.folder.with_name(f".{self.folder.name}.partial")
@@ -150,16 +161,25 @@ class Synthetic(PairSet):
         partial.rename(self.folder)
 
     def train(self) -> list[Pair]:
-        return self._layout.train()
+        return [] if self._endless else pairs_of(self.folder / "train", ["scenes"], self._blur_key)
 
     def val(self) -> list[Pair]:
-        return self._layout.val()
+        return pairs_of(self.folder / "train", ["validation"], self._blur_key)
 
     def tests(self) -> dict[str, list[Pair]]:
-        return self._layout.tests()
+        return {"photographs": pairs_of(self.folder / "test", sorted(PHOTOGRAPHS), self._blur_key)}
+
+    def training(self, augmentations: Mapping[int, Augmentation], *, repeat: int, seed: int) -> Training:
+        """Crops of the pairs on disk; or, without end, as many scenes of the crops' size, which aren't augmented."""
+        if not self._endless:
+            return super().training(augmentations, repeat=repeat, seed=seed)
+        ground = self._grounds.get(_STREAMS["train"], dead_leaves)
+        scenes = EndlessScenes(self._scenes, ground=ground, count=self._train, seed=seed)
+        return Training(scenes, [self._train * repeat], [1.0], finish=scenes.finish)
 
     def _tasks(self, root: Path) -> Iterator[_Task]:
-        for split, folder, count in (("train", "scenes", self._train), ("val", "validation", self._val)):
+        made = 0 if self._endless else self._train
+        for split, folder, count in (("train", "scenes", made), ("val", "validation", self._val)):
             for i in range(count):
                 yield _Task(root / "train" / folder, i, (self._seed, _STREAMS[split], i), None)
         for p, photograph in enumerate(PHOTOGRAPHS):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from inspect import signature
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -40,6 +40,8 @@ class PhasedModule(pl.LightningModule):
     """
 
     phases: list[Phase]
+    needs_pairs: ClassVar[bool] = True
+    """Whether the batch's sharp images are the blurred ones' twins."""
 
     def __init__(
         self,

@@ -10,32 +10,35 @@ from PIL import Image, ImageDraw
 
 from deblurlab.data.frames import Reader
 from deblurlab.data.images import write_png
-from deblurlab.data.pairs import Pair
+from deblurlab.data.pairs import Pair, Single
 from deblurlab.metrics import psnr
 
 _GAP, _TITLE = 6, 16
 
 
-def write_sheet(path: Path, pairs: Sequence[Pair], reader: Reader, *, width: int = 480) -> None:
+def write_sheet(path: Path, items: Sequence[Pair | Single], reader: Reader, *, width: int = 480) -> None:
     """Write a PNG with a row for each pair: blurred, sharp, and four times their difference around grey, each `width`
-    pixels wide, under its name, its size and the PSNR of the blurred image.
+    pixels wide, under its name, its size and the PSNR of the blurred image. A single image stands by itself.
 
     Raises:
         UserError: An image can't be read.
     """
-    rows = [_row(pair, reader, width) for pair in pairs]
+    rows = [_row(item, reader, width) for item in items]
     write_png(path, np.concatenate(rows))
 
 
-def _row(pair: Pair, reader: Reader, width: int) -> npt.NDArray[np.uint8]:
-    blurred, sharp = np.asarray(reader(pair.blurred)), np.asarray(reader(pair.sharp))
-    score = psnr(*(torch.tensor(image).permute(2, 0, 1)[None] / 255 for image in (blurred, sharp))).item()
-    difference = np.clip(128 + 4 * (blurred.astype(np.int16) - sharp), 0, 255).astype(np.uint8)
-    height = round(width * sharp.shape[0] / sharp.shape[1])
+def _row(item: Pair | Single, reader: Reader, width: int) -> npt.NDArray[np.uint8]:
+    original = np.asarray(reader(item.original))
+    title, images = f"{item.name}   {original.shape[1]}x{original.shape[0]}", [original]
+    if isinstance(item, Pair):
+        blurred = np.asarray(reader(item.blurred))
+        score = psnr(*(torch.tensor(image).permute(2, 0, 1)[None] / 255 for image in (blurred, original))).item()
+        difference = np.clip(128 + 4 * (blurred.astype(np.int16) - original), 0, 255).astype(np.uint8)
+        title, images = f"{title}   blurred: {score:.2f} dB", [blurred, original, difference]
+    height = round(width * original.shape[0] / original.shape[1])
     page = Image.new("RGB", (3 * (width + _GAP), height + _TITLE + _GAP), "white")
-    title = f"{pair.name}   {sharp.shape[1]}x{sharp.shape[0]}   blurred: {score:.2f} dB"
     ImageDraw.Draw(page).text((2, 2), title, fill="black")
-    for i, image in enumerate((blurred, sharp, difference)):
+    for i, image in enumerate(images):
         small = Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS)
         page.paste(small, (i * (width + _GAP), _TITLE))
     return np.asarray(page)

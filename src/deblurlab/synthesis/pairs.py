@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import cv2
 import numpy as np
@@ -13,6 +13,7 @@ from deblurlab.synthesis.motion import Path, drift, extent, psf, reach, shake
 from deblurlab.synthesis.scenes import Image, blob, dead_leaves
 
 Range = tuple[float, float]
+_MOMENTS = 8, 32
 BlurKey = Literal["blur", "blur_gamma"]
 Ground = Callable[[np.random.Generator, int, int], Image]
 """Makes a picture, `(height, width, 3)` sRGB, from (random numbers, height, width)."""
@@ -38,6 +39,27 @@ class Recipe:
     psf: list[list[float]] | None = None
     """The kernel, if it is the same everywhere: the camera doesn't turn and nothing moves by itself. Rows, summing to
     1."""
+
+
+class Scene(NamedTuple):
+    """What is in front of the camera while it is exposed."""
+
+    ground: Image
+    """`(rows, columns, 3)` sRGB, larger than the frame by the same margin on all sides."""
+    masks: list[Image]
+    """`(rows, columns)` of each object, 0..255."""
+    rolls: list[int]
+    """An object has the colours of the ground turned upside down and rolled by so many columns."""
+    paths: list[Path]
+    """In the frame: of the ground, then of the objects."""
+    recipe: Recipe
+
+    def layers(self) -> list[Layer]:
+        light = _light(self.ground)
+        layers = [Layer(light, None, self.paths[0])]
+        for mask, roll, path in zip(self.masks, self.rolls, self.paths[1:], strict=True):
+            layers.append(Layer(np.ascontiguousarray(np.roll(light[::-1], roll, axis=1)), mask, path))
+        return layers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,15 +90,20 @@ class Synthesis:
         self, rng: np.random.Generator, height: int, width: int, *, ground: Ground = dead_leaves
     ) -> tuple[Image, Image, Recipe]:
         """A made scene, blurred and sharp, both `(height, width, 3)` sRGB. `ground` makes what everything lies on."""
-        recipe, paths = self._draw(rng, height, width)
-        margin = reach(paths, height, width)
+        scene = self.scene(rng, height, width, ground=ground)
+        photographs = self._photograph(rng, scene.layers(), height, width, scene.recipe)
+        return (*photographs, _with_psf(scene.recipe, scene.paths[0]))
+
+    def scene(
+        self, rng: np.random.Generator, height: int, width: int, *, ground: Ground = dead_leaves, even: bool = False
+    ) -> Scene:
+        """What a pair of that size is made of. `even` scenes have all the same margin and number of moments."""
+        recipe, paths = self._draw(rng, height, width, even=even)
+        margin = self._margin(height, width) if even else reach(paths, height, width)
         rows, columns = height + 2 * margin, width + 2 * margin
-        backdrop = _light(_seen_through(ground(rng, rows, columns), recipe.softness))
-        layers = [Layer(backdrop, None, paths[0])]
-        for path in paths[1:]:
-            light = np.ascontiguousarray(np.roll(backdrop[::-1], int(rng.integers(columns)), axis=1))
-            layers.append(Layer(light, blob(rng, rows, columns), path))
-        return (*self._photograph(rng, layers, height, width, recipe), _with_psf(recipe, paths[0]))
+        backdrop = _seen_through(ground(rng, rows, columns), recipe.softness)
+        objects = [(int(rng.integers(columns)), blob(rng, rows, columns)) for _ in paths[1:]]
+        return Scene(backdrop, [mask for _, mask in objects], [roll for roll, _ in objects], paths, recipe)
 
     def photo_pair(self, rng: np.random.Generator, photo: Image) -> tuple[Image, Image, Recipe]:
         """A photograph, `(H, W, 3)` sRGB, shaken as a whole: the pair is smaller by the margin that the longest blur
@@ -96,14 +123,16 @@ class Synthesis:
         layers = [Layer(_light(photo), None, paths[0])]
         return (*self._photograph(rng, layers, height, width, recipe), _with_psf(recipe, paths[0]))
 
-    def _draw(self, rng: np.random.Generator, height: int, width: int) -> tuple[Recipe, list[Path]]:
+    def _draw(
+        self, rng: np.random.Generator, height: int, width: int, *, even: bool = False
+    ) -> tuple[Recipe, list[Path]]:
         """What will be done, and the paths in the frame: of the background, then of the objects."""
         length, rotation = rng.uniform(*self.blur_length), rng.uniform(*self.rotation)
         objects = int(rng.integers(self.objects[0], self.objects[1] + 1))
         own = [(rng.uniform(*self.object_length), np.deg2rad(rng.uniform(*self.rotation))) for _ in range(objects)]
         longest = length + max([way for way, _ in own], default=0.0) + np.deg2rad(rotation) * max(height, width)
         # One moment per pixel of the longest way, within reason.
-        moments = int(np.clip(np.ceil(longest), 8, 32))
+        moments = _MOMENTS[1] if even else int(np.clip(np.ceil(longest), *_MOMENTS))
         path = shake(rng, moments, length=length, rotation=np.deg2rad(rotation))
         paths = [path, *(path + drift(rng, moments, length=way, rotation=turn) for way, turn in own)]
         recipe = Recipe(
@@ -126,6 +155,10 @@ class Synthesis:
         """Height and width of the ground of a pair of that size."""
         margin = self._margin(height, width)
         return height + 2 * margin, width + 2 * margin
+
+    def side(self, needed: int) -> int:
+        """The side of a square frame whose ground has this side."""
+        return next(side for side in range(needed, 0, -1) if self.needed(side, side)[0] == needed)
 
     def _margin(self, height: int, width: int) -> int:
         longest = self.blur_length[1] + (self.object_length[1] if self.objects[1] else 0)

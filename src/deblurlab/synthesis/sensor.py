@@ -10,7 +10,7 @@ from deblurlab.synthesis.exposure import LINEAR_MAX, LINEAR_TO_SRGB, Linear
 from deblurlab.synthesis.scenes import Image
 
 _TABLE = 1 << 12
-_NORMAL = np.array([round(1024 * NormalDist().inv_cdf((i + 0.5) / _TABLE)) for i in range(_TABLE)], np.int32)
+NORMAL = np.array([round(1024 * NormalDist().inv_cdf((i + 0.5) / _TABLE)) for i in range(_TABLE)], np.int32)
 """Quantiles of the normal distribution in 1/1024."""
 
 
@@ -27,7 +27,7 @@ def add_noise(rng: np.random.Generator, light: Linear, *, read: float, shot: flo
     """
     signal = np.arange(LINEAR_MAX + 1) / LINEAR_MAX
     deviation = np.rint(16 * LINEAR_MAX * np.sqrt(read**2 + shot**2 * signal)).astype(np.int32)
-    normal: npt.NDArray[np.int32] = _NORMAL[rng.integers(0, _TABLE, light.shape, dtype=np.uint16)]
+    normal: npt.NDArray[np.int32] = NORMAL[rng.integers(0, _TABLE, light.shape, dtype=np.uint16)]
     noise = (deviation[light].astype(np.int64) * normal) >> 14  # 16 * 1024
     return np.clip(light + noise, 0, LINEAR_MAX).astype(np.uint16)
 

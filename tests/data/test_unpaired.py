@@ -1,0 +1,124 @@
+"""Two sets that have nothing to do with one another."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra.utils import instantiate
+
+from deblurlab.data import KeyedBatches, Stage, Unpaired
+from deblurlab.data.images import read_image, write_png
+from deblurlab.errors import UserError
+from support import config, data_command
+
+SIDES = {"blurred": (100, 5, (40, 50)), "sharp": (0, 3, (60, 45))}
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    """Images that tell by their red which they are, of one size per side."""
+    for side, (first, count, size) in SIDES.items():
+        for i in range(count):
+            (tmp_path / side / "deep").mkdir(parents=True, exist_ok=True)
+            image = np.random.default_rng(i).integers(0, 256, (*size, 3), dtype=np.uint8)
+            image[..., 0] = first + i
+            write_png(tmp_path / side / "deep" / f"{i}.png", image)
+    return tmp_path
+
+
+def _set(folders: Path, *overrides: str) -> Unpaired:
+    places = [f"data.{side}={folders / side}" for side in SIDES]
+    return instantiate(config("data=unpaired", *places, *overrides).data, _convert_="all")
+
+
+def _drawn(data: Unpaired, epoch: int, seed: int = 0) -> list[tuple[int, int]]:
+    """(blurred, sharp) as their reds say."""
+    cfg = config("augment=none", "augment.size=16")
+    training = data.training({16: instantiate(cfg.augment, _convert_="all")}, repeat=1, seed=seed)
+    order = KeyedBatches(training.sizes, stages=[Stage(0, 16, 1)], seed=seed)
+    found = []
+    for (key,) in order.at(epoch * len(order)):
+        sample = training.dataset[key]
+        assert sample["blurred"].shape == sample["sharp"].shape == (3, 16, 16)
+        found.append((int(sample["blurred"][0, 0, 0]), int(sample["sharp"][0, 0, 0])))
+    return found
+
+
+def test_an_epoch_has_every_image_of_the_larger_side_with_a_random_one_of_the_other(folders: Path) -> None:
+    data = _set(folders)
+    data.prepare()
+    epochs = [_drawn(data, epoch) for epoch in range(20)]
+    assert {blurred for blurred, _ in epochs[0]} == {100, 101, 102, 103, 104}
+    together = {pair for epoch in epochs for pair in epoch}
+    assert len(together) == 15  # each with each
+    assert _drawn(data, 3) == epochs[3] != _drawn(data, 3, seed=1)
+
+
+def test_only_the_blurred_side_is_degraded(folders: Path) -> None:
+    cfg = config(
+        "augment=none", "augment.size=16",
+        "augment.degradations=[{_target_:albumentations.InvertImg,p:1.0}]",
+    )  # fmt: skip
+    training = _set(folders).training({16: instantiate(cfg.augment, _convert_="all")}, repeat=1, seed=0)
+    sample = training.dataset[0, 0, 16]
+    assert int(sample["blurred"][0, 0, 0]) == 255 - 100
+    assert int(sample["sharp"][0, 0, 0]) < 3
+
+
+def test_sides_can_be_other_data_sets(folders: Path, gopro_tree: Path) -> None:
+    data = instantiate(
+        config(
+            "data=unpaired", "+data@data.blurred=gopro", f"data.blurred.root={gopro_tree}", "data.blurred.validation=1",
+            f"data.sharp={folders / 'sharp'}",
+        ).data, _convert_="all",
+    )  # fmt: skip
+    data.prepare()
+    images = data.images("blurred")
+    assert {single.image.parent.name for single in images} == {"blur"}
+    read_image(images[0].image)
+    assert data.reader()(images[0].image).shape == read_image(images[0].image).shape
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.sharp=null"], "needs data.blurred=<folder> and data.sharp=<folder>"),
+        (["data.sharp=${data.blurred}"], "have images in common"),
+        (["data.blurred=/nowhere"], "/nowhere is not a folder"),
+    ],
+)
+def test_bad_sides_are_named(folders: Path, overrides: list[str], message: str) -> None:
+    with pytest.raises(Exception, match=message) as caught:
+        _set(folders, *overrides).prepare()
+    assert isinstance(caught.value, UserError) or isinstance(caught.value.__cause__, UserError)
+
+
+def test_they_are_checked_packed_and_shown(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    places = [f"data.{side}={folders / side}" for side in SIDES]
+    assert data_command("check", "unpaired", *places) == 0
+    assert "nothing is wrong" in capsys.readouterr().out
+    page = folders / "page.png"
+    assert data_command("show", "unpaired", *places, "-o", str(page)) == 0
+    assert read_image(page).shape[1] > 1000
+    assert data_command("pack", "unpaired", *places) == 0
+    data = _set(folders)
+    single = data.images("sharp")[0]
+    kept = read_image(single.image)
+    assert (folders / "sharp" / "frames" / "pixels.bin").stat().st_size == 3 * 60 * 45 * 3
+    assert np.array_equal(data.reader()(single.image), kept)
+    # The store is what is read: what the file's name points to doesn't matter to it.
+    assert isinstance(data.reader()(single.image).base, np.memmap)
+
+
+def test_an_image_on_both_sides_is_found(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_png(folders / "sharp" / "copy.png", read_image(folders / "blurred" / "deep" / "2.png"))
+    places = [f"data.{side}={folders / side}" for side in SIDES]
+    assert data_command("check", "unpaired", *places) == 1
+    assert "is the same image as" in capsys.readouterr().out
+
+
+def test_a_module_that_learns_from_pairs_refuses_them(folders: Path, train: Callable[..., Path]) -> None:
+    with pytest.raises(SystemExit, match="this module learns from pairs alone"):
+        train("data=unpaired", *(f"data.{side}={folders / side}" for side in SIDES))
+    assert not (folders / "runs").exists()
