@@ -1,4 +1,5 @@
-"""What it costs to feed a training: crops out of the frame store against crops out of image files, made pairs, memory.
+"""What it costs to feed a training: crops out of the frame store against crops out of image files, how long a step
+waits for them, memory, made pairs.
 
     python benchmarks/data_loading.py [--samples 100000] [hydra overrides, e.g. data=gopro data.root=...]
 
@@ -14,17 +15,19 @@ import tempfile
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from hydra.utils import instantiate
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 from deblurlab import conf
-from deblurlab.data import KeyedBatches, PairDataset, Stage
+from deblurlab.data import EndlessScenes, KeyedBatches, PairDataset, Stage
 from deblurlab.data.frames import FrameStore, Reader, pack
 from deblurlab.data.images import read_image, write_png
 from deblurlab.data.pairs import Pair
 from deblurlab.synthesis import Synthesis
+from deblurlab.synthesis.scenes import dead_leaves
 
 CROP = 256
 
@@ -53,7 +56,17 @@ def main() -> None:
                 flush=True,
             )
         watch(pairs, store, arguments.samples)
-    print(f"made pairs of 256x256: {made_per_second():.1f} per second and core")
+        for reader, name in ((store, "frame store"), (read_image, "files")):
+            print(
+                f"share of a training step that waits for one worker, {name}: {waiting(pairs, reader):.1%}", flush=True
+            )
+    scenes: Synthesis = instantiate(conf.compose("data=synthetic").data.scenes, _convert_="all")
+    print(f"made pairs of 256x256, written to disk: {made_per_second(scenes):.1f} per second and core")
+    painted, photographed, device = endless_per_second(scenes)
+    print(
+        f"endless pairs of 256x256: {painted:.1f} scenes painted per second and core, {photographed:.1f} photographed "
+        f"per second on {device}"
+    )
 
 
 def made(root: Path) -> Path:
@@ -101,13 +114,58 @@ def watch(pairs: list[Pair], store: FrameStore, samples: int) -> None:
     print(f"one worker: {rate:.0f} crops per second")
 
 
-def made_per_second() -> float:
-    """Pairs of 256x256 that one core makes, as conf/data/synthetic.yaml asks for them."""
-    scenes: Synthesis = instantiate(conf.compose("data=synthetic").data.scenes, _convert_="all")
+def waiting(pairs: list[Pair], reader: Reader) -> float:
+    """The share of the time of training steps (model=unet_res_small loss=l1, 4 crops a step) in which the loop waits
+    for its loader."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network = instantiate(conf.compose("model=unet_res_small").model, _convert_="all").to(device)
+    optimizer = torch.optim.Adam(network.parameters())
+    dataset = _dataset("flip_rot", pairs * 64, reader)
+    batches = KeyedBatches([len(dataset)], stages=[Stage(0, CROP, 4)])
+    iterator = iter(DataLoader(dataset, batch_sampler=batches, num_workers=1))
+    next(iterator)
+    waited, start = 0.0, time.perf_counter()
+    for _ in range(12):
+        asked = time.perf_counter()
+        batch = next(iterator)
+        waited += time.perf_counter() - asked
+        blurred, sharp = (batch[key].to(device).float() / 255 for key in ("blurred", "sharp"))
+        optimizer.zero_grad()
+        (network(blurred) - sharp).abs().mean().backward()
+        optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+    return waited / (time.perf_counter() - start)
+
+
+def made_per_second(scenes: Synthesis) -> float:
+    """Pairs of 256x256 that one core makes and writes."""
+    cv2.setNumThreads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        for i in range(60):
+            for name, image in zip("bs", scenes.scene_pair(np.random.default_rng(i), 256, 256)[:2], strict=True):
+                write_png(Path(folder, f"{name}{i}.png"), image)
+        return 60 / (time.perf_counter() - start)
+
+
+def endless_per_second(scenes: Synthesis) -> tuple[float, float, str]:
+    """Scenes that one core paints, pairs that the device photographs, and the device's name."""
+    cuda = torch.cuda.is_available()
+    dataset = EndlessScenes(scenes, ground=dead_leaves, count=16, seed=0)
     start = time.perf_counter()
-    for i in range(40):
-        scenes.scene_pair(np.random.default_rng(i), 256, 256)
-    return 40 / (time.perf_counter() - start)
+    batch = default_collate([dataset[0, i, CROP] for i in range(16)])
+    painted = 16 / (time.perf_counter() - start)
+    batch = {k: v.cuda() if cuda and isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+    dataset.finish(batch)
+    rounds = 20 if cuda else 1
+    start = time.perf_counter()
+    for _ in range(rounds):
+        dataset.finish(batch)
+    if cuda:
+        torch.cuda.synchronize()
+    name = torch.cuda.get_device_name() if cuda else "one processor core"
+    return painted, 16 * rounds / (time.perf_counter() - start), name
 
 
 def _dataset(augment: str, pairs: list[Pair], reader: Reader) -> PairDataset:

@@ -3,6 +3,7 @@
 from deblurlab.data.augmentation import Augmentation
 from deblurlab.data.datamodule import DataModule
 from deblurlab.data.dataset import PairDataset, Sample
+from deblurlab.data.endless import EndlessScenes
 from deblurlab.data.folders import Folders
 from deblurlab.data.gopro import GoPro
 from deblurlab.data.hide import HIDE
@@ -22,6 +23,7 @@ __all__ = [
     "REDS",
     "Augmentation",
     "DataModule",
+    "EndlessScenes",
     "Folders",
     "GoPro",
     "KeyedBatches",
