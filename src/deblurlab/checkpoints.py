@@ -1,13 +1,17 @@
 """Files of weights: written whole or not at all, read without running code."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 
+from deblurlab import conf
 from deblurlab.errors import UserError, reason
 from deblurlab.releases import is_release, read_release
 from deblurlab.runs import Run
@@ -89,6 +93,34 @@ def generator_weights(path: Path) -> dict[str, Tensor]:
         if name == "EMA" and state["updates"]:
             weights |= state["average"]
     return weights
+
+
+def load_model(path: Path, *, trust: Sequence[str] = ()) -> nn.Module:
+    """The trained generator of a run, a checkpoint or a release, ready to restore: built as its config says, which may
+    name models of this package and classes in `trust`, and nothing else.
+
+    Raises:
+        UserError: There is no such thing, it can't be read, its weights don't fit, or it names another class.
+    """
+    if is_release(path):
+        model = read_release(path)[0]["model"]
+        node: Any = {"_target_": model["class"], **model["arguments"]}
+    elif path.is_dir():
+        if not Run(path).config_file.is_file():
+            raise UserError(f"{path} is neither a run nor a release")
+        node = OmegaConf.to_container(OmegaConf.load(Run(path).config_file).model, resolve=True)
+    else:
+        node = read_checkpoint(path).get("record", {}).get("model")
+    files = [conf.CONF / "model" / f"{name}.yaml" for name in conf.options("model")]
+    known = {OmegaConf.select(OmegaConf.load(file), "_target_") for file in files}
+    if not isinstance(node, dict) or node.get("_target_") not in known | set(trust):
+        named = node.get("_target_") if isinstance(node, dict) else None
+        raise UserError(
+            f"{path} names {named}, which is no model of deblurlab: restorer.trust=[{named}] runs it anyway"
+        )
+    generator: nn.Module = instantiate(node, _convert_="all")
+    load_generator(generator, path)
+    return generator.eval()
 
 
 def load_generator(generator: nn.Module, path: Path) -> None:

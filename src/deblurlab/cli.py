@@ -5,8 +5,10 @@ import logging
 import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -22,6 +24,7 @@ _USAGE = """usage: deblurlab <command> [...]
 commands:
   train    train a model; takes Hydra overrides, e.g. deblurlab train model=unet_res loss=l1+vgg+adv
            (deblurlab train --help lists them)
+  evaluate measure a model or a classical method on a data set: deblurlab evaluate restorer=wiener data=synthetic
   data     data sets: check, pack, show, average; deblurlab data --help
   export   make a release of a finished run: deblurlab export RUN -o FOLDER
   weights  make a release of weights that another project has published:
@@ -33,6 +36,7 @@ def main() -> None:
     """`deblurlab <command>`."""
     commands: dict[str, Callable[[list[str]], None]] = {
         "train": train,
+        "evaluate": evaluate,
         "export": export,
         "weights": weights,
         "data": data,
@@ -58,6 +62,37 @@ def train(arguments: list[str]) -> None:
 
     sys.argv = [command[0], *arguments]
     hydra.main(version_base="1.3", config_path=str(conf.CONF), config_name="train")(job)()
+
+
+def evaluate(arguments: list[str]) -> None:
+    """Measure as Hydra's overrides in `arguments` say; of several jobs, print one table at the end."""
+    conf.register()
+    sys.argv = [sys.argv[0], *arguments]
+    finished: list[Any] = []
+    failed = False
+
+    def job(cfg: DictConfig) -> None:
+        nonlocal failed
+        from deblurlab.evaluation import evaluate
+
+        _quieten()
+        context = HydraConfig.get()
+        options = {group: option for group, option in context.runtime.choices.items() if not group.startswith("hydra/")}
+        with _one_line_errors(context.mode):
+            results = evaluate(cfg, overrides=context.overrides.task, options=options)
+            if results is None:
+                print(f"{cfg.run}: this shard is done, others aren't", file=sys.stderr)
+                return
+            finished.append(results)
+            failed = failed or bool(results["failed"])
+
+    hydra.main(version_base="1.3", config_path=str(conf.CONF), config_name="evaluate")(job)()
+    if finished:
+        from deblurlab.reporting import print_comparison
+
+        print_comparison(finished)
+    if failed:
+        sys.exit(1)
 
 
 def export(arguments: list[str]) -> None:
@@ -96,6 +131,8 @@ def data(arguments: list[str]) -> None:
 
     try:
         sys.exit(data_commands.run(arguments))
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
     except (UserError, InstantiationException, OSError) as error:
         sys.exit(f"deblurlab: {_cause(error)}")
 
@@ -118,14 +155,22 @@ def _train(cfg: DictConfig) -> None:
     _quieten()
     context = HydraConfig.get()
     options = {group: option for group, option in context.runtime.choices.items() if not group.startswith("hydra/")}
+    with _one_line_errors(context.mode):
+        try:
+            print_results(train(cfg, overrides=context.overrides.task, options=options))
+        except SIGTERMException:  # which would exit with 0
+            print("deblurlab: terminated; the same command goes on", file=sys.stderr)
+            sys.exit(128 + signal.SIGTERM)
+
+
+@contextmanager
+def _one_line_errors(mode: RunMode | None) -> Iterator[None]:
+    """What the user can mend ends the program, or one of several jobs, with a line."""
     try:
-        print_results(train(cfg, overrides=context.overrides.task, options=options))
-    except SIGTERMException:  # which would exit with 0
-        print("deblurlab: terminated; the same command goes on", file=sys.stderr)
-        sys.exit(128 + signal.SIGTERM)
+        yield
     except (UserError, InstantiationException, OSError) as error:  # OSError: a disk, a folder, a connection
         message = f"deblurlab: {_one_line(_cause(error))}"
-        if context.mode == RunMode.MULTIRUN:  # the other jobs go on
+        if mode == RunMode.MULTIRUN:  # the other jobs go on
             raise CompactHydraException(message) from None
         sys.exit(message)
 

@@ -30,7 +30,7 @@ _WEIGHTED = {"loss"}
 _GROUPS = {"loss", "logger"}
 """Groups whose options can be added up; in weighted ones a term may have a factor."""
 _TERM = re.compile(r"(?:((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\*)?([A-Za-z_]\w*)")
-_UNNAMED = {"fresh", "name", "runs"}
+_UNNAMED = {"fresh", "name", "runs", "shard"}
 """Overrides that don't make another run."""
 
 

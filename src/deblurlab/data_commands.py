@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 from hydra.errors import HydraException
 from hydra.utils import instantiate
+from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -20,7 +21,7 @@ from deblurlab.data.frames import FrameStore, pack
 from deblurlab.data.pairs import Pair, Single
 from deblurlab.data.sets import PairSet
 from deblurlab.data.streaming import write_shards
-from deblurlab.errors import UserError
+from deblurlab.errors import UserError, reason
 from deblurlab.reporting.sheet import write_sheet
 
 T = TypeVar("T")
@@ -85,18 +86,23 @@ def _chosen(options: argparse.Namespace) -> PairSet:
         overrides.insert(0, options.root if "=" in options.root else f"data.root={options.root}")
     try:
         node = conf.compose(f"data={options.set}", *overrides).data
-    except HydraException as error:
+        data: PairSet = instantiate(node, _convert_="all")
+    except (HydraException, OmegaConfBaseException) as error:
         if options.set not in conf.options("data"):
             known = ", ".join(conf.options("data"))
             raise UserError(f"there is no data set {options.set}; known: {known}") from error
-        raise UserError(str(error)) from error
-    data: PairSet = instantiate(node, _convert_="all")
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from error
+        settings = ", ".join(key for key in conf.compose(f"data={options.set}").data if key != "_target_")
+        raise UserError(f"data={options.set} can't be made: {reason(error)} (its settings: {settings})") from error
     data.prepare()
     return data
 
 
 def _check(options: argparse.Namespace) -> int:
     data = _chosen(options)
+    if not data.on_disk:
+        raise UserError(f"data={options.set}: shards were checked when they were packed")
     if options.fix_list is not None and not data.paired:
         raise UserError(f"--fix-list lists pairs, and data={options.set} has none")
     splits = data.splits()
@@ -129,12 +135,14 @@ def _report(findings: Findings) -> None:
 
 def _pack(options: argparse.Namespace) -> int:
     data = _chosen(options)
+    if not data.on_disk:
+        raise UserError(f"data={options.set} is packed already")
     if options.streaming is not None:
-        if not data.paired:
-            raise UserError(f"data={options.set}: shards hold pairs")
+        if not data.listed or len(data.parts()) > 1:
+            raise UserError(f"data={options.set}: shards hold the pairs of one set")
         parts = {"train": data.train(), "val": data.val()} | {f"test/{n}": pairs for n, pairs in data.tests().items()}
         total = sum(len(pairs) for pairs in parts.values())
-        for _ in _followed(write_shards(options.streaming, parts), "packing", total):
+        for _ in _followed(((n, n) for n in write_shards(options.streaming, parts)), "packing", total):
             pass
         print(f"shards: {options.streaming}")
         return 0

@@ -12,12 +12,13 @@ from omegaconf import OmegaConf
 
 from deblurlab.errors import UserError
 
-_IGNORED = {"fresh", "name", "run", "runs"}
-"""Settings in which a command may differ from the run that it continues: how it is called and where it lies."""
+_IGNORED = {"fresh", "name", "run", "runs", "shard"}
+"""Settings in which a command may differ from the run that it continues: how it is called, where it lies, which share
+of the work it does."""
 
 
 class Run:
-    """One training and its folder."""
+    """One training or evaluation and its folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -30,6 +31,7 @@ class Run:
         self.report_file = folder / "report.html"
         self.checkpoints = folder / "checkpoints"
         self.samples = folder / "samples"
+        self.parts = folder / "parts"
 
     @property
     def best_checkpoint(self) -> Path:
@@ -83,7 +85,8 @@ class Run:
             before = _settings(OmegaConf.to_container(OmegaConf.load(self.config_file)))
             now = _settings(config)
             changed = [k for k in sorted(before.keys() | now.keys()) if before.get(k) != now.get(k)]
-            if changed and (self.results_file.exists() or any(self.checkpoints.glob("*.ckpt"))):
+            written = [self.results_file.exists(), *self.checkpoints.glob("*.ckpt"), *self.parts.glob("*.jsonl")]
+            if changed and any(written):
                 listed = "; ".join(f"{k} was {before.get(k)!r} and is {now.get(k)!r}" for k in changed[:5])
                 more = f"; and {len(changed) - 5} more" if len(changed) > 5 else ""
                 raise UserError(

@@ -50,12 +50,13 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
     run, leader = Run(Path(cfg.run)), getattr(rank_zero_only, "rank", 0) == 0
     _spare_others(cfg, run)
     module, decided = build(cfg)
-    if cfg.fresh and leader:
-        run.clear()
     quality, timer = Quality(), Timer(duration=cfg.trainer.get("max_time"))
     trainer, loader = _trainer(cfg, [quality, timer])
     if module.needs_pairs and not loader.data.paired:
-        raise UserError("the chosen data has no pairs, and this module learns from pairs alone")
+        raise UserError("data has no pairs, and the module learns from pairs alone: choose another data= or module=")
+    if cfg.fresh and leader:
+        loader.data.prepare()  # what can't be read deletes nothing
+        run.clear()
     if leader:
         run.claim(module.record, overrides)
     if (finished := run.results()) is not None:

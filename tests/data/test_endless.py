@@ -3,12 +3,16 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pytest
 import torch
 from hydra.utils import instantiate
 
 from deblurlab.checkpoints import read_checkpoint
 from deblurlab.data import Stage, Synthetic
+from deblurlab.data.images import write_png
 from deblurlab.data.sampler import KeyedBatches
+from deblurlab.errors import UserError
 from support import config
 
 SMALL = ["data.train=8", "data.val=1", "data.blurs=1", "data.height=64", "data.width=64"]
@@ -75,3 +79,24 @@ def test_it_trains_and_is_gone_on_with(train: Callable[..., Path]) -> None:
     train(*made, *rest, "name=ended", "trainer.max_steps=5", f"ckpt={runs / 'begun/checkpoints/last.ckpt'}")
     weights = [read_checkpoint(runs / name / "checkpoints/last.ckpt")["state_dict"] for name in ("whole", "ended")]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_crops_too_large_for_ones_own_photographs_are_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for i in range(2):
+        write_png(tmp_path / "photos" / f"{i}.png", np.zeros((200, 200, 3), np.uint8))
+    data = _set(tmp_path, f"data.photos={tmp_path / 'photos'}", "data.scenes.defocus=[0,5]")
+    data.training({80: None}, repeat=1, seed=0)  # type: ignore[dict-item]
+    with pytest.raises(UserError, match="of the 2 photographs in"):
+        data.training({80: None, 190: None}, repeat=1, seed=0)  # type: ignore[dict-item]
+    with pytest.raises(UserError, match="augment.size=5 is too small for data.scenes.defocus"):
+        data.training({5: None}, repeat=1, seed=0)  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("option", ["synthetic_endless", "unpaired"])
+def test_what_lists_no_pairs_cannot_be_mixed(tmp_path: Path, option: str) -> None:
+    sides = ["data.sets.more.blurred=a", "data.sets.more.sharp=b"] if option == "unpaired" else []
+    cfg = config("data=mixed", f"+data@data.sets.more={option}", "+data.weights.more=1", *sides)
+    with pytest.raises(Exception, match="only sets that list pairs can be mixed") as caught:
+        instantiate(cfg.data, _convert_="all")
+    assert isinstance(caught.value.__cause__, UserError)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,8 +12,8 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from deblurlab.data import DataModule, Streaming
-from deblurlab.data.images import read_image
+from deblurlab.data import DataModule, Mixed, Streaming, Unpaired
+from deblurlab.data.images import read_image, write_png
 from deblurlab.errors import UserError
 from support import config, data_command, feeding
 
@@ -133,3 +134,83 @@ def test_it_trains(tmp_path: Path, gopro_tree: Path, store: str, train: Callable
     run = train("data=streaming", f"data.root={place}", "augment.size=32")
     assert (run / "results.json").is_file()
     assert os.environ["AWS_ENDPOINT_URL"].startswith("http://127.0.0.1")
+
+
+def _tree(root: Path, level: int) -> Path:
+    for place in ("train/a", "train/b", "test/c"):
+        for kind in ("blur", "sharp"):
+            (root / place / kind).mkdir(parents=True)
+            write_png(root / place / kind / "0.png", np.full((64, 64, 3), level, np.uint8))
+    return root
+
+
+def test_two_sets_of_shards_dont_get_mixed_up(tmp_path: Path) -> None:
+    for name, level in (("dark", 10), ("light", 200)):
+        tree = _tree(tmp_path / name, level)
+        arguments = ["pack", "gopro", tree, "data.validation=1", "--streaming", tmp_path / f"{name}-shards"]
+        assert data_command(*arguments) == 0
+    sets = {name: Streaming(root=str(tmp_path / f"{name}-shards")) for name in ("dark", "light")}
+    mixed = Mixed(sets=sets, weights={"dark": 1.0, "light": 1.0})
+    read = mixed.reader()
+    assert [int(read(pair.sharp)[0, 0, 0]) for pair in mixed.train()] == [10, 200]
+    unpaired = Unpaired(blurred=sets["dark"], sharp=sets["light"])
+    read = unpaired.reader()
+    assert [int(read(unpaired.images(side)[0].image)[0, 0, 0]) for side in ("blurred", "sharp")] == [10, 200]
+
+
+def test_a_bucket_without_a_folder_is_not_overwritten_either(gopro_tree: Path, store: str) -> None:
+    import boto3
+
+    boto3.client("s3").create_bucket(Bucket="another")
+    arguments = ["pack", "gopro", gopro_tree, "data.validation=1", "--streaming", "s3://another"]
+    assert data_command(*arguments) == 0
+    with pytest.raises(UserError, match="holds shards already"):
+        data_command(*arguments)
+    assert _opened("s3://another").train()
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [("s3://", "shards are written to a folder or to s3://"), ("gs://bucket/x", "shards are written to a folder or to"),
+     ("s3://not-there/x", "s3://not-there/x can't be written")],
+)  # fmt: skip
+def test_places_that_cannot_be_written_are_named(place: str, message: str, gopro_tree: Path, store: str) -> None:
+    with pytest.raises(UserError, match=message):
+        data_command("pack", "gopro", gopro_tree, "data.validation=1", "--streaming", place)
+
+
+def test_shards_cut_short_are_named(tmp_path: Path, gopro_tree: Path) -> None:
+    place = tmp_path / "shards"
+    assert data_command("pack", "gopro", gopro_tree, "data.validation=1", "--streaming", place) == 0
+    data = _opened(str(place))
+    for shard in (place / "images").glob("*.bin"):
+        shard.unlink()
+    with pytest.raises(UserError, match=r"data.root=.*shards: sample 0 can't be read"):
+        data.reader()(data.train()[0].blurred)
+
+
+def test_nothing_is_left_in_the_temporary_folder(tmp_path: Path, gopro_tree: Path, store: str) -> None:
+    place = f"{store}/{tmp_path.name}"
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
+    (tmp_path / "tmp").mkdir()
+    command = [sys.executable, "-m", "deblurlab", "data"]
+    packing = [*command, "pack", "gopro", str(gopro_tree), "data.validation=1", "--streaming", place]
+    subprocess.run(packing, env=environment, check=True)
+    subprocess.run([*command, "show", "streaming", place, "-o", str(tmp_path / "x.png")], env=environment, check=True)
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_shards_are_neither_checked_nor_packed_again(tmp_path: Path, gopro_tree: Path) -> None:
+    place = tmp_path / "shards"
+    assert data_command("pack", "gopro", gopro_tree, "data.validation=1", "--streaming", place) == 0
+    for arguments in (["check", "streaming", place], ["pack", "streaming", place, "--streaming", tmp_path / "more"]):
+        with pytest.raises(UserError, match="packed"):
+            data_command(*arguments)
+
+
+def test_a_set_without_pairs_is_not_packed(tmp_path: Path) -> None:
+    (tmp_path / "kohler").mkdir()
+    write_png(tmp_path / "kohler" / "some.png", np.zeros((32, 32, 3), np.uint8))
+    with pytest.raises(UserError, match="there are no pairs"):
+        data_command("pack", "kohler", tmp_path / "kohler", "--streaming", tmp_path / "shards")
+    assert not (tmp_path / "shards").exists()

@@ -8,6 +8,7 @@ import pytest
 from hydra.utils import instantiate
 
 from deblurlab.data import KeyedBatches, Stage, Unpaired
+from deblurlab.data.frames import FrameStore
 from deblurlab.data.images import read_image, write_png
 from deblurlab.errors import UserError
 from support import config, data_command
@@ -119,6 +120,51 @@ def test_an_image_on_both_sides_is_found(folders: Path, capsys: pytest.CaptureFi
 
 
 def test_a_module_that_learns_from_pairs_refuses_them(folders: Path, train: Callable[..., Path]) -> None:
-    with pytest.raises(SystemExit, match="this module learns from pairs alone"):
+    with pytest.raises(SystemExit, match="data has no pairs, and the module learns from pairs alone"):
         train("data=unpaired", *(f"data.{side}={folders / side}" for side in SIDES))
     assert not (folders / "runs").exists()
+
+
+def test_every_image_of_a_larger_sharp_side_is_drawn_too(folders: Path) -> None:
+    data = instantiate(
+        config("data=unpaired", f"data.blurred={folders / 'sharp'}", f"data.sharp={folders / 'blurred'}").data,
+        _convert_="all",
+    )
+    assert sorted(sharp for _, sharp in _drawn(data, 0)) == [100, 101, 102, 103, 104]
+
+
+def test_frame_stores_hold_everything_that_lies_below_them(folders: Path, gopro_tree: Path) -> None:
+    """Another set as a side keeps its own store whole; folders with a common parent share one."""
+    sides = ["+data@data.blurred=gopro", f"data.blurred.root={gopro_tree}", "data.blurred.validation=1"]
+    named = [f"data.{split}_{side}={folders / split / side}" for split in ("val", "test") for side in SIDES]
+    for split in ("val", "test"):
+        for side in SIDES:
+            (folders / split / side).mkdir(parents=True)
+            write_png(folders / split / side / "0.png", np.zeros((32, 32, 3), np.uint8))
+    assert data_command("pack", "unpaired", *sides, f"data.sharp={folders / 'sharp'}", *named) == 0
+    assert len(FrameStore(gopro_tree)) == 14
+    assert len(FrameStore(folders / "val")) == len(FrameStore(folders / "test")) == 2
+
+
+def test_named_pairs_are_looked_for_at_once_and_one_is_enough(folders: Path) -> None:
+    with pytest.raises(Exception, match="data.val_blurred and data.val_sharp go together") as caught:
+        _set(folders, "data.val_blurred=/nowhere")
+    assert isinstance(caught.value.__cause__, UserError)
+    with pytest.raises(UserError, match="/nowhere"):
+        _set(folders, "data.test_blurred=/nowhere", "data.test_sharp=/nowhere").prepare()
+    one = folders / "one"
+    for side in SIDES:
+        (one / side).mkdir(parents=True)
+        write_png(one / side / "0.png", np.zeros((32, 32, 3), np.uint8))
+    data = _set(folders, f"data.test_blurred={one / 'blurred'}", f"data.test_sharp={one / 'sharp'}")
+    data.prepare()
+    assert len(data.tests()["test"]) == 1
+
+
+def test_a_run_isnt_deleted_for_data_that_cannot_be_used(folders: Path, train: Callable[..., Path]) -> None:
+    run = train()
+    with pytest.raises(SystemExit, match="learns from pairs alone"):
+        train("data=unpaired", *(f"data.{side}={folders / side}" for side in SIDES), "fresh=true")
+    with pytest.raises(SystemExit, match="/nowhere"):
+        train("data=gopro", "data.root=/nowhere", "fresh=true")
+    assert (run / "results.json").is_file()

@@ -21,11 +21,13 @@ class DataModule(pl.LightningDataModule):
     """Feeds a data set to the trainer: augmented crops to train on, whole images one by one to validate and test on.
 
     Args:
-        data: What is trained, validated and tested on. augmentations: Makes the augmentation whose crops have a given
-        side. size: Side of the crops. batch_size: Pairs of one step over all processes. repeat: How often an epoch
-        draws every pair, each time with another augmentation. schedule: Crops and batches of later steps: `{"step":
-        first step, "size": ..., "batch_size": ...}` each. Epochs keep
-            their number of steps.
+        data: What is trained, validated and tested on.
+        augmentations: Makes the augmentation whose crops have a given side.
+        size: Side of the crops.
+        batch_size: Pairs of one step over all processes.
+        repeat: How often an epoch draws every pair, each time with another augmentation.
+        schedule: Crops and batches of later steps: `{"step": first step, "size": ..., "batch_size": ...}` each. Epochs
+            keep their number of steps.
         workers: Processes that read and decode; by default as many as there are processors, at most 8; 0 reads in
             the main process.
         seed: Of the order and of the augmentations.

@@ -39,9 +39,9 @@ class Folders(PairSet):
     ) -> None:
         if not 0 < val_share < 1:
             raise UserError(f"data.val_share is {val_share}: it is a share between 0 and 1")
-        self._train = _Source.of("", blurred, sharp, list)
-        self._val = _Source.of("val_", val_blurred, val_sharp, val_list)
-        self._test = _Source.of("test_", test_blurred, test_sharp, test_list)
+        self._train = Source.of("", blurred, sharp, list)
+        self._val = Source.of("val_", val_blurred, val_sharp, val_list)
+        self._test = Source.of("test_", test_blurred, test_sharp, test_list)
         self._val_share = val_share
         if self._train is None:
             raise UserError("data=pairs needs data.blurred=<folder> and data.sharp=<folder>, or data.list=<file>")
@@ -73,7 +73,7 @@ class Folders(PairSet):
         return min(len(pairs) - 1, max(1, round(self._val_share * len(pairs))))
 
 
-class _Source(NamedTuple):
+class Source(NamedTuple):
     """Two folders, or a list."""
 
     blurred: Path | None
@@ -81,7 +81,7 @@ class _Source(NamedTuple):
     file: Path | None
 
     @classmethod
-    def of(cls, prefix: str, blurred: str | None, sharp: str | None, file: str | None) -> "_Source | None":
+    def of(cls, prefix: str, blurred: str | None, sharp: str | None, file: str | None) -> "Source | None":
         """What the settings of this prefix say; None if they say nothing."""
         if (blurred is None) != (sharp is None):
             raise UserError(f"data.{prefix}blurred and data.{prefix}sharp go together: give both or none")

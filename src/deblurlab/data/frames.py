@@ -115,7 +115,7 @@ class Readers:
 
     def __call__(self, path: Path) -> Image:
         inside = [root for root in self._readers if path.absolute().is_relative_to(root)]
-        return self._readers[max(inside, key=lambda root: len(root.parts))](path)
+        return self._readers[max(inside, key=lambda root: len(root.parts))](path) if inside else read_image(path)
 
 
 def open_reader(root: Path) -> Reader:

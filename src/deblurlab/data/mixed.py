@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from deblurlab.data.frames import Reader, Readers
+from deblurlab.data.frames import Reader
 from deblurlab.data.pairs import Pair
-from deblurlab.data.sets import PairSet
+from deblurlab.data.sets import PairSet, merged
 from deblurlab.errors import UserError
 
 
@@ -26,6 +26,11 @@ class Mixed(PairSet):
             )
         if min(weights.values()) < 0 or not any(weights.values()):
             raise UserError(f"data.weights={dict(weights)}: shares are at least 0, and not all of them")
+        for name, data in sets.items():
+            if not data.listed:
+                raise UserError(
+                    f"data.sets.{name}: only sets that list pairs can be mixed, not unpaired or endless ones"
+                )
         self._sets, self._weights = dict(sets), dict(weights)
 
     def prepare(self) -> None:
@@ -55,11 +60,15 @@ class Mixed(PairSet):
                 found[test if test not in found else f"{name}_{test}"] = pairs
         return found
 
-    def stores(self) -> dict[Path, list[Path]]:
-        return {root: files for data in self._sets.values() for root, files in data.stores().items()}
+    @property
+    def on_disk(self) -> bool:
+        return all(data.on_disk for data in self._sets.values())
 
-    def reader(self) -> Reader:
-        return Readers({data.root: data.reader() for data in self._sets.values()})
+    def stores(self) -> dict[Path, list[Path]]:
+        return merged(data.stores() for data in self._sets.values())
+
+    def readers(self) -> dict[Path, Reader]:
+        return {root: reader for data in self._sets.values() for root, reader in data.readers().items()}
 
 
 def _named(name: str, pairs: list[Pair]) -> list[Pair]:

@@ -1,6 +1,6 @@
 """What a data set is."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 
 from deblurlab.data.augmentation import Augmentation
 from deblurlab.data.dataset import PairDataset, Sample
-from deblurlab.data.frames import Reader, open_reader
+from deblurlab.data.frames import Reader, Readers, open_reader
 from deblurlab.data.images import read_image
 from deblurlab.data.pairs import Pair, Single
 from deblurlab.errors import UserError
@@ -81,11 +81,35 @@ class PairSet:
         found = {"train": [*self.train(), *self.val()], "test": [p for pairs in self.tests().values() for p in pairs]}
         return {split: pairs for split, pairs in found.items() if pairs}
 
+    @property
+    def on_disk(self) -> bool:
+        """Whether its images are files."""
+        return True
+
+    @property
+    def listed(self) -> bool:
+        """Whether what is trained on are the pairs of `train`."""
+        return self.paired
+
     def stores(self) -> dict[Path, list[Path]]:
         """The images that belong into the frame store of each folder that has one."""
         files = {path for found in self.splits().values() for item in found for path in item.files}
         return {self.root: sorted(files)}
 
     def reader(self) -> Reader:
-        """What reads its images: the frame store, or the files."""
-        return open_reader(self.root) if self.store == "auto" else read_image
+        """What reads its images: frame stores, or the files."""
+        readers = self.readers()
+        return next(iter(readers.values())) if len(readers) == 1 else Readers(readers)
+
+    def readers(self) -> dict[Path, Reader]:
+        """What reads the images below a folder."""
+        return {self.root: open_reader(self.root) if self.store == "auto" else read_image}
+
+
+def merged(stores: Iterable[dict[Path, list[Path]]]) -> dict[Path, list[Path]]:
+    """The `stores` of several sets, which may share folders."""
+    found: dict[Path, set[Path]] = {}
+    for one in stores:
+        for root, files in one.items():
+            found.setdefault(root, set()).update(files)
+    return {root: sorted(files) for root, files in found.items()}

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -31,7 +32,7 @@ PHOTOGRAPHS: dict[str, Callable[[], np.ndarray]] = {
     "astronaut": skimage.data.astronaut,
     "chelsea": skimage.data.chelsea,
     "coffee": skimage.data.coffee,
-    "motorcycle": lambda: skimage.data.stereo_motorcycle()[0],  # type: ignore[no-untyped-call]
+    "motorcycle": lambda: skimage.data.stereo_motorcycle()[0],
     "rocket": skimage.data.rocket,
 }
 """The colour photographs that come with scikit-image. They serve for testing and for nothing else."""
@@ -117,8 +118,9 @@ class Synthetic(PairSet):
             asdict(self._photographs),
         ]
         self._grounds: dict[int, Ground] = {}
+        self._photos = None if photos is None else Path(photos)
         if photos is not None:
-            files = self._large_enough(Path(photos))
+            files = self._large_enough(Path(photos), height, width)
             held_out = max(1, len(files) // 10)
             self._grounds = {0: _Photos(files[:-held_out]), 1: _Photos(files[-held_out:])}
             what.append([[path.name, path.stat().st_size] for path in files])
@@ -140,14 +142,15 @@ class Synthetic(PairSet):
                 f"the synthetic data set can't be written to {self.folder}: {error.strerror}; {mend}"
             ) from error
 
-    def _large_enough(self, folder: Path) -> list[Path]:
-        rows, columns = self._scenes.needed(*self._size)
+    def _large_enough(self, folder: Path, height: int, width: int) -> list[Path]:
+        rows, columns = self._scenes.needed(height, width)
         found = find_images(folder)
         files = [path for path in found if all(a >= b for a, b in zip(image_size(path), (columns, rows), strict=True))]
         if len(files) < 2:
             raise UserError(
                 f"of the {len(found)} photographs in data.photos={folder} {len(files)} have {columns}x{rows} pixels or "
-                f"more: one to train and one to validate on are needed; smaller data.height and data.width need less"
+                f"more: one to train and one to validate on are needed; smaller scenes (data.height, data.width; "
+                f"augment.size of endless ones) need less"
             )
         return files
 
@@ -169,10 +172,19 @@ class Synthetic(PairSet):
     def tests(self) -> dict[str, list[Pair]]:
         return {"photographs": pairs_of(self.folder / "test", sorted(PHOTOGRAPHS), self._blur_key)}
 
+    @property
+    def listed(self) -> bool:
+        return not self._endless
+
     def training(self, augmentations: Mapping[int, Augmentation], *, repeat: int, seed: int) -> Training:
         """Crops of the pairs on disk; or, without end, as many scenes of the crops' size, which aren't augmented."""
         if not self._endless:
             return super().training(augmentations, repeat=repeat, seed=seed)
+        for size in augmentations:
+            if size <= math.ceil(self._scenes.defocus[1]):
+                raise UserError(f"augment.size={size} is too small for data.scenes.defocus={self._scenes.defocus}")
+            if self._photos is not None:
+                self._large_enough(self._photos, size, size)
         ground = self._grounds.get(_STREAMS["train"], dead_leaves)
         scenes = EndlessScenes(self._scenes, ground=ground, count=self._train, seed=seed)
         return Training(scenes, [self._train * repeat], [1.0], finish=scenes.finish)

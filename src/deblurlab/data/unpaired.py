@@ -9,12 +9,12 @@ from torch.utils.data import Dataset
 
 from deblurlab.data.augmentation import Augmentation
 from deblurlab.data.dataset import Sample, augmented, to_tensor
-from deblurlab.data.folders import Folders
-from deblurlab.data.frames import Reader, Readers, open_reader
+from deblurlab.data.folders import Source
+from deblurlab.data.frames import Reader, open_reader
 from deblurlab.data.images import read_image
 from deblurlab.data.pairs import Pair, Single, singles
 from deblurlab.data.sampler import Key
-from deblurlab.data.sets import PairSet, Splits, Store, Training
+from deblurlab.data.sets import PairSet, Splits, Store, Training, merged
 from deblurlab.errors import UserError
 
 Side = str | PairSet
@@ -47,12 +47,14 @@ class Unpaired(PairSet):
         if blurred is None or sharp is None:
             raise UserError("data=unpaired needs data.blurred=<folder> and data.sharp=<folder>")
         self._sides = {"blurred": blurred, "sharp": sharp}
-        named = {"val": (val_blurred, val_sharp), "test": (test_blurred, test_sharp)}
-        self._pairs = {
-            split: Folders(blurred=folders[0], sharp=folders[1], store=store)
-            for split, folders in named.items()
-            if folders != (None, None)
+        for side, of in self._sides.items():
+            if not isinstance(of, (str, PairSet)):
+                raise UserError(f"data.{side}={of} is neither a folder nor a data set")
+        named = {
+            "val": Source.of("val_", val_blurred, val_sharp, None),
+            "test": Source.of("test_", test_blurred, test_sharp, None),
         }
+        self._pairs = {split: source for split, source in named.items() if source is not None}
 
     def prepare(self) -> None:
         for side in self._sides.values():
@@ -61,48 +63,55 @@ class Unpaired(PairSet):
         blurred, sharp = self.images("blurred"), self.images("sharp")
         if {single.image.resolve() for single in blurred} & {single.image.resolve() for single in sharp}:
             raise UserError("data.blurred and data.sharp have images in common: a network would learn to do nothing")
+        for source in self._pairs.values():
+            source.pairs()
+
+    @property
+    def on_disk(self) -> bool:
+        return all(of.on_disk for of in self._sides.values() if isinstance(of, PairSet))
 
     def images(self, side: str) -> list[Single]:
         """What is trained on: the "blurred" or the "sharp" images."""
         of = self._sides[side]
         if not isinstance(of, PairSet):
             return singles(Path(of))
-        found = [Single(f"{pair.name}", getattr(pair, side)) for pair in of.train()]
+        found = [Single(pair.name, getattr(pair, side)) for pair in of.train()]
         if not found:
             raise UserError(f"data.{side}: that data set has nothing to train on")
         return found
 
     def val(self) -> list[Pair]:
-        return self._all("val")
+        return self._named("val")
 
     def tests(self) -> dict[str, list[Pair]]:
-        return {"test": self._all("test")} if "test" in self._pairs else {}
+        return {"test": self._named("test")} if "test" in self._pairs else {}
 
-    def _all(self, split: str) -> list[Pair]:
-        return self._pairs[split].splits()["train"] if split in self._pairs else []  # type: ignore[return-value]
+    def _named(self, split: str) -> list[Pair]:
+        return self._pairs[split].pairs() if split in self._pairs else []
 
     def splits(self) -> Splits:
-        pairs = {split: self._all(split) for split in self._pairs}
-        return {side: self.images(side) for side in self._sides} | pairs
+        sides: dict[str, list[Single]] = {side: self.images(side) for side in self._sides}
+        return {**sides, **{split: self._named(split) for split in self._pairs}}
 
-    def reader(self) -> Reader:
-        places: dict[Path, Reader] = {}
-        for side in self._sides.values():
-            root = side.root if isinstance(side, PairSet) else Path(side)
-            places[root] = side.reader() if isinstance(side, PairSet) else self._open(root)
-        return Readers(places | {data.root: data.reader() for data in self._pairs.values()})
+    def readers(self) -> dict[Path, Reader]:
+        sets = [side.readers() for side in self._sides.values() if isinstance(side, PairSet)]
+        folders = {folder: open_reader(folder) if self.store == "auto" else read_image for folder in self._folders()}
+        return {root: reader for one in [folders, *sets] for root, reader in one.items()}
 
     def stores(self) -> dict[Path, list[Path]]:
-        found: dict[Path, list[Path]] = {}
-        for name, side in self._sides.items():
-            root = side.root if isinstance(side, PairSet) else Path(side)
-            found.setdefault(root, []).extend(single.image for single in self.images(name))
-        for data in self._pairs.values():
-            found |= data.stores()
-        return found
+        sides = [
+            of.stores() if isinstance(of, PairSet) else {Path(of): [single.image for single in self.images(side)]}
+            for side, of in self._sides.items()
+        ]
+        named = [
+            {source.folder: [path for pair in source.pairs() for path in pair.files]} for source in self._pairs.values()
+        ]
+        return merged([*sides, *named])
 
-    def _open(self, root: Path) -> Reader:
-        return open_reader(root) if self.store == "auto" else read_image
+    def _folders(self) -> list[Path]:
+        """Those with frame stores of their own."""
+        sides = [Path(side) for side in self._sides.values() if not isinstance(side, PairSet)]
+        return [*sides, *(source.folder for source in self._pairs.values())]
 
     def training(self, augmentations: Mapping[int, Augmentation], *, repeat: int, seed: int) -> Training:
         """Each epoch draws every image of the larger side `repeat` times."""
@@ -112,8 +121,9 @@ class Unpaired(PairSet):
 
 
 class UnpairedDataset(Dataset[Sample]):
-    """A blurred image and a random sharp one. Asked for `(epoch, index, size)`, like `PairDataset`; each image is
-    augmented by itself, which sharp one it is and both augmentations are a function of (seed, epoch, index).
+    """A blurred image and a sharp one that has nothing to do with it. Asked for `(epoch, index, size)`, like
+    `PairDataset`; `index` is that of an image of the larger side, the other image, and both augmentations, are a
+    function of (seed, epoch, index).
     """
 
     def __init__(
@@ -133,8 +143,12 @@ class UnpairedDataset(Dataset[Sample]):
 
     def __getitem__(self, key: Key) -> Sample:
         epoch, index, size = key
-        chosen = int(np.random.default_rng((self._seed, epoch, index)).integers(len(self._sharp)))
-        blurred, sharp = self._blurred[index % len(self._blurred)], self._sharp[chosen]
+        fewer = min(len(self._blurred), len(self._sharp))
+        drawn = int(np.random.default_rng((self._seed, epoch, index)).integers(fewer))
+        if len(self._blurred) == len(self):
+            blurred, sharp = self._blurred[index % len(self)], self._sharp[drawn]
+        else:
+            blurred, sharp = self._blurred[drawn], self._sharp[index % len(self)]
         images = []
         for side, single in enumerate((blurred, sharp)):
             image = self._read(single.image)

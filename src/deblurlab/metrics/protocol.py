@@ -1,11 +1,12 @@
 """How images become numbers. Every score is stored beside its protocol: the same weights differ by
 a whole decibel, or 0.02 of SSIM, between the protocols in use."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+Quantise = Literal["round", "truncate", "none"]
 PROTOCOL: dict[str, Any] = {
     "colour": "RGB",
     "range": "clamped to [0, 1], rounded to 8 bits",
@@ -13,25 +14,35 @@ PROTOCOL: dict[str, Any] = {
     "mean": "over images, of each image's value",
     "ssim": "per channel, Gaussian window 11x11 of sigma 1.5, valid area",
 }
+"""Of `psnr` and `ssim`."""
 
 
-def levels(images: Tensor) -> Tensor:
-    """Images in [0, 1], `(..., H, W)`, as the 8-bit levels that a file of them would hold: float64, 0..255.
+def levels(images: Tensor, quantise: Quantise = "round") -> Tensor:
+    """Images in [0, 1], `(..., H, W)`, as the 8-bit levels that a file of them would hold: float64, 0..255, rounded,
+    truncated, or not made whole.
 
     On the CPU, except for CUDA tensors, which stay where they are (other devices lack float64).
     """
     images = images if images.device.type == "cuda" else images.cpu()
-    return (images.to(torch.float64) * 255).round().clamp(0, 255)
+    scaled = (images.to(torch.float64) * 255).clamp(0, 255)
+    return {"round": scaled.round, "truncate": scaled.floor, "none": scaled.clone}[quantise]()
 
 
-def comparable(restored: Tensor, sharp: Tensor) -> tuple[Tensor, Tensor]:
-    """Both images as levels.
+def comparable(restored: Tensor, sharp: Tensor, quantise: Quantise = "round") -> tuple[Tensor, Tensor]:
+    """Both images as levels; the sharp one is a file's, and rounded.
 
     Raises:
-        ValueError: They aren't `(B, C, H, W)` of one shape.
+        ValueError: They aren't `(B, C, H, W)` of one shape, or the restored one holds NaN.
     """
     if restored.shape != sharp.shape or restored.ndim != 4:
         raise ValueError(
             f"metrics compare (B, C, H, W) of one shape, not {tuple(restored.shape)} and {tuple(sharp.shape)}"
         )
-    return levels(restored), levels(sharp)
+    return levels(restored, quantise), levels(sharp)
+
+
+def luma(rgb: Tensor) -> Tensor:
+    """Y of ITU-R BT.601 as MATLAB's `rgb2ycbcr` makes it: RGB levels `(B, 3, H, W)` -> `(B, 1, H, W)`, 16..235, not
+    rounded."""
+    weights = rgb.new_tensor([65.481, 128.553, 24.966]).view(1, 3, 1, 1) / 255
+    return 16 + (rgb * weights).sum(dim=1, keepdim=True)

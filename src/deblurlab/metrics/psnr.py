@@ -19,6 +19,11 @@ def psnr(restored: Tensor, sharp: Tensor) -> Tensor:
     Raises:
         ValueError: The shapes differ.
     """
-    restored, sharp = comparable(restored, sharp)
-    mse = (restored - sharp).square().mean(dim=(1, 2, 3))
+    return psnr_of_levels(*comparable(restored, sharp))
+
+
+def psnr_of_levels(restored: Tensor, sharp: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The same of levels, `(B, C, H, W)` in 0..255; where `mask` `(B, 1, H, W)` isn't 0, if there is one."""
+    error = (restored - sharp).square().mean(dim=1, keepdim=True)
+    mse = error.mean(dim=(1, 2, 3)) if mask is None else (error * mask).sum(dim=(1, 2, 3)) / mask.sum(dim=(1, 2, 3))
     return 10 * (255.0**2 / mse).log10()

@@ -1,5 +1,7 @@
 """Structural similarity."""
 
+from collections.abc import Callable
+
 import cv2
 import torch
 import torch.nn.functional as F
@@ -9,6 +11,7 @@ from deblurlab.metrics.protocol import comparable
 
 SMALLEST = 11
 """Smallest side of an image that has an SSIM: that of the window."""
+_EDGE = SMALLEST // 2
 _SIGMA = 1.5
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
@@ -39,21 +42,44 @@ def ssim(restored: Tensor, sharp: Tensor) -> Tensor:
     Raises:
         ValueError: The shapes differ, or a side is smaller than the window.
     """
-    if min(restored.shape[-2:]) < SMALLEST:
-        raise ValueError(f"SSIM's window is {SMALLEST}x{SMALLEST}, the image {tuple(restored.shape[-2:])}")
-    x, y = comparable(restored, sharp)
+    return ssim_of_levels(*comparable(restored, sharp))
+
+
+def ssim_of_levels(x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The same of levels, `(B, C, H, W)` in 0..255; over the windows whose middle `mask` `(B, 1, H, W)` shows, if there
+    is one."""
+    if min(x.shape[-2:]) < SMALLEST:
+        raise ValueError(f"SSIM's window is {SMALLEST}x{SMALLEST}, the image {tuple(x.shape[-2:])}")
+    if mask is not None:
+        inside = mask[..., _EDGE:-_EDGE, _EDGE:-_EDGE]
+        values = torch.stack([_map(p, q, _blur) for p, q in zip(x.flatten(0, 1), y.flatten(0, 1), strict=True)])
+        mean = values.view(*x.shape[:2], *inside.shape[-2:]).mean(dim=1, keepdim=True)
+        return (mean * inside).sum(dim=(1, 2, 3)) / inside.sum(dim=(1, 2, 3))
     if x.device.type == "cuda":
-        return _map(x, y).mean(dim=(1, 2, 3))
+        return _map(x, y, _blur).mean(dim=(1, 2, 3))
     # Plane by plane, which stays in the processor's cache.
     planes = zip(x.flatten(0, 1), y.flatten(0, 1), strict=True)
-    return torch.stack([_map(p, q).mean() for p, q in planes]).view(x.shape[:2]).mean(dim=1)
+    return torch.stack([_map(p, q, _blur).mean() for p, q in planes]).view(x.shape[:2]).mean(dim=1)
 
 
-def _map(x: Tensor, y: Tensor) -> Tensor:
-    mean_x, mean_y = _blur(x), _blur(y)
+def ssim_matlab_rgb(x: Tensor, y: Tensor) -> Tensor:
+    """SSIM of an RGB image taken for a volume, with a Gaussian window of 11x11x11 and sigma 1.5 and borders replicated:
+    what MATLAB's `ssim` makes of such an array, and what most GoPro tables since 2020 print.
+
+    Args:
+        x: Levels, `(B, 3, H, W)` in 0..255. y: The same.
+
+    Returns:
+        `(B,)`, float64. The window spans the three channels, so it mixes them; values are higher than `ssim`'s.
+    """
+    return torch.stack([_map(p, q, _blur_volume).mean() for p, q in zip(x.cpu(), y.cpu(), strict=True)])
+
+
+def _map(x: Tensor, y: Tensor, blur: Callable[[Tensor], Tensor]) -> Tensor:
+    mean_x, mean_y = blur(x), blur(y)
     # Of the two variances only the sum matters.
-    variances = _blur(x * x + y * y) - mean_x**2 - mean_y**2
-    covariance = _blur(x * y) - mean_x * mean_y
+    variances = blur(x * x + y * y) - mean_x**2 - mean_y**2
+    covariance = blur(x * y) - mean_x * mean_y
     luminance = (2 * mean_x * mean_y + _C1) / (mean_x**2 + mean_y**2 + _C1)
     return luminance * (2 * covariance + _C2) / (variances + _C2)
 
@@ -64,5 +90,19 @@ def _blur(image: Tensor) -> Tensor:
         channels, window = image.shape[1], _WINDOW.to(image.device)
         rows = F.conv2d(image, window.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
         return F.conv2d(rows, window.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
-    edge, kernel = SMALLEST // 2, _WINDOW.numpy()
-    return torch.from_numpy(cv2.sepFilter2D(image.numpy(), -1, kernel, kernel)[edge:-edge, edge:-edge])
+    kernel = _WINDOW.numpy()
+    return torch.from_numpy(cv2.sepFilter2D(image.numpy(), -1, kernel, kernel)[_EDGE:-_EDGE, _EDGE:-_EDGE])
+
+
+def _blur_volume(image: Tensor) -> Tensor:
+    """Weighted means over windows of a volume, borders replicated: `(3, H, W)` -> the same."""
+    kernel, border = _WINDOW.numpy(), cv2.BORDER_REPLICATE
+    planes = [
+        torch.from_numpy(cv2.sepFilter2D(plane.numpy(), -1, kernel, kernel, borderType=border)) for plane in image
+    ]
+    # Along the channels, the window of each is a mean of all of them.
+    mixing = image.new_zeros(len(planes), len(planes))
+    for c in range(len(planes)):
+        for k, weight in enumerate(kernel.tolist()):
+            mixing[c, min(max(c + k - _EDGE, 0), len(planes) - 1)] += weight
+    return torch.einsum("ij,jhw->ihw", mixing, torch.stack(planes))

@@ -37,8 +37,8 @@ class Recipe:
     defocus: float = 0.0
     """Radius of the disc that the blurred picture is out of focus by, in pixels."""
     psf: list[list[float]] | None = None
-    """The kernel, if it is the same everywhere: the camera doesn't turn and nothing moves by itself. Rows, summing to
-    1."""
+    """The background's kernel at the picture's centre, which is that of the whole picture if the camera doesn't turn
+    and nothing moves by itself. Rows, summing to 1."""
 
 
 class Scene(NamedTuple):
@@ -177,11 +177,9 @@ class Synthesis:
 
 
 def _with_psf(recipe: Recipe, path: Path) -> Recipe:
-    """The recipe with its kernel, if one is true of the whole picture."""
-    if recipe.rotation or recipe.objects:
-        return recipe
-    reach = int(np.ceil(np.abs(path[:, :2]).max())) + 1
-    kernel = psf(path, 2 * reach + 1)
+    """The recipe with its kernel."""
+    side = 2 * int(np.ceil(np.abs(path[:, :2]).max())) + 3
+    kernel = psf(path * [1, 1, 0], side)
     if recipe.defocus:
         around = int(np.ceil(recipe.defocus))
         spread = disc(recipe.defocus) / disc(recipe.defocus).sum()

@@ -1,0 +1,280 @@
+"""From a config to a measured restorer: image by image, taken up where it was left, shared by several processes."""
+
+import json
+import math
+import resource
+import statistics
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from deblurlab import environment
+from deblurlab.data import Pair, PairSet
+from deblurlab.data.dataset import to_tensor
+from deblurlab.data.frames import Reader
+from deblurlab.errors import UserError, reason
+from deblurlab.inference import Psf, Restored, Restorer
+from deblurlab.inference.psf import read_recipe
+from deblurlab.metrics import Protocol
+from deblurlab.runs import Run, write_csv, write_json
+
+Results = dict[str, Any]
+Row = dict[str, Any]
+
+_KEPT = 64
+"""Sets up to this size keep what was restored in memory, for the report's pictures."""
+_RECIPE = ("blur_length", "rotation", "objects", "defocus", "read_noise", "shot_noise", "jpeg_quality")
+
+
+class _Work(NamedTuple):
+    set: str
+    pair: Pair
+
+    @property
+    def key(self) -> str:
+        return f"{self.set}/{self.pair.name}"
+
+
+@dataclass
+class _Attempt:
+    """To restore one image."""
+
+    blurred: Tensor | None = None
+    sharp: list[Tensor] = field(default_factory=list)
+    restored: Restored | None = None
+    seconds: float = 0.0
+    error: str | None = None
+
+    def run(self, restorer: Restorer, pair: Pair) -> None:
+        assert self.blurred is not None
+        start = time.perf_counter()
+        try:
+            self.restored = restorer(self.blurred, pair)
+        except (UserError, ValueError, RuntimeError) as error:  # the others may still be restored
+            self.error = str(error) or type(error).__name__
+        self.seconds = time.perf_counter() - start
+
+
+def evaluate(
+    cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[str, str] | None = None
+) -> Results | None:
+    """Measure the restorer that a config describes on its data set's test sets: the images that no other process or
+    earlier attempt has done.
+
+    Args:
+        cfg: What conf/evaluate.yaml composes to.
+        overrides: The command line's, to be noted in the folder.
+        options: The chosen option of each config group, to be noted in the results.
+
+    Returns:
+        What `results.json` holds; None if other shards haven't finished.
+
+    Raises:
+        UserError: Whatever the user can mend.
+    """
+    run = Run(Path(cfg.run))
+    shard, shards = _shard(cfg.shard)
+    protocol: Protocol = instantiate(cfg.protocol, _convert_="all")
+    data: PairSet = instantiate(cfg.data, _convert_="all")
+    psf: Psf = instantiate(cfg.psf, _convert_="all")
+    restorer: Restorer = instantiate(cfg.restorer, _convert_="all")
+    data.prepare()
+    work = _work(data, cfg.limit)
+    if cfg.fresh:
+        run.clear()
+    run.claim(_record(cfg), overrides)
+    if (finished := run.results()) is not None:
+        return finished
+    restorer.prepare(_device(cfg.device), psf)
+    run.parts.mkdir(exist_ok=True)
+    done = _rows(run)
+    todo = [one for i, one in enumerate(work) if i % shards == shard and one.key not in done]
+    kept: dict[str, Tensor] = {}
+    with (run.parts / f"{shard + 1}-of-{shards}.jsonl").open("a") as part:
+        if part.tell():
+            part.write("\n")  # the last line may have been cut off
+        for row, attempt in _measured(todo, restorer, protocol, data.reader()):
+            part.write(json.dumps(row) + "\n")
+            part.flush()
+            if attempt.restored is not None and len(work) <= _KEPT:
+                kept[f"{row['set']}/{row['image']}"] = attempt.restored.image
+    rows = _rows(run)
+    if any(one.key not in rows for one in work):
+        return None
+    ordered = [rows[one.key] for one in work]
+    results = {
+        "name": run.folder.name,
+        "options": dict(options or {}),
+        "settings": {group: OmegaConf.to_container(cfg[group], resolve=True) for group in ("restorer", "psf")},
+        "seed": cfg.seed,
+        "protocol": protocol.describe(),
+        "unavailable": protocol.unavailable,
+        **restorer.cost(),
+        "sets": _summary(ordered, protocol),
+        "failed": {f"{row['set']}/{row['image']}": row["error"] for row in ordered if row["error"]},
+        "seconds_per_megapixel": _speed(ordered),
+        "peak_memory_mib": _peak_memory(),
+        **environment.revision(),
+    }
+    write_csv(run.per_image_file, _table(ordered))
+    write_json(run.results_file, results)
+    return results
+
+
+def _measured(
+    todo: Sequence[_Work], restorer: Restorer, protocol: Protocol, reader: Reader
+) -> Iterator[tuple[Row, _Attempt]]:
+    """Each image's row. While one is restored, the one before is measured and the next is read."""
+    with ThreadPoolExecutor(2) as pool:
+        ahead = deque(pool.submit(_read, one.pair, reader) for one in todo[:2])
+        waiting: Future[tuple[Row, _Attempt]] | None = None
+        warm = False
+        for i, one in enumerate(track(todo, "measuring", console=Console(stderr=True), disable=len(todo) < 2)):
+            if i + 2 < len(todo):
+                ahead.append(pool.submit(_read, todo[i + 2].pair, reader))
+            attempt = _Attempt()
+            try:
+                attempt.blurred, attempt.sharp = ahead.popleft().result()
+                if not warm:
+                    restorer.warm_up(attempt.blurred, one.pair)
+                    warm = True
+            except UserError as error:
+                if attempt.blurred is not None:  # not this image is to blame
+                    raise
+                attempt.error = str(error)
+            else:
+                attempt.run(restorer, one.pair)
+            if waiting is not None:
+                yield waiting.result()
+            waiting = pool.submit(_row, one, attempt, protocol)
+        if waiting is not None:
+            yield waiting.result()
+
+
+def _row(one: _Work, attempt: _Attempt, protocol: Protocol) -> tuple[Row, _Attempt]:
+    row: Row = {"set": one.set, "image": one.pair.name}
+    try:
+        if attempt.blurred is not None:
+            blurred = protocol.measure(attempt.blurred, attempt.sharp)
+            row |= {f"{name}_blurred": value for name, value in blurred.items()}
+        if attempt.restored is not None:
+            assert attempt.blurred is not None
+            row |= protocol.measure(attempt.restored.image, attempt.sharp)
+            row["seconds"] = attempt.seconds
+            row["megapixels"] = attempt.blurred[0].numel() / 1e6
+            row |= {"psf": attempt.restored.psf, "untouched": attempt.restored.untouched}
+    except ValueError as error:
+        attempt.error = str(error)
+    recipe = read_recipe(one.pair)
+    return row | {key: recipe.get(key) for key in _RECIPE} | {"error": attempt.error}, attempt
+
+
+def _read(pair: Pair, reader: Reader) -> tuple[Tensor, list[Tensor]]:
+    blurred, *sharp = (to_tensor(reader(path)).float() / 255 for path in pair.files)
+    return blurred, sharp
+
+
+def _work(data: PairSet, limit: int | None) -> list[_Work]:
+    """What is to be measured: the test sets, or if there is none the validation set."""
+    if limit is not None and limit < 1:
+        raise UserError(f"limit={limit} must be at least 1")
+    work = []
+    for name, pairs in (data.tests() or {"val": data.val()}).items():
+        count = len(pairs) if limit is None else min(limit, len(pairs))
+        work += [_Work(name, pairs[i]) for i in np.linspace(0, len(pairs) - 1, count).round().astype(int)]
+    if not work:
+        raise UserError("the data set has nothing to measure on: neither test nor validation pairs")
+    return work
+
+
+def _shard(text: str | None) -> tuple[int, int]:
+    """(number from 0, of how many)"""
+    if text is None:
+        return 0, 1
+    first, _, last = str(text).partition("/")
+    if not (first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last)):
+        raise UserError(f"shard={text} is none: shard=1/3 is the first of three")
+    return int(first) - 1, int(last)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device={name} can't be used: {reason(error)}") from error
+    return device
+
+
+def _record(cfg: DictConfig) -> dict[str, Any]:
+    """The config, to tell this evaluation from another."""
+    return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
+
+
+def _rows(run: Run) -> dict[str, Row]:
+    """What all processes have measured so far. A line that was cut off in the midst doesn't count."""
+    rows: dict[str, Row] = {}
+    for part in sorted(run.parts.glob("*.jsonl")):
+        for line in part.read_text().splitlines():
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            rows[f"{row['set']}/{row['image']}"] = row
+    return rows
+
+
+def _summary(rows: Sequence[Row], protocol: Protocol) -> dict[str, Any]:
+    """Means over the images of each set that were restored, with their standard errors."""
+    sets: dict[str, Any] = {}
+    for name in dict.fromkeys(row["set"] for row in rows):
+        good = [row for row in rows if row["set"] == name and not row["error"]]
+        keys = [key + end for key in protocol.metrics for end in ("", "_blurred") if good and key + end in good[0]]
+        sets[name] = {
+            "images": len(good),
+            "failed": sum(row["set"] == name for row in rows) - len(good),
+            "untouched": sum(row["untouched"] is not None for row in good),
+            **{key: math.fsum(row[key] for row in good) / len(good) for key in keys},
+            "standard_error": {key: _standard_error([row[key] for row in good]) for key in keys},
+        }
+    return sets
+
+
+def _standard_error(values: Sequence[float]) -> float | None:
+    if len(values) < 2 or not all(map(math.isfinite, values)):
+        return None
+    return statistics.stdev(values) / math.sqrt(len(values))
+
+
+def _table(rows: Sequence[Row]) -> list[Row]:
+    """Rows with the same columns."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    return [{column: row.get(column) for column in columns} for row in rows]
+
+
+def _speed(rows: Sequence[Row]) -> float | None:
+    speeds = [row["seconds"] / row["megapixels"] for row in rows if not row["error"]]
+    return statistics.median(speeds) if speeds else None
+
+
+def _peak_memory() -> float:
+    """Of the device if it is a GPU, else of this process, in MiB."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated() / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

@@ -1,0 +1,121 @@
+"""Where a blur kernel comes from."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from deblurlab.classical.estimation import line, motion
+from deblurlab.classical.frequency import Array
+from deblurlab.data.pairs import Pair
+from deblurlab.errors import UserError
+
+
+class Kernel(NamedTuple):
+    """A kernel and what to say of it."""
+
+    psf: Array | None
+    """`(k, k)`, summing to 1."""
+    said: str
+
+
+class Psf:
+    """Finds the kernel of an image."""
+
+    def __call__(self, image: Array, pair: Pair) -> Kernel:
+        """`image` `(H, W, 3)` in [0, 1], in what the restorer works in.
+
+        Raises:
+            EstimationError: It isn't to be found.
+            UserError: It isn't there.
+        """
+        raise NotImplementedError
+
+
+class NoPsf(Psf):
+    """None."""
+
+    def __call__(self, image: Array, pair: Pair) -> Kernel:
+        return Kernel(None, "none")
+
+
+class Oracle(Psf):
+    """The true kernel, out of the pair's recipe: that of the background at the picture's centre, which is that of the
+    whole picture if nothing turned or moved by itself."""
+
+    def __call__(self, image: Array, pair: Pair) -> Kernel:
+        recipe = read_recipe(pair)
+        if recipe.get("psf") is None:
+            raise UserError(
+                f"{pair.blurred} has no recipe with a true kernel: psf=oracle is for made data, psf=estimate for others"
+            )
+        uniform = not recipe["rotation"] and not recipe["objects"]
+        return Kernel(np.array(recipe["psf"]), "true" if uniform else "true at the centre")
+
+
+class Estimate(Psf):
+    """Straight motion, estimated from the image alone (see `deblurlab.classical.motion`)."""
+
+    def __init__(self, *, longest: float = 40.0) -> None:
+        self._longest = longest
+
+    def __call__(self, image: Array, pair: Pair) -> Kernel:
+        found = motion(image, longest=self._longest)
+        return Kernel(line(found.length, found.angle), f"line of {found.length:.1f} px at {found.angle:.0f} degrees")
+
+
+class Gaussian(Psf):
+    """A Gaussian of a given standard deviation, in pixels."""
+
+    def __init__(self, *, sigma: float) -> None:
+        if sigma <= 0:
+            raise UserError(f"psf.sigma={sigma} must be more than 0")
+        x = np.arange(-int(np.ceil(4 * sigma)), int(np.ceil(4 * sigma)) + 1)
+        profile = np.exp(-(x**2) / (2 * sigma**2))
+        kernel = np.outer(profile, profile)
+        self._kernel = Kernel(kernel / kernel.sum(), f"Gaussian of sigma {sigma:g}")
+
+    def __call__(self, image: Array, pair: Pair) -> Kernel:
+        return self._kernel
+
+
+class File(Psf):
+    """A kernel in a file: an array (.npy) that sums to 1, or an image, whose brightness is made to.
+
+    Raises:
+        UserError: It can't be read.
+    """
+
+    def __init__(self, *, path: str) -> None:
+        try:
+            if path.endswith(".npy"):
+                kernel = np.asarray(np.load(path, allow_pickle=False), np.float64)
+            else:
+                from PIL import Image
+
+                with Image.open(path) as image:
+                    kernel = np.asarray(image.convert("F"), np.float64)
+                kernel = kernel / kernel.sum()
+        except (OSError, ValueError) as error:
+            raise UserError(f"psf.path={path} can't be read as a kernel: {error}") from error
+        self._kernel = Kernel(kernel, Path(path).name)
+
+    def __call__(self, image: Array, pair: Pair) -> Kernel:
+        return self._kernel
+
+
+def read_recipe(pair: Pair) -> dict[str, Any]:
+    """What was done to a made pair; empty for others.
+
+    Raises:
+        UserError: The recipe is damaged.
+    """
+    file = pair.blurred.parent.parent / "recipe" / f"{pair.blurred.stem}.json"
+    if not file.is_file():
+        return {}
+    try:
+        recipe: dict[str, Any] = json.loads(file.read_text())
+    except ValueError as error:
+        raise UserError(f"{file} is damaged: {error}") from error
+    return recipe

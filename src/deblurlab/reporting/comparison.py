@@ -1,0 +1,115 @@
+"""Several restorers in one table."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+Results = Mapping[str, Any]
+_TITLES = {
+    "psnr": "PSNR (dB)",
+    "ssim": "SSIM",
+    "ssim_matlab_rgb": "SSIM (MATLAB, RGB)",
+    "psnr_y": "PSNR Y (dB)",
+    "ssim_y": "SSIM Y",
+    "lpips_alex": "LPIPS (alex)",
+    "lpips_vgg": "LPIPS (vgg)",
+    "dists": "DISTS",
+}
+_MISSING = "not available"
+
+
+def comparison(finished: Sequence[Results]) -> list[dict[str, str]]:
+    """One row for each restorer and test set; rows have the same columns."""
+    rows = []
+    for results in finished:
+        for name, scores in results["sets"].items():
+            metrics = [m for m in _TITLES if m in scores or m in results["unavailable"]]
+            rows.append(
+                {
+                    "restorer": _label(results),
+                    "psf": _kernel(results),
+                    "set": name,
+                    "images": str(scores["images"]),
+                    **{_TITLES[metric]: _score(metric, scores) for metric in metrics},
+                    "gain (dB)": _gain(scores),
+                    "parameters": _large(results.get("parameters")),
+                    "MACs at 256x256": _large(results.get("macs_256")),
+                    "s/MP": _number(results["seconds_per_megapixel"], ".3g"),
+                    "MiB": _number(results["peak_memory_mib"], ".0f"),
+                    "notes": _notes(scores),
+                }
+            )
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    return [{column: row.get(column, "-") for column in columns} for row in rows]
+
+
+def remarks(finished: Sequence[Results]) -> list[str]:
+    """What a reader must know beside the numbers: protocols, and what couldn't be measured or restored."""
+    lines = []
+    for protocol in {str(results["protocol"]): results["protocol"] for results in finished}.values():
+        lines.append("protocol: " + "; ".join(f"{key}: {value}" for key, value in protocol.items()))
+    for metric, why in {m: w for results in finished for m, w in results["unavailable"].items()}.items():
+        lines.append(f"{_TITLES[metric]} {_MISSING}: {why}")
+    for results in finished:
+        failed = list(results["failed"].items())
+        lines += [f"{results['name']}: {image} failed: {error}" for image, error in failed[:5]]
+        lines += [f"{results['name']}: {len(failed) - 5} more failed (per_image.csv)"] if len(failed) > 5 else []
+    return lines
+
+
+def print_comparison(finished: Sequence[Results]) -> None:
+    """The table, on the terminal."""
+    rows = comparison(finished)
+    empty = {column for column in rows[0] if all(row[column] in ("-", "") for row in rows)}
+    table = Table(*(column for column in rows[0] if column not in empty))
+    for column in table.columns[3:]:
+        column.justify = "right"
+    for row in rows:
+        table.add_row(*(value for column, value in row.items() if column not in empty))
+    console = Console()
+    console.print(table)
+    for line in remarks(finished):
+        console.print(line, style="dim", highlight=False, markup=False)
+
+
+def _label(results: Results) -> str:
+    restorer = results["options"].get("restorer", "?")
+    path = results["settings"]["restorer"].get("path")
+    return f"{restorer} {path}" if path else restorer
+
+
+def _kernel(results: Results) -> str:
+    method = "method" in results["settings"]["restorer"]
+    return str(results["options"].get("psf", "-")) if method else "-"
+
+
+def _score(metric: str, scores: Mapping[str, Any]) -> str:
+    if metric not in scores:
+        return _MISSING
+    return _number(scores[metric], ".2f" if metric.startswith("psnr") else ".4f")
+
+
+def _gain(scores: Mapping[str, Any]) -> str:
+    if scores.get("psnr") is None or scores.get("psnr_blurred") is None:
+        return "-"
+    return f"{scores['psnr'] - scores['psnr_blurred']:+.2f}"
+
+
+def _notes(scores: Mapping[str, Any]) -> str:
+    counts = {"failed": scores["failed"], "left as they are": scores["untouched"]}
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _large(value: float | None) -> str:
+    if value is None:
+        return "-"
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= limit:
+            return f"{value / limit:.2f} {unit}"
+    return str(value)
