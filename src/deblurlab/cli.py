@@ -24,8 +24,9 @@ _USAGE = """usage: deblurlab <command> [...]
 commands:
   train    train a model; takes Hydra overrides, e.g. deblurlab train model=unet_res loss=l1+vgg+adv
            (deblurlab train --help lists them)
-  evaluate measure a model or a classical method on a data set: deblurlab evaluate restorer=wiener data=synthetic
+  evaluate measure a model or a classical method: deblurlab evaluate restorer=wiener data=synthetic
   data     data sets: check, pack, show, average; deblurlab data --help
+  report   tables of evaluations, and whether two differ: deblurlab report compare A B
   export   make a release of a finished run: deblurlab export RUN -o FOLDER
   weights  make a release of weights that another project has published:
            deblurlab weights convert FILE --model nafnet_32
@@ -37,6 +38,7 @@ def main() -> None:
     commands: dict[str, Callable[[list[str]], None]] = {
         "train": train,
         "evaluate": evaluate,
+        "report": report,
         "export": export,
         "weights": weights,
         "data": data,
@@ -107,6 +109,29 @@ def export(arguments: list[str]) -> None:
     from deblurlab.runs import Run
 
     _write(options.output, lambda: release_run(options.output, Run(options.run), generator_weights(options.run)))
+
+
+def report(arguments: list[str]) -> None:
+    """Tables of finished evaluations, and whether two of them differ."""
+    parser = argparse.ArgumentParser("deblurlab report", description=report.__doc__)
+    commands = parser.add_subparsers(required=True, dest="command")
+    table = commands.add_parser("table", help="one table of several evaluations")
+    table.add_argument("runs", type=Path, nargs="+", help="their folders")
+    table.add_argument("--format", choices=["terminal", "markdown", "latex", "csv", "html"], default="terminal")
+    table.add_argument("-o", "--output", type=Path, help="a file instead of the terminal")
+    comparing = commands.add_parser("compare", help="the difference of two evaluations, with its 95 %% interval")
+    comparing.add_argument("first", type=Path)
+    comparing.add_argument("second", type=Path)
+    options = parser.parse_args(arguments)
+    from deblurlab.reporting import commands as reports
+
+    try:
+        if options.command == "compare":
+            reports.compare(options.first, options.second)
+        else:
+            reports.table(options.runs, options.format, options.output)
+    except (UserError, OSError) as error:
+        sys.exit(f"deblurlab: {_cause(error)}")
 
 
 def weights(arguments: list[str]) -> None:

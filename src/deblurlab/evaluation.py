@@ -25,10 +25,13 @@ from deblurlab import environment
 from deblurlab.data import Pair, PairSet
 from deblurlab.data.dataset import to_tensor
 from deblurlab.data.frames import Reader
+from deblurlab.data.images import write_png
 from deblurlab.errors import UserError, reason
 from deblurlab.inference import Psf, Restored, Restorer
 from deblurlab.inference.psf import read_recipe
 from deblurlab.metrics import Protocol
+from deblurlab.metrics.protocol import levels
+from deblurlab.reporting import write_evaluation
 from deblurlab.runs import Run, write_csv, write_json
 
 Results = dict[str, Any]
@@ -130,8 +133,29 @@ def evaluate(
         **environment.revision(),
     }
     write_csv(run.per_image_file, _table(ordered))
+    _write_cases(run, work, ordered, kept, restorer, data.reader())
     write_json(run.results_file, results)
+    write_evaluation(run)
     return results
+
+
+def _write_cases(
+    run: Run, work: Sequence[_Work], rows: Sequence[Row], kept: Mapping[str, Tensor], restorer: Restorer, reader: Reader
+) -> None:
+    """Pictures, `blurred | restored | sharp`, of the images that gained least, most, and the one between."""
+    run.samples.mkdir(exist_ok=True)
+    for name in dict.fromkeys(one.set for one in work):
+        good = [(one, row) for one, row in zip(work, rows, strict=True) if one.set == name and not row["error"]]
+        good.sort(key=lambda case: case[1]["psnr"] - case[1]["psnr_blurred"] if "psnr" in case[1] else 0.0)
+        for number, (which, i) in enumerate((("worst", 0), ("median", len(good) // 2), ("best", len(good) - 1))):
+            if not good:
+                continue
+            one = good[i][0]
+            blurred, sharp = _read(one.pair, reader)
+            restored = kept[one.key] if one.key in kept else restorer(blurred, one.pair).image
+            strip = torch.cat([blurred, restored, sharp[0]], dim=2)
+            picture = levels(strip).to(torch.uint8).permute(1, 2, 0).numpy()
+            write_png(run.samples / f"{name}_{number}_{which}_{one.pair.name.replace('/', '-')}.png", picture)
 
 
 def _measured(

@@ -128,3 +128,7 @@ def _missing(name: str) -> str | None:
     except UserError as error:
         return str(error)
     return None
+
+
+PROTOCOL = Protocol(metrics=("psnr", "ssim")).describe()
+"""Of `psnr` and `ssim`, which trainings measure."""

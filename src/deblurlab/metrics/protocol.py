@@ -1,20 +1,12 @@
 """How images become numbers. Every score is stored beside its protocol: the same weights differ by
 a whole decibel, or 0.02 of SSIM, between the protocols in use."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 Quantise = Literal["round", "truncate", "none"]
-PROTOCOL: dict[str, Any] = {
-    "colour": "RGB",
-    "range": "clamped to [0, 1], rounded to 8 bits",
-    "border": 0,
-    "mean": "over images, of each image's value",
-    "ssim": "per channel, Gaussian window 11x11 of sigma 1.5, valid area",
-}
-"""Of `psnr` and `ssim`."""
 
 
 def levels(images: Tensor, quantise: Quantise = "round") -> Tensor:

@@ -1,7 +1,8 @@
 """Tables, plots and pages, made from what lies in run folders and from nothing else."""
 
 from deblurlab.reporting.comparison import print_comparison
+from deblurlab.reporting.evaluation import write_evaluation
 from deblurlab.reporting.page import write_report
 from deblurlab.reporting.table import print_results
 
-__all__ = ["print_comparison", "print_results", "write_report"]
+__all__ = ["print_comparison", "print_results", "write_evaluation", "write_report"]

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 Results = Mapping[str, Any]
-_TITLES = {
+TITLES = {
     "psnr": "PSNR (dB)",
     "ssim": "SSIM",
     "ssim_matlab_rgb": "SSIM (MATLAB, RGB)",
@@ -17,7 +17,7 @@ _TITLES = {
     "lpips_vgg": "LPIPS (vgg)",
     "dists": "DISTS",
 }
-_MISSING = "not available"
+MISSING = "not available"
 
 
 def comparison(finished: Sequence[Results]) -> list[dict[str, str]]:
@@ -25,14 +25,14 @@ def comparison(finished: Sequence[Results]) -> list[dict[str, str]]:
     rows = []
     for results in finished:
         for name, scores in results["sets"].items():
-            metrics = [m for m in _TITLES if m in scores or m in results["unavailable"]]
+            metrics = [m for m in TITLES if m in scores or m in results["unavailable"]]
             rows.append(
                 {
                     "restorer": _label(results),
                     "psf": _kernel(results),
                     "set": name,
                     "images": str(scores["images"]),
-                    **{_TITLES[metric]: _score(metric, scores) for metric in metrics},
+                    **{TITLES[metric]: _score(metric, scores) for metric in metrics},
                     "gain (dB)": _gain(scores),
                     "parameters": _large(results.get("parameters")),
                     "MACs at 256x256": _large(results.get("macs_256")),
@@ -51,7 +51,7 @@ def remarks(finished: Sequence[Results]) -> list[str]:
     for protocol in {str(results["protocol"]): results["protocol"] for results in finished}.values():
         lines.append("protocol: " + "; ".join(f"{key}: {value}" for key, value in protocol.items()))
     for metric, why in {m: w for results in finished for m, w in results["unavailable"].items()}.items():
-        lines.append(f"{_TITLES[metric]} {_MISSING}: {why}")
+        lines.append(f"{TITLES[metric]} {MISSING}: {why}")
     for results in finished:
         failed = list(results["failed"].items())
         lines += [f"{results['name']}: {image} failed: {error}" for image, error in failed[:5]]
@@ -69,6 +69,7 @@ def print_comparison(finished: Sequence[Results]) -> None:
     for row in rows:
         table.add_row(*(value for column, value in row.items() if column not in empty))
     console = Console()
+    console = console if console.is_terminal else Console(width=140)
     console.print(table)
     for line in remarks(finished):
         console.print(line, style="dim", highlight=False, markup=False)
@@ -87,7 +88,7 @@ def _kernel(results: Results) -> str:
 
 def _score(metric: str, scores: Mapping[str, Any]) -> str:
     if metric not in scores:
-        return _MISSING
+        return MISSING
     return _number(scores[metric], ".2f" if metric.startswith("psnr") else ".4f")
 
 

@@ -4,9 +4,11 @@ import base64
 import csv
 import io
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jinja2
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -23,31 +25,38 @@ _CURVES = (
 """Title and the series' names, or what they begin with if that ends in a slash."""
 
 
-class _Comparison(NamedTuple):
+class Comparison(NamedTuple):
     name: str
     blurred: str
     restored: str
     sharp: str
+    residual: str | None
 
 
 def write_report(run: Run) -> None:
     """Make a finished run's report from the files in its folder: results, curves, before and after with a slider."""
     results = run.results()
     assert results is not None, "a report is made of results"
-    template = jinja2.Environment(
-        loader=jinja2.PackageLoader("deblurlab.reporting", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    ).get_template("report.html.j2")
-    page = template.render(
+    page = render(
+        "report.html.j2",
         title=results["name"],
         columns=COLUMNS,
         rows=rows(results),
         facts=facts(results),
         warnings=[f"{key}: {value}" for key, value in results["decided"].items() if value == "random"],
-        comparisons=[_comparison(path) for path in sorted(run.samples.glob("test_*.png"))],
+        comparisons=[embedded_triptych(path) for path in sorted(run.samples.glob("test_*.png"))],
         curves=_curves(run.metrics_file),
         config=run.config_file.read_text(),
     )
     write_text(run.report_file, page)
+
+
+def render(template: str, **what: Any) -> str:
+    """A page from one of the templates beside this file."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("deblurlab.reporting", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template(template).render(**what)
 
 
 def _curves(metrics: Path) -> list[str]:
@@ -66,30 +75,49 @@ def _curves(metrics: Path) -> list[str]:
     return pictures
 
 
-def _plot(title: str, series: dict[str, list[tuple[int, float]]]) -> str:
+def plot(title: str) -> tuple[Figure, Axes]:
+    """A figure of the report's size, and its axes."""
     figure = Figure(figsize=(6, 3.2), layout="constrained")
     axes = figure.subplots()
-    for name, points in series.items():
-        axes.plot(*zip(*points, strict=True), label=name, marker="." if len(points) < 30 else None, linewidth=1.2)
-    values = [value for points in series.values() for _, value in points]
-    if min(values) > 0 and max(values) > 20 * min(values):  # small terms would lie flat below large ones
-        axes.set_yscale("log")
     axes.set_title(title, fontsize=10)
-    axes.set_xlabel("step", fontsize=9)
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    return figure, axes
+
+
+def svg(figure: Figure) -> str:
+    """A figure as an SVG element."""
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()[text.getvalue().index("<svg") :]
 
 
-def _comparison(path: Path) -> _Comparison:
-    """The three parts of a sample picture."""
+def _plot(title: str, series: dict[str, list[tuple[int, float]]]) -> str:
+    figure, axes = plot(title)
+    for name, points in series.items():
+        axes.plot(*zip(*points, strict=True), label=name, marker="." if len(points) < 30 else None, linewidth=1.2)
+    values = [value for points in series.values() for _, value in points]
+    if min(values) > 0 and max(values) > 20 * min(values):  # small terms would lie flat below large ones
+        axes.set_yscale("log")
+    axes.set_xlabel("step", fontsize=9)
+    axes.legend(fontsize=8)
+    return svg(figure)
+
+
+def embedded_triptych(path: Path, *, residual: bool = False) -> Comparison:
+    """The parts of a sample picture, `blurred | restored | sharp`, as data addresses; with `residual` also four times
+    the difference of the last two."""
     with Image.open(path) as picture:
         width = picture.width // 3
-        parts = [_embedded(picture.crop((i * width, 0, (i + 1) * width, picture.height))) for i in range(3)]
-    return _Comparison(path.stem.removeprefix("test_"), *parts)
+        parts = [picture.crop((i * width, 0, (i + 1) * width, picture.height)) for i in range(3)]
+    difference = None
+    if residual:
+        restored, sharp = (np.asarray(part, np.int16) for part in parts[1:])
+        difference = Image.fromarray(np.clip(128 + 4 * (restored - sharp), 0, 255).astype(np.uint8))
+    blurred, restored_one, sharp_one = map(_embedded, parts)
+    name = path.stem.removeprefix("test_")
+    residual_map = None if difference is None else _embedded(difference)
+    return Comparison(name, blurred, restored_one, sharp_one, residual_map)
 
 
 def _embedded(image: Image.Image) -> str:

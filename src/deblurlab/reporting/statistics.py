@@ -1,0 +1,95 @@
+"""Whether a difference is real."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from deblurlab.errors import UserError
+from deblurlab.runs import Run
+
+_DRAWS = 10_000
+
+
+class Difference(NamedTuple):
+    """How much B is above A, over the images that both restored."""
+
+    mean: float
+    standard_error: float
+    low: float
+    """Of the 95 % interval; NaN if all images are of one group."""
+    high: float
+    images: int
+    groups: int
+    """Photographs or sequences, which are drawn as wholes: their images aren't independent."""
+
+    @property
+    def real(self) -> bool:
+        """Whether the interval leaves 0 out."""
+        return self.low > 0 or self.high < 0
+
+
+def paired_bootstrap(differences: Mapping[str, Sequence[float]], *, seed: int = 0) -> Difference:
+    """The mean of paired differences and its 95 % percentile interval, groups drawn with replacement (Efron and
+    Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 8 and 13): `{group: differences of its images}`.
+
+    Raises:
+        ValueError: There are no differences.
+    """
+    values = [np.asarray(group, np.float64) for group in differences.values() if len(group)]
+    if not values:
+        raise ValueError("no image was restored by both")
+    if len(values) == 1:
+        return Difference(float(values[0].mean()), float("nan"), float("nan"), float("nan"), len(values[0]), 1)
+    sums, counts = np.array([v.sum() for v in values]), np.array([len(v) for v in values])
+    drawn = np.random.default_rng(seed).integers(len(values), size=(_DRAWS, len(values)))
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    mean = float(sums.sum() / counts.sum())
+    return Difference(mean, float(means.std(ddof=1)), float(low), float(high), int(counts.sum()), len(values))
+
+
+def compare(first: Path, second: Path) -> dict[str, dict[str, Difference]]:
+    """`{set: {metric: how much the second run is above the first}}`, for the sets and metrics of both.
+
+    Raises:
+        UserError: A folder holds no results, the protocols differ, or nothing was measured by both.
+    """
+    runs = Run(first), Run(second)
+    protocols = []
+    for run in runs:
+        results = run.results()
+        if results is None or not run.per_image_file.is_file():
+            raise UserError(f"{run.folder} holds no finished run")
+        protocols.append(results["protocol"])
+    tables = [_per_image(run.per_image_file) for run in runs]
+    shared = [key for key in tables[0] if key in tables[1]]
+    if not shared:
+        raise UserError(f"{first} and {second} have no image in common")
+    metrics = [m for m in tables[0][shared[0]] if m in tables[1][shared[0]]]
+    for metric in metrics:
+        if protocols[0].get(metric) != protocols[1].get(metric) or protocols[0]["range"] != protocols[1]["range"]:
+            raise UserError(f"{first} and {second} measured {metric} by different protocols: they can't be compared")
+    found: dict[str, dict[str, Difference]] = {}
+    for name in dict.fromkeys(name for name, _ in shared):
+        for metric in metrics:
+            groups: dict[str, list[float]] = {}
+            for key in (key for key in shared if key[0] == name):
+                a, b = (table[key].get(metric) for table in tables)
+                if a is not None and b is not None and np.isfinite([a, b]).all():
+                    groups.setdefault(key[1].rpartition("/")[0] or key[1], []).append(b - a)
+            if groups:
+                found.setdefault(name, {})[metric] = paired_bootstrap(groups)
+    return found
+
+
+def _per_image(file: Path) -> dict[tuple[str, str], dict[str, float | None]]:
+    """(set, image) -> metric of the restored image -> value."""
+    with file.open(newline="") as text:
+        rows: list[dict[str, Any]] = list(csv.DictReader(text))
+    names = [name for name in (rows[0] if rows else {}) if f"{name}_blurred" in rows[0]]
+    return {
+        (row["set"], row["image"]): {name: float(row[name]) if row[name] else None for name in names} for row in rows
+    }
