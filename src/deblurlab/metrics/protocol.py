@@ -33,6 +33,11 @@ def comparable(restored: Tensor, sharp: Tensor, quantise: Quantise = "round") ->
     return levels(restored, quantise), levels(sharp)
 
 
+def mean(values: Tensor) -> Tensor:
+    """Of all elements; on the CPU the same to the last bit whatever the number of threads."""
+    return values.mean() if values.device.type == "cuda" else values.new_tensor(values.numpy().mean())
+
+
 def luma(rgb: Tensor) -> Tensor:
     """Y of ITU-R BT.601 as MATLAB's `rgb2ycbcr` makes it: RGB levels `(B, 3, H, W)` -> `(B, 1, H, W)`, 16..235, not
     rounded."""

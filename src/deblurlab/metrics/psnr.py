@@ -1,8 +1,9 @@
 """Peak signal-to-noise ratio."""
 
+import torch
 from torch import Tensor
 
-from deblurlab.metrics.protocol import comparable
+from deblurlab.metrics.protocol import comparable, mean
 
 
 def psnr(restored: Tensor, sharp: Tensor) -> Tensor:
@@ -24,6 +25,9 @@ def psnr(restored: Tensor, sharp: Tensor) -> Tensor:
 
 def psnr_of_levels(restored: Tensor, sharp: Tensor, mask: Tensor | None = None) -> Tensor:
     """The same of levels, `(B, C, H, W)` in 0..255; where `mask` `(B, 1, H, W)` isn't 0, if there is one."""
-    error = (restored - sharp).square().mean(dim=1, keepdim=True)
-    mse = error.mean(dim=(1, 2, 3)) if mask is None else (error * mask).sum(dim=(1, 2, 3)) / mask.sum(dim=(1, 2, 3))
+    errors = (restored - sharp).square()
+    if mask is None:
+        mse = torch.stack([mean(error) for error in errors])
+    else:
+        mse = torch.stack([mean(e * m) / mean(m) for e, m in zip(errors, mask, strict=True)])
     return 10 * (255.0**2 / mse).log10()

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deblurlab.metrics.protocol import comparable
+from deblurlab.metrics.protocol import comparable, mean
 
 SMALLEST = 11
 """Smallest side of an image that has an SSIM: that of the window."""
@@ -53,13 +53,13 @@ def ssim_of_levels(x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
     if mask is not None:
         inside = mask[..., _EDGE:-_EDGE, _EDGE:-_EDGE]
         values = torch.stack([_map(p, q, _blur) for p, q in zip(x.flatten(0, 1), y.flatten(0, 1), strict=True)])
-        mean = values.view(*x.shape[:2], *inside.shape[-2:]).mean(dim=1, keepdim=True)
-        return (mean * inside).sum(dim=(1, 2, 3)) / inside.sum(dim=(1, 2, 3))
+        over_channels = values.view(*x.shape[:2], *inside.shape[-2:]).mean(dim=1, keepdim=True)
+        return (over_channels * inside).sum(dim=(1, 2, 3)) / inside.sum(dim=(1, 2, 3))
     if x.device.type == "cuda":
         return _map(x, y, _blur).mean(dim=(1, 2, 3))
     # Plane by plane, which stays in the processor's cache.
     planes = zip(x.flatten(0, 1), y.flatten(0, 1), strict=True)
-    return torch.stack([_map(p, q, _blur).mean() for p, q in planes]).view(x.shape[:2]).mean(dim=1)
+    return torch.stack([mean(_map(p, q, _blur)) for p, q in planes]).view(x.shape[:2]).mean(dim=1)
 
 
 def ssim_matlab_rgb(x: Tensor, y: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ def ssim_matlab_rgb(x: Tensor, y: Tensor) -> Tensor:
     Returns:
         `(B,)`, float64. The window spans the three channels, so it mixes them; values are higher than `ssim`'s.
     """
-    return torch.stack([_map(p, q, _blur_volume).mean() for p, q in zip(x.cpu(), y.cpu(), strict=True)])
+    return torch.stack([mean(_map(p, q, _blur_volume)) for p, q in zip(x.cpu(), y.cpu(), strict=True)])
 
 
 def _map(x: Tensor, y: Tensor, blur: Callable[[Tensor], Tensor]) -> Tensor:

@@ -1,0 +1,96 @@
+"""Differences and their intervals."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deblurlab import cli
+from deblurlab.errors import UserError
+from deblurlab.reporting.statistics import compare, paired_bootstrap
+from deblurlab.runs import write_csv
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
+    """Of 200 experiments with a true mean of 1, about 95 % (the percentile interval of 20 groups is a bit narrow)."""
+    rng = np.random.default_rng(0)
+    covered = 0
+    for i in range(200):
+        groups = {str(g): (1 + rng.normal(0, 1) + rng.normal(0, 0.2, 3)).tolist() for g in range(20)}
+        found = paired_bootstrap(groups, seed=i)
+        covered += found.low <= 1 <= found.high
+    assert 0.88 <= covered / 200 <= 0.99
+
+
+def test_images_of_a_group_are_not_independent() -> None:
+    """The same numbers are less certain if they come from two photographs than from forty."""
+    values = np.random.default_rng(0).normal(0.2, 1, 40)
+    apart = paired_bootstrap({str(i): [v] for i, v in enumerate(values)})
+    together = paired_bootstrap({"a": sorted(values)[:20], "b": sorted(values)[20:]})
+    assert apart.mean == pytest.approx(together.mean) == pytest.approx(values.mean())
+    assert together.high - together.low > 1.5 * (apart.high - apart.low)
+    assert apart.standard_error == pytest.approx(values.std() / np.sqrt(40), rel=0.05)
+
+
+def test_one_group_has_no_interval() -> None:
+    found = paired_bootstrap({"only": [1.0, 2.0]})
+    assert found.mean == 1.5
+    assert not found.real
+    with pytest.raises(ValueError, match="no image"):
+        paired_bootstrap({})
+
+
+def _run(folder: Path, psnr: dict[str, float], protocol: str = "RGB, in dB") -> Path:
+    folder.mkdir()
+    scores = {
+        "images": len(psnr),
+        "psnr": float(np.mean(list(psnr.values()))),
+        "psnr_blurred": 20.0,
+        "failed": 0,
+        "untouched": 0,
+    }
+    results = {
+        "name": folder.name, "options": {"restorer": folder.name}, "settings": {"restorer": {}, "psf": {}},
+        "protocol": {"range": "rounded", "psnr": protocol}, "unavailable": {}, "failed": {}, "sets": {"s": scores},
+        "seconds_per_megapixel": 1.0, "peak_memory_mib": 10.0,
+    }  # fmt: skip
+    (folder / "results.json").write_text(json.dumps(results))
+    write_csv(
+        folder / "per_image.csv",
+        [{"set": "s", "image": name, "psnr_blurred": 20.0, "psnr": value} for name, value in psnr.items()],
+    )
+    return folder
+
+
+def test_two_runs_are_compared_image_by_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = _run(tmp_path / "first", {"a/0": 20.0, "a/1": 30.0, "b/0": 25.0, "only": 99.0})
+    second = _run(tmp_path / "second", {"b/0": 26.0, "a/0": 21.0, "a/1": 31.0})
+    found = compare(first, second)["s"]["psnr"]
+    assert found.mean == found.low == found.high == 1.0
+    assert (found.images, found.groups, found.real) == (3, 2, True)
+    cli.report(["compare", str(first), str(second)])
+    assert "real" in capsys.readouterr().out
+
+
+def test_other_protocols_and_folders_are_refused(tmp_path: Path) -> None:
+    first = _run(tmp_path / "first", {"a": 20.0})
+    with pytest.raises(UserError, match="different protocols"):
+        compare(first, _run(tmp_path / "second", {"a": 20.0}, protocol="Y"))
+    with pytest.raises(UserError, match="no image in common"):
+        compare(first, _run(tmp_path / "third", {"b": 20.0}))
+    with pytest.raises(SystemExit, match="holds no finished"):
+        cli.report(["compare", str(first), str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("form", "wanted"),
+    [("markdown", "| 25.00 |"), ("latex", r"25.00 &"), ("csv", ",25.00,"), ("html", "<td>25.00</td>")],
+)
+def test_tables_in_every_format(form: str, wanted: str, tmp_path: Path) -> None:
+    runs = [str(_run(tmp_path / name, {"a": value})) for name, value in (("low_one", 20.0), ("high", 25.0))]
+    cli.report(["table", *runs, "--format", form, "-o", str(tmp_path / "table")])
+    text = (tmp_path / "table").read_text()
+    assert wanted in text
+    assert ("low\\_one" if form == "latex" else "low_one") in text
+    assert "+5.00" in text

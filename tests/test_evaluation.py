@@ -1,0 +1,238 @@
+"""`python evaluate.py`: anything that restores, measured alike, taken up where it was left."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from skimage.metrics import peak_signal_noise_ratio
+
+from deblurlab import cli
+from deblurlab.classical import line, wiener
+from deblurlab.data.images import read_image, write_png
+from deblurlab.inference.restorers import from_light, to_light
+
+Evaluate = Callable[..., Path]
+
+
+@pytest.fixture
+def evaluate(tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Evaluate]:
+    """Runs `evaluate.py` on one blur of each photograph; returns the run's folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*overrides: str) -> Path:
+        monkeypatch.setattr(sys, "argv", ["evaluate.py"])
+        GlobalHydra.instance().clear()
+        given = {override.partition("=")[0] for override in overrides}
+        small = ["data=synthetic_small", f"data.root={data_root}", "name=run"]
+        cli.evaluate([*overrides, *(o for o in small if o.partition("=")[0] not in given and "data" not in given)])
+        return tmp_path / "runs" / "evaluations" / "run"
+
+    yield run
+    GlobalHydra.instance().clear()
+
+
+def _results(run: Path) -> dict[str, Any]:
+    return json.loads((run / "results.json").read_text())
+
+
+def _rows(run: Path) -> list[dict[str, str]]:
+    with (run / "per_image.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_blurred_images_score_what_scikit_image_says(evaluate: Evaluate, data_root: Path) -> None:
+    run = evaluate()
+    scores = _results(run)["sets"]["photographs"]
+    rows = _rows(run)
+    assert scores["images"] == len(rows) == 5
+    for row in rows:
+        pair = next(data_root.glob(f"*/test/{row['image'].split('/')[0]}/blur_gamma/{row['image'].split('/')[1]}.png"))
+        blurred, sharp = read_image(pair), read_image(pair.parent.parent / "sharp" / pair.name)
+        assert float(row["psnr"]) == pytest.approx(peak_signal_noise_ratio(sharp, blurred), abs=1e-9)
+        assert row["psnr"] == row["psnr_blurred"]
+        assert 3 <= float(row["blur_length"]) <= 15
+    assert scores["psnr"] == pytest.approx(np.mean([float(row["psnr"]) for row in rows]), abs=1e-12)
+    error = np.std([float(row["psnr"]) for row in rows], ddof=1) / np.sqrt(5)
+    assert scores["standard_error"]["psnr"] == pytest.approx(error)
+    assert "report.html" in {path.name for path in run.iterdir()}
+    assert len(list((run / "samples").glob("*.png"))) == 3
+
+
+def test_a_classical_method_gets_the_true_kernel_in_linear_light(evaluate: Evaluate, data_root: Path) -> None:
+    run = evaluate("restorer=wiener", "restorer.method.k=0.02")
+    row = _rows(run)[0]
+    name = row["image"].split("/")
+    folder = next(data_root.glob(f"*/test/{name[0]}/recipe/{name[1]}.json")).parent.parent
+    psf = np.array(json.loads((folder / "recipe" / f"{name[1]}.json").read_text())["psf"])
+    blurred, sharp = (read_image(folder / kind / f"{name[1]}.png") for kind in ("blur_gamma", "sharp"))
+    restored = from_light(np.clip(wiener(to_light(blurred / 255), psf, k=0.02), 0, 1))
+    expected = peak_signal_noise_ratio(sharp, np.round(255 * restored).astype(np.uint8))
+    assert float(row["psnr"]) == pytest.approx(expected, abs=1e-3)
+    assert row["psf"] == "true at the centre"
+
+
+def test_a_trained_model_is_a_restorer_like_any_other(
+    evaluate: Evaluate, train: Callable[..., Path], tmp_path: Path
+) -> None:
+    trained = train()
+    theirs = json.loads((trained / "results.json").read_text())
+    cli_export(trained, tmp_path / "released")
+    scores = []
+    for path in (trained, tmp_path / "released", trained / "checkpoints" / "best.ckpt"):
+        results = _results(evaluate("restorer=checkpoint", f"restorer.path={path}", "fresh=true"))
+        assert results["parameters"] == theirs["parameters"]
+        scores.append(results["sets"]["photographs"]["psnr"])
+    assert scores[0] == scores[1] == scores[2] == pytest.approx(theirs["sets"]["photographs"]["psnr"], abs=1e-4)
+
+
+def cli_export(run: Path, output: Path) -> None:
+    cli.export([str(run), "-o", str(output)])
+
+
+def _timeless(run: Path) -> tuple[Any, list[dict[str, str]]]:
+    """Results without what says how long it took."""
+    results = _results(run)
+    for key in ("seconds_per_megapixel", "peak_memory_mib", "name"):
+        del results[key]
+    return results, [{k: v for k, v in row.items() if k != "seconds"} for row in _rows(run)]
+
+
+def test_shards_and_a_kill_between_change_nothing(evaluate: Evaluate, data_root: Path, tmp_path: Path) -> None:
+    """Three processes, one of them killed in its midst and started again: the same numbers to the last bit."""
+    whole = evaluate("restorer=richardson_lucy", "restorer.method.iterations=3", "name=whole").with_name("whole")
+    command = [
+        sys.executable, "-m", "deblurlab", "evaluate", "restorer=richardson_lucy", "restorer.method.iterations=3",
+        "data=synthetic_small", f"data.root={data_root}", "name=shared",
+    ]  # fmt: skip
+    shared = whole.with_name("shared")
+    slow = subprocess.Popen([*command, "shard=1/3"], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    part = shared / "parts" / "1-of-3.jsonl"
+    deadline = time.monotonic() + 120
+    while not (part.is_file() and part.read_text().count("\n")) and slow.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    slow.send_signal(signal.SIGKILL)
+    slow.wait()
+    assert not (shared / "results.json").exists()
+    with part.open("a") as file:
+        file.write('{"set": "photographs", "image": "cut off')  # as a kill in the midst of a line would leave it
+    for shard in (2, 3, 1):
+        subprocess.run([*command, f"shard={shard}/3"], cwd=tmp_path, check=True, capture_output=True)
+        assert (shared / "results.json").exists() == (shard == 1)
+    for mine, theirs in zip(_timeless(shared), _timeless(whole), strict=True):
+        assert json.dumps(mine, sort_keys=True) == json.dumps(theirs, sort_keys=True)
+    lines = [line for file in (shared / "parts").glob("*.jsonl") for line in file.read_text().splitlines()]
+    done = [json.loads(line)["image"] for line in lines if line.endswith("}")]
+    assert sorted(done) == sorted(set(done))  # nothing was done twice
+
+
+def test_one_bad_image_does_not_lose_the_others(
+    evaluate: Evaluate, gopro_tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = gopro_tree / "test" / "d" / "blur" / "000001.png"
+    for kind in ("blur", "sharp"):
+        write_png(gopro_tree / "test" / "d" / kind / "000001.png", np.zeros((64, 72, 3), np.uint8))
+    bad.write_bytes(bad.read_bytes()[:60])
+    with pytest.raises(SystemExit) as end:
+        evaluate("data=gopro", f"data.root={gopro_tree}", "name=run")
+    assert end.value.code == 1
+    run = Path("runs/evaluations/run")
+    results = _results(run)
+    assert results["sets"]["gopro"]["images"] == 1
+    assert results["sets"]["gopro"]["failed"] == 1
+    assert "000001.png is damaged" in results["failed"]["gopro/d/000001"]
+    assert "gopro/d/000001 failed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["restorer=wiener", "psf=none"], "needs a kernel: psf=oracle"),
+        (["restorer=wiener", "psf=file", "psf.path=/nowhere.npy"], "psf.path=/nowhere.npy can't be read"),
+        (["restorer=wiener", "psf=gaussian", "psf.sigma=0"], "psf.sigma=0 must be more than 0"),
+        (["restorer=wiener", "restorer.light=dark"], "restorer.light=dark is unknown"),
+        (["restorer=checkpoint", "restorer.path=/nowhere"], "there is no checkpoint /nowhere"),
+        (["shard=4/3"], "shard=4/3 is none"),
+        (["limit=0"], "limit=0 must be at least 1"),
+        (["device=tpu9"], "device=tpu9 can't be used"),
+        (["protocol.metrics=[niqe]"], "there is no niqe"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line(evaluate: Evaluate, overrides: list[str], message: str) -> None:
+    with pytest.raises(SystemExit, match=message):
+        evaluate(*overrides)
+    assert not Path("runs/evaluations/run/results.json").exists()
+
+
+def test_the_oracle_is_for_made_data(evaluate: Evaluate, gopro_tree: Path) -> None:
+    with pytest.raises(SystemExit, match="no recipe with a true kernel.*psf=estimate for others"):
+        evaluate("restorer=wiener", "data=gopro", f"data.root={gopro_tree}", "name=run")
+
+
+def _straight(root: Path) -> Path:
+    """GoPro's layout with the astronaut: blurred by straight motion, and not at all."""
+    from skimage.data import astronaut
+
+    from deblurlab.classical.frequency import blurred
+
+    sharp = astronaut()[:256, :256]
+    seen = np.round(255 * np.clip(from_light(blurred(to_light(sharp / 255), line(12, 30))), 0, 1)).astype(np.uint8)
+    for place in ("train/a", "train/b", "test/c"):
+        for kind, images in (("blur", (seen, sharp)), ("sharp", (sharp, sharp))):
+            (root / place / kind).mkdir(parents=True)
+            for i, image in enumerate(images):
+                write_png(root / place / kind / f"{i}.png", image)
+    return root
+
+
+def test_what_shows_no_motion_is_left_as_it_is_and_counted(evaluate: Evaluate, tmp_path: Path) -> None:
+    root = _straight(tmp_path / "straight")
+    run = evaluate("restorer=wiener", "psf=estimate", "data=gopro", f"data.root={root}", "data.validation=1", "name=run")
+    first, second = _rows(run)
+    assert float(first["psnr"]) > float(first["psnr_blurred"]) + 1
+    assert first["psf"].startswith("line of 1")
+    assert second["psnr"] == second["psnr_blurred"]
+    assert "no straight motion" in second["untouched"]
+    assert _results(run)["sets"]["gopro"]["untouched"] == 1
+
+
+def test_the_same_command_prints_the_same_results_and_another_config_is_refused(evaluate: Evaluate) -> None:
+    run = evaluate("limit=2")
+    before = (run / "results.json").stat().st_mtime_ns
+    evaluate("limit=2")
+    assert (run / "results.json").stat().st_mtime_ns == before
+    with pytest.raises(SystemExit, match="limit was 2 and is 3"):
+        evaluate("limit=3")
+    assert _results(evaluate("limit=3", "fresh=true"))["sets"]["photographs"]["images"] == 3
+
+
+def test_foreign_classes_are_refused(evaluate: Evaluate, tmp_path: Path) -> None:
+    """A checkpoint that names a class from elsewhere doesn't run it."""
+    record = {"model": {"_target_": "os.system", "command": f"touch {tmp_path / 'owned'}"}}
+    torch.save({"state_dict": {"generator.x": torch.zeros(1)}, "record": record}, tmp_path / "evil.ckpt")
+    with pytest.raises(SystemExit, match="names os.system, which is no model of deblurlab"):
+        evaluate("restorer=checkpoint", f"restorer.path={tmp_path / 'evil.ckpt'}")
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_sweep_ends_in_one_table(data_root: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "deblurlab", "evaluate", "-m", "restorer=identity,wiener", "data=synthetic_small"]
+    environment = {**os.environ, "COLUMNS": "200"}
+    done = subprocess.run(
+        [*command, f"data.root={data_root}"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    lines = [line for line in done.stdout.splitlines() if "photographs" in line]
+    assert len(lines) == 2
+    assert "identity" in lines[0]
+    assert "+0.00" in lines[0]
+    assert "oracle" in lines[1]
