@@ -197,7 +197,9 @@ def _straight(root: Path) -> Path:
 
 def test_what_shows_no_motion_is_left_as_it_is_and_counted(evaluate: Evaluate, tmp_path: Path) -> None:
     root = _straight(tmp_path / "straight")
-    run = evaluate("restorer=wiener", "psf=estimate", "data=gopro", f"data.root={root}", "data.validation=1", "name=run")
+    run = evaluate(
+        "restorer=wiener", "psf=estimate", "data=gopro", f"data.root={root}", "data.validation=1", "name=run"
+    )
     first, second = _rows(run)
     assert float(first["psnr"]) > float(first["psnr_blurred"]) + 1
     assert first["psf"].startswith("line of 1")
@@ -236,3 +238,34 @@ def test_a_sweep_ends_in_one_table(data_root: Path, tmp_path: Path) -> None:
     assert "identity" in lines[0]
     assert "+0.00" in lines[0]
     assert "oracle" in lines[1]
+
+
+def test_an_onnx_model_scores_as_the_network_it_was(evaluate: Evaluate, tmp_path: Path, data_root: Path) -> None:
+    network = torch.nn.Conv2d(3, 3, 3, padding=1).eval()
+    with torch.no_grad():
+        network.weight.mul_(0.2)
+        for c in range(3):
+            network.weight[c, c, 1, 1] += 1.0
+    file = str(tmp_path / "model.onnx")
+    dynamic = ({2: "height", 3: "width"},)
+    torch.onnx.export(network, (torch.rand(1, 3, 32, 40),), file, dynamic_shapes=dynamic, dynamo=True, verbose=False)
+    row = _rows(evaluate("restorer=onnx", f"restorer.path={file}"))[0]
+    group, number = row["image"].split("/")
+    folder = next(data_root.glob(f"*/test/{group}"))
+    blurred, sharp = (read_image(folder / kind / f"{number}.png") for kind in ("blur_gamma", "sharp"))
+    with torch.no_grad():
+        restored = network(torch.from_numpy(blurred).permute(2, 0, 1)[None] / 255)[0].clamp(0, 1)
+    as_file = (restored * 255).round().byte().permute(1, 2, 0).numpy()
+    assert float(row["psnr"]) == pytest.approx(peak_signal_noise_ratio(sharp, as_file), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "there is no file"), (b"no model", "can't be read as an ONNX")]
+)
+def test_files_that_are_no_onnx_models_are_named(
+    evaluate: Evaluate, tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    if content is not None:
+        (tmp_path / "x.onnx").write_bytes(content)
+    with pytest.raises(SystemExit, match=message):
+        evaluate("restorer=onnx", f"restorer.path={tmp_path / 'x.onnx'}")

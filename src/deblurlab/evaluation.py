@@ -42,7 +42,9 @@ _KEPT = 64
 _RECIPE = ("blur_length", "rotation", "objects", "defocus", "read_noise", "shot_noise", "jpeg_quality")
 
 
-class _Work(NamedTuple):
+class Work(NamedTuple):
+    """A pair of a test set."""
+
     set: str
     pair: Pair
 
@@ -109,7 +111,7 @@ def evaluate(
     with (run.parts / f"{shard + 1}-of-{shards}.jsonl").open("a") as part:
         if part.tell():
             part.write("\n")  # the last line may have been cut off
-        for row, attempt in _measured(todo, restorer, protocol, data.reader()):
+        for row, attempt in measured(todo, restorer, protocol, data.reader()):
             part.write(json.dumps(row) + "\n")
             part.flush()
             if attempt.restored is not None and len(work) <= _KEPT:
@@ -140,7 +142,7 @@ def evaluate(
 
 
 def _write_cases(
-    run: Run, work: Sequence[_Work], rows: Sequence[Row], kept: Mapping[str, Tensor], restorer: Restorer, reader: Reader
+    run: Run, work: Sequence[Work], rows: Sequence[Row], kept: Mapping[str, Tensor], restorer: Restorer, reader: Reader
 ) -> None:
     """Pictures, `blurred | restored | sharp`, of the images that gained least, most, and the one between."""
     run.samples.mkdir(exist_ok=True)
@@ -158,8 +160,8 @@ def _write_cases(
             write_png(run.samples / f"{name}_{number}_{which}_{one.pair.name.replace('/', '-')}.png", picture)
 
 
-def _measured(
-    todo: Sequence[_Work], restorer: Restorer, protocol: Protocol, reader: Reader
+def measured(
+    todo: Sequence[Work], restorer: Restorer, protocol: Protocol, reader: Reader
 ) -> Iterator[tuple[Row, _Attempt]]:
     """Each image's row. While one is restored, the one before is measured and the next is read."""
     with ThreadPoolExecutor(2) as pool:
@@ -188,7 +190,7 @@ def _measured(
             yield waiting.result()
 
 
-def _row(one: _Work, attempt: _Attempt, protocol: Protocol) -> tuple[Row, _Attempt]:
+def _row(one: Work, attempt: _Attempt, protocol: Protocol) -> tuple[Row, _Attempt]:
     row: Row = {"set": one.set, "image": one.pair.name}
     try:
         if attempt.blurred is not None:
@@ -200,10 +202,11 @@ def _row(one: _Work, attempt: _Attempt, protocol: Protocol) -> tuple[Row, _Attem
             row["seconds"] = attempt.seconds
             row["megapixels"] = attempt.blurred[0].numel() / 1e6
             row |= {"psf": attempt.restored.psf, "untouched": attempt.restored.untouched}
-    except ValueError as error:
+        recipe = read_recipe(one.pair)
+        row |= {key: recipe.get(key) for key in _RECIPE}
+    except (UserError, ValueError) as error:
         attempt.error = str(error)
-    recipe = read_recipe(one.pair)
-    return row | {key: recipe.get(key) for key in _RECIPE} | {"error": attempt.error}, attempt
+    return row | {"error": attempt.error}, attempt
 
 
 def _read(pair: Pair, reader: Reader) -> tuple[Tensor, list[Tensor]]:
@@ -211,14 +214,14 @@ def _read(pair: Pair, reader: Reader) -> tuple[Tensor, list[Tensor]]:
     return blurred, sharp
 
 
-def _work(data: PairSet, limit: int | None) -> list[_Work]:
+def _work(data: PairSet, limit: int | None) -> list[Work]:
     """What is to be measured: the test sets, or if there is none the validation set."""
     if limit is not None and limit < 1:
         raise UserError(f"limit={limit} must be at least 1")
     work = []
     for name, pairs in (data.tests() or {"val": data.val()}).items():
         count = len(pairs) if limit is None else min(limit, len(pairs))
-        work += [_Work(name, pairs[i]) for i in np.linspace(0, len(pairs) - 1, count).round().astype(int)]
+        work += [Work(name, pairs[i]) for i in np.linspace(0, len(pairs) - 1, count).round().astype(int)]
     if not work:
         raise UserError("the data set has nothing to measure on: neither test nor validation pairs")
     return work

@@ -1,7 +1,7 @@
 """What turns blurred images into restored ones."""
 
 from deblurlab.inference.psf import Estimate, File, Gaussian, NoPsf, Oracle, Psf
-from deblurlab.inference.restorers import Checkpoint, Classical, Identity, Restored, Restorer
+from deblurlab.inference.restorers import Checkpoint, Classical, Identity, Onnx, Restored, Restorer
 
 __all__ = [
     "Checkpoint",
@@ -11,6 +11,7 @@ __all__ = [
     "Gaussian",
     "Identity",
     "NoPsf",
+    "Onnx",
     "Oracle",
     "Psf",
     "Restored",

@@ -13,7 +13,7 @@ from deblurlab.checkpoints import load_model
 from deblurlab.classical.estimation import EstimationError
 from deblurlab.classical.frequency import Array
 from deblurlab.data.pairs import Pair
-from deblurlab.errors import UserError
+from deblurlab.errors import UserError, reason
 from deblurlab.inference.psf import NoPsf, Psf
 from deblurlab.models.cost import macs, parameters
 
@@ -89,6 +89,41 @@ class Checkpoint(Restorer):
 
     def cost(self) -> dict[str, int]:
         return {"parameters": parameters(self._network), "macs_256": macs(self._network)}
+
+
+class Onnx(Restorer):
+    """A network in an ONNX file, run by ONNX Runtime: one input and one output, `(1, 3, H, W)` float in [0, 1], of any
+    height and width.
+
+    Raises:
+        UserError: ONNX Runtime isn't installed, or the file can't be used.
+    """
+
+    def __init__(self, *, path: str) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise UserError("restorer=onnx needs ONNX Runtime: pip install 'deblurlab[onnx]'") from error
+        if not Path(path).is_file():
+            raise UserError(f"there is no file restorer.path={path}")
+        try:
+            self._session = onnxruntime.InferenceSession(path, providers=onnxruntime.get_available_providers())
+        except Exception as error:  # whatever ONNX Runtime makes of a file that is none
+            raise UserError(f"restorer.path={path} can't be read as an ONNX model: {reason(error)}") from error
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        if len(inputs) != 1 or len(outputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type != "tensor(float)":
+            raise UserError(f"restorer.path={path} isn't a model of one float image (1, 3, H, W) and one restored one")
+        self._input = inputs[0].name
+
+    def warm_up(self, blurred: Tensor, pair: Pair) -> None:
+        self(blurred, pair)
+
+    def __call__(self, blurred: Tensor, pair: Pair) -> Restored:
+        try:
+            (restored,) = self._session.run(None, {self._input: blurred[None].numpy()})
+        except Exception as error:  # a size it can't take, for one
+            raise ValueError(f"the ONNX model can't restore {tuple(blurred.shape)}: {reason(error)}") from error
+        return Restored(torch.from_numpy(restored[0]))
 
 
 class Classical(Restorer):

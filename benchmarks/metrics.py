@@ -1,0 +1,92 @@
+"""What measuring costs: SSIM against scikit-image's, and the share of an evaluation that its metrics take.
+
+    python benchmarks/metrics.py [--images 8] [hydra overrides for the model, e.g. model=nafnet_32]
+
+Both SSIMs are of the same 1280x720 RGB pair on one core, in turns; printed is the median of the ratios. The share is
+that of the wall time of an evaluation (`restorer=checkpoint`, random weights, 640x360 pairs) which it takes longer than
+its restoring alone: metrics of one image are computed while the next is restored.
+"""
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from skimage.metrics import structural_similarity
+
+from deblurlab import conf
+from deblurlab.data import Pair
+from deblurlab.evaluation import Work, measured
+from deblurlab.inference import Restored, Restorer
+from deblurlab.metrics import Protocol, ssim
+from deblurlab.synthesis import Synthesis
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=8)
+    parser.add_argument("overrides", nargs="*", default=["model=nafnet_32"])
+    arguments = parser.parse_args()
+    compare_ssim()
+    share(arguments.images, arguments.overrides)
+
+
+def compare_ssim() -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    blurred, sharp, _ = Synthesis().scene_pair(np.random.default_rng(0), 720, 1280)
+    tensors = [torch.from_numpy(image).permute(2, 0, 1)[None] / 255 for image in (blurred, sharp)]
+    ratios, values = [], (0.0, 0.0)
+    for _ in range(7):
+        start = time.perf_counter()
+        mine = ssim(*tensors).item()
+        between = time.perf_counter()
+        theirs = structural_similarity(
+            sharp, blurred, channel_axis=2, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+        )
+        ratios.append((time.perf_counter() - between) / (between - start))
+        values = mine, float(theirs)
+    print(
+        f"SSIM of 1280x720 RGB, one core: scikit-image / ours {statistics.median(ratios):.1f}; "
+        f"values differ by {abs(values[0] - values[1]):.1e}"
+    )
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
+
+
+def share(images: int, overrides: list[str]) -> None:
+    network = instantiate(conf.compose(*overrides).model, _convert_="all").eval().to(memory_format=torch.channels_last)
+    pictures = [Synthesis().scene_pair(np.random.default_rng(i), 360, 640)[:2] for i in range(images)]
+    restoring = 0.0
+
+    class Model(Restorer):
+        @torch.inference_mode()
+        def __call__(self, blurred: torch.Tensor, pair: Pair) -> Restored:
+            nonlocal restoring
+            start = time.perf_counter()
+            restored = network(blurred[None].to(memory_format=torch.channels_last))[0]
+            restoring += time.perf_counter() - start
+            return Restored(restored)
+
+    def read(path: Path) -> np.ndarray:
+        number, side = path.name.split("-")
+        return pictures[int(number)][int(side)]
+
+    work = [Work("made", Pair(str(i), Path(f"{i}-0"), Path(f"{i}-1"))) for i in range(images)]
+    start = time.perf_counter()
+    for _ in measured(work, Model(), Protocol(), read):
+        pass
+    whole = time.perf_counter() - start
+    print(
+        f"{' '.join(overrides)}, {images} images of 640x360: {whole:.1f} s, of which restoring {restoring:.1f} s; "
+        f"metrics and reading add {(whole - restoring) / whole:.1%}"
+    )
+
+
+if __name__ == "__main__":
+    main()
