@@ -23,6 +23,7 @@ COMMANDS = [
     for line in block.splitlines()
 ]
 TRAINING = [command[2:] for command in COMMANDS if command[:2] == ["python", "train.py"]]
+EVALUATING = [command[2:] for command in COMMANDS if command[:2] == ["python", "evaluate.py"]]
 SHRUNK = {
     r"trainer\.max_steps=.*": ["trainer.max_steps=3"],
     r"module\.compile=true": ["module.compile=false"],  # takes a compiler and minutes
@@ -51,6 +52,16 @@ def test_every_command_composes(command: list[str]) -> None:
         pytest.skip("flags are for the whole command line: the next test has it")
     cfg = config(*command)
     for override in OverridesParser.create().parse_overrides(command):
+        if "." in override.key_or_group:
+            assert OmegaConf.select(cfg, override.key_or_group) == override.value()
+
+
+@pytest.mark.parametrize("command", EVALUATING, ids=" ".join)
+def test_every_evaluation_composes(command: list[str]) -> None:
+    words = [word for word in command if word != "-m"]
+    first = [word.partition(",")[0] for word in words]
+    cfg = config(*first, name="evaluate")
+    for override in OverridesParser.create().parse_overrides(first):
         if "." in override.key_or_group:
             assert OmegaConf.select(cfg, override.key_or_group) == override.value()
 
