@@ -20,8 +20,8 @@ from skimage.metrics import structural_similarity
 
 from deblurlab import conf
 from deblurlab.data import Pair
-from deblurlab.evaluation import Work, measured
 from deblurlab.inference import Restored, Restorer
+from deblurlab.inference.measuring import Work, measured
 from deblurlab.metrics import Protocol, ssim
 from deblurlab.synthesis import Synthesis
 

@@ -20,7 +20,7 @@ from deblurlab.data.checking import Findings, check
 from deblurlab.data.frames import FrameStore, pack
 from deblurlab.data.pairs import Pair, Single
 from deblurlab.data.sets import PairSet
-from deblurlab.data.streaming import write_shards
+from deblurlab.data.shards import write_shards
 from deblurlab.errors import UserError, reason
 from deblurlab.reporting.sheet import write_sheet
 

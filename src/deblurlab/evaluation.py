@@ -5,72 +5,32 @@ import math
 import resource
 import statistics
 import sys
-import time
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from deblurlab import environment
-from deblurlab.data import Pair, PairSet
-from deblurlab.data.dataset import to_tensor
+from deblurlab.data import PairSet
 from deblurlab.data.frames import Reader
 from deblurlab.data.images import write_png
 from deblurlab.errors import UserError, reason
-from deblurlab.inference import Psf, Restored, Restorer
-from deblurlab.inference.psf import read_recipe
+from deblurlab.inference import Psf, Restorer
+from deblurlab.inference.measuring import Row, Work, measured, read_pair
 from deblurlab.metrics import Protocol
 from deblurlab.metrics.protocol import levels
 from deblurlab.reporting import write_evaluation
 from deblurlab.runs import Run, write_csv, write_json
 
 Results = dict[str, Any]
-Row = dict[str, Any]
 
 _KEPT = 64
 """Sets up to this size keep what was restored in memory, for the report's pictures."""
-_RECIPE = ("blur_length", "rotation", "objects", "defocus", "read_noise", "shot_noise", "jpeg_quality")
-
-
-class Work(NamedTuple):
-    """A pair of a test set."""
-
-    set: str
-    pair: Pair
-
-    @property
-    def key(self) -> str:
-        return f"{self.set}/{self.pair.name}"
-
-
-@dataclass
-class _Attempt:
-    """To restore one image."""
-
-    blurred: Tensor | None = None
-    sharp: list[Tensor] = field(default_factory=list)
-    restored: Restored | None = None
-    seconds: float = 0.0
-    error: str | None = None
-
-    def run(self, restorer: Restorer, pair: Pair) -> None:
-        assert self.blurred is not None
-        start = time.perf_counter()
-        try:
-            self.restored = restorer(self.blurred, pair)
-        except (UserError, ValueError, RuntimeError) as error:  # the others may still be restored
-            self.error = str(error) or type(error).__name__
-        self.seconds = time.perf_counter() - start
 
 
 def evaluate(
@@ -153,65 +113,11 @@ def _write_cases(
             if not good:
                 continue
             one = good[i][0]
-            blurred, sharp = _read(one.pair, reader)
+            blurred, sharp = read_pair(one.pair, reader)
             restored = kept[one.key] if one.key in kept else restorer(blurred, one.pair).image
             strip = torch.cat([blurred, restored, sharp[0]], dim=2)
             picture = levels(strip).to(torch.uint8).permute(1, 2, 0).numpy()
             write_png(run.samples / f"{name}_{number}_{which}_{one.pair.name.replace('/', '-')}.png", picture)
-
-
-def measured(
-    todo: Sequence[Work], restorer: Restorer, protocol: Protocol, reader: Reader
-) -> Iterator[tuple[Row, _Attempt]]:
-    """Each image's row. While one is restored, the one before is measured and the next is read."""
-    with ThreadPoolExecutor(2) as pool:
-        ahead = deque(pool.submit(_read, one.pair, reader) for one in todo[:2])
-        waiting: Future[tuple[Row, _Attempt]] | None = None
-        warm = False
-        for i, one in enumerate(track(todo, "measuring", console=Console(stderr=True), disable=len(todo) < 2)):
-            if i + 2 < len(todo):
-                ahead.append(pool.submit(_read, todo[i + 2].pair, reader))
-            attempt = _Attempt()
-            try:
-                attempt.blurred, attempt.sharp = ahead.popleft().result()
-                if not warm:
-                    restorer.warm_up(attempt.blurred, one.pair)
-                    warm = True
-            except UserError as error:
-                if attempt.blurred is not None:  # not this image is to blame
-                    raise
-                attempt.error = str(error)
-            else:
-                attempt.run(restorer, one.pair)
-            if waiting is not None:
-                yield waiting.result()
-            waiting = pool.submit(_row, one, attempt, protocol)
-        if waiting is not None:
-            yield waiting.result()
-
-
-def _row(one: Work, attempt: _Attempt, protocol: Protocol) -> tuple[Row, _Attempt]:
-    row: Row = {"set": one.set, "image": one.pair.name}
-    try:
-        if attempt.blurred is not None:
-            blurred = protocol.measure(attempt.blurred, attempt.sharp)
-            row |= {f"{name}_blurred": value for name, value in blurred.items()}
-        if attempt.restored is not None:
-            assert attempt.blurred is not None
-            row |= protocol.measure(attempt.restored.image, attempt.sharp)
-            row["seconds"] = attempt.seconds
-            row["megapixels"] = attempt.blurred[0].numel() / 1e6
-            row |= {"psf": attempt.restored.psf, "untouched": attempt.restored.untouched}
-        recipe = read_recipe(one.pair)
-        row |= {key: recipe.get(key) for key in _RECIPE}
-    except (UserError, ValueError) as error:
-        attempt.error = str(error)
-    return row | {"error": attempt.error}, attempt
-
-
-def _read(pair: Pair, reader: Reader) -> tuple[Tensor, list[Tensor]]:
-    blurred, *sharp = (to_tensor(reader(path)).float() / 255 for path in pair.files)
-    return blurred, sharp
 
 
 def _work(data: PairSet, limit: int | None) -> list[Work]:
