@@ -20,6 +20,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from deblurlab import cli
 from deblurlab.classical import line, wiener
 from deblurlab.data.images import read_image, write_png
+from deblurlab.inference import Identity, Restored
 from deblurlab.inference.restorers import from_light, to_light
 
 Evaluate = Callable[..., Path]
@@ -269,3 +270,50 @@ def test_files_that_are_no_onnx_models_are_named(
         (tmp_path / "x.onnx").write_bytes(content)
     with pytest.raises(SystemExit, match=message):
         evaluate("restorer=onnx", f"restorer.path={tmp_path / 'x.onnx'}")
+
+
+@pytest.mark.parametrize(
+    ("kernel", "message"),
+    [
+        (np.ones((5, 5)), "sums to 1, not to 25"),
+        (np.full((3, 3), np.nan), "matrix of numbers"),
+        (np.ones(4) / 4, "matrix"),
+    ],
+)
+def test_files_that_hold_no_kernel_are_named(
+    evaluate: Evaluate, tmp_path: Path, kernel: np.ndarray, message: str
+) -> None:
+    np.save(tmp_path / "psf.npy", kernel)
+    with pytest.raises(SystemExit, match=f"psf.path=.*psf.npy can't be read as a kernel: .*{message}"):
+        evaluate("restorer=wiener", "psf=file", f"psf.path={tmp_path / 'psf.npy'}")
+
+
+def test_a_kernel_may_be_a_picture(evaluate: Evaluate, tmp_path: Path) -> None:
+    """A white pixel on black is no blur at all: Wiener with K = 0 gives back what it got."""
+    picture = np.zeros((5, 5, 3), np.uint8)
+    picture[2, 2] = 255
+    write_png(tmp_path / "psf.png", picture)
+    run = evaluate("restorer=wiener", "restorer.method.k=0", "psf=file", f"psf.path={tmp_path / 'psf.png'}")
+    for row in _rows(run):
+        assert float(row["psnr"]) == pytest.approx(float(row["psnr_blurred"]), abs=1e-6)
+        assert row["psf"] == "psf.png"
+
+
+def test_a_kernel_larger_than_the_images_fails_image_by_image(evaluate: Evaluate) -> None:
+    with pytest.raises(SystemExit):
+        evaluate("restorer=wiener", "psf=gaussian", "psf.sigma=100")
+    failed = _results(Path("runs/evaluations/run"))["failed"]
+    assert len(failed) == 5
+    assert all("is larger than the image" in why for why in failed.values())
+
+
+def test_a_restorer_that_makes_nan_is_not_scored(evaluate: Evaluate, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: object, blurred: torch.Tensor, pair: object) -> Restored:
+        return Restored(blurred * float("nan"))
+
+    monkeypatch.setattr(Identity, "__call__", broken)
+    with pytest.raises(SystemExit):
+        evaluate("limit=2")
+    results = _results(Path("runs/evaluations/run"))
+    assert set(results["failed"].values()) == {"the restored image holds NaN or infinity"}
+    assert results["sets"]["photographs"]["images"] == 0

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deblurlab.classical.estimation import line, motion
-from deblurlab.classical.frequency import Array
+from deblurlab.classical.frequency import Array, checked
 from deblurlab.data.pairs import Pair
 from deblurlab.errors import UserError
 
@@ -96,7 +96,8 @@ class File(Psf):
 
                 with Image.open(path) as image:
                     kernel = np.asarray(image.convert("F"), np.float64)
-                kernel = kernel / kernel.sum()
+                kernel = kernel / max(kernel.sum(), 1e-12)
+            checked(kernel, kernel)
         except (OSError, ValueError) as error:
             raise UserError(f"psf.path={path} can't be read as a kernel: {error}") from error
         self._kernel = Kernel(kernel, Path(path).name)

@@ -16,8 +16,8 @@ def levels(images: Tensor, quantise: Quantise = "round") -> Tensor:
     On the CPU, except for CUDA tensors, which stay where they are (other devices lack float64).
     """
     images = images if images.device.type == "cuda" else images.cpu()
-    scaled = (images.to(torch.float64) * 255).clamp(0, 255)
-    return {"round": scaled.round, "truncate": scaled.floor, "none": scaled.clone}[quantise]()
+    scaled = images.clamp(0, 1).to(torch.float64).mul_(255)
+    return {"round": scaled.round_, "truncate": scaled.floor_, "none": scaled.contiguous}[quantise]()
 
 
 def comparable(restored: Tensor, sharp: Tensor, quantise: Quantise = "round") -> tuple[Tensor, Tensor]:
