@@ -317,3 +317,52 @@ def test_a_restorer_that_makes_nan_is_not_scored(evaluate: Evaluate, monkeypatch
     results = _results(Path("runs/evaluations/run"))
     assert set(results["failed"].values()) == {"the restored image holds NaN or infinity"}
     assert results["sets"]["photographs"]["images"] == 0
+
+
+def test_what_has_failed_is_tried_again(evaluate: Evaluate, gopro_tree: Path) -> None:
+    bad = gopro_tree / "test" / "d" / "blur" / "000000.png"
+    content = bad.read_bytes()
+    bad.write_bytes(content[:60])
+    with pytest.raises(SystemExit):
+        evaluate("data=gopro", f"data.root={gopro_tree}", "name=run")
+    bad.write_bytes(content)
+    results = _results(evaluate("data=gopro", f"data.root={gopro_tree}", "name=run"))
+    assert results["failed"] == {}
+    assert results["sets"]["gopro"]["images"] == 1
+
+
+def test_fresh_deletes_neither_trainings_nor_for_settings_that_fail(
+    evaluate: Evaluate, train: Callable[..., Path]
+) -> None:
+    trained = train()
+    with pytest.raises(SystemExit, match="is a training: fresh=true won't delete it"):
+        evaluate(f"runs={trained.parent}", "fresh=true")
+    assert (trained / "results.json").is_file()
+    run = evaluate("limit=1")
+    with pytest.raises(SystemExit, match="needs a kernel"):
+        evaluate("limit=1", "restorer=wiener", "psf=none", "fresh=true")
+    assert (run / "results.json").is_file()
+
+
+def test_equal_images_have_an_infinite_psnr_and_no_gain(
+    evaluate: Evaluate, gopro_tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = gopro_tree / "test" / "d"
+    (folder / "blur" / "000000.png").write_bytes((folder / "sharp" / "000000.png").read_bytes())
+    for _ in range(2):  # the second time from the file
+        run = evaluate("data=gopro", f"data.root={gopro_tree}", "name=run")
+        said = capsys.readouterr().out
+        assert "nan" not in said
+        assert "inf" not in said.replace("infinite", "")
+    assert _results(run)["sets"]["gopro"]["psnr"] is None
+    assert _rows(run)[0]["psnr"] == "inf"
+
+
+def test_a_sweep_with_a_failing_job_ends_in_a_table_too(data_root: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "deblurlab", "evaluate", "-m", "restorer=wiener,identity", "psf=none", "limit=1"]
+    done = subprocess.run(
+        [*command, "data=synthetic_small", f"data.root={data_root}"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "identity" in done.stdout
+    assert "needs a kernel" in done.stdout + done.stderr

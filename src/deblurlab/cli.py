@@ -88,11 +88,13 @@ def evaluate(arguments: list[str]) -> None:
             finished.append(results)
             failed = failed or bool(results["failed"])
 
-    hydra.main(version_base="1.3", config_path=str(conf.CONF), config_name="evaluate")(job)()
-    if finished:
-        from deblurlab.reporting import print_comparison
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf.CONF), config_name="evaluate")(job)()
+    finally:  # also if one of several jobs has failed
+        if finished:
+            from deblurlab.reporting import print_comparison
 
-        print_comparison(finished)
+            print_comparison(finished)
     if failed:
         sys.exit(1)
 

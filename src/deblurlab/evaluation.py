@@ -22,7 +22,7 @@ from deblurlab.data.images import write_png
 from deblurlab.errors import UserError, reason
 from deblurlab.inference import Psf, Restorer
 from deblurlab.inference.measuring import Row, Work, measured, read_pair
-from deblurlab.metrics import Protocol
+from deblurlab.metrics import LOWER_IS_BETTER, Protocol
 from deblurlab.metrics.protocol import levels
 from deblurlab.reporting import write_evaluation
 from deblurlab.runs import Run, write_csv, write_json
@@ -58,15 +58,20 @@ def evaluate(
     restorer: Restorer = instantiate(cfg.restorer, _convert_="all")
     data.prepare()
     work = _work(data, cfg.limit)
-    if cfg.fresh:
-        run.clear()
-    run.claim(_record(cfg), overrides)
-    if (finished := run.results()) is not None:
-        return finished
     restorer.prepare(_device(cfg.device), psf)
+    if cfg.fresh:
+        if run.checkpoints.exists():
+            raise UserError(f"{run.folder} is a training: fresh=true won't delete it; choose another name=")
+        run.clear()
+    run.claim({**_record(cfg), "unavailable": sorted(protocol.unavailable)}, overrides)
+    if (finished := run.results()) is not None and not finished["failed"]:
+        if not run.report_file.exists():
+            write_evaluation(run)
+        return finished
     run.parts.mkdir(exist_ok=True)
     done = _rows(run)
-    todo = [one for i, one in enumerate(work) if i % shards == shard and one.key not in done]
+    good = {key for key, row in done.items() if row["error"] is None}
+    todo = [one for i, one in enumerate(work) if i % shards == shard and one.key not in good]
     kept: dict[str, Tensor] = {}
     with (run.parts / f"{shard + 1}-of-{shards}.jsonl").open("a") as part:
         if part.tell():
@@ -98,7 +103,7 @@ def evaluate(
     _write_cases(run, work, ordered, kept, restorer, data.reader())
     write_json(run.results_file, results)
     write_evaluation(run)
-    return results
+    return run.results()
 
 
 def _write_cases(
@@ -108,10 +113,9 @@ def _write_cases(
     run.samples.mkdir(exist_ok=True)
     for name in dict.fromkeys(one.set for one in work):
         good = [(one, row) for one, row in zip(work, rows, strict=True) if one.set == name and not row["error"]]
-        good.sort(key=lambda case: case[1]["psnr"] - case[1]["psnr_blurred"] if "psnr" in case[1] else 0.0)
-        for number, (which, i) in enumerate((("worst", 0), ("median", len(good) // 2), ("best", len(good) - 1))):
-            if not good:
-                continue
+        good.sort(key=lambda case: _gain(case[1]))
+        places = {0: "worst", len(good) - 1: "best", (len(good) - 1) // 2: "median"} if good else {}
+        for number, (i, which) in enumerate(sorted(places.items())):
             one = good[i][0]
             blurred, sharp = read_pair(one.pair, reader)
             restored = kept[one.key] if one.key in kept else restorer(blurred, one.pair).image
@@ -168,7 +172,9 @@ def _rows(run: Run) -> dict[str, Row]:
                 row = json.loads(line)
             except ValueError:
                 continue
-            rows[f"{row['set']}/{row['image']}"] = row
+            key = f"{row['set']}/{row['image']}"
+            if row["error"] is None or key not in rows:  # what has failed may have been mended since
+                rows[key] = row
     return rows
 
 
@@ -192,6 +198,13 @@ def _standard_error(values: Sequence[float]) -> float | None:
     if len(values) < 2 or not all(map(math.isfinite, values)):
         return None
     return statistics.stdev(values) / math.sqrt(len(values))
+
+
+def _gain(row: Row) -> float:
+    """In PSNR, or in the first metric that there is."""
+    name = next(key.removesuffix("_blurred") for key in row if key.endswith("_blurred"))
+    gain = row[name] - row[f"{name}_blurred"]
+    return (-gain if name in LOWER_IS_BETTER else gain) if math.isfinite(gain) else 0.0
 
 
 def _table(rows: Sequence[Row]) -> list[Row]:

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from deblurlab.errors import UserError, reason
 
 
-def read_weights(weights: str, url: str, *, key: str) -> dict[str, Tensor]:
+def read_weights(weights: str, url: str, *, key: str | None) -> dict[str, Tensor]:
     """A state dict: the file at `url`, from torch's cache or the network, if `weights` is "imagenet", else the file
-    of that path. `key` is the setting that `weights` came from.
+    of that path. `key` is the setting that `weights` came from, if it can be set.
 
     Raises:
         UserError: It can't be had, or is no state dict. The message says which file to place where.
@@ -22,12 +22,11 @@ def read_weights(weights: str, url: str, *, key: str) -> dict[str, Tensor]:
         return _download(url)
     except Exception as error:  # whatever a missing network or a damaged file makes torch raise
         cache = Path(torch.hub.get_dir(), "checkpoints", Path(url).name)
-        raise UserError(
-            f"{Path(url).name} can't be had ({error}): place {url} at {cache}, or give its path as {key}=<path>"
-        ) from error
+        instead = "" if key is None else f", or give its path as {key}=<path>"
+        raise UserError(f"{Path(url).name} can't be had ({error}): place {url} at {cache}{instead}") from error
 
 
-def read_state(path: Path, *, key: str) -> dict[str, Tensor]:
+def read_state(path: Path, *, key: str | None) -> dict[str, Tensor]:
     """The state dict in a file.
 
     Raises:
@@ -42,7 +41,7 @@ def read_state(path: Path, *, key: str) -> dict[str, Tensor]:
     return state
 
 
-def load_part(part: nn.Module, state: dict[str, Tensor], *, prefix: str = "", key: str) -> None:
+def load_part(part: nn.Module, state: dict[str, Tensor], *, prefix: str = "", key: str | None) -> None:
     """Put those weights of a larger network into a part of it whose names in it begin with `prefix`.
 
     Raises:

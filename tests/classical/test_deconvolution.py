@@ -1,5 +1,7 @@
 """The classical methods against formulas, scikit-image's own, and what they promise."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import skimage.data
@@ -64,7 +66,7 @@ def test_wiener_of_spectra_is_wiener_of_their_ratio() -> None:
         wiener(seen, PSF, noise=0.02 * ones, signal=2 * ones, periodic=True), wiener(seen, PSF, k=0.01, periodic=True)
     )
     with pytest.raises(ValueError, match="give both or none"):
-        wiener(seen, PSF, noise=ones)
+        wiener(seen, PSF, noise=ones, periodic=True)
 
 
 def test_richardson_lucy_is_scikit_images_on_its_own_example() -> None:
@@ -158,3 +160,19 @@ def test_denoisers_go_without_a_kernel() -> None:
     noisy = np.clip(PHOTO + 0.08 * RNG.standard_normal(PHOTO.shape), 0, 1)
     for method in (lambda image: non_local_means(image, None), lambda image: total_variation(image, None, weight=0.08)):
         assert _psnr(method(noisy), PHOTO) > _psnr(noisy, PHOTO) + 1.5
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: wiener(PHOTO, PSF, k=-1), "k=-1 must be at least 0"),
+        (lambda: richardson_lucy(PHOTO, PSF, iterations=2.5), "iterations=2.5 must be a whole number"),  # type: ignore[arg-type]
+        (lambda: richardson_lucy(PHOTO, PSF, tv=-1), "tv=-1 must be at least 0"),
+        (lambda: total_variation(PHOTO, PSF, weight=0), "weight=0 must be more than 0"),
+        (lambda: total_variation(PHOTO, PSF, iterations=-3), "iterations=-3 must be a whole number"),
+        (lambda: wiener(PHOTO, PSF, noise=PHOTO, signal=PHOTO), "are for periodic=True"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,11 +1,15 @@
 """PSNR and SSIM against scikit-image, an independent implementation."""
 
+import importlib
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import skimage.data
 import torch
 from hydra.utils import instantiate
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torchvision.models.vgg import cfgs, make_layers
 
 from deblurlab.errors import UserError
 from deblurlab.metrics import Protocol, measuring, perceptual, psnr, ssim
@@ -156,9 +160,15 @@ def test_images_with_nothing_in_common_cannot_be_aligned() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"metrics": ["psnr", "niqe"]}, "there is no niqe; known: psnr, ssim"), ({"quantise": "floor"}, "round, truncate"),
-     ({"border": -1}, "at least 0"), ({"align": True}, "ssim_matlab_rgb can't")],
-)  # fmt: skip
+    [
+        ({"metrics": ["psnr", "niqe"]}, "there is no niqe; known: psnr, ssim"),
+        ({"metrics": []}, "is empty"),
+        ({"quantise": "floor"}, "round, truncate"),
+        ({"border": -1}, "at least 0"),
+        ({"border": 1.5}, "whole number"),
+        ({"align": True}, "ssim_matlab_rgb can't"),
+    ],
+)
 def test_protocols_that_make_no_sense_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         Protocol(**settings)
@@ -203,3 +213,22 @@ def test_perceptual_metrics_are_their_packages(monkeypatch: pytest.MonkeyPatch) 
     assert torch.allclose(perceptual.lpips(x, x, "alex"), torch.zeros(2).double(), atol=1e-6)
     theirs = network(x.float() / 255, y.float() / 255, normalize=True).flatten()
     assert torch.allclose(perceptual.lpips(x, y, "alex").float(), theirs, atol=1e-5)
+
+
+def test_dists_is_torchmetrics_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On features of random weights; torchmetrics brings the weights of the metric itself."""
+    layers = make_layers(cfgs["D"])
+    module = importlib.import_module("torchmetrics.functional.image.dists")
+    monkeypatch.setattr(module, "vgg16", lambda weights: SimpleNamespace(features=layers))
+    monkeypatch.setattr(perceptual, "read_weights", lambda *arguments, **options: {})
+    perceptual._dists.cache_clear()
+    x, y = (torch.randint(0, 256, (1, 3, 64, 64)).double() for _ in range(2))
+    assert perceptual.dists(x, x).item() == pytest.approx(0, abs=1e-5)
+    theirs = module.deep_image_structure_and_texture_similarity(x.float() / 255, y.float() / 255)
+    assert perceptual.dists(x, y).item() == pytest.approx(theirs.item(), abs=1e-6)
+    perceptual._dists.cache_clear()
+
+
+def test_a_border_that_leaves_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="nothing is left of"):
+        _protocol(border=8).measure(torch.rand(3, 16, 20), [torch.rand(3, 16, 20)])

@@ -77,6 +77,23 @@ def test_other_protocols_and_folders_are_refused(tmp_path: Path) -> None:
     first = _run(tmp_path / "first", {"a": 20.0})
     with pytest.raises(UserError, match="different protocols"):
         compare(first, _run(tmp_path / "second", {"a": 20.0}, protocol="Y"))
+    second = tmp_path / "second"
+    results = json.loads((second / "results.json").read_text())
+    for change, message in (
+        ({"border": 8, "psnr": "RGB, in dB"}, "different protocols"),
+        ({"psnr": "RGB, in dB"}, None),
+    ):
+        protocol = {"range": "rounded", **change}
+        (second / "results.json").write_text(json.dumps({**results, "protocol": protocol}))
+        if message is None:
+            assert compare(first, second)["s"]["psnr"].mean == 0
+        else:
+            with pytest.raises(UserError, match=message):
+                compare(first, second)
+    rows = (second / "per_image.csv").read_text().replace("20.0,20.0", "21.0,20.0")
+    (second / "per_image.csv").write_text(rows)
+    with pytest.raises(UserError, match="restored other images by the name of a"):
+        compare(first, second)
     with pytest.raises(UserError, match="no image in common"):
         compare(first, _run(tmp_path / "third", {"b": 20.0}))
     with pytest.raises(SystemExit, match="holds no finished"):

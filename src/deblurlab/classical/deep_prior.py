@@ -79,7 +79,7 @@ def deep_image_prior(
     Raises:
         ValueError: The kernel is none, or a number is out of range.
     """
-    if iterations < 1 or kernel_size < 3 or kernel_size % 2 == 0:
+    if not isinstance(iterations, int) or iterations < 1 or kernel_size < 3 or kernel_size % 2 == 0:
         raise ValueError(f"iterations={iterations} must be at least 1, kernel_size={kernel_size} odd and at least 3")
     where = torch.device("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else torch.device(device)
     kernel = None if psf is None else torch.tensor(checked(image, psf), dtype=torch.float32, device=where)

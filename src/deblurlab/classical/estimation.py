@@ -1,6 +1,6 @@
 """Blind: the kernel of straight, even motion from the blurred image alone."""
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -95,7 +95,7 @@ def _fit(spectrum: Array, lengths: npt.NDArray[Any], angles: npt.NDArray[Any]) -
     return Motion(*candidates[best], scores[best])
 
 
-@cache
+@lru_cache(4096)
 def _expected(length: float, angle: float) -> Array:
     frequency = np.fft.fftfreq(_TILE)
     along = frequency[None] * np.cos(np.deg2rad(angle)) - frequency[:, None] * np.sin(np.deg2rad(angle))

@@ -6,7 +6,7 @@ from scipy.fft import next_fast_len, rfft2
 from scipy.signal import fftconvolve
 
 Array = npt.NDArray[np.float64]
-"""Images `(H, W, C)` or `(H, W)` in [0, 1]; kernels `(k, k)` summing to 1."""
+"""Images `(H, W, C)` or `(H, W)` in [0, 1]; kernels `(k, k)` summing to 1, whose middle is at `k // 2`."""
 
 
 def checked(image: Array, psf: Array) -> Array:

@@ -30,8 +30,9 @@ def richardson_lucy(
         ValueError: The kernel is none, or there are no iterations.
     """
     psf = checked(image, psf)
-    if iterations < 1:
-        raise ValueError(f"iterations={iterations} must be at least 1")
+    _see_that("iterations", iterations)
+    if not tv >= 0:
+        raise ValueError(f"tv={tv} must be at least 0")
     wide, inside = extended(image, psf) if taper else (image, (slice(None), slice(None)))
     observed = np.atleast_3d(np.maximum(wide, 0))
     kernel, mirrored = psf[..., None], psf[::-1, ::-1, None]
@@ -46,7 +47,7 @@ def richardson_lucy(
     return np.clip(restored, 0, 1) if clip else restored
 
 
-def total_variation(image: Array, psf: Array | None, *, weight: float = 0.005, iterations: int = 50) -> Array:
+def total_variation(image: Array, psf: Array | None, *, weight: float = 0.002, iterations: int = 50) -> Array:
     """The minimum over f of `|h conv f - g|^2 / 2 + weight * TV(f)`, where TV is the isotropic total variation (Rudin,
     Osher and Fatemi, Physica D 1992), by splitting f's gradient off (Wang et al., "A New Alternating Minimization
     Algorithm for Total Variation Image Reconstruction", SIAM J. Imaging Sciences 2008, with multipliers: ADMM).
@@ -57,9 +58,15 @@ def total_variation(image: Array, psf: Array | None, *, weight: float = 0.005, i
         weight: More is smoother.
         iterations: Of the splitting.
 
+    Returns:
+        The restored image, not clipped.
+
     Raises:
-        ValueError: The kernel is none.
+        ValueError: The kernel is none, or a number is out of range.
     """
+    _see_that("iterations", iterations)
+    if not weight > 0:
+        raise ValueError(f"weight={weight} must be more than 0")
     if psf is None:
         return np.asarray(denoise_tv_chambolle(image, weight=weight, channel_axis=-1 if image.ndim == 3 else None))
     psf = checked(image, psf)
@@ -85,7 +92,7 @@ def total_variation(image: Array, psf: Array | None, *, weight: float = 0.005, i
     return np.asarray(irfft2(spectrum, shape, axes=(0, 1)).reshape(wide.shape)[inside])
 
 
-def non_local_means(image: Array, psf: Array | None, *, k: float = 0.002, strength: float = 0.8) -> Array:
+def non_local_means(image: Array, psf: Array | None, *, k: float = 0.005, strength: float = 0.8) -> Array:
     """Means over patches that look alike (Buades, Coll and Morel, CVPR 2005), by scikit-image: a denoiser. With a
     kernel, the image goes through `wiener(k=k)` first, whose amplified noise is what is then removed.
 
@@ -99,6 +106,12 @@ def non_local_means(image: Array, psf: Array | None, *, k: float = 0.002, streng
         sharpened, h=strength * sigma, sigma=sigma, patch_size=5, patch_distance=6, fast_mode=True, channel_axis=-1
     )
     return np.asarray(denoised, np.float64)
+
+
+def _see_that(name: str, count: int) -> None:
+    """A count is one."""
+    if not isinstance(count, int) or count < 1:
+        raise ValueError(f"{name}={count} must be a whole number, at least 1")
 
 
 def _noise(image: Array) -> float:

@@ -20,18 +20,23 @@ def wiener(
         image: `(H, W)` or `(H, W, C)`; every channel is restored by itself.
         psf: `(k, k)`, summing to 1.
         k: The ratio of the power of noise to that of the signal, at all frequencies.
-        noise: Its power spectrum, of the shape of the image's `rfft2`, instead of `k`; then `signal` as well.
+        noise: Its power spectrum, of the shape of the image's `rfft2`, instead of `k`; then `signal` as well, and
+            `periodic`.
         periodic: The image goes on at its opposite side; otherwise it is continued as `extended` does.
 
     Returns:
         The restored image, not clipped.
 
     Raises:
-        ValueError: The kernel is none, or one spectrum is given without the other.
+        ValueError: The kernel is none, `k` is negative, or one spectrum is given without the other.
     """
     psf = checked(image, psf)
     if (noise is None) != (signal is None):
         raise ValueError("the spectra of noise and signal go together: give both or none")
+    if noise is not None and not periodic:
+        raise ValueError("spectra of noise and signal are for periodic=True: elsewhere the image is made larger")
+    if not k >= 0:
+        raise ValueError(f"k={k} must be at least 0")
     wide, inside = (image, (slice(None), slice(None))) if periodic else extended(image, psf)
     h = transfer(psf, wide.shape[:2])
     ratio = k if noise is None or signal is None else noise / np.maximum(signal, 1e-12)

@@ -50,7 +50,7 @@ class Attempt:
         start = time.perf_counter()
         try:
             self.restored = restorer(self.blurred, pair)
-        except (UserError, ValueError, RuntimeError) as error:  # the others may still be restored
+        except (UserError, ValueError, ArithmeticError, RuntimeError) as error:  # the others may still be restored
             self.error = str(error) or type(error).__name__
         self.seconds = time.perf_counter() - start
 

@@ -58,6 +58,8 @@ class Estimate(Psf):
     """Straight motion, estimated from the image alone (see `deblurlab.classical.motion`)."""
 
     def __init__(self, *, longest: float = 40.0) -> None:
+        if not 4 <= longest <= 60:
+            raise UserError(f"psf.longest={longest} must be between 4 and 60 pixels")
         self._longest = longest
 
     def __call__(self, image: Array, pair: Pair) -> Kernel:
@@ -69,7 +71,7 @@ class Gaussian(Psf):
     """A Gaussian of a given standard deviation, in pixels."""
 
     def __init__(self, *, sigma: float) -> None:
-        if sigma <= 0:
+        if not 0 < sigma < 1000:
             raise UserError(f"psf.sigma={sigma} must be more than 0")
         x = np.arange(-int(np.ceil(4 * sigma)), int(np.ceil(4 * sigma)) + 1)
         profile = np.exp(-(x**2) / (2 * sigma**2))
@@ -89,6 +91,7 @@ class File(Psf):
 
     def __init__(self, *, path: str) -> None:
         try:
+            path = str(path)
             if path.endswith(".npy"):
                 kernel = np.asarray(np.load(path, allow_pickle=False), np.float64)
             else:
@@ -110,7 +113,7 @@ def read_recipe(pair: Pair) -> dict[str, Any]:
     """What was done to a made pair; empty for others.
 
     Raises:
-        UserError: The recipe is damaged.
+        ValueError: The recipe is damaged.
     """
     file = pair.blurred.parent.parent / "recipe" / f"{pair.blurred.stem}.json"
     if not file.is_file():
@@ -118,5 +121,5 @@ def read_recipe(pair: Pair) -> dict[str, Any]:
     try:
         recipe: dict[str, Any] = json.loads(file.read_text())
     except ValueError as error:
-        raise UserError(f"{file} is damaged: {error}") from error
+        raise ValueError(f"{file} is damaged: {error}") from error
     return recipe

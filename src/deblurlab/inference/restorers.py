@@ -79,7 +79,8 @@ class Checkpoint(Restorer):
         self._network.to(device).to(memory_format=self._format)
 
     def warm_up(self, blurred: Tensor, pair: Pair) -> None:
-        self(blurred, pair)
+        with suppress(ValueError, RuntimeError):  # that image's misfortune
+            self(blurred, pair)
 
     @torch.inference_mode()
     def __call__(self, blurred: Tensor, pair: Pair) -> Restored:
@@ -116,7 +117,8 @@ class Onnx(Restorer):
         self._input = inputs[0].name
 
     def warm_up(self, blurred: Tensor, pair: Pair) -> None:
-        self(blurred, pair)
+        with suppress(ValueError):  # that image's misfortune
+            self(blurred, pair)
 
     def __call__(self, blurred: Tensor, pair: Pair) -> Restored:
         try:

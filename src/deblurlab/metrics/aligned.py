@@ -26,7 +26,7 @@ def aligned(restored: Tensor, sharp: Tensor) -> tuple[Tensor, Tensor]:
     moving = np.clip(moving, 0, 255)
     grey = [cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2GRAY) for image in (fixed, moving)]
     everywhere = np.full(grey[0].shape, 255, np.uint8)
-    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 100, 1e-6)
+    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 100, 0)
     try:
         _, homography = cv2.findTransformECC(
             grey[0], grey[1], np.eye(3, dtype=np.float32), cv2.MOTION_HOMOGRAPHY, criteria, everywhere, 5

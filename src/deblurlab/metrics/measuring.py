@@ -68,8 +68,10 @@ class Protocol:
             raise UserError(f"protocol.metrics: there is no {unknown[0]}; known: {', '.join(METRICS)}")
         if self.quantise not in get_args(Quantise):
             raise UserError(f"protocol.quantise={self.quantise} is unknown: {', '.join(get_args(Quantise))}")
-        if self.border < 0:
-            raise UserError(f"protocol.border={self.border} must be at least 0")
+        if not self.metrics:
+            raise UserError("protocol.metrics is empty: nothing would be measured")
+        if not isinstance(self.border, int) or self.border < 0:
+            raise UserError(f"protocol.border={self.border} must be a whole number of pixels, at least 0")
         if self.align and (unmasked := set(self.metrics) - {"psnr", "ssim", "psnr_y", "ssim_y"}):
             raise UserError(f"protocol.align=true leaves parts of the image out, which {min(unmasked)} can't")
 
@@ -100,6 +102,8 @@ class Protocol:
         """
         if not torch.isfinite(restored).all():
             raise ValueError("the restored image holds NaN or infinity")
+        if 2 * self.border >= min(restored.shape[-2:]):
+            raise ValueError(f"nothing is left of {tuple(restored.shape)} without a border of {self.border}")
         names = [name for name in self.metrics if _missing(name) is None]
         found: dict[str, float] = {}
         for reference in sharp:
@@ -112,6 +116,8 @@ class Protocol:
                 x, mask = aligned(x, y)
             for name in names:
                 value = METRICS[name](x, y, mask).item()
+                if value != value:
+                    raise ValueError(f"{name} is not a number")
                 best = min if name in LOWER_IS_BETTER else max
                 found[name] = best(found.get(name, value), value)
         return found

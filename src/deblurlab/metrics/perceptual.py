@@ -2,16 +2,14 @@
 
 import warnings
 from functools import cache
-from pathlib import Path
 from typing import Literal
 
 import torch
 from lpips import LPIPS
 from torch import Tensor, nn
-from torchmetrics.image import DeepImageStructureAndTextureSimilarity
+from torchmetrics.functional.image.dists import DISTSNetwork
 from torchvision.models import AlexNet_Weights, VGG16_Weights
 
-from deblurlab.errors import UserError
 from deblurlab.pretrained import load_part, read_weights
 
 _URLS = {"alex": AlexNet_Weights.IMAGENET1K_V1.url, "vgg": VGG16_Weights.IMAGENET1K_V1.url}
@@ -31,7 +29,7 @@ def lpips(x: Tensor, y: Tensor, net: Literal["alex", "vgg"]) -> Tensor:
 
 def dists(x: Tensor, y: Tensor) -> Tensor:
     """Deep image structure and texture similarity (Ding et al., IEEE TPAMI 2022), by torchmetrics, of levels
-    `(B, 3, H, W)` in 0..255: `(B,)`.
+    `(1, 3, H, W)` in 0..255: `(1,)`.
 
     Raises:
         UserError: The network's weights can't be had; the message says what to place where.
@@ -41,7 +39,7 @@ def dists(x: Tensor, y: Tensor) -> Tensor:
     return distance.flatten().double()
 
 
-def lpips_network(net: Literal["alex", "vgg"], weights: str, *, key: str) -> nn.Module:
+def lpips_network(net: Literal["alex", "vgg"], weights: str, *, key: str | None) -> nn.Module:
     """The metric's network, frozen: `net(x, y, normalize=True)` of images in [0, 1]. Its authors' package brings the
     learnt weights of channels, but not those of the network below. `weights` as for `read_weights`, or "random".
 
@@ -63,13 +61,10 @@ def lpips_network(net: Literal["alex", "vgg"], weights: str, *, key: str) -> nn.
 
 @cache
 def _lpips(net: Literal["alex", "vgg"]) -> nn.Module:
-    return lpips_network(net, "imagenet", key="loss.lpips.weights")
+    return lpips_network(net, "imagenet", key=None)
 
 
 @cache
 def _dists() -> nn.Module:
-    try:
-        return DeepImageStructureAndTextureSimilarity(reduction=None).eval()
-    except Exception as error:  # whatever a missing network makes torchvision raise
-        place = f"{torch.hub.get_dir()}/checkpoints/{Path(_URLS['vgg']).name}"
-        raise UserError(f"DISTS needs torchvision's VGG16: place {_URLS['vgg']} at {place} ({error})") from error
+    read_weights("imagenet", _URLS["vgg"], key=None)  # into torch's cache, where the network looks for them
+    return DISTSNetwork().eval()

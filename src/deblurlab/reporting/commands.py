@@ -54,7 +54,9 @@ def compare(first: Path, second: Path) -> None:
             cells = f"{d.mean:+.4f}", error, interval, str(d.images), str(d.groups), verdict
             shown.add_row(name, TITLES.get(metric, metric), *cells)
     console = Console()
-    (console if console.is_terminal else Console(width=140)).print(shown)
+    console = console if console.is_terminal else Console(width=140)
+    console.print(shown)
+    console.print("Groups are drawn as wholes; with fewer than ten of them the interval is too narrow.", style="dim")
 
 
 def _results(folder: Path) -> dict[str, Any]:
@@ -72,7 +74,11 @@ def _markdown(rows: Rows, notes: Sequence[str]) -> str:
 
 def _latex(rows: Rows, notes: Sequence[str]) -> str:
     def line(cells: Sequence[str]) -> str:
-        special = {c: f"\\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
+        special = {c: f"\\{c}" for c in "&%$#_{}"} | {
+            "^": r"\textasciicircum{}",
+            "\\": r"\textbackslash{}",
+            "~": r"\textasciitilde{}",
+        }
         return " & ".join("".join(special.get(c, c) for c in cell) for cell in cells) + r" \\" + "\n"
 
     body = "".join(line(list(row.values())) for row in rows)
@@ -89,7 +95,7 @@ def _csv(rows: Rows, notes: Sequence[str]) -> str:
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    return text.getvalue()
+    return "".join(f"# {note}\n" for note in notes) + text.getvalue()
 
 
 def _html(rows: Rows, notes: Sequence[str]) -> str:

@@ -23,12 +23,14 @@ MISSING = "not available"
 def comparison(finished: Sequence[Results]) -> list[dict[str, str]]:
     """One row for each restorer and test set; rows have the same columns."""
     rows = []
+    labels = [_label(results) + _kernel(results) for results in finished]
     for results in finished:
+        alone = labels.count(_label(results) + _kernel(results)) == 1
         for name, scores in results["sets"].items():
             metrics = [m for m in TITLES if m in scores or m in results["unavailable"]]
             rows.append(
                 {
-                    "restorer": _label(results),
+                    "restorer": _label(results) if alone else f"{_label(results)} ({results['name']})",
                     "psf": _kernel(results),
                     "set": name,
                     "images": str(scores["images"]),
@@ -48,8 +50,12 @@ def comparison(finished: Sequence[Results]) -> list[dict[str, str]]:
 def remarks(finished: Sequence[Results]) -> list[str]:
     """What a reader must know beside the numbers: protocols, and what couldn't be measured or restored."""
     lines = []
-    for protocol in {str(results["protocol"]): results["protocol"] for results in finished}.values():
-        lines.append("protocol: " + "; ".join(f"{key}: {value}" for key, value in protocol.items()))
+    protocols: dict[str, list[str]] = {}
+    for results in finished:
+        text = "; ".join(f"{key}: {value}" for key, value in results["protocol"].items())
+        protocols.setdefault(text, []).append(results["name"])
+    for text, names in protocols.items():
+        lines.append(f"protocol{'' if len(protocols) == 1 else ' of ' + ', '.join(names)}: {text}")
     for metric, why in {m: w for results in finished for m, w in results["unavailable"].items()}.items():
         lines.append(f"{TITLES[metric]} {MISSING}: {why}")
     for results in finished:
@@ -94,7 +100,7 @@ def _score(metric: str, scores: Mapping[str, Any]) -> str:
 
 def _gain(scores: Mapping[str, Any]) -> str:
     if scores.get("psnr") is None or scores.get("psnr_blurred") is None:
-        return "-"
+        return "-"  # infinite, or not measured
     return f"{scores['psnr'] - scores['psnr_blurred']:+.2f}"
 
 

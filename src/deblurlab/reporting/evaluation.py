@@ -1,6 +1,7 @@
 """report.html of an evaluation."""
 
 import csv
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -57,7 +58,7 @@ def _facts(results: dict[str, Any]) -> dict[str, str]:
     facts["peak memory (MiB)"] = _short(str(results["peak_memory_mib"]))
     for line in remarks([results]):
         key, _, text = line.partition(": ")
-        facts.setdefault(key, text)
+        facts[key] = f"{facts[key]}; {text}" if key in facts else text
     return facts
 
 
@@ -71,7 +72,7 @@ def _said(node: Any) -> str:
 
 def _plots(images: Sequence[Row]) -> list[str]:
     """Gains by group of images, and against what the recipes say."""
-    good = [row for row in images if row.get("psnr") and row.get("psnr_blurred")]
+    good = [row for row in images if all(math.isfinite(float(row.get(k) or "nan")) for k in ("psnr", "psnr_blurred"))]
     gains = [float(row["psnr"]) - float(row["psnr_blurred"]) for row in good]
     if not gains:
         return []

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deblurlab.errors import UserError
+from deblurlab.metrics import METRICS
 from deblurlab.runs import Run
 
 _DRAWS = 10_000
@@ -68,10 +69,14 @@ def compare(first: Path, second: Path) -> dict[str, dict[str, Difference]]:
     shared = [key for key in tables[0] if key in tables[1]]
     if not shared:
         raise UserError(f"{first} and {second} have no image in common")
-    metrics = [m for m in tables[0][shared[0]] if m in tables[1][shared[0]]]
-    for metric in metrics:
-        if protocols[0].get(metric) != protocols[1].get(metric) or protocols[0]["range"] != protocols[1]["range"]:
-            raise UserError(f"{first} and {second} measured {metric} by different protocols: they can't be compared")
+    metrics = [m for m in tables[0][shared[0]] if m in tables[1][shared[0]] and not m.endswith("_blurred")]
+    conditions = [{k: v for k, v in p.items() if k in metrics or k not in METRICS} for p in protocols]
+    if conditions[0] != conditions[1]:
+        raise UserError(f"{first} and {second} were measured by different protocols: they can't be compared")
+    for key in shared:
+        blurred = [{m: table[key].get(f"{m}_blurred") for m in metrics} for table in tables]
+        if blurred[0] != blurred[1]:
+            raise UserError(f"{first} and {second} restored other images by the name of {key[1]}: other data?")
     found: dict[str, dict[str, Difference]] = {}
     for name in dict.fromkeys(name for name, _ in shared):
         for metric in metrics:
@@ -86,10 +91,11 @@ def compare(first: Path, second: Path) -> dict[str, dict[str, Difference]]:
 
 
 def _per_image(file: Path) -> dict[tuple[str, str], dict[str, float | None]]:
-    """(set, image) -> metric of the restored image -> value."""
+    """(set, image) -> metric of the restored, and as `<metric>_blurred` of the blurred image -> value."""
     with file.open(newline="") as text:
         rows: list[dict[str, Any]] = list(csv.DictReader(text))
-    names = [name for name in (rows[0] if rows else {}) if f"{name}_blurred" in rows[0]]
+    restored = [name for name in (rows[0] if rows else {}) if f"{name}_blurred" in rows[0]]
+    names = [name + end for name in restored for end in ("", "_blurred")]
     return {
         (row["set"], row["image"]): {name: float(row[name]) if row[name] else None for name in names} for row in rows
     }
