@@ -4,11 +4,12 @@ import itertools
 from pathlib import Path
 
 import pytest
-from hydra.errors import ConfigCompositionException
+from hydra.errors import ConfigCompositionException, InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from deblurlab import conf
+from deblurlab.errors import UserError
 from support import config, option_names
 
 
@@ -107,14 +108,31 @@ def test_evenly(limit: int, steps: int, interval: int) -> None:
 
 
 OFFLINE = ["pretrained=random"]
-NEEDED = {"data=pairs": ["data.blurred=a", "data.sharp=b"], "logger=wandb": ["logger.wandb.offline=true"]}
+NEEDED = {
+    "data=pairs": ["data.blurred=a", "data.sharp=b"],
+    "data=unpaired": ["data.blurred=a", "data.sharp=b"],
+    "data=streaming": ["data.root=a"],
+    "logger=wandb": ["logger.wandb.offline=true"],
+    "restorer=checkpoint": ["restorer.path=/nowhere"],
+    "restorer=onnx": ["restorer.path=/nowhere"],
+    "psf=file": ["psf.path=/nowhere"],
+}
 """What an option can't do without, or without a network."""
 SIMPLE = ("model", "discriminator", "data", "augment", "module", "optimizer", "scheduler")
 
 
+FILES = {"checkpoint", "onnx", "file"}
+"""Options that read a file."""
+
+
 def _overrides(group: str, option: str) -> list[str]:
     choice = f"+{group}={option}" if group == "debug" else f"{group}={option}"
-    return [choice, *NEEDED.get(choice, OFFLINE)]
+    return [choice, *NEEDED.get(choice, [] if _entry(group) == "evaluate" else OFFLINE)]
+
+
+def _entry(group: str) -> str:
+    """The configuration that a group belongs to."""
+    return "evaluate" if group in ("restorer", "psf", "protocol") else "train"
 
 
 ALL = [
@@ -127,6 +145,11 @@ ALL = [
 
 @pytest.mark.parametrize(("group", "option"), ALL, ids=["=".join(pair) for pair in ALL])
 def test_every_file_composes_and_resolves(group: str, option: str) -> None:
+    if _entry(group) == "evaluate":
+        cfg = config(*_overrides(group, option), "name=x", name="evaluate")
+        made = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        assert {"restorer", "psf", "data", "protocol"} <= made.keys()  # type: ignore[union-attr]
+        return
     cfg = config(*_overrides(group, option), "name=x", "logger.wandb.name=x" if option == "wandb" else "seed=0")
     made = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     assert isinstance(made, dict)
@@ -139,8 +162,12 @@ def test_every_file_instantiates(group: str, option: str, tmp_path: Path) -> Non
     extra = [f"run={tmp_path}"] + (["logger.wandb.name=x"] if option == "wandb" else [])
     if option == "ddp":
         pytest.skip("needs GPUs")
-    cfg = config(*_overrides(group, option), *extra)
-    if group in SIMPLE:
+    cfg = config(*_overrides(group, option), *extra, name=_entry(group))
+    if option in FILES:
+        with pytest.raises(InstantiationException, match="nowhere") as caught:
+            instantiate(cfg[group], _convert_="all")
+        assert isinstance(caught.value.__cause__, UserError)
+    elif group in SIMPLE or _entry(group) == "evaluate":
         made = instantiate(cfg[group], _convert_="all")
         assert made is not None
     elif group == "loss":

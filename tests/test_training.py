@@ -38,7 +38,7 @@ def test_a_run_leaves_everything_that_it_promises(train: Train) -> None:
     assert results["options"]["model"] == "unet_res"
     assert results["options"]["loss"] == "l1+vgg+adv"
     assert results["parameters"] == sum(p.numel() for p in UNetRes(width=4, depth=1, blocks=1).parameters())
-    assert results["protocol"]["colour"] == "RGB"
+    assert results["protocol"]["psnr"] == "RGB, in dB"
     assert results["sets"]["photographs"]["images"] == 5
     config = OmegaConf.load(run / "config.yaml")
     assert config.loss.vgg.weights == "random"
