@@ -5,7 +5,7 @@ import math
 import resource
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from deblurlab.data.frames import Reader
 from deblurlab.data.images import write_png
 from deblurlab.errors import UserError, reason
 from deblurlab.inference import Psf, Restorer
-from deblurlab.inference.measuring import Row, Work, measured, read_pair
+from deblurlab.inference.measuring import Attempt, Row, Work, measured, read_pair
 from deblurlab.metrics import LOWER_IS_BETTER, Protocol
 from deblurlab.metrics.protocol import levels
 from deblurlab.reporting import write_evaluation
@@ -68,19 +68,12 @@ def evaluate(
         if not run.report_file.exists():
             write_evaluation(run)
         return finished
-    run.parts.mkdir(exist_ok=True)
-    done = _rows(run)
-    good = {key for key, row in done.items() if row["error"] is None}
+    good = {key for key, row in _rows(run).items() if row["error"] is None}
     todo = [one for i, one in enumerate(work) if i % shards == shard and one.key not in good]
-    kept: dict[str, Tensor] = {}
-    with (run.parts / f"{shard + 1}-of-{shards}.jsonl").open("a") as part:
-        if part.tell():
-            part.write("\n")  # the last line may have been cut off
-        for row, attempt in measured(todo, restorer, protocol, data.reader()):
-            part.write(json.dumps(row) + "\n")
-            part.flush()
-            if attempt.restored is not None and len(work) <= _KEPT:
-                kept[f"{row['set']}/{row['image']}"] = attempt.restored.image
+    kept = {}
+    for one, attempt in _noted(run, cfg.shard or "1/1", measured(todo, restorer, protocol, data.reader())):
+        if attempt.restored is not None and len(work) <= _KEPT:
+            kept[one] = attempt.restored.image
     rows = _rows(run)
     if any(one.key not in rows for one in work):
         return None
@@ -90,13 +83,8 @@ def evaluate(
         "options": dict(options or {}),
         "settings": {group: OmegaConf.to_container(cfg[group], resolve=True) for group in ("restorer", "psf")},
         "seed": cfg.seed,
-        "protocol": protocol.describe(),
-        "unavailable": protocol.unavailable,
         **restorer.cost(),
-        "sets": _summary(ordered, protocol),
-        "failed": {f"{row['set']}/{row['image']}": row["error"] for row in ordered if row["error"]},
-        "seconds_per_megapixel": _speed(ordered),
-        "peak_memory_mib": _peak_memory(),
+        **_scores(ordered, protocol),
         **environment.revision(),
     }
     write_csv(run.per_image_file, _table(ordered))
@@ -104,6 +92,30 @@ def evaluate(
     write_json(run.results_file, results)
     write_evaluation(run)
     return run.results()
+
+
+def _noted(run: Run, shard: str, measured: Iterator[tuple[Row, Attempt]]) -> Iterator[tuple[str, Attempt]]:
+    """What was measured, by the image's key, each row written down before the next comes."""
+    run.parts.mkdir(exist_ok=True)
+    with (run.parts / f"{shard.replace('/', '-of-')}.jsonl").open("a") as part:
+        if part.tell():
+            part.write("\n")  # the last line may have been cut off
+        for row, attempt in measured:
+            part.write(json.dumps(row) + "\n")
+            part.flush()
+            yield f"{row['set']}/{row['image']}", attempt
+
+
+def _scores(rows: Sequence[Row], protocol: Protocol) -> dict[str, Any]:
+    """What all rows together say."""
+    return {
+        "protocol": protocol.describe(),
+        "unavailable": protocol.unavailable,
+        "sets": _summary(rows, protocol),
+        "failed": {f"{row['set']}/{row['image']}": row["error"] for row in rows if row["error"]},
+        "seconds_per_megapixel": _speed(rows),
+        "peak_memory_mib": _peak_memory(),
+    }
 
 
 def _write_cases(
