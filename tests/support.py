@@ -2,7 +2,9 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from scipy.ndimage import convolve
 
 from deblurlab import cli
 from deblurlab.conf import compose as config
@@ -10,7 +12,7 @@ from deblurlab.conf import options as option_names
 from deblurlab.data import DataModule
 from deblurlab.errors import UserError
 
-__all__ = ["SMALL", "config", "data_command", "feeding", "option_names", "small"]
+__all__ = ["SMALL", "blurred", "config", "data_command", "feeding", "option_names", "small"]
 
 _SHRUNK = {
     "model": {
@@ -43,6 +45,11 @@ def feeding(module: DataModule, *, world: int = 1, rank: int = 0, step: int = 0)
     """A data module as if one of `world` trainers had it, which has done `step` steps."""
     module.trainer = SimpleNamespace(world_size=world, global_rank=rank, global_step=step)  # type: ignore[assignment]
     return module
+
+
+def blurred(image: np.ndarray, psf: np.ndarray) -> np.ndarray:
+    """`(H, W, 3)` convolved with a kernel, channel by channel, mirrored at its border."""
+    return np.stack([convolve(image[..., c], psf, mode="reflect") for c in range(3)], axis=-1)
 
 
 def data_command(*arguments: object) -> int:

@@ -22,6 +22,7 @@ from deblurlab.classical import line, wiener
 from deblurlab.data.images import read_image, write_png
 from deblurlab.inference import Identity, Restored
 from deblurlab.inference.restorers import from_light, to_light
+from support import blurred
 
 Evaluate = Callable[..., Path]
 
@@ -183,8 +184,6 @@ def test_the_oracle_is_for_made_data(evaluate: Evaluate, gopro_tree: Path) -> No
 def _straight(root: Path) -> Path:
     """GoPro's layout with the astronaut: blurred by straight motion, and not at all."""
     from skimage.data import astronaut
-
-    from deblurlab.classical.frequency import blurred
 
     sharp = astronaut()[:256, :256]
     seen = np.round(255 * np.clip(from_light(blurred(to_light(sharp / 255), line(12, 30))), 0, 1)).astype(np.uint8)

@@ -17,7 +17,8 @@ from deblurlab.classical import (
     unsupervised_wiener,
     wiener,
 )
-from deblurlab.classical.frequency import blurred, extended
+from deblurlab.classical.frequency import extended
+from support import blurred
 
 RNG = np.random.default_rng(0)
 PHOTO = skimage.data.astronaut()[100:260, 150:300].astype(float) / 255

@@ -7,7 +7,7 @@ import torch
 
 from deblurlab.classical import deep_image_prior, line
 from deblurlab.classical.deep_prior import SkipNetwork, kernel_network
-from deblurlab.classical.frequency import blurred
+from support import blurred
 
 
 def test_networks_have_the_published_numbers_of_parameters() -> None:

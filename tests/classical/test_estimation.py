@@ -5,7 +5,7 @@ import pytest
 import skimage.data
 
 from deblurlab.classical import EstimationError, line, motion
-from deblurlab.classical.frequency import blurred
+from support import blurred
 
 PHOTOS = {
     "astronaut": skimage.data.astronaut(), "coffee": skimage.data.coffee(), "chelsea": skimage.data.chelsea(),

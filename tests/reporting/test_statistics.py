@@ -1,5 +1,6 @@
 """Differences and their intervals."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -111,3 +112,6 @@ def test_tables_in_every_format(form: str, wanted: str, tmp_path: Path) -> None:
     assert wanted in text
     assert ("low\\_one" if form == "latex" else "low_one") in text
     assert "+5.00" in text
+    assert "psnr: RGB, in dB" in text
+    if form == "csv":
+        assert [row["PSNR (dB)"] for row in csv.DictReader(text.splitlines())] == ["20.00", "25.00"]

@@ -1,5 +1,7 @@
 """Deblurring with an untrained network: its structure is the prior."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -85,13 +87,32 @@ def deep_image_prior(
     kernel = None if psf is None else torch.tensor(checked(image, psf), dtype=torch.float32, device=where)
     side = (kernel_size, kernel_size) if kernel is None else tuple(kernel.shape)
     seen = torch.tensor(image.transpose(2, 0, 1)[None], dtype=torch.float32, device=where)
-    # The image is wanted as far as its blur reaches into the frame.
-    size = [length + k - 1 for length, k in zip(image.shape, side, strict=False)]
+    average: Tensor | None = None
+    errors: list[float] = []
+    best, best_at = float("inf"), 0
+    for i, (made, error) in enumerate(_fits(seen, kernel, side, iterations=iterations, seed=seed)):
+        average = made if average is None or i <= 100 else torch.lerp(made, average, 0.99)
+        errors.append(error)
+        mean = float(np.mean(errors[-50:]))
+        if mean < 0.999 * best:
+            best, best_at = mean, i
+        elif i - best_at >= patience:
+            break
+    assert average is not None
+    rows, columns = (slice(k // 2, k // 2 + length) for k, length in zip(side, image.shape, strict=False))
+    return average[0, :, rows, columns].cpu().double().numpy().transpose(1, 2, 0)
+
+
+def _fits(
+    seen: Tensor, kernel: Tensor | None, side: tuple[int, ...], *, iterations: int, seed: int
+) -> Iterator[tuple[Tensor, float]]:
+    """After each iteration what the network made, as far as its blur reaches into the frame, and the squared error."""
+    where, size = seen.device, [length + k - 1 for length, k in zip(seen.shape[-2:], side, strict=True)]
     random = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = SkipNetwork().to(where)
-        kernels = kernel_network(kernel_size).to(where) if kernel is None else None
+        kernels = kernel_network(side[0]).to(where) if kernel is None else None
     shape = [max(2, -(-n // _STRIDE)) * _STRIDE for n in size]
     code = 0.1 * torch.rand(1, _INPUT, *shape, generator=random).to(where)
     thought = torch.rand(200, generator=random).to(where)
@@ -101,10 +122,7 @@ def deep_image_prior(
     optimizer = torch.optim.Adam(groups)
     milestones = [round(iterations * share) for share in (0.4, 0.6, 0.8)]
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.5)
-    average: Tensor | None = None
-    errors: list[float] = []
-    best, best_at = float("inf"), 0
-    for i in range(iterations):
+    for _ in range(iterations):
         noise = 1e-3 * torch.randn(code.shape, generator=random).to(where)
         made = network(code + noise)[..., : size[0], : size[1]]
         now = kernel if kernels is None else kernels(thought).view(side)
@@ -115,16 +133,7 @@ def deep_image_prior(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-        average = made.detach() if average is None else torch.lerp(made.detach(), average, 0.99 if i > 100 else 0.0)
-        errors.append(loss.item())
-        mean = float(np.mean(errors[-50:]))
-        if mean < 0.999 * best:
-            best, best_at = mean, i
-        elif i - best_at >= patience:
-            break
-    assert average is not None
-    rows, columns = ((k // 2, k // 2 + length) for k, length in zip(side, image.shape, strict=False))
-    return average[0, :, slice(*rows), slice(*columns)].cpu().double().numpy().transpose(1, 2, 0)
+        yield made.detach(), loss.item()
 
 
 def _unit(channels: int, width: int, side: int, *, stride: int = 1) -> nn.Module:

@@ -3,7 +3,6 @@
 import numpy as np
 import numpy.typing as npt
 from scipy.fft import next_fast_len, rfft2
-from scipy.signal import fftconvolve
 
 Array = npt.NDArray[np.float64]
 """Images `(H, W, C)` or `(H, W)` in [0, 1]; kernels `(k, k)` summing to 1, whose middle is at `k // 2`."""
@@ -50,10 +49,3 @@ def extended(image: Array, psf: Array) -> tuple[Array, tuple[slice, slice]]:
         weight = np.concatenate(ramp).reshape([-1 if i == axis else 1 for i in range(wide.ndim)])
         wide = weight * wide + (1 - weight) * np.flip(wide, axis=axis)
     return wide, (slice(pads[0][0], pads[0][0] + image.shape[0]), slice(pads[1][0], pads[1][0] + image.shape[1]))
-
-
-def blurred(image: Array, psf: Array) -> Array:
-    """The image convolved with a kernel, mirrored at its border; every channel by itself."""
-    pads = [(side // 2, side // 2) for side in psf.shape] + [(0, 0)] * (image.ndim - 2)
-    kernel = psf.reshape(*psf.shape, *[1] * (image.ndim - 2))
-    return np.asarray(fftconvolve(np.pad(image, pads, mode="symmetric"), kernel, mode="valid", axes=(0, 1)))

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from deblurlab.errors import UserError
 from deblurlab.reporting import statistics
-from deblurlab.reporting.comparison import TITLES, comparison, print_comparison, remarks
+from deblurlab.reporting.comparison import TITLES, comparison, in_words, print_comparison, remarks
 from deblurlab.runs import Run, write_text
 
 Rows = Sequence[dict[str, str]]
@@ -29,6 +29,9 @@ def table(folders: Sequence[Path], form: str, output: Path | None) -> None:
         print_comparison(finished)
         return
     rows, notes = comparison(finished), remarks(finished)
+    if form == "csv":  # has no place for notes
+        protocols = [in_words(results) for results in finished for _ in results["sets"]]
+        rows = [{**row, "protocol": protocol} for row, protocol in zip(rows, protocols, strict=True)]
     writers = {"terminal": _markdown, "markdown": _markdown, "latex": _latex, "csv": _csv, "html": _html}
     text = writers[form](rows, notes)
     if output is None:
@@ -95,7 +98,7 @@ def _csv(rows: Rows, notes: Sequence[str]) -> str:
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    return "".join(f"# {note}\n" for note in notes) + text.getvalue()
+    return text.getvalue()
 
 
 def _html(rows: Rows, notes: Sequence[str]) -> str:

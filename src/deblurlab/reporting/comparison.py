@@ -52,8 +52,7 @@ def remarks(finished: Sequence[Results]) -> list[str]:
     lines = []
     protocols: dict[str, list[str]] = {}
     for results in finished:
-        text = "; ".join(f"{key}: {value}" for key, value in results["protocol"].items())
-        protocols.setdefault(text, []).append(results["name"])
+        protocols.setdefault(in_words(results), []).append(results["name"])
     for text, names in protocols.items():
         lines.append(f"protocol{'' if len(protocols) == 1 else ' of ' + ', '.join(names)}: {text}")
     for metric, why in {m: w for results in finished for m, w in results["unavailable"].items()}.items():
@@ -65,11 +64,17 @@ def remarks(finished: Sequence[Results]) -> list[str]:
     return lines
 
 
+def in_words(results: Results) -> str:
+    """The protocol of an evaluation, in a line."""
+    return "; ".join(f"{key}: {value}" for key, value in results["protocol"].items())
+
+
 def print_comparison(finished: Sequence[Results]) -> None:
     """The table, on the terminal."""
     rows = comparison(finished)
     empty = {column for column in rows[0] if all(row[column] in ("-", "") for row in rows)}
     table = Table(*(column for column in rows[0] if column not in empty))
+    table.columns[0].overflow = "fold"
     for column in table.columns[3:]:
         column.justify = "right"
     for row in rows:
