@@ -52,6 +52,14 @@ def test_an_experiment_may_choose_a_sum_and_the_command_line_another() -> None:
     assert [name for name in chosen if "_target_" in chosen[name]] == ["mse"]
 
 
+def test_inline_weights_win_over_an_experiments() -> None:
+    """Experiments hold weights for the terms that are chosen without one."""
+    assert config("experiment=paper").loss.l1.weight == config("experiment=paper", "loss=l1+vgg").loss.l1.weight == 0.5
+    cfg = config("experiment=paper", "loss=0.25*l1+adv")
+    assert (cfg.loss.l1.weight, cfg.loss.adv.weight) == (0.25, 0.01)
+    assert config("experiment=paper", "loss=0.25*l1", "loss.l1.weight=3").loss.l1.weight == 3
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -5,7 +5,7 @@ import logging
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ def evaluate(arguments: list[str]) -> None:
 
         _quieten()
         context = HydraConfig.get()
-        options = {group: option for group, option in context.runtime.choices.items() if not group.startswith("hydra/")}
+        options = _choices(context.runtime.choices)
         with _one_line_errors(context.mode):
             results = evaluate(cfg, overrides=context.overrides.task, options=options)
             if results is None:
@@ -181,7 +181,7 @@ def _train(cfg: DictConfig) -> None:
 
     _quieten()
     context = HydraConfig.get()
-    options = {group: option for group, option in context.runtime.choices.items() if not group.startswith("hydra/")}
+    options = _choices(context.runtime.choices)
     with _one_line_errors(context.mode):
         try:
             print_results(train(cfg, overrides=context.overrides.task, options=options))
@@ -200,6 +200,11 @@ def _one_line_errors(mode: RunMode | None) -> Iterator[None]:
         if mode == RunMode.MULTIRUN:  # the other jobs go on
             raise CompactHydraException(message) from None
         sys.exit(message)
+
+
+def _choices(choices: Mapping[str, str]) -> dict[str, str]:
+    """The chosen option of each group that a user chooses from."""
+    return {group: option for group, option in choices.items() if not group.startswith(("hydra/", "factors@"))}
 
 
 def _quieten() -> None:

@@ -6,8 +6,9 @@ Only Hydra is imported here, so that `--help` and tab completion answer at once.
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra import initialize_config_dir
@@ -29,6 +30,8 @@ SWEEPS = _ROOT / "sweeps"
 _WEIGHTED = {"loss"}
 _GROUPS = {"loss", "logger"}
 """Groups whose options can be added up; in weighted ones a term may have a factor."""
+_FACTORS = "factors"
+"""A group with an option for every sum: its factors alone, to be merged over what an experiment says."""
 _TERM = re.compile(r"(?:((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\*)?([A-Za-z_]\w*)")
 _UNNAMED = {"fresh", "name", "runs", "shard"}
 """Overrides that don't make another run."""
@@ -55,7 +58,8 @@ def parse_sum(expression: str) -> list[tuple[str, float | None]] | None:
 
 
 class SumSource(ConfigSource):
-    """A Hydra config source in which every sum of a group's options is a config that holds them all."""
+    """A Hydra config source in which every sum of a group's options is a config that holds them all, and another the
+    factors in it."""
 
     @staticmethod
     def scheme() -> str:
@@ -65,11 +69,11 @@ class SumSource(ConfigSource):
         return True
 
     def is_group(self, config_path: str) -> bool:
-        return config_path.strip("/") in _GROUPS
+        return config_path.strip("/") in {*_GROUPS, _FACTORS}
 
     def is_config(self, config_path: str) -> bool:
         group, _, expression = config_path.rpartition("/")
-        return group in _GROUPS and parse_sum(expression) is not None
+        return group == _FACTORS or (group in _GROUPS and parse_sum(expression) is not None)
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         """Pairs of terms, for the shell to complete; nobody else wants to see them all."""
@@ -82,6 +86,9 @@ class SumSource(ConfigSource):
     def load_config(self, config_path: str) -> ConfigResult:
         group, _, expression = config_path.rpartition("/")
         terms = parse_sum(expression) or []
+        if group == _FACTORS:
+            weights = {name: {"weight": factor} for name, factor in terms if factor is not None}
+            return self._result(config_path, weights)
         names = [name for name, _ in terms]
         known = GlobalHydra.instance().config_loader().get_group_options(group, ObjectType.CONFIG)
         unknown = [name for name in names if name not in known]
@@ -93,10 +100,14 @@ class SumSource(ConfigSource):
             raise ConfigCompositionException(f"{group}={expression} names a term twice")
         if group not in _WEIGHTED and any(factor is not None for _, factor in terms):
             raise ConfigCompositionException(f"{group}={expression}: only {', '.join(_WEIGHTED)} takes factors")
-        weights = {name: {"weight": factor} for name, factor in terms if factor is not None}
-        config = OmegaConf.create({"defaults": [*names, "_self_"], **weights})
+        return self._result(config_path, {"defaults": names})
+
+    def _result(self, config_path: str, content: Mapping[str, Any]) -> ConfigResult:
         return ConfigResult(
-            config=config, path=f"sum://{config_path}", provider=self.provider, header={"package": None}
+            config=OmegaConf.create(dict(content)),
+            path=f"sum://{config_path}",
+            provider=self.provider,
+            header={"package": None},
         )
 
 

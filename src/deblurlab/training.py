@@ -20,9 +20,9 @@ from deblurlab.data import Augmentation, DataModule
 from deblurlab.errors import UserError
 from deblurlab.loggers import MetricsCSV
 from deblurlab.losses import JudgedTerm, LossTerm
-from deblurlab.metrics import PROTOCOL
+from deblurlab.metrics import Protocol
 from deblurlab.models.cost import macs, parameters
-from deblurlab.modules import PairedRestoration
+from deblurlab.modules import Restoration
 from deblurlab.reporting import write_report
 from deblurlab.runs import Run, write_csv, write_json
 
@@ -50,10 +50,10 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
     run, leader = Run(Path(cfg.run)), getattr(rank_zero_only, "rank", 0) == 0
     _spare_others(cfg, run)
     module, decided = build(cfg)
-    quality, timer = Quality(), Timer(duration=cfg.trainer.get("max_time"))
+    protocol: Protocol = instantiate(cfg.protocol, _convert_="all")
+    quality, timer = Quality(protocol), Timer(duration=cfg.trainer.get("max_time"))
     trainer, loader = _trainer(cfg, [quality, timer])
-    if module.needs_pairs and not loader.data.paired:
-        raise UserError("data has no pairs, and the module learns from pairs alone: choose another data= or module=")
+    module.suit(loader.data)
     if cfg.fresh and leader:
         loader.data.prepare()  # what can't be read deletes nothing
         run.clear()
@@ -86,7 +86,7 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
     return results
 
 
-def build(cfg: DictConfig) -> tuple[PairedRestoration, dict[str, str]]:
+def build(cfg: DictConfig) -> tuple[Restoration, dict[str, str]]:
     """The module that a config describes, with random weights from its seed or those of `init`.
 
     Returns:
@@ -126,7 +126,7 @@ def build(cfg: DictConfig) -> tuple[PairedRestoration, dict[str, str]]:
     make = instantiate(cfg.module, _convert_="all")
     optimizer, scheduler = (instantiate(node, _convert_="all") for node in (cfg.optimizer, cfg.scheduler))
     try:
-        module: PairedRestoration = make(
+        module: Restoration = make(
             **players,
             terms=terms,
             weights=weights,
@@ -192,18 +192,20 @@ def _start(cfg: DictConfig, run: Run, trainer: pl.Trainer) -> Path | None:
     return checkpoint
 
 
-def _measured(module: PairedRestoration, loader: DataModule, quality: Quality) -> dict[str, Any]:
+def _measured(module: Restoration, loader: DataModule, quality: Quality) -> dict[str, Any]:
     """What the model costs, and its mean scores on every test set."""
     return {
         "parameters": parameters(module.generator),
         "macs_256": macs(module.generator),
-        "protocol": PROTOCOL,
+        "protocol": quality.protocol.describe(),
+        "unavailable": quality.protocol.unavailable,
         "sets": {name: _means(scores) for name, scores in zip(loader.test_sets(), quality.scores, strict=True)},
     }
 
 
 def _means(scores: dict[str, list[float]]) -> dict[str, Any]:
-    return {"images": len(scores["psnr"]), **{name: float(np.mean(values)) for name, values in scores.items()}}
+    images = max((len(values) for values in scores.values()), default=0)
+    return {"images": images, **{name: float(np.mean(values)) for name, values in scores.items()}}
 
 
 def _per_image(loader: DataModule, quality: Quality) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from deblurlab.errors import UserError
 
 class Checkpoints(Checkpoint):
     """Keeps two files in `folder`: `last.ckpt`, written every `every` steps, to go on from, and `best.ckpt`, the state
-    whose validation scored highest (or lowest, with `mode="min"`) on the metric `monitor`.
+    whose validation scored highest (or lowest, with `mode="min"`) on the metric `monitor`. Without one there is no best.
 
     Lightning's ModelCheckpoint would save twice as often as asked under manual optimization and forgets the best score
     when a run's folder has been moved.
@@ -23,7 +23,7 @@ class Checkpoints(Checkpoint):
     """
 
     def __init__(
-        self, *, folder: str, every: int, monitor: str = "val/psnr", mode: Literal["max", "min"] = "max"
+        self, *, folder: str, every: int, monitor: str | None = "val/psnr", mode: Literal["max", "min"] = "max"
     ) -> None:
         self._folder = Path(folder)
         self._every, self._monitor, self._sign = every, monitor, 1 if mode == "max" else -1
@@ -34,7 +34,7 @@ class Checkpoints(Checkpoint):
             trainer.save_checkpoint(self._folder / "last.ckpt")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.state.fn != "fit" or trainer.sanity_checking:
+        if trainer.state.fn != "fit" or trainer.sanity_checking or self._monitor is None:
             return
         if self._monitor not in trainer.callback_metrics:
             known = ", ".join(sorted(k for k in trainer.callback_metrics if k.startswith("val/")))

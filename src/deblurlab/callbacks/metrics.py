@@ -1,6 +1,6 @@
-"""PSNR and SSIM of whole images."""
+"""Quality of whole images."""
 
-from collections.abc import Callable
+import logging
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,9 +10,9 @@ from torchmetrics import Metric
 
 from deblurlab.data.dataset import Sample
 from deblurlab.errors import UserError
-from deblurlab.metrics import SMALLEST, psnr, ssim
+from deblurlab.metrics import SMALLEST, Protocol
 
-METRICS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"psnr": psnr, "ssim": ssim}
+_LOG = logging.getLogger(__name__)
 
 
 class PerImage(Metric):
@@ -43,15 +43,24 @@ class PerImage(Metric):
 class Quality(pl.Callback):
     """Measures restored images on validation and test sets, and beside them, once, the blurred ones.
 
-    Logs `val/psnr`, `val/ssim`, `val/psnr_blurred`, `val/ssim_blurred`, likewise `test/...`; of several test sets
-    the second is `test/1/...`. `scores` keeps what the last test measured of each image.
+    Logs `val/psnr`, `val/psnr_blurred` and so on for each metric of the protocol, likewise `test/...`; of several test
+    sets the second is `test/1/...`. Images without a sharp twin are measured by what needs none. `scores` keeps
+    what the last test measured of each image.
+
+    Raises:
+        UserError: On measuring: an image is too small or has come out as NaN, or no metric can do without its twin.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, protocol: Protocol) -> None:
+        self.protocol = protocol
         self._metrics: dict[str, PerImage] = {}
         self._blurred: dict[str, Tensor] = {}
         self.scores: list[dict[str, list[float]]] = []
         """For each test set: metric name -> value of each image, in the data set's order."""
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        for name, why in self.protocol.unavailable.items():
+            _LOG.warning("%s isn't measured: %s.", name, why)
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
@@ -71,44 +80,55 @@ class Quality(pl.Callback):
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         values = self._finish(pl_module)
-        sets = range(len(trainer.num_test_batches))
-        keys = [name + suffix for name in METRICS for suffix in ("", "_blurred")]
-        self.scores = [{key: values[f"{_prefix('test', i)}/{key}"].tolist() for key in keys} for i in sets]
+        sets = [_prefix("test", i) for i in range(len(trainer.num_test_batches))]
+        self.scores = [{_metric(key): v.tolist() for key, v in values.items() if _set(key) == name} for name in sets]
 
-    def _update(self, prefix: str, restored: Tensor, batch: Sample) -> None:
-        blurred, index = batch["blurred"] / 255, torch.as_tensor(batch["index"])
-        # Of several sharp images that the restored one may be like, the best score counts.
-        sharp = [batch["sharp"] / 255, *(others / 255 for others in batch.get("others", torch.empty(1, 0)).unbind(1))]
-        if (side := min(blurred.shape[-2:])) < SMALLEST:
+    def _update(self, name: str, restored: Tensor, batch: Sample) -> None:
+        known = {key for key in self._blurred if _set(key) == name}
+        for i, index in enumerate(torch.as_tensor(batch["index"]).tolist()):
+            # Of several sharp images that the restored one may be like, the best score counts.
+            sharp = [batch["sharp"][i], *batch.get("others", batch["sharp"][:, :0])[i]] if "sharp" in batch else []
+            scores = self._measured(restored[i], sharp, batch["name"][i])
+            if not known:
+                blurred = self._measured(batch["blurred"][i] / 255, sharp, batch["name"][i])
+                scores |= {f"{metric}_blurred": value for metric, value in blurred.items()}
+            for metric, value in scores.items():
+                collected = self._metrics.setdefault(f"{name}/{metric}", PerImage().to(restored.device))
+                collected.update(torch.tensor([index]), torch.tensor([value], dtype=torch.float64))
+
+    def _measured(self, image: Tensor, sharp: list[Tensor], name: str) -> dict[str, float]:
+        if (side := min(image.shape[-2:])) < SMALLEST:
+            raise UserError(f"{name} has a side of {side} pixels, and SSIM's window {SMALLEST}: leave such images out")
+        try:
+            scores = self.protocol.measure(image, [reference / 255 for reference in sharp])
+        except ValueError as error:
+            raise UserError(f"{name} can't be measured: {error}") from error
+        if not scores:
             raise UserError(
-                f"{batch['name'][0]} has a side of {side} pixels, and SSIM's window {SMALLEST}: leave such images out"
+                f"{name} has no sharp twin, and protocol.metrics={list(self.protocol.metrics)} are of no use without: "
+                f"add sharpness"
             )
-        for name, metric in METRICS.items():
-            self._collect(f"{prefix}/{name}", restored.device).update(index, _best(metric, restored, sharp))
-            key = f"{prefix}/{name}_blurred"
-            if key not in self._blurred:
-                self._collect(key, restored.device).update(index, _best(metric, blurred, sharp))
-
-    def _collect(self, key: str, device: torch.device) -> PerImage:
-        if key not in self._metrics:
-            self._metrics[key] = PerImage().to(device)
-        return self._metrics[key]
+        return scores
 
     def _finish(self, module: pl.LightningModule) -> dict[str, Tensor]:
         """Every value of every image; logs their means."""
         # torchmetrics makes a number of a single value.
         values = {key: metric.compute().reshape(-1) for key, metric in self._metrics.items()}
         self._blurred |= {key: value for key, value in values.items() if key.endswith("_blurred")}
-        prefixes = {key.rpartition("/")[0] + "/" for key in values}
-        values |= {k: v for k, v in self._blurred.items() if k.rpartition("/")[0] + "/" in prefixes}
+        sets = {_set(key) for key in values}
+        values |= {key: value for key, value in self._blurred.items() if _set(key) in sets}
         for key, value in values.items():
             module.log(key, value.mean().float(), prog_bar=key == "val/psnr")
         self._metrics = {}
         return values
 
 
-def _best(metric: Callable[[Tensor, Tensor], Tensor], image: Tensor, sharp: list[Tensor]) -> Tensor:
-    return torch.stack([metric(image, reference) for reference in sharp]).amax(dim=0)
+def _set(key: str) -> str:
+    return key.rpartition("/")[0]
+
+
+def _metric(key: str) -> str:
+    return key.rpartition("/")[2]
 
 
 def _prefix(split: str, number: int) -> str:

@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.table import Table
 
 from deblurlab.models.cost import macs, parameters
-from deblurlab.modules import PairedRestoration
+from deblurlab.modules import Restoration
 
 
 class TrainingProgress(ProgressBar):
@@ -42,14 +42,14 @@ class TrainingProgress(ProgressBar):
         if not trainer.is_global_zero:
             return
         table = Table(box=None, padding=(0, 3, 0, 0), show_header=False)
-        assert isinstance(pl_module, PairedRestoration)
-        generator, discriminator = pl_module.generator, pl_module.discriminator
-        cost = f"{parameters(generator) / 1e6:.2f} M parameters, {macs(generator) / 1e9:.2f} G MACs at 256x256"
-        table.add_row("generator", type(generator).__name__, cost)
-        if discriminator is not None:
-            table.add_row(
-                "discriminator", type(discriminator).__name__, f"{parameters(discriminator) / 1e6:.2f} M parameters"
-            )
+        assert isinstance(pl_module, Restoration)
+        for name, network in pl_module.named_children():
+            if network is pl_module.terms:
+                continue
+            cost = f"{parameters(network) / 1e6:.2f} M parameters"
+            if network in pl_module.generators:
+                cost += f", {macs(network) / 1e9:.2f} G MACs at 256x256"
+            table.add_row(name.replace("_", " "), type(network).__name__, cost)
         self._console.print(table)
         self._console.print("loss: " + " + ".join(f"{weight:g} {name}" for name, weight in pl_module.weights.items()))
 

@@ -11,11 +11,13 @@ from torch import Tensor
 from deblurlab.data.dataset import Sample
 from deblurlab.data.images import write_png
 from deblurlab.metrics.protocol import levels
+from deblurlab.modules import Restoration
 
 
 class Samples(pl.Callback):
-    """Writes `blurred | restored | sharp`, side by side, of `count` images spread over a set: after each validation to
-    `folder/val_<image>_<step>.png` and to every logger that takes pictures, after a test to `folder/test_<image>.png`.
+    """Writes images side by side, of `count` of a set: after each validation what the module makes to look at
+    (`blurred | restored | sharp`, and more of a cycle) to `folder/val_<image>_<step>.png` and to every logger that takes
+    pictures, after a test `blurred | restored | sharp` to `folder/test_<image>.png`.
     """
 
     def __init__(self, *, folder: str, count: int = 4) -> None:
@@ -27,7 +29,8 @@ class Samples(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
         if dataloader_idx == 0 and self._chosen(batch_idx, trainer.num_val_batches[0]):
-            picture, name = _triptych(batch, outputs), _file_name(batch)
+            assert isinstance(pl_module, Restoration)
+            picture, name = _strip(pl_module.views(batch, outputs)), _file_name(batch)
             self._write(f"val_{name}_{trainer.global_step:07d}.png", picture)
             for logger in trainer.loggers:
                 if hasattr(logger, "log_image"):
@@ -39,8 +42,9 @@ class Samples(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
-        if self._chosen(batch_idx, trainer.num_test_batches[dataloader_idx]):
-            self._write(f"test_{_file_name(batch)}.png", _triptych(batch, outputs))
+        if "sharp" in batch and self._chosen(batch_idx, trainer.num_test_batches[dataloader_idx]):
+            strip = _strip([batch["blurred"][0] / 255, outputs[0], batch["sharp"][0] / 255])
+            self._write(f"test_{_file_name(batch)}.png", strip)
 
     def _chosen(self, number: int, images: int | float) -> bool:
         return number in np.linspace(0, images - 1, self._count).astype(int)
@@ -54,8 +58,7 @@ def _file_name(batch: Sample) -> str:
     return batch["name"][0].replace("/", "-")
 
 
-def _triptych(batch: Sample, restored: Tensor) -> np.ndarray:
-    """(H, 3W, 3) uint8 of the first pair of a batch."""
-    image = levels(restored[0]).to(batch["sharp"].device, torch.uint8)
-    row = torch.cat([batch["blurred"][0], image, batch["sharp"][0]], dim=2)
-    return row.permute(1, 2, 0).cpu().numpy()
+def _strip(images: list[Tensor]) -> np.ndarray:
+    """`(3, H, W)` in [0, 1] each -> `(H, n * W, 3)` uint8."""
+    row = torch.cat([levels(image).cpu() for image in images], dim=2)
+    return row.to(torch.uint8).permute(1, 2, 0).numpy()

@@ -3,13 +3,14 @@
 from deblurlab.data.augmentation import Augmentation
 from deblurlab.data.datamodule import DataModule
 from deblurlab.data.dataset import PairDataset, Sample
+from deblurlab.data.disjoint import Disjoint
 from deblurlab.data.endless import EndlessScenes
 from deblurlab.data.folders import Folders
 from deblurlab.data.gopro import GoPro
 from deblurlab.data.hide import HIDE
 from deblurlab.data.kohler import Kohler
 from deblurlab.data.mixed import Mixed
-from deblurlab.data.pairs import Pair, Single
+from deblurlab.data.pairs import Pair, Single, Strangers
 from deblurlab.data.realblur import RealBlur, RSBlur
 from deblurlab.data.reds import REDS
 from deblurlab.data.sampler import KeyedBatches, OrderedBatches, Stage
@@ -23,6 +24,7 @@ __all__ = [
     "REDS",
     "Augmentation",
     "DataModule",
+    "Disjoint",
     "EndlessScenes",
     "Folders",
     "GoPro",
@@ -38,6 +40,7 @@ __all__ = [
     "Sample",
     "Single",
     "Stage",
+    "Strangers",
     "Streaming",
     "Synthetic",
     "Unpaired",

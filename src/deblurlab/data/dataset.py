@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from deblurlab.data.augmentation import Augmentation, Image
 from deblurlab.data.frames import Reader
 from deblurlab.data.images import read_image
-from deblurlab.data.pairs import Pair
+from deblurlab.data.pairs import Pair, Strangers
 from deblurlab.data.sampler import Key
 from deblurlab.errors import UserError
 
@@ -22,9 +22,15 @@ class Sample(TypedDict):
 
     blurred: Tensor
     """`(3, H, W)` uint8: images travel as bytes and become floats on the device."""
-    sharp: Tensor
+    sharp: NotRequired[Tensor]
+    """Its twin."""
     others: NotRequired[Tensor]
     """`(N, 3, H, W)` uint8: further sharp images that the restored one may be like as well, if the pair has any."""
+    other: NotRequired[Tensor]
+    """In place of a twin: a sharp image that has nothing to do with the blurred one, of any size."""
+    pair_blurred: NotRequired[Tensor]
+    """With `pair_sharp` a pair to learn from, beside images without twins."""
+    pair_sharp: NotRequired[Tensor]
     name: str
     index: int
     """Position in the data set."""
@@ -59,9 +65,10 @@ class PairDataset(Dataset[Sample]):
     def __getitem__(self, key: Key) -> Sample:
         epoch, index, size = key
         pair = self.pairs[index]
-        blurred, sharp = self._read(pair.blurred), self._read(pair.sharp)
-        if blurred.shape != sharp.shape:
-            raise UserError(f"{pair.blurred} is {_size(blurred)} and {pair.sharp} {_size(sharp)}: a pair has one size")
+        if isinstance(pair, Strangers):
+            blurred, other = (to_tensor(self._read(path)) for path in pair.files)
+            return {"blurred": blurred, "other": other, "name": pair.name, "index": index}
+        blurred, sharp = read_pair(pair, self._read)
         if self._augmentations is not None:
             key = (self._seed, epoch, index)
             blurred, sharp = augmented(self._augmentations[size], blurred, sharp, pair.blurred, key)
@@ -69,6 +76,18 @@ class PairDataset(Dataset[Sample]):
         if pair.others:
             sample["others"] = torch.stack([to_tensor(self._read(path)) for path in pair.others])
         return sample
+
+
+def read_pair(pair: Pair, read: Reader) -> tuple[Image, Image]:
+    """Both images of a pair.
+
+    Raises:
+        UserError: A file can't be used, or they differ in size.
+    """
+    blurred, sharp = read(pair.blurred), read(pair.sharp)
+    if blurred.shape != sharp.shape:
+        raise UserError(f"{pair.blurred} is {_size(blurred)} and {pair.sharp} {_size(sharp)}: a pair has one size")
+    return blurred, sharp
 
 
 def augmented(

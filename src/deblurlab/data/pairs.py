@@ -34,6 +34,10 @@ class Pair(NamedTuple):
         return self.sharp
 
 
+class Strangers(Pair):
+    """A blurred image and some sharp one, which has nothing to do with it, where there are no pairs to validate on."""
+
+
 class Single(NamedTuple):
     """An image without a twin."""
 

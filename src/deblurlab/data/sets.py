@@ -76,6 +76,11 @@ class PairSet:
         dataset = PairDataset(pairs, augmentations=augmentations, seed=seed, reader=self.reader())
         return Training(dataset, [len(part) for _, part in parts], [weight for weight, _ in parts])
 
+    @property
+    def has_pairs(self) -> bool:
+        """Whether there are pairs in what is trained on, if only beside other images."""
+        return self.paired
+
     def splits(self) -> Splits:
         """Everything, by the set's own splits: what is counted against `published`."""
         found = {"train": [*self.train(), *self.val()], "test": [p for pairs in self.tests().values() for p in pairs]}

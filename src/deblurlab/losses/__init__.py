@@ -7,10 +7,12 @@ from deblurlab.losses.adv_ra_ls import AdvRaLS
 from deblurlab.losses.adv_wgan_gp import AdvWGANGP
 from deblurlab.losses.base import AdversarialTerm, JudgedTerm, LossTerm
 from deblurlab.losses.charbonnier import Charbonnier
+from deblurlab.losses.cycle import Cycle
 from deblurlab.losses.edge import Edge
 from deblurlab.losses.feature_matching import FeatureMatching
 from deblurlab.losses.fft import FFT
 from deblurlab.losses.focal_frequency import FocalFrequency
+from deblurlab.losses.identity import Identity
 from deblurlab.losses.l1 import L1
 from deblurlab.losses.lpips import LPIPS
 from deblurlab.losses.ms_ssim import MSSSIM
@@ -37,9 +39,11 @@ __all__ = [
     "AdvWGANGP",
     "AdversarialTerm",
     "Charbonnier",
+    "Cycle",
     "Edge",
     "FeatureMatching",
     "FocalFrequency",
+    "Identity",
     "JudgedTerm",
     "LossTerm",
 ]

@@ -14,9 +14,16 @@ from torch import Tensor, nn
 from deblurlab.discriminators.base import Discriminator, Judgement
 
 
+Compares = Literal["pair", "set", "cycle", "identity"]
+
+
 class LossTerm(nn.Module):
     """A summand of the generator's loss that compares `restored` with `sharp`, both `(B, 3, H, W)` in [0, 1]."""
 
+    compares: ClassVar[Compares] = "pair"
+    """What with what. "pair": a restored image with its sharp twin. "set": restored images with sharp ones that may be
+    any. "cycle": an image with what comes back of it when it is restored and blurred again, or the other way round.
+    "identity": a sharp image with what restoring makes of it, a blurred one with what blurring does."""
     scales: ClassVar[Literal["all", "finest"]] = "finest"
     """Where it applies when a model restores at several scales."""
     min_size: int = 1
@@ -41,6 +48,7 @@ class JudgedTerm(LossTerm, ABC):
 class AdversarialTerm(JudgedTerm):
     """A judged term that also trains the discriminator."""
 
+    compares: ClassVar[Compares] = "set"
     n_critic: ClassVar[int] = 1
     """Updates of the discriminator per batch with which it was published."""
 

@@ -9,6 +9,7 @@ class TV(LossTerm):
     """Mean absolute difference of vertical plus of horizontal neighbours in the restored image (Rudin et al., Physica D
     1992, anisotropic): a regulariser, which knows nothing of the sharp image. (DeblurGAN reports that it hurts.)"""
 
+    compares = "set"
     min_size = 2
 
     def forward(self, restored: Tensor, sharp: Tensor) -> Tensor:

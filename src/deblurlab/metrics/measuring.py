@@ -13,6 +13,7 @@ from deblurlab.metrics.aligned import aligned
 from deblurlab.metrics.perceptual import dists, lpips
 from deblurlab.metrics.protocol import Quantise, comparable, luma
 from deblurlab.metrics.psnr import psnr_of_levels
+from deblurlab.metrics.sharpness import sharpness
 from deblurlab.metrics.ssim import ssim_matlab_rgb, ssim_of_levels
 
 Metric = Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -27,6 +28,7 @@ METRICS: dict[str, Metric] = {
     "lpips_alex": lambda x, y, _: lpips(x, y, "alex"),
     "lpips_vgg": lambda x, y, _: lpips(x, y, "vgg"),
     "dists": lambda x, y, _: dists(x, y),
+    "sharpness": lambda x, y, _: sharpness(x),
 }
 _MEANING = {
     "psnr": "RGB, in dB",
@@ -37,8 +39,11 @@ _MEANING = {
     "lpips_alex": "LPIPS 0.1 on AlexNet; lower is better",
     "lpips_vgg": "LPIPS 0.1 on VGG16; lower is better",
     "dists": "DISTS on VGG16; lower is better",
+    "sharpness": "variance of the Laplacian of Y of BT.601 (16..235); knows no sharp image, and noise raises it too",
 }
 LOWER_IS_BETTER = frozenset({"lpips_alex", "lpips_vgg", "dists"})
+NO_REFERENCE = frozenset({"sharpness"})
+"""Metrics that look at the restored image alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +100,8 @@ class Protocol:
         return {name: why for name in self.metrics if (why := _missing(name)) is not None}
 
     def measure(self, restored: Tensor, sharp: list[Tensor]) -> dict[str, float]:
-        """The metrics of a restored image, `(3, H, W)` in [0, 1], against one or more sharp ones; the best counts.
+        """The metrics of a restored image, `(3, H, W)` in [0, 1], against one or more sharp ones; the best counts. Without
+        any, those that need none.
 
         Raises:
             ValueError: Shapes differ, the restored image holds NaN, or is too small.
@@ -104,9 +110,9 @@ class Protocol:
             raise ValueError("the restored image holds NaN or infinity")
         if 2 * self.border >= min(restored.shape[-2:]):
             raise ValueError(f"nothing is left of {tuple(restored.shape)} without a border of {self.border}")
-        names = [name for name in self.metrics if _missing(name) is None]
+        names = [name for name in self.metrics if _missing(name) is None and (sharp or name in NO_REFERENCE)]
         found: dict[str, float] = {}
-        for reference in sharp:
+        for reference in sharp or [restored]:
             x, y = comparable(restored[None], reference[None], self.quantise)
             if self.border:
                 inside = slice(self.border, -self.border)
@@ -134,7 +140,3 @@ def _missing(name: str) -> str | None:
     except UserError as error:
         return str(error)
     return None
-
-
-PROTOCOL = Protocol(metrics=("psnr", "ssim")).describe()
-"""Of `psnr` and `ssim`, which trainings measure."""

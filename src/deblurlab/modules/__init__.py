@@ -1,5 +1,7 @@
 """LightningModules: how networks are trained."""
 
-from deblurlab.modules.restoration import PairedRestoration
+from deblurlab.modules.cycle import CycleRestoration
+from deblurlab.modules.paired import PairedRestoration
+from deblurlab.modules.restoration import Restoration
 
-__all__ = ["PairedRestoration"]
+__all__ = ["CycleRestoration", "PairedRestoration", "Restoration"]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from inspect import signature
-from typing import Any, ClassVar
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -25,7 +25,7 @@ PLAYERS = ("generator", "discriminator")
 class PhasedModule(pl.LightningModule):
     """Each phase in turn updates one player from the batch. One batch is one step, whoever takes part in it.
 
-    A subclass sets `phases`, the generator's last, and makes `_examples` of a batch.
+    A subclass says what its `phases` are, the generator's last, and makes `_examples` of a batch.
 
     Args:
         optimizer: Makes an optimizer from parameters; one for each player, named "generator" and "discriminator".
@@ -38,10 +38,6 @@ class PhasedModule(pl.LightningModule):
         compile: Compile the networks with torch.compile, in place.
         record: Plain data that is kept in every checkpoint (the run's config).
     """
-
-    phases: list[Phase]
-    needs_pairs: ClassVar[bool] = True
-    """Whether the batch's sharp images are the blurred ones' twins."""
 
     def __init__(
         self,
@@ -67,6 +63,10 @@ class PhasedModule(pl.LightningModule):
         self._optimizer, self._scheduler, self._interval = optimizer, scheduler, interval
         self._gradient_clip, self._accumulate, self._compile = gradient_clip, accumulate, compile
         self._format = torch.channels_last if channels_last else torch.contiguous_format
+
+    @property
+    def phases(self) -> list[Phase]:
+        raise NotImplementedError
 
     def _examples(self, batch: Any) -> list[Example]:
         """A batch as floats, in `accumulate` parts."""
@@ -131,8 +131,8 @@ class PhasedModule(pl.LightningModule):
 
     def setup(self, stage: str) -> None:
         if self._compile and stage == "fit":
-            for phase in self.phases:
-                phase.network.compile()
+            for network in (network for phase in self.phases for network in phase.networks):
+                network.compile()
 
     def configure_optimizers(self) -> Any:
         optimizers, schedulers = [], []
@@ -140,7 +140,8 @@ class PhasedModule(pl.LightningModule):
             make = self._scheduler[name]
             arguments = {"total": self._total()} if "total" in signature(make).parameters else {}
             try:
-                optimizer = self._optimizer[name]([p for p in phase.network.parameters() if p.requires_grad])
+                learnt = [p for network in phase.networks for p in network.parameters() if p.requires_grad]
+                optimizer = self._optimizer[name](learnt)
                 scheduler = make(optimizer, **arguments)
             except Exception as error:  # whatever a user's own makes of wrong arguments
                 if isinstance(error, UserError):

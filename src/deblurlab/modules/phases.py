@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -16,10 +16,13 @@ class Example:
     sharp: Tensor
     share: float
     """Of the batch."""
-    restored: list[Tensor] | None = None
-    """Kept from the first phase that needed it, so that the generator runs once; coarse to fine, not clamped."""
-    shown: tuple[Tensor, Tensor] | None = None
-    """Restored images, and what they were restored from, that the discriminator sees in this step."""
+    pairs: tuple[Tensor, Tensor] | None = None
+    """Blurred images and their sharp twins, where the two above aren't that."""
+    made: dict[str, list[Tensor]] = field(default_factory=dict)
+    """By what they are: images kept from the first phase that needed them, so that generators run once; coarse to fine,
+    not clamped."""
+    shown: dict[str, Any] = field(default_factory=dict)
+    """What each discriminator sees in this step."""
 
 
 Summands = dict[str, tuple[float, Tensor]]
@@ -29,7 +32,7 @@ Summands = dict[str, tuple[float, Tensor]]
 class Phase(NamedTuple):
     """One player's turn in a step."""
 
-    network: nn.Module
+    networks: tuple[nn.Module, ...]
     optimizer: int
     """Position among the module's optimizers; the first one's steps are the run's steps."""
     updates: int

@@ -1,4 +1,4 @@
-"""Training on pairs."""
+"""What all trainings of a deblurring generator have in common."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,19 +7,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deblurlab.data import PairSet
 from deblurlab.data.dataset import Sample
 from deblurlab.discriminators import Discriminator, Judgement
+from deblurlab.errors import UserError
 from deblurlab.losses import AdversarialTerm, JudgedTerm
-from deblurlab.modules.memory import History, ImagePool
+from deblurlab.modules.adversary import Adversary, Seen
 from deblurlab.modules.phased import OptimizerFactory, PhasedModule, SchedulerFactory
-from deblurlab.modules.phases import Example, Phase, Summands, frozen
+from deblurlab.modules.phases import Example, Phase, Summands
 
 
-class PairedRestoration(PhasedModule):
-    """A generator that learns from pairs by a weighted sum of loss terms, with or without an adversary.
+class Restoration(PhasedModule):
+    """A generator that learns by a weighted sum of loss terms, with or without adversaries.
 
-    Each step has up to two phases: the discriminator learns from the restored images as they are, then the generator
-    learns through the discriminator as it has become. The first exists only if some term is adversarial.
+    Each step has up to two phases: the discriminators learn from the images as they are made, then the generators
+    learn through the discriminators as they have become. The first exists only if some term is adversarial. A subclass
+    says which generators there are, what the discriminators see and what the generators minimise.
 
     Args:
         generator: The model, blurred -> restored; a list of scales, coarse to fine, while training, if it has several.
@@ -29,10 +32,10 @@ class PairedRestoration(PhasedModule):
         n_critic: Updates of the discriminator per batch; None takes what the objective was published with.
         discriminator_start: Steps before the adversary comes into play: until then it neither learns nor judges, and
             terms that need it count 0.
-        image_pool: Restored images kept, from which the discriminator is shown half of what it learns from.
+        image_pool: Made images kept, from which a discriminator is shown half of what it learns from.
         history: Batches over which objectives that compare with an average take it; 0 takes the batch at hand.
         optimizer: This and the others as for `PhasedModule`. Batch norm sees one part of a batch at a time if
-            `accumulate` cuts it, and with an adversary the generator then runs twice for each part.
+            `accumulate` cuts it, and with an adversary a generator then runs again for each part.
 
     Raises:
         ValueError: The terms and the discriminator don't go together, or no term has a weight.
@@ -85,123 +88,137 @@ class PairedRestoration(PhasedModule):
         self.discriminator = discriminator
         self.terms = nn.ModuleDict(terms)
         self.weights = dict(weights)
-        self._needs_real = any(term.generator_needs_real for term in judged)
+        self._taught, self._updates = bool(teachers), updates
         self._discriminator_start = discriminator_start
-        self._image_pool = image_pool
-        self._pool, self._history = ImagePool(image_pool), History(history)
+        self._image_pool, self._history = image_pool, history
+        self._adversaries: dict[str, Adversary] = {}
+        if discriminator is not None:
+            self._add_adversary("sharp", discriminator)
         self.to(memory_format=self._format)
 
-        self.phases = [Phase(generator, 0, 1, self._generator_losses)]
-        if discriminator is not None:
-            if teachers:
-                turn = Phase(discriminator, 1, updates, self._discriminator_losses, start=discriminator_start)
-                self.phases.insert(0, turn)
-            else:
-                discriminator.requires_grad_(False)
+    def _add_adversary(self, side: str, discriminator: Discriminator) -> None:
+        """Who tells real images of a side from made ones."""
+        self._adversaries[side] = Adversary(discriminator, self.terms, pool=self._image_pool, history=self._history)
+        if not self._taught:
+            discriminator.requires_grad_(False)
+
+    def suit(self, data: PairSet) -> None:
+        """See that this can learn from a data set.
+
+        Raises:
+            UserError: It can't.
+        """
+        raise NotImplementedError
+
+    @property
+    def phases(self) -> list[Phase]:
+        generating = Phase(self.generators, 0, 1, self._generator_losses)
+        if not self._taught:
+            return [generating]
+        judges = tuple(adversary.discriminator for adversary in self._adversaries.values())
+        return [Phase(judges, 1, self._updates, self._discriminator_losses, self._discriminator_start), generating]
+
+    @property
+    def generators(self) -> tuple[nn.Module, ...]:
+        """All of them, the one that restores first."""
+        raise NotImplementedError
 
     # What is minimised
 
-    def _restore(self, example: Example) -> list[Tensor]:
-        """The generator's output; made once per example unless memory is being saved."""
-        if example.restored is not None:
-            return example.restored
-        restored = self.generator(example.blurred)
-        scales = list(restored) if isinstance(restored, (list, tuple)) else [restored]
-        if self._accumulate == 1:
-            example.restored = scales
-        return scales
-
-    def _discriminator_losses(self, example: Example) -> Summands:
-        assert self.discriminator is not None
-        first = example.shown is None
-        if example.shown is None:
-            with torch.set_grad_enabled(self._accumulate == 1):
-                made = self._restore(example)[-1].detach()
-            restored, blurred = self._pool.exchange(torch.cat([made, example.blurred], dim=1)).chunk(2, dim=1)
-            example.shown = restored, blurred
-        restored, blurred = example.shown
-        real = self.discriminator(example.sharp, example.blurred)
-        fake = self.discriminator(restored, blurred)
-        if first:
-            self._history.add(real=real, fake=fake, share=example.share)
-        real, fake = self._history.beside("real", real), self._history.beside("fake", fake)
-        summands: Summands = {}
-        for name, term in self.terms.items():
-            if isinstance(term, AdversarialTerm):
-                summands[f"discriminator_{name}"] = 1.0, term.discriminator_loss(real, fake)
-                penalty = term.penalty(self.discriminator, example.sharp, restored, example.blurred)
-                if penalty is not None:
-                    summands[f"discriminator_{name}_penalty"] = 1.0, penalty
-        return summands
+    def _seen(self, example: Example) -> dict[str, tuple[Seen, Seen]]:
+        """Real and made images for the discriminator of each side."""
+        raise NotImplementedError
 
     def _generator_losses(self, example: Example) -> Summands:
-        scales = self._restore(example)
-        real, fake = self._judged(scales[-1], example)
-        summands = {}
-        for name, term in self.terms.items():
-            with torch.set_grad_enabled(torch.is_grad_enabled() and self.weights[name] != 0):
-                if not isinstance(term, JudgedTerm):
-                    value = sum(term(r, _resized(example.sharp, r)) for r in _applied(term, scales))
-                elif fake is not None:
-                    value = term.generator_loss(real, fake)
-                else:
-                    value = scales[-1].new_zeros(())
-            summands[name] = self.weights[name], value
+        raise NotImplementedError
+
+    def _discriminator_losses(self, example: Example) -> Summands:
+        first = not example.shown
+        if first:
+            with torch.set_grad_enabled(self._accumulate == 1):
+                seen = self._seen(example)
+            example.shown = {side: (real, self._adversaries[side].show(fake)) for side, (real, fake) in seen.items()}
+            if self._accumulate > 1:  # memory is being saved
+                example.made.clear()
+        summands: Summands = {}
+        for side, (real, fake) in example.shown.items():
+            losses = self._adversaries[side].losses(real, fake, remember=example.share if first else None)
+            summands |= {name + self._suffix(side): summand for name, summand in losses.items()}
         return summands
 
-    def _judged(self, restored: Tensor, example: Example) -> tuple[Judgement | None, Judgement | None]:
-        """The discriminator's judgements of the sharp images, if some term looks at them, and of the restored ones."""
-        if self.discriminator is None or self.global_step < self._discriminator_start:
-            return None, None
-        with frozen(self.discriminator):
-            fake = self.discriminator(restored, example.blurred)
-        real = None
-        if self._needs_real:
-            with torch.no_grad():
-                real = self._history.beside("real", self.discriminator(example.sharp, example.blurred))
-        return real, self._history.beside("fake", fake)
+    def _suffix(self, side: str) -> str:
+        """Of the names of what is about a side, where there are two."""
+        return f"_{side}" if len(self.generators) > 1 else ""
 
-    def _examples(self, batch: Sample) -> list[Example]:
-        images = [
-            batch[key].to(self.dtype, memory_format=self._format).div(255).chunk(self._accumulate)
-            for key in ("blurred", "sharp")
-        ]
-        size = len(batch["blurred"])
-        return [Example(blurred, sharp, share=len(blurred) / size) for blurred, sharp in zip(*images, strict=True)]
+    def _make(self, example: Example, side: str, network: nn.Module, images: Tensor) -> list[Tensor]:
+        """Images of a side, at all scales; made once per example."""
+        if side not in example.made:
+            example.made[side] = scales(network(images))
+        return example.made[side]
+
+    def _judge(self, side: str, real: Seen, fake: Seen) -> tuple[Judgement | None, Judgement | None]:
+        """What the generators are told by a side's discriminator; nothing before it comes into play."""
+        if side not in self._adversaries or self.global_step < self._discriminator_start:
+            return None, None
+        return self._adversaries[side].judge(real, fake)
+
+    def _heeded(self, *names: str) -> torch.set_grad_enabled:
+        """Within, terms without weight leave no gradient."""
+        return torch.set_grad_enabled(torch.is_grad_enabled() and any(self.weights[name] for name in names))
 
     # Evaluation
 
     def forward(self, blurred: Tensor) -> Tensor:
         """Restore images, `(B, 3, H, W)` in [0, 1], at the finest scale; clamped."""
         restored = self.generator(blurred)
-        finest: Tensor = restored[-1] if isinstance(restored, (list, tuple)) else restored
-        return finest.clamp(0, 1)
-
-    def validation_step(self, batch: Sample, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        example = self._examples(batch)[0]
-        losses = {f"val/loss/{name}": value for name, (_, value) in self._generator_losses(example).items()}
-        self.log_dict({**losses, **self._now()}, batch_size=1, sync_dist=True)
-        return self._restore(example)[-1].clamp(0, 1)
+        return scales(restored)[-1].clamp(0, 1)
 
     def test_step(self, batch: Sample, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        return self(self._examples(batch)[0].blurred)
+        return self(self._float(batch["blurred"]))
+
+    def views(self, batch: Sample, restored: Tensor) -> list[Tensor]:
+        """Images of a validation batch of one to be looked at side by side: `(3, H, W)` in [0, 1] each."""
+        raise NotImplementedError
+
+    def _float(self, images: Tensor) -> Tensor:
+        """Bytes as they travel -> [0, 1]."""
+        return images.to(self.dtype, memory_format=self._format).div(255)
 
     # Set-up and checkpoints
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
         if stage == "fit":  # a test afterwards leaves it alone
-            self._pool = ImagePool(self._image_pool, seed=1000 * int(self.record.get("seed", 0)) + self.global_rank)
+            for i, adversary in enumerate(self._adversaries.values()):
+                adversary.seed(1_000_000 * i + 1000 * int(self.record.get("seed", 0)) + self.global_rank)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        checkpoint["memory"] = {"pool": self._pool.state_dict(), "history": self._history.state_dict()}
+        checkpoint["memory"] = {side: adversary.state_dict() for side, adversary in self._adversaries.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
-        memory = checkpoint["memory"]
-        self._pool.load_state_dict(memory["pool"], self.device)
-        self._history.load_state_dict(memory["history"], self.device)
+        if checkpoint["memory"].keys() != self._adversaries.keys():
+            raise UserError("the checkpoint belongs to another module: init=<checkpoint> takes weights alone")
+        for side, adversary in self._adversaries.items():
+            adversary.load_state_dict(checkpoint["memory"][side], self.device)
+
+
+def scales(output: Tensor | list[Tensor] | tuple[Tensor, ...]) -> list[Tensor]:
+    """What a generator puts out, coarse to fine."""
+    return list(output) if isinstance(output, (list, tuple)) else [output]
+
+
+def value_of(
+    term: nn.Module, made: list[Tensor], wanted: Tensor, judged: tuple[Judgement | None, Judgement | None]
+) -> Tensor:
+    """What a term says of made images, at all scales at which it applies, or of how they were judged: 0 as long as
+    nobody judges."""
+    if isinstance(term, JudgedTerm):
+        real, fake = judged
+        return made[-1].new_zeros(()) if fake is None else term.generator_loss(real, fake)
+    applied = made if getattr(term, "scales", "finest") == "all" else made[-1:]
+    return sum((term(image, _resized(wanted, image)) for image in applied), start=0.0)  # type: ignore[return-value]
 
 
 def _see_that_something_is_learnt(
@@ -217,11 +234,7 @@ def _see_that_something_is_learnt(
         )
 
 
-def _applied(term: nn.Module, scales: list[Tensor]) -> list[Tensor]:
-    return scales if getattr(term, "scales", "finest") == "all" else scales[-1:]
-
-
-def _resized(sharp: Tensor, restored: Tensor) -> Tensor:
-    """The sharp images at the size of one of the restored scales: means over areas."""
-    size = restored.shape[-2:]
-    return sharp if sharp.shape[-2:] == size else F.interpolate(sharp, size, mode="area")
+def _resized(wanted: Tensor, image: Tensor) -> Tensor:
+    """Images at the size of one of the scales: means over areas."""
+    size = image.shape[-2:]
+    return wanted if wanted.shape[-2:] == size else F.interpolate(wanted, size, mode="area")

@@ -16,7 +16,9 @@ TITLES = {
     "lpips_alex": "LPIPS (alex)",
     "lpips_vgg": "LPIPS (vgg)",
     "dists": "DISTS",
+    "sharpness": "sharpness",
 }
+"""In the order of a table's columns."""
 MISSING = "not available"
 
 
@@ -34,7 +36,7 @@ def comparison(finished: Sequence[Results]) -> list[dict[str, str]]:
                     "psf": _kernel(results),
                     "set": name,
                     "images": str(scores["images"]),
-                    **{TITLES[metric]: _score(metric, scores) for metric in metrics},
+                    **{TITLES[m]: score(m, scores[m]) if m in scores else MISSING for m in metrics},
                     "gain (dB)": _gain(scores),
                     "parameters": _large(results.get("parameters")),
                     "MACs at 256x256": _large(results.get("macs_256")),
@@ -97,10 +99,10 @@ def _kernel(results: Results) -> str:
     return str(results["options"].get("psf", "-")) if method else "-"
 
 
-def _score(metric: str, scores: Mapping[str, Any]) -> str:
-    if metric not in scores:
-        return MISSING
-    return _number(scores[metric], ".2f" if metric.startswith("psnr") else ".4f")
+def score(metric: str, value: float | None, sign: str = "") -> str:
+    """A metric's value, with as many digits as mean something."""
+    digits = {"psnr": ".2f", "psnr_y": ".2f", "sharpness": ".1f"}.get(metric, ".4f")
+    return _number(value, sign + digits)
 
 
 def _gain(scores: Mapping[str, Any]) -> str:

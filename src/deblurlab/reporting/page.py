@@ -12,12 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from deblurlab.reporting.table import COLUMNS, facts, rows
+from deblurlab.reporting.comparison import TITLES
+from deblurlab.reporting.table import columns, facts, rows
 from deblurlab.runs import Run, write_text
 
 _CURVES = (
-    ("PSNR on validation (dB)", ("val/psnr", "val/psnr_blurred")),
-    ("SSIM on validation", ("val/ssim", "val/ssim_blurred")),
+    *((f"{title}, validation", (f"val/{metric}", f"val/{metric}_blurred")) for metric, title in TITLES.items()),
+    ("Kernel Inception distance from sharp images, validation", ("val/kid", "val/kid_blurred")),
     ("Loss terms while training, unweighted", ("loss/",)),
     ("Loss terms on validation, unweighted", ("val/loss/",)),
     ("Learning rate", ("lr/",)),
@@ -40,7 +41,7 @@ def write_report(run: Run) -> None:
     page = render(
         "report.html.j2",
         title=results["name"],
-        columns=COLUMNS,
+        columns=columns(results),
         rows=rows(results),
         facts=facts(results),
         warnings=[f"{key}: {value}" for key, value in results["decided"].items() if value == "random"],

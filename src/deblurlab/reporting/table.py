@@ -6,20 +6,30 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-COLUMNS = ("set", "images", "", "PSNR (dB)", "SSIM")
+from deblurlab.reporting.comparison import TITLES, score
+
+
+def columns(results: Mapping[str, Any]) -> tuple[str, ...]:
+    """The titles of a table of results."""
+    return ("set", "images", "", *(TITLES[metric] for metric in _metrics(results)))
 
 
 def rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """One row for the blurred images of each set, one for the restored ones, one for the gain."""
+    """One row for the blurred images of each set, one for the restored ones, one for the difference."""
     table: list[tuple[str, ...]] = []
+    metrics = _metrics(results)
     for name, scores in results["sets"].items():
-        blurred = scores["psnr_blurred"], scores["ssim_blurred"]
-        restored = scores["psnr"], scores["ssim"]
-        table.append((name, str(scores["images"]), "blurred", _number(blurred[0], 2), _number(blurred[1], 4)))
-        table.append(("", "", "restored", _number(restored[0], 2), _number(restored[1], 4)))
+        blurred, restored = ([scores.get(metric + end) for metric in metrics] for end in ("_blurred", ""))
         gains = [None if None in pair else pair[1] - pair[0] for pair in zip(blurred, restored, strict=True)]
-        table.append(("", "", "gain", _number(gains[0], 2, "+"), _number(gains[1], 4, "+")))
+        for what, values, sign in (("blurred", blurred, ""), ("restored", restored, ""), ("gain", gains, "+")):
+            cells = [score(metric, value, sign) for metric, value in zip(metrics, values, strict=True)]
+            table.append((*((name, str(scores["images"])) if what == "blurred" else ("", "")), what, *cells))
     return table
+
+
+def _metrics(results: Mapping[str, Any]) -> list[str]:
+    """What some set was measured by."""
+    return [metric for metric in TITLES if any(metric in scores for scores in results["sets"].values())]
 
 
 def facts(results: Mapping[str, Any]) -> dict[str, str]:
@@ -35,13 +45,14 @@ def facts(results: Mapping[str, Any]) -> dict[str, str]:
         "training time": _duration(results["seconds"]),
         "seed": str(results["seed"]),
         "protocol": "; ".join(f"{key}: {value}" for key, value in results["protocol"].items()),
+        **{f"no {TITLES[metric]}": why for metric, why in results["unavailable"].items()},
     }
 
 
 def print_results(results: Mapping[str, Any]) -> None:
     """The scores of a run and what belongs to them, on the terminal."""
     console = Console()
-    table = Table(*COLUMNS, title=results["name"])
+    table = Table(*columns(results), title=results["name"])
     for column in table.columns[3:]:
         column.justify = "right"
     for row in rows(results):
@@ -50,10 +61,6 @@ def print_results(results: Mapping[str, Any]) -> None:
     for key, value in facts(results).items():
         if key != "run":
             console.print(f"{key}: {value}", style="dim", highlight=False)
-
-
-def _number(value: float | None, digits: int, sign: str = "") -> str:
-    return "-" if value is None else f"{value:{sign}.{digits}f}"
 
 
 def _duration(seconds: float) -> str:
