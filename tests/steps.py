@@ -56,13 +56,15 @@ def module(terms: Mapping[str, nn.Module] | None = None, **arguments: Any) -> Pa
     return PairedRestoration(terms=terms, **{**defaults, **arguments})
 
 
-def fit(trained: pl.LightningModule, steps: int, *callbacks: pl.Callback, **options: Any) -> pl.Trainer:
+def fit(
+    trained: pl.LightningModule, steps: int, *callbacks: pl.Callback, loader: Any = None, **options: Any
+) -> pl.Trainer:
     """Train on the processor, silently."""
     trainer = pl.Trainer(
         max_steps=steps, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, callbacks=list(callbacks), **options,
     )  # fmt: skip
-    trainer.fit(trained, Loader())
+    trainer.fit(trained, loader or Loader())
     return trainer
 
 

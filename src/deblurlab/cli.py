@@ -217,6 +217,7 @@ def _quieten() -> None:
         "Found \\d+ module\\(s\\) in eval mode at the start of training",  # those inside loss terms belong there
         "You're resuming from a checkpoint that ended before the epoch ended",  # samples are a function of the step
         "Detected call of `lr_scheduler.step\\(\\)` before",  # of an adversary that comes into play later
+        "Metric `Kernel Inception Distance` will save all",  # of the validation's patches
         "The number of training batches .* is smaller than the logging interval",  # metrics of every step aren't needed
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -8,7 +8,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from deblurlab.callbacks import PerImage, Quality
-from deblurlab.metrics import psnr
+from deblurlab.errors import UserError
+from deblurlab.metrics import Protocol, measuring, psnr, sharpness
+
+PSNR_SSIM = Protocol(metrics=("psnr", "ssim"))
 
 
 def test_each_image_counts_once_in_the_order_of_the_set() -> None:
@@ -39,12 +42,12 @@ class Images(torch.utils.data.Dataset):
 
     def __getitem__(self, i: int) -> dict:
         blurred, sharp = self.images[i]
-        return {"blurred": blurred, "sharp": sharp, "index": i}
+        return {"blurred": blurred, "sharp": sharp, "name": str(i), "index": i}
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
 def test_the_mean_over_images_does_not_depend_on_the_batches(batch_size: int) -> None:
-    sets, quality = [Images(5, seed=0), Images(1, seed=1)], Quality()
+    sets, quality = [Images(5, seed=0), Images(1, seed=1)], Quality(PSNR_SSIM)
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[quality])
     (logged, second) = trainer.test(Darken(), [DataLoader(s, batch_size=batch_size) for s in sets], verbose=False)
     for images, scores in zip(sets, quality.scores, strict=True):
@@ -64,14 +67,35 @@ def test_the_mean_over_images_does_not_depend_on_the_batches(batch_size: int) ->
 
 
 def test_blurred_images_are_measured_once_for_all_validations(monkeypatch: pytest.MonkeyPatch) -> None:
-    from deblurlab.callbacks import metrics
-
     calls = []
-    counted = {"psnr": lambda a, b: calls.append(1) or psnr(a, b)}
-    monkeypatch.setattr(metrics, "METRICS", counted)
-    quality = Quality()
+    plain = measuring.METRICS["psnr"]
+    monkeypatch.setitem(measuring.METRICS, "psnr", lambda x, y, mask: calls.append(1) or plain(x, y, mask))
+    quality = Quality(Protocol(metrics=("psnr",)))
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[quality])
     loader = DataLoader(Images(3, seed=0))
     first, again = (trainer.validate(Darken(), loader, verbose=False)[0] for _ in range(2))
     assert len(calls) == 3 * 2 + 3
     assert first == again
+
+
+class Strangers(Images):
+    """Sharp images that are no twins."""
+
+    def __getitem__(self, i: int) -> dict:
+        sample = super().__getitem__(i)
+        other = sample.pop("sharp")[:, :20]
+        return {**sample, "other": other}
+
+
+def test_images_without_twins_are_measured_by_what_needs_none() -> None:
+    images = Strangers(3, seed=0)
+    quality = Quality(Protocol(metrics=("psnr", "ssim", "sharpness")))
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[quality])
+    (logged,) = trainer.test(Darken(), DataLoader(images), verbose=False)
+    assert logged.keys() == {"test/sharpness", "test/sharpness_blurred"}
+    blurred = images.images[:, 0].double()
+    np.testing.assert_allclose(quality.scores[0]["sharpness_blurred"], sharpness(blurred).numpy())
+    with pytest.raises(UserError, match="has no sharp twin, and .* are of no use without: add sharpness"):
+        pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[Quality(PSNR_SSIM)]).test(
+            Darken(), DataLoader(images), verbose=False
+        )

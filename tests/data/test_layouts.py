@@ -13,7 +13,7 @@ from deblurlab.callbacks import Quality
 from deblurlab.data import PairDataset, PairSet
 from deblurlab.data.images import write_png
 from deblurlab.errors import UserError
-from deblurlab.metrics import psnr
+from deblurlab.metrics import Protocol, psnr
 from support import config
 
 
@@ -177,7 +177,7 @@ def test_of_kohlers_sharp_photographs_the_best_counts(tmp_path: Path) -> None:
     sample = PairDataset([pair])[0, 0, 0]
     batch = torch.utils.data.default_collate([sample])
     restored = torch.rand(1, 3, 16, 20)
-    quality = Quality()
+    quality = Quality(Protocol(metrics=("psnr",)))
     quality._update("test", restored, batch)
     references = [sample["sharp"], *sample["others"]]
     best = max(psnr(restored, reference[None] / 255).item() for reference in references)

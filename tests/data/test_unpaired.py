@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hydra.utils import instantiate
 
-from deblurlab.data import KeyedBatches, Stage, Unpaired
+from deblurlab.data import KeyedBatches, PairDataset, Stage, Strangers, Unpaired
 from deblurlab.data.frames import FrameStore
 from deblurlab.data.images import read_image, write_png
 from deblurlab.errors import UserError
@@ -41,8 +42,8 @@ def _drawn(data: Unpaired, epoch: int, seed: int = 0) -> list[tuple[int, int]]:
     found = []
     for (key,) in order.at(epoch * len(order)):
         sample = training.dataset[key]
-        assert sample["blurred"].shape == sample["sharp"].shape == (3, 16, 16)
-        found.append((int(sample["blurred"][0, 0, 0]), int(sample["sharp"][0, 0, 0])))
+        assert sample["blurred"].shape == sample["other"].shape == (3, 16, 16)
+        found.append((int(sample["blurred"][0, 0, 0]), int(sample["other"][0, 0, 0])))
     return found
 
 
@@ -50,9 +51,9 @@ def test_an_epoch_has_every_image_of_the_larger_side_with_a_random_one_of_the_ot
     data = _set(folders)
     data.prepare()
     epochs = [_drawn(data, epoch) for epoch in range(20)]
-    assert {blurred for blurred, _ in epochs[0]} == {100, 101, 102, 103, 104}
+    assert {blurred for blurred, _ in epochs[0]} == {100, 101, 102, 103}  # one is held out
     together = {pair for epoch in epochs for pair in epoch}
-    assert len(together) == 15  # each with each
+    assert len(together) == 8  # each with each
     assert _drawn(data, 3) == epochs[3] != _drawn(data, 3, seed=1)
 
 
@@ -64,7 +65,7 @@ def test_only_the_blurred_side_is_degraded(folders: Path) -> None:
     training = _set(folders).training({16: instantiate(cfg.augment, _convert_="all")}, repeat=1, seed=0)
     sample = training.dataset[0, 0, 16]
     assert int(sample["blurred"][0, 0, 0]) == 255 - 100
-    assert int(sample["sharp"][0, 0, 0]) < 3
+    assert int(sample["other"][0, 0, 0]) < 3
 
 
 def test_sides_can_be_other_data_sets(folders: Path, gopro_tree: Path) -> None:
@@ -130,7 +131,7 @@ def test_every_image_of_a_larger_sharp_side_is_drawn_too(folders: Path) -> None:
         config("data=unpaired", f"data.blurred={folders / 'sharp'}", f"data.sharp={folders / 'blurred'}").data,
         _convert_="all",
     )
-    assert sorted(sharp for _, sharp in _drawn(data, 0)) == [100, 101, 102, 103, 104]
+    assert sorted(sharp for _, sharp in _drawn(data, 0)) == [100, 101, 102, 103]
 
 
 def test_frame_stores_hold_everything_that_lies_below_them(folders: Path, gopro_tree: Path) -> None:
@@ -168,3 +169,88 @@ def test_a_run_isnt_deleted_for_data_that_cannot_be_used(folders: Path, train: C
     with pytest.raises(SystemExit, match="/nowhere"):
         train("data=gopro", "data.root=/nowhere", "fresh=true")
     assert (run / "results.json").is_file()
+
+
+def test_images_are_held_out_to_compare_as_sets_unless_pairs_are_named(folders: Path) -> None:
+    data = _set(folders, "data.val_share=0.4")
+    assert [single.name for single in data.images("blurred")] == ["deep/0", "deep/1", "deep/2"]
+    assert [single.name for single in data.images("sharp")] == ["deep/0", "deep/1"]
+    first, second = data.val()
+    assert isinstance(first, Strangers)
+    assert [first.name, second.name] == ["deep/3", "deep/4"]
+    assert {first.sharp.name, second.sharp.name} == {"2.png"}
+    sample = PairDataset(data.val())[0, 1, 0]
+    assert sample["blurred"].shape == (3, 40, 50)
+    assert sample["other"].shape == (3, 60, 45)
+    assert "sharp" not in sample
+    named = _set(folders, f"data.val_blurred={folders / 'blurred'}", f"data.val_sharp={folders / 'blurred'}")
+    assert len(named.images("blurred")) == len(named.val()) == 5
+    assert not isinstance(named.val()[0], Strangers)
+
+
+def test_a_side_of_one_image_works_and_is_warned_of(folders: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for i in (1, 2):
+        (folders / "sharp" / "deep" / f"{i}.png").unlink()
+    data = _set(folders)
+    with caplog.at_level("WARNING"):
+        data.prepare()
+    assert "data.sharp has a single image to train on" in caplog.text
+    assert {sharp for _, sharp in _drawn(data, 0)} == {0}
+    assert {pair.sharp.name for pair in data.val()} == {"0.png"}
+
+
+@pytest.mark.parametrize("kind", ["folder", "list", "set"])
+def test_pairs_come_beside_them(folders: Path, write_pairs: Callable, kind: str) -> None:
+    blurred, sharp = write_pairs(count=3)
+    listed = folders / "pairs.txt"
+    listed.write_text("".join(f"{a} {b}\n" for a, b in zip(sorted(blurred.iterdir()), sorted(sharp.iterdir()), strict=True)))
+    overrides = {
+        "folder": [f"data.pairs={blurred.parent}"],
+        "list": [f"data.pairs={listed}"],
+        "set": ["+data@data.pairs=pairs", f"data.pairs.list={listed}"],
+    }[kind]
+    data = _set(folders, *overrides)
+    data.prepare()
+    assert data.has_pairs
+    assert not data.paired
+    assert len(data.beside()) == (2 if kind == "set" else 3)  # that set holds one out
+    cfg = config("augment=none", "augment.size=16")
+    training = data.training({16: instantiate(cfg.augment, _convert_="all")}, repeat=1, seed=0)
+    drawn = {}
+    for epoch in range(20):
+        sample = training.dataset[epoch, 0, 16]
+        both = sample["pair_blurred"].float(), sample["pair_sharp"].float()
+        assert both[0].shape == (3, 16, 16)
+        assert 1 < (both[0] - both[1]).abs().mean() < 20  # cut at the same place
+        drawn[epoch] = both[0].sum().item()
+    assert len(set(drawn.values())) > 10
+    assert torch.equal(training.dataset[3, 0, 16]["pair_sharp"], training.dataset[3, 0, 16]["pair_sharp"])
+
+
+def test_pairs_that_are_none_are_named(folders: Path) -> None:
+    with pytest.raises(UserError, match="/nowhere"):
+        _set(folders, "data.pairs=/nowhere").prepare()
+
+
+def test_the_synthetic_set_without_pairs_has_no_scene_on_both_sides(data_root: Path, tmp_path: Path) -> None:
+    small = ["data.of.train=5", "data.of.val=1", "data.of.blurs=1", "data.of.height=64", "data.of.width=64"]
+    cfg = config("data=synthetic_unpaired", f"data.of.root={data_root}", *small)
+    data = instantiate(cfg.data, _convert_="all")
+    data.prepare()
+    twins = {pair.blurred: pair.sharp for pair in data._of.train()}
+    blurred, sharp = ([single.image for single in data.images(side)] for side in ("blurred", "sharp"))
+    assert (len(blurred), len(sharp)) == (2, 3)
+    assert not {twins[image] for image in blurred} & set(sharp)
+    assert {twins[image] for image in blurred} | set(sharp) == set(twins.values())
+    assert [pair.name for pair in data.val()] == [pair.name for pair in data._of.val()]
+    assert len(data.tests()["photographs"]) == 5
+
+
+def test_halves_are_of_whole_sequences(gopro_tree: Path) -> None:
+    cfg = config("data=synthetic_unpaired", "data@data.of=gopro", f"data.of.root={gopro_tree}", "data.of.validation=1")
+    data = instantiate(cfg.data, _convert_="all")
+    data.prepare()
+    assert [single.name for single in data.images("blurred")] == ["a/000000", "a/000001"]
+    assert [single.name for single in data.images("sharp")] == ["b/000000", "b/000001"]
+    assert len(data.val()) == 2
+    assert len(data.tests()["gopro"]) == 1

@@ -81,10 +81,11 @@ def test_shares_of_a_batch_are_one_batch() -> None:
 def test_a_batch_is_remembered_once_however_often_it_is_learnt_from(options: dict[str, int]) -> None:
     trained = module(image_pool=20, history=20, **options)
     fit(trained, 2)
-    images = trained._pool.state_dict()["images"]
+    memory = trained._adversaries["sharp"].state_dict()
+    images = memory["pool"]["images"]
     assert len(images) == 8
     assert len({image.sum().item() for image in images}) == 8
-    assert len(trained._history.state_dict()["real"]) == 2
+    assert len(memory["history"]["real"]) == 2
 
 
 class Seen(Discriminator):
@@ -139,7 +140,7 @@ def test_pools_differ_between_seeds() -> None:
     for seed in (0, 1):
         trained = module(image_pool=2, record={"seed": seed})
         fit(trained, 1)
-        drawn.append(trained._pool._random.initial_seed())
+        drawn.append(trained._adversaries["sharp"].state_dict()["pool"]["random"].tolist())
     assert drawn[0] != drawn[1]
 
 
@@ -150,7 +151,7 @@ def test_both_are_in_the_checkpoint_and_change_the_training(options: dict[str, i
     fit(trained, 4).save_checkpoint(tmp_path / "a.ckpt")
     fit(without, 4)
     assert not same(state(trained.discriminator), state(without.discriminator))
-    memory = read_checkpoint(tmp_path / "a.ckpt")["memory"]
+    memory = read_checkpoint(tmp_path / "a.ckpt")["memory"]["sharp"]
     assert len(memory["pool"]["images"]) == options.get("image_pool", 0)
     assert len(memory["history"]["real"]) == options.get("history", 0)
 

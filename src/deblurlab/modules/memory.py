@@ -31,7 +31,7 @@ class ImagePool:
         for image in images:
             if len(self._images) < self._size:
                 self._images.append(image.clone())
-            elif torch.rand((), generator=self._random) < 0.5:
+            elif torch.rand((), generator=self._random, dtype=torch.float32) < 0.5:  # the same at any precision
                 place = int(torch.randint(self._size, (), generator=self._random))
                 image, self._images[place] = self._images[place], image.clone()
             shown.append(image)

@@ -1,0 +1,94 @@
+"""The kernel Inception distance, against its formula."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torchvision.models import inception_v3
+
+from deblurlab.callbacks import KID
+from deblurlab.errors import UserError
+from deblurlab.metrics.inception import InceptionFeatures
+
+
+class Images(torch.utils.data.Dataset):
+    """Blurred and unrelated sharp ones, of two sizes."""
+
+    def __init__(self, count: int, side: int = 170) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.blurred = torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=generator)
+        self.other = torch.randint(0, 200, (count, 3, 80, 2 * side), dtype=torch.uint8, generator=generator)
+
+    def __len__(self) -> int:
+        return len(self.blurred)
+
+    def __getitem__(self, i: int) -> dict:
+        return {"blurred": self.blurred[i], "other": self.other[i]}
+
+
+class Darken(pl.LightningModule):
+    def validation_step(self, batch: dict, batch_idx: int) -> Tensor:
+        return batch["blurred"] // 2 / 255
+
+
+def _validate(callback: KID, images: Images) -> dict[str, float]:
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[callback])
+    return trainer.validate(Darken(), DataLoader(images, generator=torch.Generator()), verbose=False)[0]
+
+
+def _distance(x: np.ndarray, y: np.ndarray) -> float:
+    """Binkowski et al.: the unbiased squared MMD of the kernel (x.y / d + 1)^3."""
+    kernel = lambda a, b: (a @ b.T / a.shape[1] + 1) ** 3  # noqa: E731
+    n, m = len(x), len(y)
+    xx, yy = kernel(x, x), kernel(y, y)
+    within = (xx.sum() - np.trace(xx)) / (n * (n - 1)) + (yy.sum() - np.trace(yy)) / (m * (m - 1))
+    return float(within - 2 * kernel(x, y).mean())
+
+
+def test_it_is_the_unbiased_distance_of_patches_as_they_are() -> None:
+    images, features = Images(3), InceptionFeatures(weights="random", key=None)
+    callback = KID(weights="random", patch=80)
+    state = torch.get_rng_state()
+    logged = [_validate(callback, images) for _ in range(2)]
+    assert torch.equal(state, torch.get_rng_state())
+    assert logged[0] == logged[1]
+
+    def described(patches: list[Tensor]) -> np.ndarray:
+        return features(torch.stack(patches)).double().numpy()
+
+    tiles = [(top, left) for top in (5, 85) for left in (5, 85)]  # two in 170, from the middle
+    blurred = [image[:, top : top + 80, left : left + 80] for image in images.blurred for top, left in tiles]
+    sharp = [image[:, :, left : left + 80] for image in images.other for left in (10, 90, 170, 250)]
+    real = described(sharp)
+    assert logged[0]["val/kid_blurred"] == pytest.approx(_distance(real, described(blurred)), abs=1e-5)
+    restored = described([patch // 2 for patch in blurred])
+    assert logged[0]["val/kid"] == pytest.approx(_distance(real, restored), abs=1e-5)
+
+
+def test_a_single_patch_is_no_set(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert _validate(KID(weights="random", patch=400), Images(1, side=80)) == {}
+    assert "val/kid isn't measured: it takes two patches of either side, and there is 1" in caplog.text
+
+
+def test_features_are_torchvisions(tmp_path: Path) -> None:
+    """A file of its Inception v3; and one of something else."""
+    torch.manual_seed(0)
+    theirs = inception_v3(weights=None, init_weights=False).eval()
+    torch.save(theirs.state_dict(), tmp_path / "inception.pth")
+    mine = InceptionFeatures(weights=str(tmp_path / "inception.pth"), key="callbacks.kid.weights")
+    image = torch.randint(0, 256, (1, 3, 96, 112), dtype=torch.uint8)
+    theirs.fc = torch.nn.Identity()
+    with torch.no_grad():
+        torch.testing.assert_close(mine(image), theirs(image / 127.5 - 1))
+    assert mine(image[..., :64, :64]).shape == (1, 2048)
+    torch.save({"fc": torch.zeros(1)}, tmp_path / "other.pth")
+    with pytest.raises(UserError, match="callbacks.kid.weights names belong to another network"):
+        InceptionFeatures(weights=str(tmp_path / "other.pth"), key="callbacks.kid.weights")
+    with pytest.raises(UserError, match="callbacks.kid.weights=/nowhere"):
+        InceptionFeatures(weights="/nowhere", key="callbacks.kid.weights")

@@ -1,0 +1,332 @@
+"""Learning without pairs: who is compared with what, who learns from it, how often each network runs."""
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from deblurlab.discriminators import Discriminator, Judgement, PatchGAN
+from deblurlab.losses import L1, TV, Adv, AdvLS, Cycle, FeatureMatching, Identity, JudgedTerm
+from deblurlab.models import UNetRes
+from deblurlab.models.cost import parameters
+from deblurlab.modules import CycleRestoration
+from deblurlab.modules.memory import ImagePool
+from deblurlab.schedules import constant
+from deblurlab.training import build
+from steps import BATCHES, adam, fit, images, same, sgd, state
+from support import config
+
+SGD = {"generator": sgd, "discriminator": sgd}
+PLAYERS = ("generator", "reblurrer", "discriminator", "blurred_discriminator")
+
+
+class Unpaired:
+    """The batches of steps.py without their pairs; with others' pairs beside them."""
+
+    def __init__(self, *, pairs: bool = False, start: int = 0) -> None:
+        batches = [{"blurred": batch["blurred"], "other": batch["sharp"]} for batch in BATCHES]
+        if pairs:
+            batches = [
+                {**b, "pair_blurred": images(i + 200), "pair_sharp": images(i + 300)} for i, b in enumerate(batches)
+            ]
+        self.batches, self._start = batches, start
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        return iter(self.batches[self._start :])
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+def cycle(terms: dict[str, nn.Module] | None = None, **arguments: Any) -> CycleRestoration:
+    """A small one; cycle, identity and an adversary unless other terms are given."""
+    torch.manual_seed(0)
+    terms = {"cycle": Cycle(), "identity": Identity(), "adv_ls": AdvLS()} if terms is None else terms
+    judged = any(isinstance(term, JudgedTerm) for term in terms.values())
+    defaults = {
+        "generator": UNetRes(width=4, depth=1, blocks=1, global_residual=False),
+        "reblurrer": UNetRes(width=4, depth=1, blocks=1, global_residual=False),
+        "discriminator": PatchGAN(n_layers=1, width=4) if judged else None,
+        "blurred_discriminator": PatchGAN(n_layers=1, width=4),
+        "weights": dict.fromkeys(terms, 1.0),
+        "optimizer": {"generator": adam, "discriminator": adam},
+        "scheduler": {"generator": constant, "discriminator": constant},
+    }
+    return CycleRestoration(terms=terms, **{**defaults, **arguments})
+
+
+def train(trained: CycleRestoration, steps: int, *callbacks: pl.Callback, pairs: bool = False, **options: Any) -> pl.Trainer:
+    return fit(trained, steps, *callbacks, loader=Unpaired(pairs=pairs), **options)
+
+
+class Values(pl.Callback):
+    """Keeps what each step put out."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, Tensor]] = []
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, *_: Any) -> None:
+        self.seen.append(outputs)
+
+
+class Affine(nn.Module):
+    """x -> a x + b."""
+
+    def __init__(self, a: float, b: float) -> None:
+        super().__init__()
+        self.a, self.b = nn.Parameter(torch.tensor(a)), nn.Parameter(torch.tensor(b))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.a * x + self.b
+
+
+@pytest.mark.parametrize("pool", [0, 3])
+def test_two_steps_are_those_of_the_published_algorithm_written_by_hand(pool: int) -> None:
+    """CycleGAN in plain PyTorch, discriminators first."""
+    weights = {"cycle": 10.0, "identity": 5.0, "adv_ls": 1.0}
+    trained = cycle(weights=weights, optimizer=SGD, image_pool=pool).double()
+    g, f, d, b = copy.deepcopy([getattr(trained, name) for name in PLAYERS])
+    train(trained, 2, precision="64-true")
+
+    pools = [ImagePool(pool, seed=0), ImagePool(pool, seed=1_000_000)]
+    optimizer_g, optimizer_d = sgd([*g.parameters(), *f.parameters()]), sgd([*d.parameters(), *b.parameters()])
+    for batch in Unpaired().batches[:2]:
+        blurred, sharp = batch["blurred"].double() / 255, batch["other"].double() / 255
+        restored, reblurred = g(blurred), f(sharp)
+        optimizer_d.zero_grad()
+        for judge, real, fake, kept in ((d, sharp, restored, pools[0]), (b, blurred, reblurred, pools[1])):
+            fake = kept.exchange(fake.detach())
+            real, fake = judge(real, real).logits[0], judge(fake, fake).logits[0]
+            (0.5 * (F.mse_loss(real, torch.ones_like(real)) + F.mse_loss(fake, torch.zeros_like(fake)))).backward()
+        optimizer_d.step()
+        optimizer_g.zero_grad()
+        fooled = [judge(x, x).logits[0] for judge, x in ((d, restored), (b, reblurred))]
+        loss = sum(F.mse_loss(logits, torch.ones_like(logits)) for logits in fooled)
+        loss = loss + 10 * (F.l1_loss(f(restored), blurred) + F.l1_loss(g(reblurred), sharp))
+        loss = loss + 5 * (F.l1_loss(g(sharp), sharp) + F.l1_loss(f(blurred), blurred))
+        loss.backward()
+        optimizer_g.step()
+    for name, theirs in zip(PLAYERS, (g, f, d, b), strict=True):
+        for key, value in state(getattr(trained, name)).items():
+            torch.testing.assert_close(value, state(theirs)[key], rtol=0, atol=1e-12)
+
+
+def test_no_gradient_crosses_the_phases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other phase's networks keep their gradients and weights bit for bit."""
+    trained = cycle(image_pool=2)
+    learn, seen = trained._learn, []
+
+    def memory(names: tuple[str, str]) -> dict[str, Tensor]:
+        networks = nn.ModuleList(getattr(trained, name) for name in names)
+        found = state(networks)
+        return found | {f"grad.{n}": p.grad.clone() for n, p in networks.named_parameters() if p.grad is not None}
+
+    def watched(phase: Any, *arguments: Any) -> Any:
+        own, other = (PLAYERS[:2], PLAYERS[2:]) if phase.optimizer == 0 else (PLAYERS[2:], PLAYERS[:2])
+        before = memory(own), memory(other)
+        values = learn(phase, *arguments)
+        assert same(before[1], memory(other))
+        for name in own:
+            assert not same(memory((name, name)), before[0])
+        seen.append(phase.optimizer)
+        return values
+
+    monkeypatch.setattr(trained, "_learn", watched)
+    train(trained, 3)
+    assert seen == [1, 0] * 3
+
+
+class Counting(nn.Module):
+    """Counts how often the network within it runs."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.calls = network, 0
+
+    def forward(self, *images: Tensor) -> Any:
+        self.calls += 1
+        return self.network(*images)
+
+
+@pytest.mark.parametrize(
+    ("terms", "runs"),
+    [
+        ({"cycle": Cycle(), "adv": Adv()}, 2),
+        ({"cycle": Cycle(), "identity": Identity(), "adv": Adv()}, 3),
+        ({"cycle": Cycle()}, 2),
+        ({"identity": Identity(), "adv": Adv()}, 2),
+    ],
+    ids=lambda value: "+".join(value) if isinstance(value, dict) else None,
+)
+def test_generators_run_no_more_often_than_they_must(terms: dict[str, nn.Module], runs: int) -> None:
+    trained = cycle(terms)
+    trained.generator, trained.reblurrer = Counting(trained.generator), Counting(trained.reblurrer)
+    train(trained, 2)
+    assert (trained.generator.calls, trained.reblurrer.calls) == (2 * runs, 2 * runs)
+
+
+def test_cycle_and_identity_by_hand() -> None:
+    """G(x) = 2 x - 0.1 and F(x) = x / 2 + 0.2, on images of one value."""
+    terms = {"cycle": Cycle(), "identity": Identity()}
+    trained = cycle(terms, generator=Affine(2.0, -0.1), reblurrer=Affine(0.5, 0.2))
+    blurred, sharp = (torch.full((1, 3, 8, 8), value, dtype=torch.uint8) for value in (102, 204))  # 0.4, 0.8
+    (example,) = trained._examples({"blurred": blurred, "other": sharp})
+    values = {name: (weight, value.item()) for name, (weight, value) in trained._generator_losses(example).items()}
+    assert values == {
+        "cycle_blurred": (1.0, pytest.approx(abs((2 * 0.4 - 0.1) / 2 + 0.2 - 0.4))),
+        "cycle_sharp": (1.0, pytest.approx(abs(2 * (0.8 / 2 + 0.2) - 0.1 - 0.8))),
+        "identity_sharp": (1.0, pytest.approx(abs(2 * 0.8 - 0.1 - 0.8))),
+        "identity_blurred": (1.0, pytest.approx(abs(0.4 / 2 + 0.2 - 0.4))),
+    }
+
+
+def test_pairs_join_the_sum_and_teach_the_restoring_generator_alone() -> None:
+    terms = {"cycle": Cycle(), "l1": L1()}
+    values = Values()
+    trained = cycle(terms, generator=Affine(0.5, 0.1), reblurrer=Affine(1.0, 0.0), weights={"cycle": 0.0, "l1": 1.0})
+    train(trained, 1, values, pairs=True)
+    blurred, sharp = images(200) / 255, images(300) / 255
+    torch.testing.assert_close(values.seen[0]["l1"], (0.5 * blurred + 0.1 - sharp).abs().mean())
+    assert trained.generator.a.item() != 0.5
+    assert trained.reblurrer.a.item() == 1.0
+    # Data that are pairs themselves serve as well.
+    (example,) = trained._examples({"blurred": images(0), "sharp": images(100)})
+    assert example.pairs is not None
+    torch.testing.assert_close(example.pairs[1], images(100) / 255)
+    assert torch.equal(example.pairs[0], example.blurred)
+
+
+def test_feature_matching_looks_at_pairs() -> None:
+    trained = cycle({"cycle": Cycle(), "adv": Adv(), "feature_matching": FeatureMatching()}, generator=Affine(1.0, 0.0))
+    (example,) = trained._examples(Unpaired(pairs=True).batches[0])
+    assert example.pairs is not None
+    fake, real = (trained.discriminator(x, x).features for x in example.pairs)
+    expected = torch.stack([F.l1_loss(f, r) for f, r in zip(fake, real, strict=True)]).mean()
+    ((name, (_, value)),) = trained._pair_losses(example).items()
+    assert name == "feature_matching"
+    torch.testing.assert_close(value, expected)
+
+
+def test_terms_about_sets_are_taken_of_both_sides() -> None:
+    values = Values()
+    trained = cycle({"cycle": Cycle(), "tv": TV()}, generator=Affine(0.5, 0.0), reblurrer=Affine(0.25, 0.0))
+    train(trained, 1, values)
+    for side, source, factor in (("sharp", "blurred", 0.5), ("blurred", "other", 0.25)):
+        image = factor * Unpaired().batches[0][source] / 255
+        torch.testing.assert_close(values.seen[0][f"tv_{side}"], TV()(image, image))
+
+
+class Seen(Discriminator):
+    """Notes what it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+        self.shown: list[tuple[Tensor, Tensor]] = []
+
+    def forward(self, image: Tensor, blurred: Tensor) -> Judgement:
+        assert not blurred.requires_grad
+        self.shown.append((image.detach().clone(), blurred.clone()))
+        logits = self.weight * image.mean(dim=(1, 2, 3), keepdim=True)
+        return Judgement([logits], [logits])
+
+
+def test_each_discriminator_sees_its_own_side_and_beside_it_the_counterpart() -> None:
+    judges = {"discriminator": Seen(), "blurred_discriminator": Seen()}
+    makers = {"generator": Affine(0.5, 0.0), "reblurrer": Affine(0.25, 0.0)}
+    train(cycle({"cycle": Cycle(), "adv": Adv()}, **judges, **makers), 1)
+    blurred, sharp = (Unpaired().batches[0][key] / 255 for key in ("blurred", "other"))
+    for name, real, made_of_it, source, made in (
+        ("discriminator", sharp, sharp / 4, blurred, blurred / 2),
+        ("blurred_discriminator", blurred, blurred / 2, sharp, sharp / 4),
+    ):
+        expected = [(real, made_of_it), (made, source), (made, source)]
+        for shown, wanted in zip(judges[name].shown, expected, strict=True):
+            torch.testing.assert_close(shown, wanted)
+
+
+@pytest.mark.parametrize("identity", [True, False])
+def test_a_batch_in_parts_teaches_the_same(identity: bool) -> None:
+    terms: dict[str, nn.Module] = {"cycle": Cycle(), "adv_ls": AdvLS(), "l1": L1()}
+    terms |= {"identity": Identity()} if identity else {}
+    judges = {name: PatchGAN(n_layers=1, width=4, norm="none") for name in PLAYERS[2:]}
+    whole, parts = (
+        cycle(terms, optimizer=SGD, accumulate=n, **copy.deepcopy(judges)).double() for n in (1, 4)
+    )
+    for trained in (whole, parts):
+        train(trained, 2, pairs=True, precision="64-true")
+    for name, value in state(whole).items():
+        torch.testing.assert_close(state(parts)[name], value, rtol=0, atol=1e-12)
+
+
+class Scales(nn.Module):
+    """Restores at half and at full size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 3, 1)
+
+    def forward(self, blurred: Tensor) -> list[Tensor]:
+        restored = self.layer(blurred)
+        return [F.avg_pool2d(restored, 2), restored]
+
+
+def test_models_of_several_scales_go_round() -> None:
+    trained = cycle(generator=Scales(), reblurrer=Scales())
+    (example,) = trained._examples(Unpaired().batches[0])
+    coarse, fine = trained.reblurrer(trained.generator(example.blurred)[1])
+    small = F.avg_pool2d(example.blurred, 2)
+    train(trained, 0)
+    value = trained._generator_losses(example)["cycle_blurred"][1]
+    torch.testing.assert_close(value, (coarse - small).abs().mean() + (fine - example.blurred).abs().mean())
+
+
+def test_going_on_is_as_if_it_had_never_stopped_pools_and_all(tmp_path: Path) -> None:
+    options = {"image_pool": 3}
+    through, first, second = (cycle(**options) for _ in range(3))
+    train(through, 6)
+    train(first, 3).save_checkpoint(tmp_path / "a.ckpt")
+    nn.init.ones_(second.reblurrer.head.weight)
+    trainer = pl.Trainer(
+        max_steps=6, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(second, Unpaired(start=3), ckpt_path=tmp_path / "a.ckpt", weights_only=True)
+    assert same(state(through), state(second))
+    for side in ("sharp", "blurred"):
+        kept, expected = (m._adversaries[side].state_dict()["pool"] for m in (second, through))
+        assert len(kept["images"]) == 3
+        assert all(torch.equal(a, b) for a, b in zip(kept["images"], expected["images"], strict=True))
+        assert torch.equal(kept["random"], expected["random"])
+
+
+def test_the_recipe_has_the_published_networks() -> None:
+    module, _ = build(config("experiment=cyclegan"))
+    assert isinstance(module, CycleRestoration)
+    assert [parameters(getattr(module, name)) for name in PLAYERS] == [11_378_179] * 2 + [2_764_737] * 2
+    assert module.weights == {"cycle": 10, "identity": 5, "adv_ls": 1}
+    assert not same(state(module.generator), state(module.reblurrer))
+    chosen = config("experiment=cyclegan", "loss=cycle+5*identity+adv_hinge", "model=unet_res", "discriminator=unet")
+    module, _ = build(chosen)
+    assert module.weights == {"cycle": 10, "identity": 5, "adv_hinge": 1}
+    assert type(module.reblurrer) is UNetRes
+
+
+def test_what_is_looked_at() -> None:
+    """blurred | restored | reblurred | sharp | blurred again | restored, of one size."""
+    trained = cycle(generator=Affine(2.0, 0.0), reblurrer=Affine(0.25, 0.0))
+    blurred, other = torch.full((1, 3, 12, 20), 51, dtype=torch.uint8), torch.full((1, 3, 16, 10), 204, dtype=torch.uint8)
+    row = trained.views({"blurred": blurred, "other": other}, trained(blurred / 255))  # type: ignore[typeddict-item]
+    assert {tuple(image.shape) for image in row} == {(3, 12, 10)}
+    assert [round(image.mean().item(), 4) for image in row] == [0.2, 0.4, 0.1, 0.8, 0.2, 0.4]
+
+
+def test_a_sum_that_needs_pairs_only_is_refused() -> None:
+    with pytest.raises(ValueError, match="no loss term learns without pairs"):
+        cycle({"l1": L1()})
