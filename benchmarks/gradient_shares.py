@@ -32,14 +32,15 @@ def main() -> None:
     loader = torch.utils.data.DataLoader(dataset, batch_sampler=batches, num_workers=2)
     factories = instantiate(cfg.optimizer, _convert_="all")
     names = {0: "generator", 1: "discriminator"}
-    optimizers = [factories[names[phase.optimizer]](phase.network.parameters()) for phase in module.phases]
+    learnt = [[p for network in phase.networks for p in network.parameters()] for phase in module.phases]
+    optimizers = [factories[names[phase.optimizer]](ps) for phase, ps in zip(module.phases, learnt, strict=True)]
     print(f"{', '.join(sys.argv[1:]) or 'defaults'}; {decided}")
     for step, batch in enumerate(loader, start=1):
         (example,) = module._examples(batch)
         for phase, optimizer in zip(module.phases, optimizers, strict=True):
             summands = phase.loss(example)
             if phase.optimizer == 0 and step in STEPS:
-                print(f"step {step:4d}  " + "  ".join(_shares(phase.network, summands)), flush=True)
+                print(f"step {step:4d}  " + "  ".join(_shares(learnt[-1], summands)), flush=True)
             optimizer.zero_grad()
             total(summands).backward()
             optimizer.step()
@@ -47,8 +48,7 @@ def main() -> None:
             return
 
 
-def _shares(network: torch.nn.Module, summands: dict[str, tuple[float, torch.Tensor]]) -> list[str]:
-    parameters = list(network.parameters())
+def _shares(parameters: list[torch.nn.Parameter], summands: dict[str, tuple[float, torch.Tensor]]) -> list[str]:
     norms = {}
     for name, (weight, value) in summands.items():
         gradients = torch.autograd.grad(weight * value, parameters, retain_graph=True, allow_unused=True)

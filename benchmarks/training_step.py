@@ -12,7 +12,7 @@ import copy
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -33,48 +33,55 @@ SMALL = [
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    given = arguments(__doc__)
+    for loss in ("l1", "l1+vgg", "l1+adv", "l1+vgg+adv"):
+        compare([*(given.overrides or SMALL), f"loss={loss}"], given.pairs, BareLoop)
+
+
+def arguments(doc: str | None) -> argparse.Namespace:
+    """The command line; says where it runs."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=30, help="steps of each that are counted")
     parser.add_argument("--threads", type=int, help="of torch")
     parser.add_argument("overrides", nargs="*", help="instead of the small networks")
-    arguments = parser.parse_args()
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    given = parser.parse_args()
+    if given.threads:
+        torch.set_num_threads(given.threads)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     print(f"torch {torch.__version__}, {device}")
-    for loss in ("l1", "l1+vgg", "l1+adv", "l1+vgg+adv"):
-        ratio, ours, bare = compare([*(arguments.overrides or SMALL), f"loss={loss}"], arguments.pairs)
-        print(
-            f"loss={loss:<12} framework {ours * 1e3:7.1f} ms   bare {bare * 1e3:7.1f} ms   ratio {ratio:.3f}",
-            flush=True,
-        )
+    return given
 
 
-def compare(overrides: list[str], pairs: int) -> tuple[float, float, float]:
-    """Median ratio, median seconds of the framework, median seconds of the bare loop."""
+def compare(overrides: list[str], pairs: int, bare: Callable[[Any, Any, str], Any]) -> None:
+    """Print the median ratio, and the median times of the framework and of a bare loop: one that is made of the module,
+    the optimizers' factories and the device, and whose `step` takes blurred and sharp images."""
     with tempfile.TemporaryDirectory() as folder:
         overrides = [o for o in overrides if not (o.startswith("loss.") and o.split(".")[1] not in overrides[-1])]
-        cfg = conf.compose(f"run={folder}", f"trainer.max_steps={pairs + 6}", *overrides)
+        steps = f"trainer.max_steps={pairs + 6}", "trainer.max_epochs=-1"
+        cfg = conf.compose(f"run={folder}", *overrides, *steps)
         module, _ = build(cfg)
-        turns = Turns(BareLoop(module, cfg), cfg)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        turns = Turns(bare(module, instantiate(cfg.optimizer, _convert_="all"), device), device, cfg)
         callbacks = [EMA(decay=cfg.callbacks.ema.decay), StopOnNonFinite(folder=folder)]
         trainer = instantiate(cfg.trainer)(
             callbacks=callbacks, logger=[MetricsCSV(path=f"{folder}/metrics.csv")], enable_checkpointing=False,
-            enable_progress_bar=False, limit_val_batches=0,
+            enable_progress_bar=False, limit_val_batches=0, val_check_interval=None,
         )  # fmt: skip
         trainer.fit(module, turns)
-    ours, bare = turns.ours[5 : pairs + 5], turns.bare[5 : pairs + 5]
-    ratios = [a / b for a, b in zip(ours, bare, strict=True)]
-    return statistics.median(ratios), statistics.median(ours), statistics.median(bare)
+    ours, theirs = (statistics.median(times[5 : pairs + 5]) for times in (turns.ours, turns.bare))
+    ratio = statistics.median(a / b for a, b in zip(turns.ours[5 : pairs + 5], turns.bare[5 : pairs + 5], strict=True))
+    named = f"{overrides[-1]:<27} framework {ours * 1e3:7.1f} ms   bare {theirs * 1e3:7.1f} ms   ratio {ratio:.3f}"
+    print(named, flush=True)
 
 
 class Turns:
     """A loader of one and the same batch; before it hands it out, the bare loop takes a step."""
 
-    def __init__(self, loop: "BareLoop", cfg: Any) -> None:
+    def __init__(self, loop: Any, device: str, cfg: Any) -> None:
         shape = (cfg.loader.batch_size, 3, cfg.augment.size, cfg.augment.size)
         self._batch = {name: torch.randint(0, 256, shape, dtype=torch.uint8) for name in ("blurred", "sharp")}
-        self._loop = loop
+        self._loop, self._device = loop, device
+        self._autocast = torch.autocast(device, torch.bfloat16, enabled=cfg.trainer.precision == "bf16-mixed")
         self.ours: list[float] = []
         self.bare: list[float] = []
 
@@ -85,35 +92,30 @@ class Turns:
             now = time.perf_counter()
             if asked is not None:
                 self.ours.append(now - asked)
-            self._loop.step(self._batch)
+            with self._autocast:
+                self._loop.step(*map(self._arrived, self._batch.values()))
             _wait()
             asked = time.perf_counter()
             self.bare.append(asked - now)
             yield self._batch
 
+    def _arrived(self, images: Tensor) -> Tensor:
+        return images.to(self._device).to(memory_format=torch.channels_last) / 255
+
 
 class BareLoop:
     """What one would write by hand: forward, discriminator, generator, average of the weights."""
 
-    def __init__(self, module: PairedRestoration, cfg: Any) -> None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    def __init__(self, module: PairedRestoration, make: Any, device: str) -> None:
         copied = copy.deepcopy(module).to(device)
-        self.device, self.generator, self.discriminator = device, copied.generator, copied.discriminator
+        self.generator, self.discriminator = copied.generator, copied.discriminator
         self.vgg = dict(copied.terms).get("vgg")
         self.weights = module.weights
-        make = instantiate(cfg.optimizer, _convert_="all")
         self.optimizer = make["generator"](self.generator.parameters())
         self.adversary = make["discriminator"](self.discriminator.parameters()) if self.discriminator else None
         self.average = [p.detach().clone() for p in self.generator.parameters()]
-        self.autocast = torch.autocast(device, torch.bfloat16, enabled=cfg.trainer.precision == "bf16-mixed")
 
-    def step(self, batch: dict[str, Tensor]) -> None:
-        with self.autocast:
-            self._step(
-                *(batch[k].to(self.device).to(memory_format=torch.channels_last) / 255 for k in ("blurred", "sharp"))
-            )
-
-    def _step(self, blurred: Tensor, sharp: Tensor) -> None:
+    def step(self, blurred: Tensor, sharp: Tensor) -> None:
         restored = self.generator(blurred)
         if self.discriminator is not None:
             self.adversary.zero_grad()

@@ -203,7 +203,9 @@ def test_a_side_of_one_image_works_and_is_warned_of(folders: Path, caplog: pytes
 def test_pairs_come_beside_them(folders: Path, write_pairs: Callable, kind: str) -> None:
     blurred, sharp = write_pairs(count=3)
     listed = folders / "pairs.txt"
-    listed.write_text("".join(f"{a} {b}\n" for a, b in zip(sorted(blurred.iterdir()), sorted(sharp.iterdir()), strict=True)))
+    listed.write_text(
+        "".join(f"{a} {b}\n" for a, b in zip(sorted(blurred.iterdir()), sorted(sharp.iterdir()), strict=True))
+    )
     overrides = {
         "folder": [f"data.pairs={blurred.parent}"],
         "list": [f"data.pairs={listed}"],

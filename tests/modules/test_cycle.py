@@ -61,7 +61,9 @@ def cycle(terms: dict[str, nn.Module] | None = None, **arguments: Any) -> CycleR
     return CycleRestoration(terms=terms, **{**defaults, **arguments})
 
 
-def train(trained: CycleRestoration, steps: int, *callbacks: pl.Callback, pairs: bool = False, **options: Any) -> pl.Trainer:
+def train(
+    trained: CycleRestoration, steps: int, *callbacks: pl.Callback, pairs: bool = False, **options: Any
+) -> pl.Trainer:
     return fit(trained, steps, *callbacks, loader=Unpaired(pairs=pairs), **options)
 
 
@@ -256,9 +258,7 @@ def test_a_batch_in_parts_teaches_the_same(identity: bool) -> None:
     terms: dict[str, nn.Module] = {"cycle": Cycle(), "adv_ls": AdvLS(), "l1": L1()}
     terms |= {"identity": Identity()} if identity else {}
     judges = {name: PatchGAN(n_layers=1, width=4, norm="none") for name in PLAYERS[2:]}
-    whole, parts = (
-        cycle(terms, optimizer=SGD, accumulate=n, **copy.deepcopy(judges)).double() for n in (1, 4)
-    )
+    whole, parts = (cycle(terms, optimizer=SGD, accumulate=n, **copy.deepcopy(judges)).double() for n in (1, 4))
     for trained in (whole, parts):
         train(trained, 2, pairs=True, precision="64-true")
     for name, value in state(whole).items():
@@ -321,7 +321,10 @@ def test_the_recipe_has_the_published_networks() -> None:
 def test_what_is_looked_at() -> None:
     """blurred | restored | reblurred | sharp | blurred again | restored, of one size."""
     trained = cycle(generator=Affine(2.0, 0.0), reblurrer=Affine(0.25, 0.0))
-    blurred, other = torch.full((1, 3, 12, 20), 51, dtype=torch.uint8), torch.full((1, 3, 16, 10), 204, dtype=torch.uint8)
+    blurred, other = (
+        torch.full((1, 3, 12, 20), 51, dtype=torch.uint8),
+        torch.full((1, 3, 16, 10), 204, dtype=torch.uint8),
+    )
     row = trained.views({"blurred": blurred, "other": other}, trained(blurred / 255))  # type: ignore[typeddict-item]
     assert {tuple(image.shape) for image in row} == {(3, 12, 10)}
     assert [round(image.mean().item(), 4) for image in row] == [0.2, 0.4, 0.1, 0.8, 0.2, 0.4]

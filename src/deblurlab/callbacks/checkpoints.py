@@ -13,7 +13,8 @@ from deblurlab.errors import UserError
 
 class Checkpoints(Checkpoint):
     """Keeps two files in `folder`: `last.ckpt`, written every `every` steps, to go on from, and `best.ckpt`, the state
-    whose validation scored highest (or lowest, with `mode="min"`) on the metric `monitor`. Without one there is no best.
+    whose validation scored highest (or lowest, with `mode="min"`) on the metric `monitor`. If that is None, no state is
+    the best.
 
     Lightning's ModelCheckpoint would save twice as often as asked under manual optimization and forgets the best score
     when a run's folder has been moved.

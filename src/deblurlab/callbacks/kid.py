@@ -15,9 +15,9 @@ _LOG = logging.getLogger(__name__)
 
 
 class KID(pl.Callback):
-    """Logs `val/kid`, the kernel Inception distance (Bińkowski et al., "Demystifying MMD GANs", ICLR 2018, by torchmetrics)
-    between patches of restored and of sharp validation images, twins or not, and `val/kid_blurred`, that of the blurred
-    ones. Unlike the Fréchet Inception distance it has no bias in small sets; it may come out below 0. Lower is better.
+    """Logs `val/kid`, the kernel Inception distance (Bińkowski et al., "Demystifying MMD GANs", ICLR 2018) between
+    patches of restored and of sharp validation images, twins or not, and `val/kid_blurred`, that of the blurred ones.
+    Unlike the Fréchet Inception distance it has no bias in small sets; it may come out below 0. Lower is better.
 
     Images are cut into patches of `patch` x `patch` pixels, from their middle, as they are: scaled ones would hide
     blur. `weights` as for `InceptionFeatures`; distances by different weights can't be compared.

@@ -16,7 +16,7 @@ from deblurlab.modules import Restoration
 
 class Samples(pl.Callback):
     """Writes images side by side, of `count` of a set: after each validation what the module makes to look at
-    (`blurred | restored | sharp`, and more of a cycle) to `folder/val_<image>_<step>.png` and to every logger that takes
+    (`blurred | restored | sharp`, more of a cycle) to `folder/val_<image>_<step>.png` and to every logger that takes
     pictures, after a test `blurred | restored | sharp` to `folder/test_<image>.png`.
     """
 

@@ -66,8 +66,8 @@ class PairDataset(Dataset[Sample]):
         epoch, index, size = key
         pair = self.pairs[index]
         if isinstance(pair, Strangers):
-            blurred, other = (to_tensor(self._read(path)) for path in pair.files)
-            return {"blurred": blurred, "other": other, "name": pair.name, "index": index}
+            both = [to_tensor(self._read(path)) for path in pair.files]
+            return {"blurred": both[0], "other": both[1], "name": pair.name, "index": index}
         blurred, sharp = read_pair(pair, self._read)
         if self._augmentations is not None:
             key = (self._seed, epoch, index)

@@ -26,7 +26,7 @@ class Unpaired(PairSet):
     """Blurred images and, independent of them, sharp ones.
 
     Each side is a folder, nested or flat, or another data set, whose blurred or sharp training images it then is. Pairs
-    to validate and test on may be named as for `Folders`; without, `val_share` of each folder's images is held out, from
+    to validate and test on may be named as for `Folders`; without, `val_share` of each folder's images is held out from
     its end, or another set's own validation images are, and they are compared as sets. `pairs` to learn from beside
     them are another data set's, those listed in a text file, or those of a folder's `blurred` and `sharp`.
 
@@ -120,7 +120,9 @@ class Unpaired(PairSet):
         """A side's images: those that are trained on, and those that are validated on if no pairs are named."""
         of = self._sides[side]
         if isinstance(of, PairSet):
-            train, val = ([Single(pair.name, getattr(pair, side)) for pair in pairs] for pairs in (of.train(), of.val()))
+            train, val = (
+                [Single(pair.name, getattr(pair, side)) for pair in pairs] for pairs in (of.train(), of.val())
+            )
             if not train:
                 raise UserError(f"data.{side}: that data set has nothing to train on")
             return train, val or train
@@ -177,9 +179,9 @@ def _beside(place: str) -> Source:
 
 
 class UnpairedDataset(Dataset[Sample]):
-    """A blurred image and another, sharp one that has nothing to do with it, and if there are `pairs` one of them. Asked
-    for `(epoch, index, size)`, like `PairDataset`; `index` is that of an image of the larger side, the other image, the
-    pair, and all augmentations, are a function of (seed, epoch, index).
+    """A blurred image and a sharp one that has nothing to do with it, and if there are `pairs` one of them. Asked for
+    `(epoch, index, size)`, like `PairDataset`; `index` is that of an image of the larger side; the other image, the
+    pair and all augmentations are a function of (seed, epoch, index).
     """
 
     def __init__(

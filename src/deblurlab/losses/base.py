@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from deblurlab.discriminators.base import Discriminator, Judgement
 
-
 Compares = Literal["pair", "set", "cycle", "identity"]
 
 

@@ -11,8 +11,8 @@ _SMALLEST = 75
 
 
 class InceptionFeatures(nn.Module):
-    """Inception v3's last pooled activations, as the Fréchet and the kernel Inception distance take them. The layers are
-    torchvision's, the weights too: scores aren't those of the TensorFlow network that papers use.
+    """Inception v3's last pooled activations, as the Fréchet and the kernel Inception distance take them. Layers and
+    weights are torchvision's: scores aren't those of the TensorFlow network that papers use.
 
     `weights`: "imagenet" takes torchvision's file from the cache or the network; "random" are random features, always
     the same, which see textures and know no objects; anything else is the path of a state dict of torchvision's

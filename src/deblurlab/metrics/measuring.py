@@ -100,8 +100,8 @@ class Protocol:
         return {name: why for name in self.metrics if (why := _missing(name)) is not None}
 
     def measure(self, restored: Tensor, sharp: list[Tensor]) -> dict[str, float]:
-        """The metrics of a restored image, `(3, H, W)` in [0, 1], against one or more sharp ones; the best counts. Without
-        any, those that need none.
+        """The metrics of a restored image, `(3, H, W)` in [0, 1], against one or more sharp ones; the best counts.
+        Without any, those that need none.
 
         Raises:
             ValueError: Shapes differ, the restored image holds NaN, or is too small.

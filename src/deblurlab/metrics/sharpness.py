@@ -8,8 +8,8 @@ from deblurlab.metrics.protocol import luma, mean
 
 
 def sharpness(images: Tensor) -> Tensor:
-    """The variance of the Laplacian (Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000): of
-    luma, four neighbours minus four times the pixel, where they fit. Blur lowers it, so does denoising; noise and
+    """The variance of the Laplacian of luma: four neighbours minus four times the pixel, where they fit (Pech-Pacheco
+    et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000). Blur lowers it, so does denoising; noise and
     ringing raise it: it says how much fine contrast there is, not whether it is right.
 
     Args:

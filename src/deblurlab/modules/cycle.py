@@ -12,7 +12,7 @@ from deblurlab.errors import UserError
 from deblurlab.modules.adversary import Seen
 from deblurlab.modules.phased import OptimizerFactory, SchedulerFactory
 from deblurlab.modules.phases import Example, Summands
-from deblurlab.modules.restoration import Restoration, scales, value_of
+from deblurlab.modules.restoration import Restoration, scales
 
 _OTHER = {"sharp": "blurred", "blurred": "sharp"}
 
@@ -90,7 +90,9 @@ class CycleRestoration(Restoration):
     def suit(self, data: PairSet) -> None:
         for name in self._named("pair"):
             if not data.has_pairs:
-                raise UserError(f"loss {name} compares with a sharp twin, and data has none: data.pairs=<folder> adds some")
+                raise UserError(
+                    f"loss {name} compares with a sharp twin, and data has none: data.pairs=<folder> adds some"
+                )
 
     def _named(self, compares: str) -> list[str]:
         """The terms that compare this."""
@@ -117,10 +119,7 @@ class CycleRestoration(Restoration):
         summands: Summands = {}
         for side, (real, fake) in self._seen(example).items():
             made, judged = self._made(side, example), self._judge(side, real, fake)
-            for name in self._named("set"):
-                with self._heeded(name):
-                    value = value_of(self.terms[name], made, real.image, judged)
-                summands[f"{name}_{side}"] = self.weights[name], value
+            summands |= self._values(self._named("set"), made, real.image, judged, f"_{side}")
             for compares, begin, end in (("cycle", made[-1], _OTHER[side]), ("identity", real.image, side)):
                 summands |= self._kept(compares, begin, end, getattr(example, end))
         return summands | self._pair_losses(example)
@@ -131,11 +130,7 @@ class CycleRestoration(Restoration):
             return {}
         with self._heeded(*names):
             made = scales(self._maker(end)(begin))
-        summands = {}
-        for name in names:
-            with self._heeded(name):
-                summands[f"{name}_{end}"] = self.weights[name], value_of(self.terms[name], made, wanted, (None, None))
-        return summands
+        return self._values(names, made, wanted, suffix=f"_{end}")
 
     def _pair_losses(self, example: Example) -> Summands:
         if not (names := self._named("pair")):
@@ -145,19 +140,15 @@ class CycleRestoration(Restoration):
         with self._heeded(*names):
             restored = scales(self.generator(blurred))
             judged = self._judge("sharp", Seen(sharp, blurred), Seen(restored[-1], blurred))
-        summands = {}
-        for name in names:
-            with self._heeded(name):
-                summands[name] = self.weights[name], value_of(self.terms[name], restored, sharp, judged)
-        return summands
+        return self._values(names, restored, sharp, judged)
 
     def _examples(self, batch: Sample) -> list[Example]:
-        keys = ["blurred", "other" if "other" in batch else "sharp"]
+        images = [batch["blurred"], _any_sharp(batch)]
         if "pair_sharp" in batch:
-            keys += ["pair_blurred", "pair_sharp"]
-        elif "other" not in batch:
-            keys += keys
-        parts = zip(*(self._float(batch[key]).chunk(self._accumulate) for key in keys), strict=True)
+            images += [batch["pair_blurred"], batch["pair_sharp"]]
+        elif "sharp" in batch:
+            images += images
+        parts = zip(*(self._float(each).chunk(self._accumulate) for each in images), strict=True)
         size = len(batch["blurred"])
         return [
             Example(blurred, sharp, share=len(blurred) / size, pairs=(pair[0], pair[1]) if pair else None)
@@ -172,12 +163,16 @@ class CycleRestoration(Restoration):
 
     def views(self, batch: Sample, restored: Tensor) -> list[Tensor]:
         """blurred | restored | reblurred | sharp | blurred again | restored, cut to one size."""
-        blurred, sharp = (self._float(images) for images in (batch["blurred"], batch.get("sharp", batch.get("other"))))
+        blurred, sharp = self._float(batch["blurred"]), self._float(_any_sharp(batch))
         again = scales(self.reblurrer(restored))[-1]
         made = scales(self.reblurrer(sharp))[-1]
         row = [blurred, restored, again, sharp, made, self(made)]
         height, width = (min(image.shape[side] for image in row) for side in (2, 3))
         return [_middle(image[0].clamp(0, 1), height, width) for image in row]
+
+
+def _any_sharp(batch: Sample) -> Tensor:
+    return batch["sharp"] if "sharp" in batch else batch["other"]
 
 
 def _middle(image: Tensor, height: int, width: int) -> Tensor:

@@ -7,7 +7,7 @@ from deblurlab.data.dataset import Sample
 from deblurlab.errors import UserError
 from deblurlab.modules.adversary import Seen
 from deblurlab.modules.phases import Example, Summands
-from deblurlab.modules.restoration import Restoration, value_of
+from deblurlab.modules.restoration import Restoration
 
 
 class PairedRestoration(Restoration):
@@ -37,11 +37,7 @@ class PairedRestoration(Restoration):
     def _generator_losses(self, example: Example) -> Summands:
         restored = self._restore(example)
         judged = self._judge("sharp", *self._seen(example)["sharp"])
-        summands = {}
-        for name, term in self.terms.items():
-            with self._heeded(name):
-                summands[name] = self.weights[name], value_of(term, restored, example.sharp, judged)
-        return summands
+        return self._values(list(self.terms), restored, example.sharp, judged)
 
     def _examples(self, batch: Sample) -> list[Example]:
         images = [self._float(batch[key]).chunk(self._accumulate) for key in ("blurred", "sharp")]

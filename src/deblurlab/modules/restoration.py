@@ -16,6 +16,9 @@ from deblurlab.modules.adversary import Adversary, Seen
 from deblurlab.modules.phased import OptimizerFactory, PhasedModule, SchedulerFactory
 from deblurlab.modules.phases import Example, Phase, Summands
 
+Judged = tuple[Judgement | None, Judgement | None]
+"""How real and made images were judged, where they were."""
+
 
 class Restoration(PhasedModule):
     """A generator that learns by a weighted sum of loss terms, with or without adversaries.
@@ -98,7 +101,8 @@ class Restoration(PhasedModule):
 
     def _add_adversary(self, side: str, discriminator: Discriminator) -> None:
         """Who tells real images of a side from made ones."""
-        self._adversaries[side] = Adversary(discriminator, self.terms, pool=self._image_pool, history=self._history)
+        terms = dict(self.terms.items())
+        self._adversaries[side] = Adversary(discriminator, terms, pool=self._image_pool, history=self._history)
         if not self._taught:
             discriminator.requires_grad_(False)
 
@@ -156,11 +160,29 @@ class Restoration(PhasedModule):
             example.made[side] = scales(network(images))
         return example.made[side]
 
-    def _judge(self, side: str, real: Seen, fake: Seen) -> tuple[Judgement | None, Judgement | None]:
+    def _judge(self, side: str, real: Seen, fake: Seen) -> Judged:
         """What the generators are told by a side's discriminator; nothing before it comes into play."""
         if side not in self._adversaries or self.global_step < self._discriminator_start:
             return None, None
         return self._adversaries[side].judge(real, fake)
+
+    def _values(
+        self, names: list[str], made: list[Tensor], wanted: Tensor, judged: Judged = (None, None), suffix: str = ""
+    ) -> Summands:
+        """What these terms say of made images, at all scales at which they apply, or of how they were judged: 0 as long
+        as nobody judges."""
+        (real, fake), summands = judged, {}
+        for name in names:
+            term = self.terms[name]
+            with self._heeded(name):
+                if not isinstance(term, JudgedTerm):
+                    value = _compared(term, made, wanted)
+                elif fake is None:
+                    value = made[-1].new_zeros(())
+                else:
+                    value = term.generator_loss(real, fake)
+            summands[name + suffix] = self.weights[name], value
+        return summands
 
     def _heeded(self, *names: str) -> torch.set_grad_enabled:
         """Within, terms without weight leave no gradient."""
@@ -209,14 +231,7 @@ def scales(output: Tensor | list[Tensor] | tuple[Tensor, ...]) -> list[Tensor]:
     return list(output) if isinstance(output, (list, tuple)) else [output]
 
 
-def value_of(
-    term: nn.Module, made: list[Tensor], wanted: Tensor, judged: tuple[Judgement | None, Judgement | None]
-) -> Tensor:
-    """What a term says of made images, at all scales at which it applies, or of how they were judged: 0 as long as
-    nobody judges."""
-    if isinstance(term, JudgedTerm):
-        real, fake = judged
-        return made[-1].new_zeros(()) if fake is None else term.generator_loss(real, fake)
+def _compared(term: nn.Module, made: list[Tensor], wanted: Tensor) -> Tensor:
     applied = made if getattr(term, "scales", "finest") == "all" else made[-1:]
     return sum((term(image, _resized(wanted, image)) for image in applied), start=0.0)  # type: ignore[return-value]
 

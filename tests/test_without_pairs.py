@@ -1,0 +1,155 @@
+"""`experiment=cyclegan`, from the command line to a release."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deblurlab.checkpoints import generator_weights, load_model, read_checkpoint
+from deblurlab.cli import main
+from deblurlab.data.images import read_image, write_png
+from deblurlab.models import ResNet
+from deblurlab.modules import CycleRestoration
+from deblurlab.releases import read_release
+from support import small
+
+Train = Callable[..., Path]
+QUICK = [
+    "experiment=cyclegan", *small("experiment=cyclegan"), "discriminator.norm=spectral", "name=run",
+    "protocol.metrics=[psnr,ssim,sharpness]", "callbacks.kid.patch=24", "augment.size=16", "loader.batch_size=2",
+    "loader.workers=0", "trainer.max_epochs=-1", "trainer.max_steps=4", "trainer.val_check_interval=2",
+    "trainer.check_val_every_n_epoch=null", "trainer.log_every_n_steps=1", "callbacks.checkpoints.every=1",
+    "scheduler.interval=step", "scheduler.hold=2",
+]  # fmt: skip
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> list[str]:
+    """Two sides of different sizes; as overrides."""
+    for side, count, size in (("blurred", 5, (40, 50)), ("sharp", 3, (60, 45))):
+        (tmp_path / side).mkdir()
+        for i in range(count):
+            image = np.random.default_rng(i).integers(0, 256, (*size, 3), dtype=np.uint8)
+            write_png(tmp_path / side / f"{i}.png", image)
+    return ["data=unpaired", *(f"data.{side}={tmp_path / side}" for side in ("blurred", "sharp"))]
+
+
+def _results(run: Path) -> dict:
+    return json.loads((run / "results.json").read_text())
+
+
+def test_two_folders_are_enough(train: Train, folders: list[str]) -> None:
+    run = train(*QUICK, *folders, smoke=False)
+    results = _results(run)
+    assert results["steps"] == 4
+    assert results["options"]["loss"] == "cycle+identity+adv_ls"
+    assert "factors@loss" not in results["options"]
+    (scores,) = results["sets"].values()
+    assert scores.keys() == {"images", "sharpness", "sharpness_blurred"}
+    with (run / "metrics.csv").open() as lines:
+        rows = list(csv.DictReader(lines))
+    named = {"cycle_blurred", "cycle_sharp", "identity_sharp", "identity_blurred", "adv_ls_sharp", "adv_ls_blurred"}
+    named |= {"discriminator_adv_ls_sharp", "discriminator_adv_ls_blurred"}
+    for key in [f"loss/{name}" for name in named]:
+        assert len([row[key] for row in rows if row[key]]) == 4
+    for key in ("val/kid", "val/kid_blurred", "val/sharpness"):
+        assert len([row[key] for row in rows if row[key]]) == 2
+    assert "val/psnr" not in rows[0]
+    assert not (run / "checkpoints" / "best.ckpt").exists()
+    # One validation image, of 40x50, beside one of 60x45: six of the common size.
+    (picture,) = {read_image(path).shape for path in run.glob("samples/val_*.png")}
+    assert picture == (40, 6 * 45, 3)
+    assert "sharpness" in (run / "report.html").read_text()
+
+
+def test_the_restoring_generator_is_like_any_other(
+    train: Train, folders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = train(*QUICK, *folders, smoke=False)
+    model = load_model(run)
+    assert isinstance(model, ResNet)
+    weights = read_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"]
+    assert torch.equal(model.state_dict()["head.1.weight"], weights["generator.head.1.weight"])
+    monkeypatch.setattr("sys.argv", ["deblurlab", "export", str(run), "-o", "released"])
+    main()
+    index, released = read_release(Path("released"))
+    assert index["model"]["class"] == "deblurlab.models.ResNet"
+    assert released.keys() == generator_weights(run).keys()
+    assert not [name for name in released if "reblurrer" in name]
+
+
+def test_killed_and_resumed_it_is_as_if_it_had_never_stopped(
+    train: Train, folders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = [*QUICK, *folders, "module.image_pool=3"]
+    through = read_checkpoint(train(*options, smoke=False) / "checkpoints" / "last.ckpt")
+    step = CycleRestoration.training_step
+
+    def killed(self: CycleRestoration, batch: object, batch_idx: int) -> object:
+        if self.global_step == 3:
+            raise KeyboardInterrupt
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CycleRestoration, "training_step", killed)
+        with pytest.raises(SystemExit):
+            train(*options, "fresh=true", smoke=False)
+    stopped = read_checkpoint(Path("runs/run/checkpoints/last.ckpt"))
+    assert stopped["global_step"] == 3
+    assert [len(stopped["memory"][side]["pool"]["images"]) for side in ("sharp", "blurred")] == [3, 3]
+    after = read_checkpoint(train(*options, smoke=False) / "checkpoints" / "last.ckpt")
+    assert after["state_dict"].keys() == through["state_dict"].keys()
+    assert all(torch.equal(after["state_dict"][name], value) for name, value in through["state_dict"].items())
+    for side in ("sharp", "blurred"):
+        mine, theirs = (content["memory"][side]["pool"] for content in (after, through))
+        assert all(torch.equal(a, b) for a, b in zip(mine["images"], theirs["images"], strict=True))
+
+
+def test_pairs_beside_them_join_the_sum(train: Train, folders: list[str], write_pairs: Callable) -> None:
+    blurred, sharp = write_pairs(size=(32, 32))
+    named = [f"data.val_blurred={blurred}", f"data.val_sharp={sharp}"]
+    loss = "loss=cycle+identity+adv_ls+l1"
+    run = train(*QUICK, *folders, *named, f"data.pairs={blurred.parent}", loss, smoke=False)
+    assert "loss/l1" in (run / "metrics.csv").read_text()
+    assert _results(run)["sets"]["val"].keys() >= {"psnr", "psnr_blurred", "ssim", "sharpness"}
+
+
+def test_what_cannot_be_learnt_is_said_before_anything_is_written(train: Train, folders: list[str]) -> None:
+    with pytest.raises(SystemExit, match="loss l1 compares with a sharp twin, and data has none: data.pairs=<folder>"):
+        train(*QUICK, *folders, "loss=cycle+adv_ls+l1", smoke=False)
+    with pytest.raises(SystemExit, match="no loss term learns without pairs"):
+        train(*QUICK, "loss=l1", smoke=False)
+    with pytest.raises(SystemExit, match="loss cycle takes a generator that blurs again, which module=cycle has"):
+        train("loss=cycle+l1")
+    with pytest.raises(SystemExit, match="experiment=cyclegan, which learns without"):
+        train(*folders)
+    assert not Path("runs").exists()
+
+
+def test_a_checkpoint_may_be_chosen_by_a_distance_of_sets(train: Train, folders: list[str]) -> None:
+    chosen = ["callbacks.checkpoints.monitor=val/kid", "callbacks.checkpoints.mode=min"]
+    run = train(*QUICK, *folders, *chosen, smoke=False)
+    best = read_checkpoint(run / "checkpoints" / "best.ckpt")["callbacks"]["Checkpoints"]["best"]
+    with (run / "metrics.csv").open() as lines:
+        measured = [float(row["val/kid"]) for row in csv.DictReader(lines) if row["val/kid"]]
+    assert -best == pytest.approx(min(measured), rel=1e-6)
+
+
+def test_metrics_that_cannot_be_had_are_left_out_aloud(
+    train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    from deblurlab.metrics import measuring
+
+    measuring._missing.cache_clear()
+    run = train("protocol.metrics=[psnr,lpips_alex]")
+    measuring._missing.cache_clear()
+    results = _results(run)
+    assert "lpips_alex isn't measured: alexnet-owt-7be5be79.pth can't be had" in capfd.readouterr().err
+    assert "alexnet" in results["unavailable"]["lpips_alex"]
+    assert "lpips_alex" not in results["sets"]["photographs"]
+    assert "no LPIPS (alex)" in (run / "report.html").read_text()
