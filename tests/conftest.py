@@ -35,7 +35,8 @@ def train(tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> I
         given = {override.lstrip("+").partition("=")[0] for override in overrides}
         root = [] if "data" in given or "experiment" in given else [f"data.root={data_root}"]
         choices = [o.partition(",")[0] for o in overrides if re.match("(model|discriminator|experiment)=", o)]
-        added = ["+debug=smoke", *root, *small(*choices), "loss=l1", "name=run"] if smoke else []
+        loss = [] if "experiment" in given else ["loss=l1"]
+        added = ["+debug=smoke", *root, *small(*choices), *loss, "name=run"] if smoke else []
         cli.train([*overrides, *(o for o in added if o.lstrip("+").partition("=")[0] not in given)])
         return tmp_path / "runs" / "run"
 
