@@ -11,7 +11,9 @@ from deblurlab.checkpoints import read_checkpoint
 from support import SMALL
 
 
-@pytest.mark.parametrize("loss", ["l1", "l1+vgg+adv"])
+@pytest.mark.parametrize(
+    "loss", ["l1", "l1+vgg+adv", pytest.param("cycle+identity+adv_ls+l1", marks=pytest.mark.slow)]
+)
 def test_two_processes_give_the_weights_of_one(tmp_path: Path, data_root: Path, loss: str) -> None:
     weights = {}
     for trainer in ("default", "ddp_cpu"):
@@ -20,6 +22,8 @@ def test_two_processes_give_the_weights_of_one(tmp_path: Path, data_root: Path, 
             f"loss={loss}", f"trainer={trainer}", "trainer.accelerator=cpu", "trainer.precision=64-true",
             "loader.batch_size=4", "data.train=8", "data.val=3", f"name={trainer}",
         ]  # fmt: skip
+        if "cycle" in loss:
+            command += ["module=cycle"]
         if "vgg" in loss:
             command += ["loss.vgg.weights=random", "loss.vgg.layers=[relu1_2]"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
