@@ -41,6 +41,7 @@ PUBLISHED = {
     "resnet": Published(
         "DeblurGAN, CVPR 2018", "28.70 / 0.958 (paper; a structural similarity on wavelets)", "BSD 2-Clause"
     ),
+    "resnet_9blocks": Published("CycleGAN, ICCV 2017: the layers of `resnet` without its sum"),
     "fpn_mobilenet": Published("DeblurGAN-v2, ICCV 2019", "28.17 / 0.925 (paper)", "BSD 2-Clause"),
     "fpn_inception": Published("DeblurGAN-v2, ICCV 2019", "29.55 / 0.934 (paper)", "BSD 2-Clause"),
     "deepdeblur": Published(

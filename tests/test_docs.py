@@ -1,6 +1,10 @@
 """Pages that a script makes are true."""
 
+import re
 import runpy
+from pathlib import Path
+
+import pytest
 
 from deblurlab import conf
 
@@ -11,3 +15,9 @@ def test_the_table_of_models_is_true_of_the_models() -> None:
     assert list(script["PUBLISHED"]) != []
     line = script["row"]("unet", seconds=None)
     assert script["blank"](line) != script["blank"](line.replace("4,730,211", "4,730,212"))
+
+
+@pytest.mark.parametrize("page", sorted((conf.CONF.parent / "docs").glob("*.md")), ids=lambda path: path.name)
+def test_what_pages_link_to_is_there(page: Path) -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hydra.core.global_hydra import GlobalHydra
 
+from deblurlab import cli
 from deblurlab.checkpoints import generator_weights, load_model, read_checkpoint
-from deblurlab.cli import main
 from deblurlab.data.images import read_image, write_png
 from deblurlab.models import ResNet
 from deblurlab.modules import CycleRestoration
@@ -49,7 +50,8 @@ def test_two_folders_are_enough(train: Train, folders: list[str]) -> None:
     assert results["options"]["loss"] == "cycle+identity+adv_ls"
     assert "factors@loss" not in results["options"]
     (scores,) = results["sets"].values()
-    assert scores.keys() == {"images", "sharpness", "sharpness_blurred"}
+    assert scores.keys() == {"images", "sharpness", "sharpness_blurred", "kid", "kid_blurred"}
+    assert results["protocol"].keys() & {"psnr", "ssim", "sharpness"} == {"sharpness"}
     with (run / "metrics.csv").open() as lines:
         rows = list(csv.DictReader(lines))
     named = {"cycle_blurred", "cycle_sharp", "identity_sharp", "identity_blurred", "adv_ls_sharp", "adv_ls_blurred"}
@@ -75,7 +77,7 @@ def test_the_restoring_generator_is_like_any_other(
     weights = read_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"]
     assert torch.equal(model.state_dict()["head.1.weight"], weights["generator.head.1.weight"])
     monkeypatch.setattr("sys.argv", ["deblurlab", "export", str(run), "-o", "released"])
-    main()
+    cli.main()
     index, released = read_release(Path("released"))
     assert index["model"]["class"] == "deblurlab.models.ResNet"
     assert released.keys() == generator_weights(run).keys()
@@ -121,6 +123,17 @@ def test_pairs_beside_them_join_the_sum(train: Train, folders: list[str], write_
 def test_what_cannot_be_learnt_is_said_before_anything_is_written(train: Train, folders: list[str]) -> None:
     with pytest.raises(SystemExit, match="loss l1 compares with a sharp twin, and data has none: data.pairs=<folder>"):
         train(*QUICK, *folders, "loss=cycle+adv_ls+l1", smoke=False)
+    with pytest.raises(SystemExit, match="data names no pairs to validate on, and protocol.metrics="):
+        train(*QUICK, *folders, "protocol.metrics=[psnr]", smoke=False)
+    with pytest.raises(SystemExit, match="callbacks.checkpoints.monitor=val/psnr won't be measured, but sharpness"):
+        train(*QUICK, *folders, "callbacks.checkpoints.monitor=val/psnr", smoke=False)
+    with pytest.raises(SystemExit, match="no loss term learns from data.pairs: add one"):
+        train(*QUICK, *folders, f"data.pairs={Path.cwd()}", smoke=False)
+    with pytest.raises(SystemExit, match="/nowhere is not a folder"):
+        train(*QUICK, *folders, "data.sharp=/nowhere", smoke=False)
+    deep = "+discriminator@module.blurred_discriminator=patchgan", "module.blurred_discriminator.n_layers=4"
+    with pytest.raises(SystemExit, match="augment.size=16 is too small for blurred_discriminator"):
+        train(*QUICK, *folders, *deep, smoke=False)
     with pytest.raises(SystemExit, match="no loss term learns without pairs"):
         train(*QUICK, "loss=l1", smoke=False)
     with pytest.raises(SystemExit, match="loss cycle takes a generator that blurs again, which module=cycle has"):
@@ -153,3 +166,28 @@ def test_metrics_that_cannot_be_had_are_left_out_aloud(
     assert "alexnet" in results["unavailable"]["lpips_alex"]
     assert "lpips_alex" not in results["sets"]["photographs"]
     assert "no LPIPS (alex)" in (run / "report.html").read_text()
+
+
+def test_the_way_back_may_be_of_another_kind(train: Train, folders: list[str]) -> None:
+    other = "+model@module.reblurrer=unet", *(f"module.reblurrer.{size}=1" for size in ("depth", "blocks"))
+    judge = "+discriminator@module.blurred_discriminator=pixel", "module.blurred_discriminator.width=4"
+    run = train(*QUICK, *folders, *other, "module.reblurrer.width=4", *judge, smoke=False)
+    weights = read_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"]
+    assert weights["reblurrer.stem.weight"].shape[0] == 4
+    assert "blurred_discriminator.first.0.weight" in weights
+
+
+def test_strangers_are_not_evaluated_as_twins(
+    train: Train, folders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def evaluate(*words: str) -> dict:
+        monkeypatch.setattr("sys.argv", ["evaluate.py"])
+        GlobalHydra.instance().clear()
+        cli.evaluate(["restorer=identity", "name=e", *folders, *words])
+        return _results(Path("runs/evaluations/e"))
+
+    with pytest.raises(SystemExit, match="have no sharp twins to measure by"):
+        evaluate()
+    (scores,) = evaluate("protocol.metrics=[psnr,sharpness]")["sets"].values()
+    assert "psnr" not in scores
+    assert scores["sharpness"] == scores["sharpness_blurred"] > 0

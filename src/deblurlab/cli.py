@@ -124,12 +124,19 @@ def report(arguments: list[str]) -> None:
     comparing = commands.add_parser("compare", help="the difference of two evaluations, with its 95 %% interval")
     comparing.add_argument("first", type=Path)
     comparing.add_argument("second", type=Path)
+    sweep = commands.add_parser("sweep", help="the ablation table of a sweep, and its page in the folder")
+    sweep.add_argument("folder", type=Path, help="what the sweep's runs lie in")
+    sweep.add_argument("--baseline", nargs="+", default=[], metavar="KEY=VALUE", help="what others are compared with")
+    sweep.add_argument("--format", choices=["terminal", "markdown", "latex", "csv", "html"], default="terminal")
+    sweep.add_argument("-o", "--output", type=Path, help="a file instead of the terminal")
     options = parser.parse_args(arguments)
     from deblurlab.reporting import commands as reports
 
     try:
         if options.command == "compare":
             reports.compare(options.first, options.second)
+        elif options.command == "sweep":
+            reports.sweep(options.folder, options.format, options.output, options.baseline)
         else:
             reports.table(options.runs, options.format, options.output)
     except (UserError, OSError) as error:
@@ -217,7 +224,6 @@ def _quieten() -> None:
         "Found \\d+ module\\(s\\) in eval mode at the start of training",  # those inside loss terms belong there
         "You're resuming from a checkpoint that ended before the epoch ended",  # samples are a function of the step
         "Detected call of `lr_scheduler.step\\(\\)` before",  # of an adversary that comes into play later
-        "Metric `Kernel Inception Distance` will save all",  # of the validation's patches
         "The number of training batches .* is smaller than the logging interval",  # metrics of every step aren't needed
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -33,7 +33,7 @@ _GROUPS = {"loss", "logger"}
 _FACTORS = "factors"
 """A group with an option for every sum: its factors alone, to be merged over what an experiment says."""
 _TERM = re.compile(r"(?:((?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\*)?([A-Za-z_]\w*)")
-_UNNAMED = {"fresh", "name", "runs", "shard"}
+_UNNAMED = {"fresh", "name", "runs", "shard", "sweep"}
 """Overrides that don't make another run."""
 
 

@@ -16,13 +16,13 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from deblurlab import environment
-from deblurlab.data import PairSet
+from deblurlab.data import PairSet, Strangers
 from deblurlab.data.frames import Reader
 from deblurlab.data.images import write_png
 from deblurlab.errors import UserError, reason
 from deblurlab.inference import Psf, Restorer
 from deblurlab.inference.measuring import Attempt, Row, Work, measured, read_pair
-from deblurlab.metrics import LOWER_IS_BETTER, Protocol
+from deblurlab.metrics import LOWER_IS_BETTER, NO_REFERENCE, Protocol
 from deblurlab.metrics.protocol import levels
 from deblurlab.reporting import write_evaluation
 from deblurlab.runs import Run, write_csv, write_json
@@ -58,6 +58,7 @@ def evaluate(
     restorer: Restorer = instantiate(cfg.restorer, _convert_="all")
     data.prepare()
     work = _work(data, cfg.limit)
+    _see_that_something_is_measured(work, protocol)
     restorer.prepare(_device(cfg.device), psf)
     if cfg.fresh:
         if run.checkpoints.exists():
@@ -124,7 +125,8 @@ def _write_cases(
     """Pictures, `blurred | restored | sharp`, of the images that gained least, most, and the one between."""
     run.samples.mkdir(exist_ok=True)
     for name in dict.fromkeys(one.set for one in work):
-        good = [(one, row) for one, row in zip(work, rows, strict=True) if one.set == name and not row["error"]]
+        both = [(one, row) for one, row in zip(work, rows, strict=True) if not isinstance(one.pair, Strangers)]
+        good = [(one, row) for one, row in both if one.set == name and not row["error"]]
         good.sort(key=lambda case: _gain(case[1]))
         places = {0: "worst", len(good) - 1: "best", (len(good) - 1) // 2: "median"} if good else {}
         for number, (i, which) in enumerate(sorted(places.items())):
@@ -147,6 +149,14 @@ def _work(data: PairSet, limit: int | None) -> list[Work]:
     if not work:
         raise UserError("the data set has nothing to measure on: neither test nor validation pairs")
     return work
+
+
+def _see_that_something_is_measured(work: Sequence[Work], protocol: Protocol) -> None:
+    if any(isinstance(one.pair, Strangers) for one in work) and not NO_REFERENCE & set(protocol.metrics):
+        raise UserError(
+            "the data set's images have no sharp twins to measure by: name pairs (data.test_blurred, data.test_sharp), "
+            "or take protocol.metrics=[sharpness], which needs none"
+        )
 
 
 def _shard(text: str | None) -> tuple[int, int]:

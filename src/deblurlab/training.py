@@ -15,12 +15,13 @@ from pytorch_lightning.callbacks import Callback, Timer
 
 from deblurlab import environment
 from deblurlab.callbacks import Quality
+from deblurlab.callbacks.metrics import set_name
 from deblurlab.checkpoints import AtomicCheckpointIO, load_generator, read_checkpoint
 from deblurlab.data import Augmentation, DataModule
 from deblurlab.errors import UserError
 from deblurlab.loggers import MetricsCSV
 from deblurlab.losses import JudgedTerm, LossTerm
-from deblurlab.metrics import Protocol
+from deblurlab.metrics import METRICS, Protocol
 from deblurlab.models.cost import macs, parameters
 from deblurlab.modules import Restoration
 from deblurlab.reporting import write_report
@@ -30,6 +31,8 @@ Results = dict[str, Any]
 
 _OURS = {"gradient_clip_val": "module.gradient_clip", "accumulate_grad_batches": "module.accumulate"}
 """Options of the trainer that Lightning leaves to modules with several optimizers."""
+_PARTNERS = {"reblurrer": "model", "blurred_discriminator": "discriminator"}
+"""Networks that a module may have beside its generator and discriminator, and the group they are of unless chosen."""
 
 
 def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[str, str] | None = None) -> Results:
@@ -54,8 +57,11 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
     quality, timer = Quality(protocol), Timer(duration=cfg.trainer.get("max_time"))
     trainer, loader = _trainer(cfg, [quality, timer])
     module.suit(loader.data)
+    if leader and (cfg.fresh or run.results() is None):
+        loader.data.prepare()  # what can't be read deletes and claims nothing
+        quality.suit(loader.data)
+        _see_that_the_best_can_be_told(cfg, quality)
     if cfg.fresh and leader:
-        loader.data.prepare()  # what can't be read deletes nothing
         run.clear()
     if leader:
         run.claim(module.record, overrides)
@@ -76,7 +82,7 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
         "seed": cfg.seed,
         "steps": trainer.global_step,
         "seconds": round(timer.time_elapsed("train"), 1),
-        **_measured(module, loader, quality),
+        **_measured(module, loader, quality, trainer),
         **environment.revision(),
     }
     if leader:
@@ -114,16 +120,16 @@ def build(cfg: DictConfig) -> tuple[Restoration, dict[str, str]]:
         terms[name] = term = instantiate(arguments, _convert_="all")
         for key, value in term.choices().items() if isinstance(term, LossTerm) else ():
             node[key] = decided[f"{name} {key}"] = value
-    generator = instantiate(cfg.model, _convert_="all")
+    generator = _another(cfg.model)
     if cfg.init is not None:
         load_generator(generator, Path(cfg.init))
     judged = any(isinstance(term, JudgedTerm) for term in terms.values())
-    players = {
-        "generator": generator,
-        "discriminator": instantiate(cfg.discriminator, _convert_="all") if judged else None,
-    }
-    _see_that_crops_are_large_enough(cfg, {"discriminator": players["discriminator"], **terms})
     make = instantiate(cfg.module, _convert_="all")
+    players = {"generator": generator, "discriminator": _another(cfg.discriminator) if judged else None}
+    for name, group in _PARTNERS.items():
+        if name in make.keywords and make.keywords[name] is None:
+            players[name] = _another(cfg[group]) if judged or group == "model" else None
+    _see_that_crops_are_large_enough(cfg, {**make.keywords, **players, **terms})
     optimizer, scheduler = (instantiate(node, _convert_="all") for node in (cfg.optimizer, cfg.scheduler))
     try:
         module: Restoration = make(
@@ -140,11 +146,25 @@ def build(cfg: DictConfig) -> tuple[Restoration, dict[str, str]]:
     return module, decided
 
 
+def _another(node: DictConfig) -> Any:
+    return instantiate(node, _convert_="all")
+
+
 def _see_that_crops_are_large_enough(cfg: DictConfig, nodes: Mapping[str, Any]) -> None:
     size = min([cfg.augment.size, *(stage.size for stage in cfg.loader.schedule)])
     for name, node in nodes.items():
         if size < (needed := getattr(node, "min_size", 1)):
             raise UserError(f"augment.size={size} is too small for {name}, which needs at least {needed} pixels")
+
+
+def _see_that_the_best_can_be_told(cfg: DictConfig, quality: Quality) -> None:
+    monitor = (cfg.callbacks.get("checkpoints") or {}).get("monitor")
+    metrics = quality.protocol.metrics
+    if monitor is not None and (name := monitor.removeprefix("val/")) in METRICS and name not in metrics:
+        raise UserError(
+            f"callbacks.checkpoints.monitor={monitor} won't be measured, but {', '.join(metrics)}: choose another, or "
+            f"null, and the last state counts"
+        )
 
 
 def _spare_others(cfg: DictConfig, run: Run) -> None:
@@ -192,14 +212,19 @@ def _start(cfg: DictConfig, run: Run, trainer: pl.Trainer) -> Path | None:
     return checkpoint
 
 
-def _measured(module: Restoration, loader: DataModule, quality: Quality) -> dict[str, Any]:
-    """What the model costs, and its mean scores on every test set."""
+def _measured(module: Restoration, loader: DataModule, quality: Quality, trainer: pl.Trainer) -> dict[str, Any]:
+    """What the model costs, its mean scores on every test set, and what was measured of sets as wholes."""
+    sets = {}
+    for i, (name, scores) in enumerate(zip(loader.test_sets(), quality.scores, strict=True)):
+        keys = {key: f"{set_name('test', i)}/{key}" for key in ("kid", "kid_blurred")}
+        wholes = {key: float(trainer.callback_metrics[k]) for key, k in keys.items() if k in trainer.callback_metrics}
+        sets[name] = _means(scores) | wholes
     return {
         "parameters": parameters(module.generator),
         "macs_256": macs(module.generator),
         "protocol": quality.protocol.describe(),
         "unavailable": quality.protocol.unavailable,
-        "sets": {name: _means(scores) for name, scores in zip(loader.test_sets(), quality.scores, strict=True)},
+        "sets": sets,
     }
 
 

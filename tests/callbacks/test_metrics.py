@@ -1,5 +1,7 @@
 """Scores of sets: means over images, each image once."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import pytorch_lightning as pl
@@ -8,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from deblurlab.callbacks import PerImage, Quality
+from deblurlab.data import Pair, PairSet, Strangers
 from deblurlab.errors import UserError
 from deblurlab.metrics import Protocol, measuring, psnr, sharpness
 
@@ -78,7 +81,7 @@ def test_blurred_images_are_measured_once_for_all_validations(monkeypatch: pytes
     assert first == again
 
 
-class Strangers(Images):
+class Unpaired(Images):
     """Sharp images that are no twins."""
 
     def __getitem__(self, i: int) -> dict:
@@ -88,14 +91,29 @@ class Strangers(Images):
 
 
 def test_images_without_twins_are_measured_by_what_needs_none() -> None:
-    images = Strangers(3, seed=0)
+    images = Unpaired(3, seed=0)
     quality = Quality(Protocol(metrics=("psnr", "ssim", "sharpness")))
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[quality])
     (logged,) = trainer.test(Darken(), DataLoader(images), verbose=False)
     assert logged.keys() == {"test/sharpness", "test/sharpness_blurred"}
     blurred = images.images[:, 0].double()
     np.testing.assert_allclose(quality.scores[0]["sharpness_blurred"], sharpness(blurred).numpy())
-    with pytest.raises(UserError, match="has no sharp twin, and .* are of no use without: add sharpness"):
-        pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[Quality(PSNR_SSIM)]).test(
-            Darken(), DataLoader(images), verbose=False
-        )
+
+
+def test_metrics_suit_the_data() -> None:
+    class Data(PairSet):
+        def __init__(self, *pairs: Pair) -> None:
+            super().__init__(root=".")
+            self._pairs = list(pairs)
+
+        def val(self) -> list[Pair]:
+            return self._pairs
+
+    pair, strangers = Pair("a", Path("a"), Path("b")), Strangers("a", Path("a"), Path("b"))
+    quality = Quality(Protocol(metrics=("psnr", "sharpness")))
+    quality.suit(Data(pair))
+    assert quality.protocol.metrics == ("psnr", "sharpness")
+    quality.suit(Data(strangers))
+    assert quality.protocol.metrics == ("sharpness",)
+    with pytest.raises(UserError, match=r"data names no pairs to validate on, and protocol.metrics=\['psnr', 'ssim'\]"):
+        Quality(PSNR_SSIM).suit(Data(strangers))

@@ -157,20 +157,31 @@ class Counting(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("terms", "runs"),
+    ("terms", "runs", "judged"),
     [
-        ({"cycle": Cycle(), "adv": Adv()}, 2),
-        ({"cycle": Cycle(), "identity": Identity(), "adv": Adv()}, 3),
-        ({"cycle": Cycle()}, 2),
-        ({"identity": Identity(), "adv": Adv()}, 2),
+        ({"cycle": Cycle(), "adv": Adv()}, 2, 3),
+        ({"cycle": Cycle(), "identity": Identity(), "adv": Adv()}, 3, 3),
+        ({"cycle": Cycle(), "adv": Adv(), "tv": TV()}, 2, 3),
+        ({"identity": Identity(), "adv": Adv()}, 2, 3),
     ],
     ids=lambda value: "+".join(value) if isinstance(value, dict) else None,
 )
-def test_generators_run_no_more_often_than_they_must(terms: dict[str, nn.Module], runs: int) -> None:
-    trained = cycle(terms)
+def test_networks_run_no_more_often_than_they_must(terms: dict[str, nn.Module], runs: int, judged: int) -> None:
+    judges = {name: Watched() for name in PLAYERS[2:]}
+    trained = cycle(terms, **judges)
     trained.generator, trained.reblurrer = Counting(trained.generator), Counting(trained.reblurrer)
     train(trained, 2)
     assert (trained.generator.calls, trained.reblurrer.calls) == (2 * runs, 2 * runs)
+    assert [len(judge.shown) for judge in judges.values()] == [2 * judged] * 2
+
+
+def test_pairs_cost_one_run_of_the_restoring_generator_and_none_of_a_discriminator() -> None:
+    judges = {name: Watched() for name in PLAYERS[2:]}
+    trained = cycle({"cycle": Cycle(), "adv": Adv(), "l1": L1()}, **judges)
+    trained.generator, trained.reblurrer = Counting(trained.generator), Counting(trained.reblurrer)
+    train(trained, 1, pairs=True)
+    assert (trained.generator.calls, trained.reblurrer.calls) == (3, 2)
+    assert [len(judge.shown) for judge in judges.values()] == [3, 3]
 
 
 def test_cycle_and_identity_by_hand() -> None:
@@ -224,7 +235,7 @@ def test_terms_about_sets_are_taken_of_both_sides() -> None:
         torch.testing.assert_close(values.seen[0][f"tv_{side}"], TV()(image, image))
 
 
-class Seen(Discriminator):
+class Watched(Discriminator):
     """Notes what it is shown."""
 
     def __init__(self) -> None:
@@ -240,7 +251,7 @@ class Seen(Discriminator):
 
 
 def test_each_discriminator_sees_its_own_side_and_beside_it_the_counterpart() -> None:
-    judges = {"discriminator": Seen(), "blurred_discriminator": Seen()}
+    judges = {"discriminator": Watched(), "blurred_discriminator": Watched()}
     makers = {"generator": Affine(0.5, 0.0), "reblurrer": Affine(0.25, 0.0)}
     train(cycle({"cycle": Cycle(), "adv": Adv()}, **judges, **makers), 1)
     blurred, sharp = (Unpaired().batches[0][key] / 255 for key in ("blurred", "other"))
@@ -282,7 +293,6 @@ def test_models_of_several_scales_go_round() -> None:
     (example,) = trained._examples(Unpaired().batches[0])
     coarse, fine = trained.reblurrer(trained.generator(example.blurred)[1])
     small = F.avg_pool2d(example.blurred, 2)
-    train(trained, 0)
     value = trained._generator_losses(example)["cycle_blurred"][1]
     torch.testing.assert_close(value, (coarse - small).abs().mean() + (fine - example.blurred).abs().mean())
 

@@ -11,9 +11,7 @@ from deblurlab.checkpoints import read_checkpoint
 from support import SMALL
 
 
-@pytest.mark.parametrize(
-    "loss", ["l1", "l1+vgg+adv", pytest.param("cycle+identity+adv_ls+l1", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("loss", ["l1", "l1+vgg+adv", pytest.param("cycle+identity+adv_ls+l1", marks=pytest.mark.slow)])
 def test_two_processes_give_the_weights_of_one(tmp_path: Path, data_root: Path, loss: str) -> None:
     weights = {}
     for trainer in ("default", "ddp_cpu"):

@@ -10,7 +10,7 @@ from deblurlab.reporting.table import facts, rows
 RESULTS: dict[str, Any] = {
     "name": "mine", "options": {"model": "unet", "loss": "l1+vgg", "data": None}, "decided": {"vgg weights": "random"},
     "seed": 3, "steps": 20000, "seconds": 3725.0, "parameters": 1_234_567, "macs_256": 2.5e9,
-    "protocol": {"colour": "RGB"},
+    "protocol": {"colour": "RGB"}, "unavailable": {},
     "sets": {"photographs": {"images": 40, "psnr": 27.125, "psnr_blurred": 26.0, "ssim": 0.81, "ssim_blurred": 0.8},
              "same": {"images": 1, "psnr": None, "psnr_blurred": None, "ssim": 1.0, "ssim_blurred": 1.0}},
 }  # fmt: skip

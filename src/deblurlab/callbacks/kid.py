@@ -6,53 +6,99 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torchmetrics.image.kid import KernelInceptionDistance
+from torchmetrics import Metric
+from torchmetrics.image.kid import poly_mmd
 
+from deblurlab.callbacks.metrics import set_name
 from deblurlab.metrics.inception import InceptionFeatures
 from deblurlab.metrics.protocol import levels
 
 _LOG = logging.getLogger(__name__)
+_MOST = 1000
+"""Patches of a set that are compared: the cost grows with the square."""
+_AT_ONCE = 32
+
+
+class Rows(Metric):
+    """Collects rows from all processes; `compute` gives them in an order of their own, equal ones once: processes that
+    ran out of images repeat some, and few sharp images may stand beside many blurred ones."""
+
+    rows: list[Tensor]
+    full_state_update = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("rows", [], dist_reduce_fx="cat")
+
+    def update(self, rows: Tensor) -> None:
+        self.rows.append(rows)
+
+    def compute(self) -> Tensor:
+        unique: Tensor = torch.unique(torch.cat(self.rows) if isinstance(self.rows, list) else self.rows, dim=0)
+        return unique
 
 
 class KID(pl.Callback):
-    """Logs `val/kid`, the kernel Inception distance (Bińkowski et al., "Demystifying MMD GANs", ICLR 2018) between
-    patches of restored and of sharp validation images, twins or not, and `val/kid_blurred`, that of the blurred ones.
-    Unlike the Fréchet Inception distance it has no bias in small sets; it may come out below 0. Lower is better.
+    """Logs `val/kid`, the kernel Inception distance (Bińkowski et al., "Demystifying MMD GANs", ICLR 2018, section 4)
+    between patches of restored and of sharp images, twins or not, and `val/kid_blurred`, that of the blurred ones;
+    likewise `test/...`. Unlike the Fréchet Inception distance it has no bias in small sets; it may come out below 0.
+    Lower is better.
 
     Images are cut into patches of `patch` x `patch` pixels, from their middle, as they are: scaled ones would hide
-    blur. `weights` as for `InceptionFeatures`; distances by different weights can't be compared.
+    blur. A set with less than two patches isn't measured. `weights` as for `InceptionFeatures`; distances by different
+    weights can't be compared.
     """
 
     def __init__(self, *, weights: str, patch: int = 128) -> None:
+        if patch < 8:
+            raise ValueError(f"callbacks.kid.patch={patch} must be at least 8 pixels")
         self._patch = patch
-        features = InceptionFeatures(weights=weights, key="callbacks.kid.weights")
-        self._restored, self._blurred = (
-            KernelInceptionDistance(feature=features, subsets=1, reset_real_features=False) for _ in range(2)
-        )
-        self._of_blurred: dict[str, float] | None = None
-        """Measured in the first validation, as the sharp images' features are."""
+        self._features = InceptionFeatures(weights=weights, key="callbacks.kid.weights")
+        self._collected: dict[str, dict[str, Rows]] = {}
+        self._known: dict[str, dict[str, Tensor]] = {}
+        """Of each set the features of its sharp and its blurred images, which stay the same."""
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
-        if trainer.sanity_checking or dataloader_idx:
-            return
-        for metric in (self._restored, self._blurred):
-            metric.to(pl_module.device)
-        self._restored.update(self._patches(levels(outputs)), real=False)
-        if self._of_blurred is None:
-            sharp = self._patches(batch["sharp" if "sharp" in batch else "other"])
-            self._restored.update(sharp, real=True)
-            self._blurred.update(sharp, real=True)
-            self._blurred.update(self._patches(batch["blurred"]), real=False)
+        if not trainer.sanity_checking:
+            self._update("val", dataloader_idx, outputs, batch)
+
+    def on_test_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:  # fmt: skip
+        self._update("test", dataloader_idx, outputs, batch)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.sanity_checking:
-            return
-        if self._of_blurred is None:
-            self._of_blurred = _distance("val/kid_blurred", self._blurred)
-        pl_module.log_dict(_distance("val/kid", self._restored) | self._of_blurred)
+        self._finish(pl_module)
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._finish(pl_module)
+
+    def _update(self, split: str, number: int, restored: Tensor, batch: Any) -> None:
+        name = set_name(split, number)
+        images = {"restored": levels(restored)}
+        if name not in self._known:
+            images |= {"sharp": batch["sharp" if "sharp" in batch else "other"], "blurred": batch["blurred"]}
+        for kind, of in images.items():
+            rows = self._collected.setdefault(name, {}).setdefault(kind, Rows().to(restored.device))
+            for patches in torch.split(self._patches(of), _AT_ONCE):
+                rows.update(self._features.to(restored.device)(patches.to(restored.device)))
+
+    def _finish(self, module: pl.LightningModule) -> None:
+        for name, collected in self._collected.items():
+            features = {kind: rows.compute().cpu().double() for kind, rows in collected.items()}
+            first = name not in self._known
+            known = self._known.setdefault(name, {kind: features.pop(kind) for kind in ("sharp", "blurred") if first})
+            for key, of in ((f"{name}/kid", features["restored"]), (f"{name}/kid_blurred", known["blurred"])):
+                count = min(len(of), len(known["sharp"]), _MOST)
+                if count > 1:
+                    module.log(key, poly_mmd(_spread(known["sharp"], count), _spread(of, count)).float())
+                elif first:
+                    _LOG.warning("%s isn't measured: a set takes two patches at least.", key)
+        self._collected = {}
 
     def _patches(self, images: Tensor) -> Tensor:
         """Levels `(B, 3, H, W)` -> uint8 `(N, 3, patch, patch)`."""
@@ -63,16 +109,6 @@ class KID(pl.Callback):
         return cut.permute(0, 2, 3, 1, 4, 5).reshape(-1, 3, side, side).to(torch.uint8)
 
 
-def _distance(key: str, metric: KernelInceptionDistance) -> dict[str, float]:
-    """The distance of what has been collected; nothing if either side has less than two patches."""
-    patches = min(sum(map(len, parts)) for parts in (metric.real_features, metric.fake_features))
-    found = {}
-    if patches < 2:
-        _LOG.warning("%s isn't measured: it takes two patches of either side, and there is %d.", key, patches)
-    else:
-        metric.subset_size = patches
-        with torch.random.fork_rng(devices=[]):  # it draws subsets at random
-            torch.manual_seed(0)
-            found[key] = float(metric.compute()[0])
-    metric.reset()
-    return found
+def _spread(rows: Tensor, count: int) -> Tensor:
+    """So many of them, evenly spread."""
+    return rows[torch.linspace(0, len(rows) - 1, count).round().long()]

@@ -1,6 +1,7 @@
 """Quality of whole images."""
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -8,9 +9,10 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from deblurlab.data import PairSet, Strangers
 from deblurlab.data.dataset import Sample
 from deblurlab.errors import UserError
-from deblurlab.metrics import SMALLEST, Protocol
+from deblurlab.metrics import NO_REFERENCE, SMALLEST, Protocol
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ class Quality(pl.Callback):
     what the last test measured of each image.
 
     Raises:
-        UserError: On measuring: an image is too small or has come out as NaN, or no metric can do without its twin.
+        UserError: On measuring: an image is too small or has come out as NaN.
     """
 
     def __init__(self, protocol: Protocol) -> None:
@@ -57,6 +59,23 @@ class Quality(pl.Callback):
         self._blurred: dict[str, Tensor] = {}
         self.scores: list[dict[str, list[float]]] = []
         """For each test set: metric name -> value of each image, in the data set's order."""
+
+    def suit(self, data: PairSet) -> None:
+        """Measure what can be measured on a data set.
+
+        Raises:
+            UserError: Some images have no sharp twins, and every metric needs one.
+        """
+        sets = [data.val(), *data.tests().values()]
+        strangers = [isinstance(pair, Strangers) for pairs in sets for pair in pairs[:1]]
+        alone = tuple(name for name in self.protocol.metrics if name in NO_REFERENCE)
+        if any(strangers) and not alone:
+            raise UserError(
+                f"data names no pairs to validate on, and protocol.metrics={list(self.protocol.metrics)} need some: "
+                f"name data.val_blurred and data.val_sharp, or take protocol.metrics=[sharpness]"
+            )
+        if strangers and all(strangers):
+            self.protocol = replace(self.protocol, metrics=alone)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         for name, why in self.protocol.unavailable.items():
@@ -67,20 +86,20 @@ class Quality(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
         if not trainer.sanity_checking:
-            self._update(_prefix("val", dataloader_idx), outputs, batch)
+            self._update(set_name("val", dataloader_idx), outputs, batch)
 
     def on_test_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
-        self._update(_prefix("test", dataloader_idx), outputs, batch)
+        self._update(set_name("test", dataloader_idx), outputs, batch)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._finish(pl_module)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         values = self._finish(pl_module)
-        sets = [_prefix("test", i) for i in range(len(trainer.num_test_batches))]
+        sets = [set_name("test", i) for i in range(len(trainer.num_test_batches))]
         self.scores = [{_metric(key): v.tolist() for key, v in values.items() if _set(key) == name} for name in sets]
 
     def _update(self, name: str, restored: Tensor, batch: Sample) -> None:
@@ -103,11 +122,6 @@ class Quality(pl.Callback):
             scores = self.protocol.measure(image, [reference / 255 for reference in sharp])
         except ValueError as error:
             raise UserError(f"{name} can't be measured: {error}") from error
-        if not scores:
-            raise UserError(
-                f"{name} has no sharp twin, and protocol.metrics={list(self.protocol.metrics)} are of no use without: "
-                f"add sharpness"
-            )
         return scores
 
     def _finish(self, module: pl.LightningModule) -> dict[str, Tensor]:
@@ -131,5 +145,6 @@ def _metric(key: str) -> str:
     return key.rpartition("/")[2]
 
 
-def _prefix(split: str, number: int) -> str:
+def set_name(split: str, number: int) -> str:
+    """What the metrics of one of several sets are logged below."""
     return split if number == 0 else f"{split}/{number}"

@@ -3,7 +3,7 @@
 from itertools import accumulate, groupby
 
 from deblurlab.data.pairs import Pair, Single
-from deblurlab.data.sets import PairSet
+from deblurlab.data.sets import PairSet, Splits
 from deblurlab.data.unpaired import Side, Unpaired
 from deblurlab.errors import UserError
 
@@ -19,10 +19,12 @@ class Disjoint(Unpaired):
         pairs: As for `Unpaired`.
 
     Raises:
-        UserError: On reading: there are fewer than two pairs.
+        UserError: The other set has no pairs on disk; on reading: fewer than two.
     """
 
     def __init__(self, *, of: PairSet, pairs: Side | None = None) -> None:
+        if not of.listed:
+            raise UserError("data.of has no pairs that could be halved: they are made without end, or lie in shards")
         super().__init__(blurred=of, sharp=of, pairs=pairs)
         self._of = of
 
@@ -35,6 +37,13 @@ class Disjoint(Unpaired):
 
     def tests(self) -> dict[str, list[Pair]]:
         return self._of.tests()
+
+    def splits(self) -> Splits:
+        return {
+            **super().splits(),
+            "val": self.val(),
+            **{f"test/{name}": pairs for name, pairs in self.tests().items()},
+        }
 
     def _halves(self) -> tuple[list[Pair], list[Pair]]:
         pairs = self._of.train()

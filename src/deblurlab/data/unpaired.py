@@ -213,12 +213,14 @@ class UnpairedDataset(Dataset[Sample]):
         for side, single in enumerate((blurred, sharp)):
             image = self._read(single.image)
             # Only what is in the blurred image's place is degraded.
-            both = augmented(self._augmentations[size], image, image, single.image, (self._seed, epoch, index, side))
+            both = augmented(
+                self._augmentations[size], image, image, single.image, (self._seed, epoch, index, 1 + side)
+            )
             images.append(to_tensor(both[side]))
         sample: Sample = {"blurred": images[0], "other": images[1], "name": blurred.name, "index": index}
         if self._pairs:
             pair = self._pairs[int(random.integers(len(self._pairs)))]
             both = read_pair(pair, self._read)
-            both = augmented(self._augmentations[size], *both, pair.blurred, (self._seed, epoch, index, 2))
+            both = augmented(self._augmentations[size], *both, pair.blurred, (self._seed, epoch, index, 3))
             sample["pair_blurred"], sample["pair_sharp"] = map(to_tensor, both)
         return sample

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from deblurlab.data import Pair
+from deblurlab.data import Pair, Strangers
 from deblurlab.data.dataset import to_tensor
 from deblurlab.data.frames import Reader
 from deblurlab.errors import UserError
@@ -105,5 +105,7 @@ def _row(one: Work, attempt: Attempt, protocol: Protocol) -> tuple[Row, Attempt]
 
 
 def read_pair(pair: Pair, reader: Reader) -> tuple[Tensor, list[Tensor]]:
-    blurred, *sharp = (to_tensor(reader(path)).float() / 255 for path in pair.files)
+    """A blurred image and the sharp ones that it may be compared with."""
+    files = pair.files[:1] if isinstance(pair, Strangers) else pair.files
+    blurred, *sharp = (to_tensor(reader(path)).float() / 255 for path in files)
     return blurred, sharp

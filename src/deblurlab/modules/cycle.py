@@ -41,7 +41,7 @@ class CycleRestoration(Restoration):
         generator: nn.Module,
         reblurrer: nn.Module,
         discriminator: Discriminator | None,
-        blurred_discriminator: Discriminator,
+        blurred_discriminator: Discriminator | None,
         terms: Mapping[str, nn.Module],
         weights: Mapping[str, float],
         optimizer: Mapping[str, OptimizerFactory],
@@ -88,11 +88,13 @@ class CycleRestoration(Restoration):
         return self.generator, self.reblurrer
 
     def suit(self, data: PairSet) -> None:
-        for name in self._named("pair"):
-            if not data.has_pairs:
-                raise UserError(
-                    f"loss {name} compares with a sharp twin, and data has none: data.pairs=<folder> adds some"
-                )
+        named = self._named("pair")
+        if named and not data.has_pairs:
+            raise UserError(
+                f"loss {named[0]} compares with a sharp twin, and data has none: data.pairs=<folder> adds some"
+            )
+        if data.has_pairs and not data.paired and not named:
+            raise UserError("no loss term learns from data.pairs: add one, such as l1, or leave them out")
 
     def _named(self, compares: str) -> list[str]:
         """The terms that compare this."""
@@ -118,8 +120,9 @@ class CycleRestoration(Restoration):
     def _generator_losses(self, example: Example) -> Summands:
         summands: Summands = {}
         for side, (real, fake) in self._seen(example).items():
-            made, judged = self._made(side, example), self._judge(side, real, fake)
-            summands |= self._values(self._named("set"), made, real.image, judged, f"_{side}")
+            made, names = self._made(side, example), self._named("set")
+            judged = self._judge(names, side, real, fake)
+            summands |= self._values(names, made, real.image, judged, f"_{side}")
             for compares, begin, end in (("cycle", made[-1], _OTHER[side]), ("identity", real.image, side)):
                 summands |= self._kept(compares, begin, end, getattr(example, end))
         return summands | self._pair_losses(example)
@@ -139,7 +142,7 @@ class CycleRestoration(Restoration):
         blurred, sharp = example.pairs
         with self._heeded(*names):
             restored = scales(self.generator(blurred))
-            judged = self._judge("sharp", Seen(sharp, blurred), Seen(restored[-1], blurred))
+            judged = self._judge(names, "sharp", Seen(sharp, blurred), Seen(restored[-1], blurred))
         return self._values(names, restored, sharp, judged)
 
     def _examples(self, batch: Sample) -> list[Example]:
@@ -164,11 +167,10 @@ class CycleRestoration(Restoration):
     def views(self, batch: Sample, restored: Tensor) -> list[Tensor]:
         """blurred | restored | reblurred | sharp | blurred again | restored, cut to one size."""
         blurred, sharp = self._float(batch["blurred"]), self._float(_any_sharp(batch))
-        again = scales(self.reblurrer(restored))[-1]
-        made = scales(self.reblurrer(sharp))[-1]
+        again, made = (scales(self.reblurrer(images))[-1].clamp(0, 1) for images in (restored, sharp))
         row = [blurred, restored, again, sharp, made, self(made)]
         height, width = (min(image.shape[side] for image in row) for side in (2, 3))
-        return [_middle(image[0].clamp(0, 1), height, width) for image in row]
+        return [_middle(image[0], height, width) for image in row]
 
 
 def _any_sharp(batch: Sample) -> Tensor:

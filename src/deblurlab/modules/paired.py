@@ -36,8 +36,9 @@ class PairedRestoration(Restoration):
 
     def _generator_losses(self, example: Example) -> Summands:
         restored = self._restore(example)
-        judged = self._judge("sharp", *self._seen(example)["sharp"])
-        return self._values(list(self.terms), restored, example.sharp, judged)
+        names = list(self.terms)
+        judged = self._judge(names, "sharp", *self._seen(example)["sharp"])
+        return self._values(names, restored, example.sharp, judged)
 
     def _examples(self, batch: Sample) -> list[Example]:
         images = [self._float(batch[key]).chunk(self._accumulate) for key in ("blurred", "sharp")]

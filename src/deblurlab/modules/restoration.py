@@ -160,9 +160,11 @@ class Restoration(PhasedModule):
             example.made[side] = scales(network(images))
         return example.made[side]
 
-    def _judge(self, side: str, real: Seen, fake: Seen) -> Judged:
-        """What the generators are told by a side's discriminator; nothing before it comes into play."""
-        if side not in self._adversaries or self.global_step < self._discriminator_start:
+    def _judge(self, names: list[str], side: str, real: Seen, fake: Seen) -> Judged:
+        """What the generators are told by a side's discriminator, if some of these terms listens to it; nothing before
+        it comes into play."""
+        heard = any(isinstance(self.terms[name], JudgedTerm) for name in names)
+        if not heard or self.global_step < self._discriminator_start:
             return None, None
         return self._adversaries[side].judge(real, fake)
 
@@ -221,7 +223,7 @@ class Restoration(PhasedModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
         if checkpoint["memory"].keys() != self._adversaries.keys():
-            raise UserError("the checkpoint belongs to another module: init=<checkpoint> takes weights alone")
+            raise UserError("the checkpoint is another module's or version's: init=<checkpoint> takes weights alone")
         for side, adversary in self._adversaries.items():
             adversary.load_state_dict(checkpoint["memory"][side], self.device)
 

@@ -2,20 +2,26 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from deblurlab.errors import UserError
 from deblurlab.reporting import statistics
+from deblurlab.reporting.ablation import read_ablation
+from deblurlab.reporting.ablation import remarks as ablation_remarks
+from deblurlab.reporting.ablation import table as ablation_table
 from deblurlab.reporting.comparison import TITLES, comparison, in_words, print_comparison, remarks
+from deblurlab.reporting.sweep_page import write_sweep
 from deblurlab.runs import Run, write_text
 
 Rows = Sequence[dict[str, str]]
+Writer = Callable[[Rows, Sequence[str]], str]
 
 
 def table(folders: Sequence[Path], form: str, output: Path | None) -> None:
@@ -28,11 +34,48 @@ def table(folders: Sequence[Path], form: str, output: Path | None) -> None:
     if form == "terminal" and output is None:
         print_comparison(finished)
         return
-    rows, notes = comparison(finished), remarks(finished)
+    rows = comparison(finished)
     if form == "csv":  # has no place for notes
         protocols = [in_words(results) for results in finished for _ in results["sets"]]
         rows = [{**row, "protocol": protocol} for row, protocol in zip(rows, protocols, strict=True)]
-    writers = {"terminal": _markdown, "markdown": _markdown, "latex": _latex, "csv": _csv, "html": _html}
+    _write(rows, remarks(finished), form, output, texts=3)
+
+
+def sweep(folder: Path, form: str, output: Path | None, baseline: Sequence[str]) -> None:
+    """Print, or write, the table of a sweep's configurations; its page is written into its folder.
+
+    Raises:
+        UserError: Nothing can be compared.
+    """
+    if wrong := [word for word in baseline if "=" not in word]:
+        raise UserError(f"--baseline {wrong[0]}: settings are key=value")
+    ablation = read_ablation(folder, dict(word.partition("=")[::2] for word in baseline))
+    rows, notes = ablation_table(ablation), ablation_remarks(ablation)
+    texts = len(ablation.configurations[0].varied)
+    if form == "terminal" and output is None:
+        shown = Table(*(Column(title, justify="left" if i < texts else "right") for i, title in enumerate(rows[0])))
+        for row in rows:
+            shown.add_row(*row.values())
+        console = Console()
+        console = console if console.is_terminal else Console(width=160)
+        console.print(shown)
+        for note in notes:
+            console.print(note, style="dim", highlight=False, markup=False)
+        print(write_sweep(ablation))
+        return
+    _write(rows, notes, form, output, texts=texts)
+
+
+def _write(rows: Rows, notes: Sequence[str], form: str, output: Path | None, *, texts: int) -> None:
+    """In a form for a file; to the terminal if none is named. The first `texts` columns hold no numbers."""
+    latex = partial(_latex, texts=texts)
+    writers: dict[str, Writer] = {
+        "terminal": _markdown,
+        "markdown": _markdown,
+        "latex": latex,
+        "csv": _csv,
+        "html": _html,
+    }
     text = writers[form](rows, notes)
     if output is None:
         print(text, end="")
@@ -75,18 +118,19 @@ def _markdown(rows: Rows, notes: Sequence[str]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in cells) + "\n" + "".join(f"{note}\n" for note in notes)
 
 
-def _latex(rows: Rows, notes: Sequence[str]) -> str:
+def _latex(rows: Rows, notes: Sequence[str], *, texts: int) -> str:
     def line(cells: Sequence[str]) -> str:
         special = {c: f"\\{c}" for c in "&%$#_{}"} | {
             "^": r"\textasciicircum{}",
             "\\": r"\textbackslash{}",
             "~": r"\textasciitilde{}",
+            "±": r"$\pm$",
         }
         return " & ".join("".join(special.get(c, c) for c in cell) for cell in cells) + r" \\" + "\n"
 
     body = "".join(line(list(row.values())) for row in rows)
     comments = "".join(f"% {note}\n" for note in notes)
-    columns = "lll" + "r" * (len(rows[0]) - 3)
+    columns = "l" * texts + "r" * (len(rows[0]) - texts)
     return (
         comments + f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n" + line(list(rows[0])) + "\\midrule\n" + body
         + "\\bottomrule\n\\end{tabular}\n"

@@ -17,6 +17,7 @@ TITLES = {
     "lpips_vgg": "LPIPS (vgg)",
     "dists": "DISTS",
     "sharpness": "sharpness",
+    "kid": "KID",
 }
 """In the order of a table's columns."""
 MISSING = "not available"
@@ -38,8 +39,8 @@ def comparison(finished: Sequence[Results]) -> list[dict[str, str]]:
                     "images": str(scores["images"]),
                     **{TITLES[m]: score(m, scores[m]) if m in scores else MISSING for m in metrics},
                     "gain (dB)": _gain(scores),
-                    "parameters": _large(results.get("parameters")),
-                    "MACs at 256x256": _large(results.get("macs_256")),
+                    "parameters": large(results.get("parameters")),
+                    "MACs at 256x256": large(results.get("macs_256")),
                     "s/MP": _number(results["seconds_per_megapixel"], ".3g"),
                     "MiB": _number(results["peak_memory_mib"], ".0f"),
                     "notes": _notes(scores),
@@ -120,7 +121,8 @@ def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
-def _large(value: float | None) -> str:
+def large(value: float | None) -> str:
+    """A count, with its unit."""
     if value is None:
         return "-"
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):

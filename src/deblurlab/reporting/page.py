@@ -18,7 +18,6 @@ from deblurlab.runs import Run, write_text
 
 _CURVES = (
     *((f"{title}, validation", (f"val/{metric}", f"val/{metric}_blurred")) for metric, title in TITLES.items()),
-    ("Kernel Inception distance from sharp images, validation", ("val/kid", "val/kid_blurred")),
     ("Loss terms while training, unweighted", ("loss/",)),
     ("Loss terms on validation, unweighted", ("val/loss/",)),
     ("Learning rate", ("lr/",)),

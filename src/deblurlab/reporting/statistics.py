@@ -39,17 +39,46 @@ def paired_bootstrap(differences: Mapping[str, Sequence[float]], *, seed: int = 
     Raises:
         ValueError: There are no differences.
     """
-    values = [np.asarray(group, np.float64) for group in differences.values() if len(group)]
-    if not values:
+    nothing = {group: [0.0] * len(values) for group, values in differences.items()}
+    return bootstrap_over_seeds([nothing], [differences], seed=seed)
+
+
+def bootstrap_over_seeds(
+    first: Sequence[Mapping[str, Sequence[float]]], second: Sequence[Mapping[str, Sequence[float]]], *, seed: int = 0
+) -> Difference:
+    """How much the second configuration is above the first, each trained with one or more seeds: the difference of
+    means over images and seeds, and its 95 % percentile interval. Groups of images are drawn with replacement, the same
+    for both, and the seeds of each (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8).
+
+    Args:
+        first: For each seed `{group: scores of its images}`; all have the same images.
+        second: Likewise.
+
+    Raises:
+        ValueError: There are no scores.
+    """
+    groups = [group for group, values in first[0].items() if len(values)] if first else []
+    if not groups or not second:
         raise ValueError("no image was restored by both")
-    if len(values) == 1:
-        return Difference(float(values[0].mean()), float("nan"), float("nan"), float("nan"), len(values[0]), 1)
-    sums, counts = np.array([v.sum() for v in values]), np.array([len(v) for v in values])
-    drawn = np.random.default_rng(seed).integers(len(values), size=(_DRAWS, len(values)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    mean = float(sums.sum() / counts.sum())
-    return Difference(mean, float(means.std(ddof=1)), float(low), float(high), int(counts.sum()), len(values))
+    counts = np.array([len(first[0][group]) for group in groups])
+    sums = [np.array([[np.sum(scores[group]) for group in groups] for scores in side]) for side in (first, second)]
+    means = [side.sum() / len(side) / counts.sum() for side in sums]
+    mean, images = float(means[1] - means[0]), int(counts.sum())
+    if len(groups) == 1:
+        return Difference(mean, float("nan"), float("nan"), float("nan"), images, 1)
+    random = np.random.default_rng(seed)
+    weights = _drawn(random, len(groups))
+    a, b = (_drawn(random, len(side)) @ side / len(side) for side in sums)
+    drawn = (weights * (b - a)).sum(axis=1) / (weights @ counts)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return Difference(mean, float(drawn.std(ddof=1)), float(low), float(high), images, len(groups))
+
+
+def _drawn(random: np.random.Generator, size: int) -> np.ndarray:
+    """How often each of so many things comes in each draw of as many, with replacement: `(draws, size)`."""
+    times = np.zeros((_DRAWS, size))
+    np.add.at(times, (np.arange(_DRAWS)[:, None], random.integers(size, size=(_DRAWS, size))), 1)
+    return times
 
 
 def compare(first: Path, second: Path) -> dict[str, dict[str, Difference]]:
@@ -65,7 +94,7 @@ def compare(first: Path, second: Path) -> dict[str, dict[str, Difference]]:
         if results is None or not run.per_image_file.is_file():
             raise UserError(f"{run.folder} holds no finished run")
         protocols.append(results["protocol"])
-    tables = [_per_image(run.per_image_file) for run in runs]
+    tables = [per_image(run.per_image_file) for run in runs]
     shared = [key for key in tables[0] if key in tables[1]]
     if not shared:
         raise UserError(f"{first} and {second} have no image in common")
@@ -90,7 +119,7 @@ def compare(first: Path, second: Path) -> dict[str, dict[str, Difference]]:
     return found
 
 
-def _per_image(file: Path) -> dict[tuple[str, str], dict[str, float | None]]:
+def per_image(file: Path) -> dict[tuple[str, str], dict[str, float | None]]:
     """(set, image) -> metric of the restored, and as `<metric>_blurred` of the blurred image -> value."""
     with file.open(newline="") as text:
         rows: list[dict[str, Any]] = list(csv.DictReader(text))

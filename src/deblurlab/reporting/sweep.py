@@ -1,0 +1,144 @@
+"""The jobs of a sweep: what they vary, how far they are, what they have found."""
+
+import csv
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from omegaconf import OmegaConf
+
+from deblurlab.errors import UserError, some
+from deblurlab.runs import Run
+
+State = Literal["finished", "unfinished", "broken"]
+_NOT_VARIED = {"seed", "name", "runs", "fresh"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep, as its folder tells."""
+
+    run: Run
+    state: State
+    about: str
+    """What there is to say of a job that hasn't finished."""
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    results: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Finished jobs that differ in nothing but their seeds."""
+
+    varied: Mapping[str, str]
+    jobs: Sequence[Job]
+
+
+def read_jobs(folder: Path) -> list[Job]:
+    """Every run below a sweep's folder, in the order in which they began.
+
+    Raises:
+        UserError: There is none.
+    """
+    found = {path.parent for name in ("config.yaml", "results.json") for path in folder.rglob(name)}
+    if not found:
+        raise UserError(f"{folder} holds no runs")
+    jobs = [_read(Run(path)) for path in found]
+    return sorted(jobs, key=lambda job: (_begun(job.run), job.run.folder))
+
+
+def configurations(jobs: Sequence[Job]) -> list[Configuration]:
+    """The finished jobs by what they vary, in the order in which they began.
+
+    Raises:
+        UserError: None has finished, or they were trained or measured on different data or by different protocols.
+    """
+    finished = [job for job in jobs if job.state == "finished"]
+    if not finished:
+        raise UserError("none of the jobs has finished")
+    _see_that_they_compare(finished)
+    keys = list(dict.fromkeys(key for job in finished for key in job.overrides))
+    varied = [key for key in keys if len({job.overrides.get(key) for job in finished}) > 1 and key not in _NOT_VARIED]
+    found: dict[tuple[str, ...], list[Job]] = {}
+    for job in finished:
+        found.setdefault(tuple(job.overrides.get(key, "-") for key in varied), []).append(job)
+    for group in found.values():
+        seeds = [job.results["seed"] for job in group]
+        if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
+            raise UserError(
+                f"{some([str(job.run.folder) for job in group])} have the same settings and seed {twice[0]}: they were "
+                f"started differently, and would count twice"
+            )
+    return [Configuration(dict(zip(varied, values, strict=True)), group) for values, group in found.items()]
+
+
+def _see_that_they_compare(finished: Sequence[Job]) -> None:
+    first = finished[0]
+    for job in finished[1:]:
+        for what, a, b in (
+            ("data", first.config.get("data"), job.config.get("data")),
+            ("protocol", first.results["protocol"], job.results["protocol"]),
+            ("test sets", list(first.results["sets"]), list(job.results["sets"])),
+        ):
+            if a != b:
+                raise UserError(
+                    f"{first.run.folder} and {job.run.folder} differ in {what} and can't be compared: "
+                    f"{_difference(what, a, b)}"
+                )
+
+
+def _difference(what: str, a: Any, b: Any) -> str:
+    if not isinstance(a, Mapping) or not isinstance(b, Mapping):
+        return f"{a} and {b}"
+    key = next(key for key in {**a, **b} if a.get(key) != b.get(key))
+    return (
+        _difference(f"{what}.{key}", a.get(key), b.get(key))
+        if isinstance(a.get(key), Mapping)
+        else (f"{what}.{key} is {a.get(key)} and {b.get(key)}")
+    )
+
+
+def _read(run: Run) -> Job:
+    try:
+        config: Any = OmegaConf.to_container(OmegaConf.load(run.config_file))
+        words: Any = OmegaConf.to_container(OmegaConf.load(run.overrides_file))
+        overrides = dict(word.lstrip("+").partition("=")[::2] for word in words)
+        results = run.results()
+        if results is not None and not {"sets", "protocol", "seed"} <= results.keys():
+            raise UserError(f"{run.results_file} isn't the results of a training")
+    except Exception as error:  # whatever a damaged file makes its reader raise
+        return Job(run, "broken", " ".join(str(error).split()) or type(error).__name__)
+    if results is not None:
+        return Job(run, "finished", "", overrides, config, results)
+    return Job(run, "unfinished", _progress(run, config), overrides, config)
+
+
+def _progress(run: Run, config: Mapping[str, Any]) -> str:
+    """How far it is, and when it last gave a sign of life."""
+    signs = [path.stat().st_mtime for path in (run.metrics_file, run.last_checkpoint) if path.exists()]
+    if not signs:
+        return "has not logged a step"
+    step = 0
+    if run.metrics_file.exists():
+        with run.metrics_file.open(newline="") as file:
+            step = max(
+                (int(row["step"]) for row in csv.DictReader(file) if (row.get("step") or "").isdigit()), default=0
+            )
+    steps = config["trainer"]["max_steps"]
+    of = f" of {steps:,}" if steps > 0 else ""
+    return f"step {step:,}{of}, last heard of {_ago(time.time() - max(signs))} ago"
+
+
+def _ago(seconds: float) -> str:
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+def _begun(run: Run) -> float:
+    """When its folder was claimed."""
+    return run.config_file.stat().st_mtime if run.config_file.exists() else 0.0
