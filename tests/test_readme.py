@@ -29,6 +29,7 @@ SHRUNK = {
     r"module\.compile=true": ["module.compile=false"],  # takes a compiler and minutes
     r"logger=(tensorboard\+)?wandb": [r"\g<0>", "logger.wandb.offline=true"],  # an account
     r"(loss=.*)?\bvgg.*": [r"\g<0>", "++loss.vgg.weights=random"],  # 550 MB
+    r"\+sweep=.*": [r"\g<0>", "loss=l1,l1+adv", "seed=1,2"],  # twelve jobs
 }
 """Words that a test can't take as they stand, and what it takes instead."""
 ELSEWHERE = {"trainer=ddp": "needs GPUs", "trainer=ddp_cpu": "test_ddp.py runs two processes"}
@@ -91,7 +92,7 @@ def test_every_command_runs(command: list[str], train: Callable[..., Path]) -> N
     words = [word for given in command for word in _shrunk(given)]
     names = [] if any(word.startswith("name=") for word in words) else ["name=null"]
     train(*words, *names)
-    results = [json.loads(file.read_text()) for file in Path("runs").glob("*/results.json")]
+    results = [json.loads(file.read_text()) for file in Path("runs").rglob("results.json")]
     assert results
     assert {result["steps"] for result in results} == {3}
 

@@ -1,5 +1,6 @@
 """Two processes train what one process trains."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ def test_two_processes_give_the_weights_of_one(tmp_path: Path, data_root: Path, 
             "loader.batch_size=4", "data.train=8", "data.val=3", f"name={trainer}",
         ]  # fmt: skip
         if "cycle" in loss:
-            command += ["module=cycle"]
+            command += ["module=cycle", "callbacks=unpaired", "callbacks.kid.patch=24"]
         if "vgg" in loss:
             command += ["loss.vgg.weights=random", "loss.vgg.layers=[relu1_2]"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
@@ -33,6 +34,11 @@ def test_two_processes_give_the_weights_of_one(tmp_path: Path, data_root: Path, 
     for name, value in one.items():
         assert value.dtype == torch.float64
         torch.testing.assert_close(two[name], value, rtol=0, atol=1e-8, msg=name)
+    sets = [json.loads((tmp_path / "runs" / name / "results.json").read_text())["sets"] for name in weights]
+    assert sets[0].keys() == sets[1].keys()
+    for name, scores in sets[0].items():
+        assert ("kid" in scores) == ("cycle" in loss)
+        assert sets[1][name] == pytest.approx(scores, abs=1e-6)
     per_image = [(tmp_path / "runs" / name / "per_image.csv").read_text() for name in weights]
     assert [line.split(",")[:2] for line in per_image[0].splitlines()] == [
         line.split(",")[:2] for line in per_image[1].splitlines()
