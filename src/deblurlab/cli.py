@@ -129,16 +129,21 @@ def report(arguments: list[str]) -> None:
     sweep.add_argument("--baseline", nargs="+", default=[], metavar="KEY=VALUE", help="what others are compared with")
     sweep.add_argument("--format", choices=["terminal", "markdown", "latex", "csv", "html"], default="terminal")
     sweep.add_argument("-o", "--output", type=Path, help="a file instead of the terminal")
+    sweep.add_argument("--watch", action="store_true", help="print it again every half minute, until interrupted")
     options = parser.parse_args(arguments)
     from deblurlab.reporting import commands as reports
 
     try:
         if options.command == "compare":
             reports.compare(options.first, options.second)
+        elif options.command == "sweep" and options.watch:
+            reports.watch(options.folder, options.baseline)
         elif options.command == "sweep":
             reports.sweep(options.folder, options.format, options.output, options.baseline)
         else:
             reports.table(options.runs, options.format, options.output)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
     except (UserError, OSError) as error:
         sys.exit(f"deblurlab: {_cause(error)}")
 

@@ -180,6 +180,30 @@ def test_the_page_has_the_table_charts_curves_and_pictures(sweep: Path, capsys: 
     assert "report.html" in capsys.readouterr().out
 
 
+def test_a_running_sweep_is_followed(
+    sweep: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = {file: file.read_text() for file in sweep.rglob("results.json")}
+    for file in results:
+        file.unlink()
+    turns = []
+
+    def asleep(seconds: float) -> None:
+        turns.append(seconds)
+        if len(turns) > 1:
+            raise KeyboardInterrupt
+        for file, text in results.items():
+            file.write_text(text)
+
+    monkeypatch.setattr("time.sleep", asleep)
+    monkeypatch.setattr("sys.argv", ["deblurlab", "report", "sweep", str(sweep), "--watch"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 130
+    told = capsys.readouterr().out
+    assert told.index("none of the jobs has finished") < told.index("22.70 ± 0.10")
+
+
 @pytest.mark.slow
 def test_a_sweep_of_losses_ends_in_a_table(train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["-m", "+sweep=losses", "loss=l1,l1+0.01*adv", "seed=1,2", "trainer.limit_test_batches=2"]

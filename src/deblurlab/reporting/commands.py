@@ -2,6 +2,7 @@
 
 import csv
 import io
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from html import escape
@@ -17,6 +18,7 @@ from deblurlab.reporting.ablation import read_ablation
 from deblurlab.reporting.ablation import remarks as ablation_remarks
 from deblurlab.reporting.ablation import table as ablation_table
 from deblurlab.reporting.comparison import TITLES, comparison, in_words, print_comparison, remarks
+from deblurlab.reporting.sweep import read_jobs
 from deblurlab.reporting.sweep_page import write_sweep
 from deblurlab.runs import Run, write_text
 
@@ -64,6 +66,20 @@ def sweep(folder: Path, form: str, output: Path | None, baseline: Sequence[str])
         print(write_sweep(ablation))
         return
     _write(rows, notes, form, output, texts=texts)
+
+
+def watch(folder: Path, baseline: Sequence[str], *, every: float = 30.0) -> None:
+    """Print the table of a sweep that is running, again and again until interrupted."""
+    console = Console()
+    while True:
+        console.clear()
+        try:
+            sweep(folder, "terminal", None, baseline)
+        except UserError as error:  # nothing has finished yet
+            console.print(str(error), markup=False)
+            for job in read_jobs(folder) if folder.is_dir() else []:
+                console.print(f"{job.run.folder} {job.state}: {job.about}", style="dim", highlight=False, markup=False)
+        time.sleep(every)
 
 
 def _write(rows: Rows, notes: Sequence[str], form: str, output: Path | None, *, texts: int) -> None:
