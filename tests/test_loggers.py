@@ -1,12 +1,20 @@
 """The local record, and the loggers of others."""
 
 import csv
-from collections.abc import Callable
+import json
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from deblurlab.loggers import MetricsCSV
+from deblurlab.modules import PairedRestoration
+from support import SMALL
 
 
 def _rows(file: Path) -> list[dict[str, str]]:
@@ -47,13 +55,113 @@ def test_tensorboard_gets_curves_and_pictures_beside_the_local_record(train: Cal
     assert (run / "metrics.csv").exists()
 
 
-def test_wandb_works_offline_and_without_an_account(
+def _records(file: Path) -> Iterator[Any]:
+    """What W&B's own file holds: a LevelDB log of protocol buffers."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    data, at, part = file.read_bytes(), 7, b""
+    assert data.startswith(b":W&B")
+    while at + 7 <= len(data):
+        left = 32768 - at % 32768
+        if left < 7:
+            at += left
+            continue
+        length, kind = struct.unpack("<HB", data[at + 4 : at + 7])
+        part += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # whole, or the last piece
+            yield Record.FromString(part)
+            part = b""
+
+
+def _logged(folder: Path) -> dict[str, Any]:
+    """Series by name, and the rest of what an offline run wrote."""
+    (file,) = folder.glob("*.wandb")
+    found: dict[str, Any] = {"series": {}, "config": {}, "artifacts": []}
+    for record in _records(file):
+        kind = record.WhichOneof("record_type")
+        if kind == "history":
+            row = {"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in record.history.item}
+            for key, value in row.items():
+                found["series"].setdefault(key, []).append((row.get("trainer/global_step"), value))
+        elif kind == "config":
+            found["config"] |= {item.key: json.loads(item.value_json) for item in record.config.update}
+        elif kind == "artifact" and record.artifact.type == "model":
+            scores = json.loads(record.artifact.metadata)
+            found["artifacts"].append((record.artifact.name, set(record.artifact.aliases) - {"latest"}, scores))
+        elif kind == "run":
+            found |= {"id": record.run.run_id, "group": record.run.run_group, "job": record.run.job_type}
+    return found
+
+
+WANDB = ["logger=wandb", "logger.wandb.offline=true"]
+
+
+def test_wandb_has_series_pictures_a_table_the_config_and_checkpoints(
     train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Offline, without an account, read back from its own file."""
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    run = train("logger=wandb", "logger.wandb.offline=true")
-    folders = list((run / "wandb").glob("offline-run-*"))
-    assert len(folders) == 1
-    assert list(folders[0].glob("run-*.wandb"))
-    assert list((folders[0] / "files" / "media").rglob("*.png"))
-    assert (run / "metrics.csv").exists()
+    run = train(*WANDB, "loss=l1+adv", "trainer.limit_test_batches=2")
+    (folder,) = (run / "wandb").glob("offline-run-*")
+    logged = _logged(folder)
+    rows = _rows(run / "metrics.csv")
+    for name in ("loss/l1", "loss/discriminator_adv", "lr/generator", "gradient/generator", "gradient/discriminator"):
+        expected = [(int(row["step"]), pytest.approx(float(row[name]))) for row in rows if row[name]]
+        assert logged["series"][name] == expected
+        assert len(expected) == 3
+    assert {"val/psnr", "val/psnr_blurred", "test/psnr"} <= logged["series"].keys()
+    assert list((folder / "files" / "media" / "images").rglob("*.png"))
+    (table,) = (folder / "files" / "media" / "table").rglob("*.json")
+    content = json.loads(table.read_text())
+    assert content["columns"] == [
+        "set",
+        "image",
+        "psnr",
+        "ssim",
+        "psnr_blurred",
+        "ssim_blurred",
+        "blurred | restored | sharp",
+    ]
+    assert [row[1] for row in content["data"]] == [row["image"] for row in _rows(run / "per_image.csv")]
+    assert content["data"][0][2] == pytest.approx(float(_rows(run / "per_image.csv")[0]["psnr"]))
+    assert logged["config"]["model"]["width"] == 4
+    assert (logged["group"], logged["job"]) == ("runs", "train")
+    scores = json.loads((run / "results.json").read_text())["sets"]["photographs"]
+    assert [(name, aliases) for name, aliases, _ in logged["artifacts"]] == [("run", {"last"}), ("run", {"best"})]
+    assert logged["artifacts"][0][2]["photographs/psnr"] == pytest.approx(scores["psnr"])
+
+
+def test_a_resumed_run_goes_on_with_its_curves_and_jobs_have_their_own(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(self: PairedRestoration, batch: object, batch_idx: int) -> object:
+        if self.global_step == 2:
+            raise KeyboardInterrupt
+        return step(self, batch, batch_idx)  # type: ignore[arg-type]
+
+    step = PairedRestoration.training_step
+    with monkeypatch.context() as patch:
+        patch.setattr(PairedRestoration, "training_step", stopped)
+        with pytest.raises(SystemExit):
+            train(*WANDB, "callbacks.checkpoints.every=1")
+    run = train(*WANDB, "callbacks.checkpoints.every=1")
+    parts = [_logged(folder) for folder in sorted((run / "wandb").glob("offline-run-*"))]
+    assert len({part["id"] for part in parts}) == 1
+    assert [step for part in parts for step, _ in part["series"]["loss/l1"]] == [1, 2, 3]
+    other = train(*WANDB, "name=other").parent / "other"
+    (folder,) = (other / "wandb").glob("offline-run-*")
+    assert _logged(folder)["id"] != parts[0]["id"]
+
+
+def test_without_an_account_the_run_goes_on_and_says_so(tmp_path: Path, data_root: Path) -> None:
+    words = ["+debug=smoke", *SMALL, "loss=l1", "logger=wandb", "name=run", f"data.root={data_root}"]
+    hidden = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
+    done = subprocess.run(
+        [sys.executable, "-m", "deblurlab", "train", *words], cwd=tmp_path, env={**hidden, "HOME": str(tmp_path)},
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "W&B can't be had (No API key configured" in done.stderr
+    assert (tmp_path / "runs/run/results.json").exists()
+    assert len([row for row in _rows(tmp_path / "runs/run/metrics.csv") if row["loss/l1"]]) == 3

@@ -70,6 +70,8 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
     if leader:
         write_json(run.environment_file, environment.describe())
 
+    for logger in trainer.loggers:
+        logger.log_hyperparams(module.record)
     trainer.fit(module, loader, ckpt_path=_start(cfg, run, trainer), weights_only=True)
     trainer.save_checkpoint(run.last_checkpoint)
     load_generator(module.generator, run.folder)
@@ -89,6 +91,9 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
         write_csv(run.per_image_file, _per_image(loader, quality))
         write_json(run.results_file, results)
         write_report(run)
+        for logger in trainer.loggers:
+            if hasattr(logger, "log_results"):
+                logger.log_results(results)
     return results
 
 

@@ -313,3 +313,17 @@ def test_players_and_terms_that_do_not_go_together_are_refused() -> None:
     fit(judged, 2)
     assert same(before, state(judged.discriminator))
     assert isinstance(judged, PairedRestoration)
+
+
+@pytest.mark.parametrize("clip", [None, 0.1])
+def test_the_norm_of_each_players_gradient_is_kept_before_clipping(clip: float | None) -> None:
+    trained = module(gradient_clip=clip, optimizer=SGD)
+    start = {name: copy.deepcopy(getattr(trained, name)) for name in SGD}
+    fit(trained, 1, log_every_n_steps=1)
+    assert trained._gradients.keys() == {"gradient/generator", "gradient/discriminator"}
+    for name, before in start.items():
+        after = getattr(trained, name)
+        moved = torch.cat([(a - b).flatten() for a, b in zip(after.parameters(), before.parameters(), strict=True)])
+        norm = trained._gradients[f"gradient/{name}"].item()
+        # SGD of rate 0.1 moves by a tenth of the gradient, clipped.
+        assert moved.norm().item() == pytest.approx(0.1 * min(norm, clip or norm), rel=1e-3)

@@ -62,6 +62,8 @@ class PhasedModule(pl.LightningModule):
         self.record = record or {}
         self._optimizer, self._scheduler, self._interval = optimizer, scheduler, interval
         self._gradient_clip, self._accumulate, self._compile = gradient_clip, accumulate, compile
+        self._playing = PLAYERS[0]
+        self._gradients: dict[str, Tensor] = {}
         self._format = torch.channels_last if channels_last else torch.contiguous_format
 
     @property
@@ -81,10 +83,10 @@ class PhasedModule(pl.LightningModule):
         for phase in self.phases:
             for _ in range(phase.updates if self.global_step >= phase.start else 0):
                 values |= self._learn(phase, optimizers[phase.optimizer], examples)
-        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if every and self.global_step % every == 0:  # Lightning would throw away the others, at a cost
+        if self._logs(self.global_step):
             rates = {f"lr/{name}": o.param_groups[0]["lr"] for name, o in zip(PLAYERS, optimizers, strict=False)}
-            self.log_dict({**{f"loss/{name}": value for name, value in values.items()}, **rates, **self._now()})
+            losses = {f"loss/{name}": value for name, value in values.items()}
+            self.log_dict({**losses, **rates, **self._gradients, **self._now()})
         self._advance("step")
         if batch_idx + 1 == self.trainer.num_training_batches:
             self._advance("epoch")
@@ -92,6 +94,7 @@ class PhasedModule(pl.LightningModule):
 
     def _learn(self, phase: Phase, optimizer: LightningOptimizer, examples: list[Example]) -> dict[str, Tensor]:
         """One update of one player."""
+        self._playing = PLAYERS[phase.optimizer]
         optimizer.zero_grad()
         values: dict[str, Tensor] = {}
         for i, example in enumerate(examples, start=1):
@@ -114,9 +117,19 @@ class PhasedModule(pl.LightningModule):
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         # The one place where gradients are unscaled under fp16.
+        learnt = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         if self._gradient_clip is not None:
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            nn.utils.clip_grad_norm_(parameters, self._gradient_clip)
+            norm = nn.utils.clip_grad_norm_(learnt, self._gradient_clip)
+        elif self._logs(self.global_step + 1):
+            norm = nn.utils.get_total_norm([p.grad for p in learnt if p.grad is not None])
+        else:
+            return
+        self._gradients[f"gradient/{self._playing}"] = norm
+
+    def _logs(self, step: int) -> bool:
+        """Whether this step's values are logged: Lightning would throw away the others, at a cost."""
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return bool(every) and step % every == 0
 
     def _advance(self, interval: str) -> None:
         if interval == self._interval:

@@ -21,6 +21,7 @@ _CURVES = (
     ("Loss terms while training, unweighted", ("loss/",)),
     ("Loss terms on validation, unweighted", ("val/loss/",)),
     ("Learning rate", ("lr/",)),
+    ("Norm of the gradient, before clipping", ("gradient/",)),
 )
 """Title and the series' names, or what they begin with if that ends in a slash."""
 
