@@ -21,7 +21,7 @@ SMALL = ["model.width=16", "model.blocks=3", "discriminator.width=16", "loader.b
 
 
 class BareLoop:
-    """What one would write by hand: discriminators, then generators, with pools of 50 images."""
+    """What one would write by hand: discriminators that look at an image alone, then generators, pools of 50 images."""
 
     def __init__(self, module: CycleRestoration, make: Any, device: str) -> None:
         copied = copy.deepcopy(module).to(device)
@@ -75,7 +75,8 @@ def _exchange(pool: list[Tensor], images: Tensor) -> Tensor:
 def main() -> None:
     given = arguments(__doc__)
     for loss in ("cycle+adv_ls", "cycle+identity+adv_ls"):
-        compare(["experiment=cyclegan", *(given.overrides or SMALL), f"loss={loss}"], given.pairs, BareLoop)
+        chosen = ["experiment=cyclegan", "scheduler.interval=step", *(given.overrides or SMALL), f"loss={loss}"]
+        compare(chosen, given.pairs, BareLoop)
 
 
 if __name__ == "__main__":
