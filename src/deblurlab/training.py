@@ -18,6 +18,7 @@ from deblurlab.callbacks import Quality
 from deblurlab.callbacks.metrics import set_name
 from deblurlab.checkpoints import AtomicCheckpointIO, load_generator, read_checkpoint
 from deblurlab.data import Augmentation, DataModule
+from deblurlab.discriminators import Discriminator
 from deblurlab.errors import UserError
 from deblurlab.loggers import MetricsCSV
 from deblurlab.losses import JudgedTerm, LossTerm
@@ -134,7 +135,8 @@ def build(cfg: DictConfig) -> tuple[Restoration, dict[str, str]]:
     for name, group in _PARTNERS.items():
         if name in make.keywords and make.keywords[name] is None:
             players[name] = _another(cfg[group]) if judged or group == "model" else None
-    _see_that_crops_are_large_enough(cfg, {**make.keywords, **players, **terms})
+    judges = {name: node for name, node in {**make.keywords, **players}.items() if isinstance(node, Discriminator)}
+    _see_that_crops_are_large_enough(cfg, {**judges, **terms})
     optimizer, scheduler = (instantiate(node, _convert_="all") for node in (cfg.optimizer, cfg.scheduler))
     try:
         module: Restoration = make(
