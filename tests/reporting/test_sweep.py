@@ -208,8 +208,6 @@ def test_a_running_sweep_is_followed(
 def test_a_sweep_of_losses_ends_in_a_table(train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["-m", "+sweep=losses", "loss=l1,l1+0.01*adv", "seed=1,2", "trainer.limit_test_batches=2"]
     train(*words, "name=null")
-    names = sorted(path.parent.name for path in Path("runs/losses").glob("*/results.json"))
-    assert len(names) == 4
-    assert all(re.search(r"loss-l1(\+0\.01xadv)?_seed-[12]", name) for name in names)
+    assert len(list(Path("runs/losses").glob("*/results.json"))) == 4
     rows = table(read_ablation(Path("runs/losses"), {}))
     assert [(row["loss"], row["seeds"]) for row in rows] == [("l1", "2"), ("l1+0.01*adv", "2")]
