@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import signal
 import sys
 import warnings
@@ -57,10 +58,10 @@ def train(arguments: list[str]) -> None:
     conf.register()
     command = sys.argv
 
-    def job(cfg: DictConfig) -> None:
+    def job(cfg: DictConfig) -> dict[str, Any]:
         # Lightning starts further processes by repeating the command as it was typed.
         sys.argv = command
-        _train(cfg)
+        return _train(cfg)
 
     sys.argv = [command[0], *arguments]
     hydra.main(version_base="1.3", config_path=str(conf.CONF), config_name="train")(job)()
@@ -185,7 +186,7 @@ def _write(output: Path, work: Callable[[], None]) -> None:
     print(output)
 
 
-def _train(cfg: DictConfig) -> None:
+def _train(cfg: DictConfig) -> dict[str, Any]:
     from pytorch_lightning.utilities.exceptions import SIGTERMException
 
     from deblurlab.reporting import print_results
@@ -195,11 +196,23 @@ def _train(cfg: DictConfig) -> None:
     context = HydraConfig.get()
     options = _choices(context.runtime.choices)
     with _one_line_errors(context.mode):
+        _see_that_jobs_can_have_processes(cfg, context)
         try:
-            print_results(train(cfg, overrides=context.overrides.task, options=options))
+            results = train(cfg, overrides=context.overrides.task, options=options)
         except SIGTERMException:  # which would exit with 0
             print("deblurlab: terminated; the same command goes on", file=sys.stderr)
             sys.exit(128 + signal.SIGTERM)
+    print_results(results)
+    return results
+
+
+def _see_that_jobs_can_have_processes(cfg: DictConfig, context: Any) -> None:
+    in_turn = context.mode == RunMode.MULTIRUN and context.runtime.choices["hydra/launcher"] == "basic"
+    if in_turn and str(cfg.trainer.devices) != "1" and "WORLD_SIZE" not in os.environ:
+        raise UserError(
+            f"trainer.devices={cfg.trainer.devices} in a sweep needs a process of its own for each job, or its further "
+            f"processes would run the whole sweep: add hydra/launcher=parallel"
+        )
 
 
 @contextmanager
@@ -209,7 +222,8 @@ def _one_line_errors(mode: RunMode | None) -> Iterator[None]:
         yield
     except (UserError, InstantiationException, OSError) as error:  # OSError: a disk, a folder, a connection
         message = f"deblurlab: {_one_line(_cause(error))}"
-        if mode == RunMode.MULTIRUN:  # the other jobs go on
+        if mode == RunMode.MULTIRUN:  # the other jobs go on, and Hydra tells of one that has failed at their end
+            print(message, file=sys.stderr)
             raise CompactHydraException(message) from None
         sys.exit(message)
 

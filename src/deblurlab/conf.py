@@ -120,19 +120,24 @@ class SearchPath(SearchPathPlugin):
 
 
 def run_name(name: str | None, overrides: Sequence[str]) -> str:
-    """A run's folder: its `name`, or a slug of its overrides, which is the same whatever their order.
+    """A run's folder: its `name`, or a slug of its overrides, which is the same whatever their order: choices come before
+    values, so that they are what remains of one that is too long.
 
-    >>> run_name(None, ["model=unet", "loss=l1+0.1*vgg"])
-    'loss-l1+0.1xvgg_model-unet'
+    >>> run_name(None, ["model=unet", "data.train=8", "loss=l1+0.1*vgg"])
+    'loss-l1+0.1xvgg_model-unet_data.train-8'
     """
     if name is not None:
         return name
     parts = [o for o in overrides if o.lstrip("+~").partition("=")[0] not in _UNNAMED]
-    removed = [re.sub(r"^~", "without-", re.sub(r"^\++", "", part)) for part in sorted(parts)]
+    removed = [re.sub(r"^~", "without-", re.sub(r"^\++", "", part)) for part in sorted(parts, key=_place)]
     slug = "_".join(re.sub(r"[^\w.+-]+", "-", part.replace("*", "x")).strip("-") for part in removed)
     if len(slug) > 120:
         slug = f"{slug[:110]}-{hashlib.sha256(slug.encode()).hexdigest()[:8]}"
     return slug or "default"
+
+
+def _place(override: str) -> tuple[bool, str]:
+    return "." in override.partition("=")[0], override
 
 
 def evenly(limit: int, steps: int) -> int:
@@ -142,6 +147,26 @@ def evenly(limit: int, steps: int) -> int:
     833
     """
     return steps // -(-steps // limit) if steps > 0 else limit
+
+
+def processes(devices: Any) -> int:
+    """How many processes `trainer.devices` asks for on each machine, where nobody can look how many devices it has.
+
+    Raises:
+        ConfigCompositionException: It says "all".
+    """
+    if OmegaConf.is_list(devices):
+        return len(devices)
+    if not str(devices).isdigit() or int(devices) < 1:
+        raise ConfigCompositionException(
+            f"trainer.devices={devices}: a cluster must be told how many, trainer.devices=4"
+        )
+    return int(devices)
+
+
+def gpus(accelerator: str, devices: Any) -> int | None:
+    """How many GPUs a trainer wants on each machine of a cluster; None is none."""
+    return None if accelerator == "cpu" else processes(devices)
 
 
 def compose(*overrides: str, name: str = "train") -> DictConfig:
@@ -165,5 +190,8 @@ def register() -> None:
     """Make Hydra know all this; before a config is composed, as often as one likes."""
     for plugin in (SumSource, SearchPath):
         Plugins.instance().register(plugin)
-    OmegaConf.register_new_resolver("run_name", run_name, replace=True)
-    OmegaConf.register_new_resolver("evenly", evenly, replace=True)
+
+
+# Of the process: whoever imports this, such as a sweep's job that a cluster runs, can read the configuration.
+for function in (run_name, evenly, processes, gpus):
+    OmegaConf.register_new_resolver(function.__name__, function, replace=True)

@@ -1,6 +1,7 @@
 """From a config to a trained, tested and reported run."""
 
 import copy
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning.callbacks import Callback, Timer
+from pytorch_lightning.plugins.environments import SLURMEnvironment
 
 from deblurlab import environment
 from deblurlab.callbacks import Quality
@@ -58,22 +60,24 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
     quality, timer = Quality(protocol), Timer(duration=cfg.trainer.get("max_time"))
     trainer, loader = _trainer(cfg, [quality, timer])
     module.suit(loader.data)
-    if leader and (cfg.fresh or run.results() is None):
+    fresh = _starts_over(cfg)
+    if leader and (fresh or run.results() is None):
         loader.data.prepare()  # what can't be read deletes and claims nothing
         quality.suit(loader.data)
         _see_that_the_best_can_be_told(cfg, quality)
-    if cfg.fresh and leader:
+    if fresh and leader:
         run.clear()
     if leader:
         run.claim(module.record, overrides)
-    if (finished := run.results()) is not None:
+    finished = None if fresh else run.results()  # another process may come by before the leader has cleared
+    if finished is not None:
         return finished
     if leader:
         write_json(run.environment_file, environment.describe())
 
     for logger in trainer.loggers:
         logger.log_hyperparams(module.record)
-    trainer.fit(module, loader, ckpt_path=_start(cfg, run, trainer), weights_only=True)
+    trainer.fit(module, loader, ckpt_path=_start(cfg, run, trainer, fresh=fresh), weights_only=True)
     trainer.save_checkpoint(run.last_checkpoint)
     load_generator(module.generator, run.folder)
     trainer.test(module, loader, verbose=False)
@@ -196,19 +200,28 @@ def _trainer(cfg: DictConfig, measuring: list[Callback]) -> tuple[pl.Trainer, Da
         sized.augment.size = size
         return instantiate(sized.augment, _convert_="all")
 
+    plugins: list[Any] = [AtomicCheckpointIO()]
+    if (
+        SLURMEnvironment.detect()
+    ):  # callbacks.preemption queues again, between two steps; Lightning's own way may be within one
+        plugins.append(SLURMEnvironment(auto_requeue=False))
     try:
         loader = instantiate(cfg.loader, _convert_="all")(data=data, augmentations=augmentations, size=cfg.augment.size)
-        trainer = instantiate(cfg.trainer, _convert_="all")(
-            callbacks=callbacks, logger=loggers, plugins=[AtomicCheckpointIO()]
-        )
+        trainer = instantiate(cfg.trainer, _convert_="all")(callbacks=callbacks, logger=loggers, plugins=plugins)
     except (MisconfigurationException, TypeError, ValueError) as error:
         raise UserError(f"trainer and loader can't be made as asked: {error}") from error
     return trainer, loader
 
 
-def _start(cfg: DictConfig, run: Run, trainer: pl.Trainer) -> Path | None:
+def _starts_over(cfg: DictConfig) -> bool:
+    """Whether to delete what the run has written: not again when a cluster repeats the command."""
+    repeated = (os.environ.get(name, "0") for name in ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"))
+    return bool(cfg.fresh) and not any(int(count) for count in repeated)
+
+
+def _start(cfg: DictConfig, run: Run, trainer: pl.Trainer, *, fresh: bool) -> Path | None:
     """The checkpoint to go on from, if there is one; the local record forgets what will be done again."""
-    own = run.last_checkpoint.exists()
+    own = run.last_checkpoint.exists() and not fresh
     checkpoint = run.last_checkpoint if own else None if cfg.ckpt is None else Path(cfg.ckpt)
     step = 0 if checkpoint is None else read_checkpoint(checkpoint)["global_step"]
     if not own and checkpoint and trainer.max_steps is not None and 0 <= trainer.max_steps <= step:

@@ -6,6 +6,7 @@ from deblurlab.callbacks.finite import StopOnNonFinite
 from deblurlab.callbacks.freeze import FreezeBackbone
 from deblurlab.callbacks.kid import KID
 from deblurlab.callbacks.metrics import PerImage, Quality
+from deblurlab.callbacks.preemption import Preemption
 from deblurlab.callbacks.progress import TrainingProgress
 from deblurlab.callbacks.samples import Samples
 
@@ -15,6 +16,7 @@ __all__ = [
     "Checkpoints",
     "FreezeBackbone",
     "PerImage",
+    "Preemption",
     "Quality",
     "Samples",
     "StopOnNonFinite",

@@ -1,0 +1,97 @@
+"""A SLURM cluster of one node, started for these tests and ended after them."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol")
+
+_CONF = """\
+ClusterName=test
+SlurmctldHost={host}
+SlurmctldPort={ports[0]}
+SlurmdPort={ports[1]}
+SlurmUser=root
+AuthType=auth/munge
+AuthInfo=socket={root}/munge.socket
+CredType=cred/munge
+StateSaveLocation={root}/state
+SlurmdSpoolDir={root}/spool
+SlurmctldPidFile={root}/slurmctld.pid
+SlurmdPidFile={root}/slurmd.pid
+SlurmctldLogFile={root}/slurmctld.log
+SlurmdLogFile={root}/slurmd.log
+ProctrackType=proctrack/pgid
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+DefMemPerCPU=1000
+AccountingStorageType=accounting_storage/none
+JobAcctGatherType=jobacct_gather/none
+ReturnToService=2
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=8000 State=UNKNOWN
+PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A running cluster, to which `sbatch` and the others speak."""
+    if os.geteuid() != 0:
+        pytest.skip("a cluster of its own is started by root")
+    path = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"])
+    programs = {name: shutil.which(name, path=path) for name in _PROGRAMS}
+    if missing := [name for name, found in programs.items() if found is None]:
+        pytest.skip(f"no {', '.join(missing)}: Debian's packages slurm-wlm and munge have them")
+    root = tmp_path_factory.mktemp("slurm")
+    for name in ("state", "spool"):
+        (root / name).mkdir()
+    conf, key, pid = root / "slurm.conf", root / "munge.key", root / "munged.pid"
+    key.write_bytes(os.urandom(128))
+    key.chmod(0o400)
+    ports = [_free_port(), _free_port()]
+    conf.write_text(_CONF.format(host=socket.gethostname().split(".")[0], ports=ports, root=root, cpus=os.cpu_count()))
+    patch = pytest.MonkeyPatch()
+    patch.setenv("SLURM_CONF", str(conf))
+    patch.setenv("PATH", path)
+    files = [f"--{what}-file={root}/{name}" for what, name in (("log", "munged.log"), ("seed", "munged.seed"))]
+    socket_file = f"--socket={root}/munge.socket"
+    started = [
+        [programs["munged"], "--force", socket_file, f"--key-file={key}", f"--pid-file={pid}", *files],
+        [programs["slurmctld"], "-c", "-f", str(conf)],
+        [programs["slurmd"], "-f", str(conf), "-N", socket.gethostname().split(".")[0]],
+    ]
+    try:
+        for command in started:
+            subprocess.run(command, check=True, timeout=60)
+        for _ in range(60):
+            if "idle" in subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True).stdout:
+                break
+            time.sleep(0.5)
+        else:
+            pytest.fail(f"the cluster doesn't come up:\n{(root / 'slurmctld.log').read_text()[-2000:]}")
+        yield
+    finally:
+        subprocess.run(["scancel", "--user=root"])
+        for _ in range(60):
+            if not subprocess.run(["squeue", "-h"], capture_output=True, text=True).stdout:
+                break
+            time.sleep(0.5)
+        for file in (root / "slurmd.pid", root / "slurmctld.pid", pid):
+            if file.exists():
+                subprocess.run(["kill", file.read_text().strip()])
+        patch.undo()
