@@ -193,10 +193,15 @@ def test_every_file_instantiates(group: str, option: str, tmp_path: Path) -> Non
         assert instantiate(cfg.data, _convert_="all") is not None
 
 
+GRIDS = {"losses", "generators", "discriminators", "objectives", "table1"}
 SWEEPS = sorted(path.stem for path in (conf.SWEEPS / "sweep").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("name", SWEEPS)
+def test_every_sweep_is_tried() -> None:
+    assert {*SWEEPS} == GRIDS | {"weights"}  # in test_search
+
+
+@pytest.mark.parametrize("name", sorted(GRIDS))
 def test_every_job_of_a_sweep_composes_and_has_its_own_name(name: str) -> None:
     params = OmegaConf.load(conf.SWEEPS / "sweep" / f"{name}.yaml").hydra.sweeper.params
     choices = [[f"{key}={value}" for value in str(values).split(",")] for key, values in params.items()]
@@ -205,7 +210,8 @@ def test_every_job_of_a_sweep_composes_and_has_its_own_name(name: str) -> None:
     assert "sweep" not in conf.run_name(None, [f"+sweep={name}", *jobs[0]])
     for job in jobs:
         if job[-1] == choices[-1][0]:  # one seed
-            assert config(f"+sweep={name}", *job).runs == f"runs/{name}"
+            kind = "evaluate" if name == "table1" else "train"
+            assert config(f"+sweep={name}", *job, name=kind).runs == f"runs/{name}"
 
 
 def test_a_sum_in_a_sweep_is_one_value() -> None:

@@ -27,7 +27,9 @@ commands:
            (deblurlab train --help lists them)
   evaluate measure a model or a classical method: deblurlab evaluate restorer=wiener data=synthetic
   data     data sets: check, pack, show, average; deblurlab data --help
-  report   tables of evaluations, and whether two differ: deblurlab report compare A B
+  report   tables of evaluations and sweeps, and whether two differ: deblurlab report compare A B
+  dashboard
+           a W&B workspace and an ablation report: deblurlab dashboard show --entity me
   export   make a release of a finished run: deblurlab export RUN -o FOLDER
   weights  make a release of weights that another project has published:
            deblurlab weights convert FILE --model nafnet_32
@@ -43,6 +45,7 @@ def main() -> None:
         "export": export,
         "weights": weights,
         "data": data,
+        "dashboard": dashboard,
     }
     arguments = sys.argv[1:]
     if arguments and arguments[0] in commands:
@@ -147,6 +150,27 @@ def report(arguments: list[str]) -> None:
         sys.exit(128 + signal.SIGINT)
     except (UserError, OSError) as error:
         sys.exit(f"deblurlab: {_cause(error)}")
+
+
+def dashboard(arguments: list[str]) -> None:
+    """A W&B workspace for the runs of a project and, of a sweep, a report of what a setting is good for."""
+    parser = argparse.ArgumentParser("deblurlab dashboard", description=dashboard.__doc__)
+    parser.add_argument("action", choices=["show", "create"], help="print as JSON what would be made, or make it")
+    parser.add_argument("--entity", required=True, help="a user or a team of W&B's")
+    parser.add_argument("--project", default="deblurlab", help="the runs' logger.wandb.project")
+    parser.add_argument("--metrics", nargs="+", default=["psnr", "ssim"], help="what the validations measure")
+    parser.add_argument("--sweep", metavar="FOLDER", help="where the sweep's runs lie, such as runs/losses")
+    parser.add_argument("--by", default="options.loss", metavar="KEY", help="of the config: what the sweep varies")
+    options = parser.parse_args(arguments)
+    try:
+        from deblurlab.reporting import dashboard as boards
+
+        made: list[Any] = [boards.workspace(options.entity, options.project, options.metrics)]
+        if options.sweep is not None:
+            made += [boards.ablation(options.entity, options.project, options.metrics, options.sweep, options.by)]
+        print(boards.show(made) if options.action == "show" else "\n".join(boards.create(made)))
+    except UserError as error:
+        sys.exit(f"deblurlab: {error}")
 
 
 def weights(arguments: list[str]) -> None:

@@ -111,17 +111,48 @@ class SumSource(ConfigSource):
         )
 
 
+class PathSource(ConfigSource):
+    """A Hydra config source in which every path is a restorer: `restorer=runs/mine` is `restorer=checkpoint
+    restorer.path=runs/mine`, so that trained models and classical methods can be listed in one sweep."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "path"
+
+    def available(self) -> bool:
+        return True
+
+    def is_group(self, config_path: str) -> bool:
+        return False
+
+    def is_config(self, config_path: str) -> bool:
+        return config_path.startswith("restorer/") and "/" in config_path.removeprefix("restorer/")
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        return []
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        content = {"defaults": ["checkpoint", "_self_"], "path": config_path.removeprefix("restorer/")}
+        return ConfigResult(
+            config=OmegaConf.create(content),
+            path=f"path://{config_path}",
+            provider=self.provider,
+            header={"package": None},
+        )
+
+
 class SearchPath(SearchPathPlugin):
-    """Puts sums and sweeps/ on Hydra's search path."""
+    """Puts sums, paths and sweeps/ on Hydra's search path."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         search_path.append("deblurlab", "sum://")
+        search_path.append("deblurlab", "path://")
         search_path.append("deblurlab", f"file://{SWEEPS}")
 
 
 def run_name(name: str | None, overrides: Sequence[str]) -> str:
-    """A run's folder: its `name`, or a slug of its overrides, which is the same whatever their order: choices come before
-    values, so that they are what remains of one that is too long.
+    """A run's folder: its `name`, or a slug of its overrides, which is the same whatever their order: choices come
+    before values, so that they are what remains of one that is too long.
 
     >>> run_name(None, ["model=unet", "data.train=8", "loss=l1+0.1*vgg"])
     'loss-l1+0.1xvgg_model-unet_data.train-8'
@@ -188,7 +219,7 @@ def options(group: str) -> list[str]:
 
 def register() -> None:
     """Make Hydra know all this; before a config is composed, as often as one likes."""
-    for plugin in (SumSource, SearchPath):
+    for plugin in (SumSource, PathSource, SearchPath):
         Plugins.instance().register(plugin)
 
 

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 from hydra.utils import instantiate
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning.callbacks import Callback, Timer
-from pytorch_lightning.plugins.environments import SLURMEnvironment
 
 from deblurlab import environment
-from deblurlab.callbacks import Quality
+from deblurlab.callbacks import Checkpoints, Quality, validated
 from deblurlab.callbacks.metrics import set_name
 from deblurlab.checkpoints import AtomicCheckpointIO, load_generator, read_checkpoint
 from deblurlab.data import Augmentation, DataModule
@@ -76,9 +76,10 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
         write_json(run.environment_file, environment.describe())
 
     for logger in trainer.loggers:
-        logger.log_hyperparams(module.record)
+        logger.log_hyperparams({**module.record, "options": dict(options or {})})
     trainer.fit(module, loader, ckpt_path=_start(cfg, run, trainer, fresh=fresh), weights_only=True)
     trainer.save_checkpoint(run.last_checkpoint)
+    validation = _validation(trainer)
     load_generator(module.generator, run.folder)
     trainer.test(module, loader, verbose=False)
 
@@ -89,6 +90,7 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
         "seed": cfg.seed,
         "steps": trainer.global_step,
         "seconds": round(timer.time_elapsed("train"), 1),
+        "validation": validation,
         **_measured(module, loader, quality, trainer),
         **environment.revision(),
     }
@@ -230,6 +232,12 @@ def _start(cfg: DictConfig, run: Run, trainer: pl.Trainer, *, fresh: bool) -> Pa
         if isinstance(logger, MetricsCSV):
             logger.rewind(step)
     return checkpoint
+
+
+def _validation(trainer: pl.Trainer) -> dict[str, float]:
+    """Scores of the state that is kept: the best, or where none is told from others the last."""
+    kept = [callback.scores for callback in trainer.callbacks if isinstance(callback, Checkpoints)]  # type: ignore[attr-defined]
+    return next((scores for scores in kept if scores), validated(trainer))
 
 
 def _measured(module: Restoration, loader: DataModule, quality: Quality, trainer: pl.Trainer) -> dict[str, Any]:

@@ -76,11 +76,11 @@ class WandB(WandbLogger):
         return self._experiment
 
     def _identity(self) -> str:
-        """The run's id: the one it began with."""
+        """The run's id: the one it began with, or that an agent of W&B's has given it."""
         file = self._run.folder / "wandb-id"
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(uuid.uuid4().hex[:8])
+            file.write_text(os.environ.get("WANDB_RUN_ID") or uuid.uuid4().hex[:8])
         return file.read_text().strip()
 
     @rank_zero_only

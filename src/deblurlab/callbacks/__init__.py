@@ -1,6 +1,6 @@
 """What happens around the training step."""
 
-from deblurlab.callbacks.checkpoints import Checkpoints
+from deblurlab.callbacks.checkpoints import Checkpoints, validated
 from deblurlab.callbacks.ema import EMA
 from deblurlab.callbacks.finite import StopOnNonFinite
 from deblurlab.callbacks.freeze import FreezeBackbone
@@ -21,4 +21,5 @@ __all__ = [
     "Samples",
     "StopOnNonFinite",
     "TrainingProgress",
+    "validated",
 ]

@@ -29,6 +29,8 @@ class Checkpoints(Checkpoint):
         self._folder = Path(folder)
         self._every, self._monitor, self._sign = every, monitor, 1 if mode == "max" else -1
         self._best: float | None = None
+        self.scores: dict[str, float] = {}
+        """What the validation said of `best.ckpt`."""
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
         if trainer.global_step % self._every == 0:
@@ -44,17 +46,26 @@ class Checkpoints(Checkpoint):
             )
         score = self._sign * float(trainer.callback_metrics[self._monitor])
         if self._best is None or score > self._best:
-            self._best = score
+            self._best, self.scores = score, validated(trainer)
             trainer.save_checkpoint(self._folder / "best.ckpt")
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # The kept file knows its score. What is resumed from may be older, or another run's.
         kept = self._folder / "best.ckpt"
-        self._best = read_checkpoint(kept)["callbacks"][self.state_key]["best"] if kept.exists() else None
+        state = read_checkpoint(kept)["callbacks"][self.state_key] if kept.exists() else {}
+        self._best, self.scores = state.get("best"), state.get("scores", {})
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         if isinstance(exception, SIGTERMException) and trainer.training:  # raised between two steps
             trainer.save_checkpoint(self._folder / "last.ckpt")
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self._best}
+        return {"best": self._best, "scores": self.scores}
+
+
+def validated(trainer: pl.Trainer) -> dict[str, float]:
+    """What the latest validation measured of the first validation set, by metric."""
+    found = {
+        key.removeprefix("val/"): float(v) for key, v in trainer.callback_metrics.items() if key.startswith("val/")
+    }
+    return {metric: value for metric, value in found.items() if "/" not in metric}

@@ -43,7 +43,7 @@ class Preemption(pl.Callback):
         self._received: int | None = None
         self._before: dict[int, Any] = {}
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._process, self._received = os.getpid(), None
         if threading.current_thread() is threading.main_thread():  # no other can be asked
             self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
@@ -79,7 +79,7 @@ class Preemption(pl.Callback):
                 raise UserError(f"SLURM won't queue job {job} again ({done.stderr.strip()}): the same command goes on")
         raise SIGTERMException
 
-    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._restore()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:

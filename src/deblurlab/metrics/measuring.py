@@ -41,7 +41,7 @@ _MEANING = {
     "dists": "DISTS on VGG16; lower is better",
     "sharpness": "variance of the Laplacian of Y of BT.601 (16..235); knows no sharp image, and noise raises it too",
 }
-LOWER_IS_BETTER = frozenset({"lpips_alex", "lpips_vgg", "dists"})
+LOWER_IS_BETTER = frozenset({"lpips_alex", "lpips_vgg", "dists", "kid"})
 NO_REFERENCE = frozenset({"sharpness"})
 """Metrics that look at the restored image alone."""
 

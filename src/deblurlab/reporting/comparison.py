@@ -92,7 +92,7 @@ def print_comparison(finished: Sequence[Results]) -> None:
 def _label(results: Results) -> str:
     restorer = results["options"].get("restorer", "?")
     path = results["settings"]["restorer"].get("path")
-    return f"{restorer} {path}" if path else restorer
+    return f"{restorer} {path}" if path and path != restorer else restorer
 
 
 def _kernel(results: Results) -> str:

@@ -1,0 +1,106 @@
+"""`hydra/sweeper=search` on objectives whose best settings are known."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import CompactHydraException
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from hydra_plugins.deblurlab_search import Search, _distribution
+
+APP = """
+import math, os, signal, sys
+import hydra
+from deblurlab import conf
+
+conf.register()
+
+def job(cfg):
+    vgg, adv = math.log10(cfg.loss.vgg.weight), math.log10(cfg.loss.adv.weight)
+    with open("calls", "a") as calls:
+        calls.write(f"{cfg.loss.vgg.weight} {cfg.loss.adv.weight}\\n")
+    if cfg.seed and len(open("calls").readlines()) == cfg.seed:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if vgg > -0.2:
+        raise ValueError("too much")
+    return {"validation": {"psnr": 30 - (vgg + 1.5) ** 2 - (adv + 3) ** 2, "ssim": 0.9 - (vgg + 2.5) ** 2}}
+
+hydra.main(version_base="1.3", config_path=str(conf.CONF), config_name="train")(job)()
+"""
+
+
+def _search(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    (folder / "app.py").write_text(APP)
+    command = [sys.executable, "app.py", "-m", "+sweep=weights", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.slow
+def test_a_planted_optimum_is_found_by_a_search_that_was_killed(tmp_path: Path) -> None:
+    words = ["hydra.sweeper.objectives=[psnr]", "hydra.sweeper.trials=40"]
+    assert _search(tmp_path, *words, "seed=9").returncode == -9
+    before = (tmp_path / "calls").read_text().splitlines()
+    assert len(before) == 9
+    done = _search(tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert calls[9] == before[8]  # what was killed comes first
+    assert len(calls) == len(set(calls)) + 1 == 41
+    best = done.stderr + done.stdout
+    found = re.findall(r"psnr ([\d.]+)  loss.vgg.weight=(\S+) loss.adv.weight=(\S+)", best)
+    psnr, vgg, adv = map(float, found[-1])
+    assert psnr > 29.9
+    assert 0.015 < vgg < 0.065  # 10^-1.5 is 0.032
+    assert 0.0005 < adv < 0.002
+    assert "failed: too much" in best
+    again = _search(tmp_path, *words)
+    assert "psnr" in again.stderr + again.stdout
+    assert len((tmp_path / "calls").read_text().splitlines()) == 41
+
+
+@pytest.mark.slow
+def test_objectives_that_pull_apart_are_traded_off(tmp_path: Path) -> None:
+    """PSNR wants 10^-1.5, SSIM 10^-2.5: the best trials lie between, one by one better by the one and worse by the
+    other."""
+    done = _search(tmp_path, "hydra.sweeper.trials=30")
+    found = re.findall(r"psnr ([\d.]+)  ssim ([\d.-]+)  loss.vgg.weight=(\S+)", done.stderr + done.stdout)
+    assert len(found) >= 3
+    scores = [(float(psnr), float(ssim)) for psnr, ssim, _ in found]
+    assert scores == sorted(scores, reverse=True)
+    assert [ssim for _, ssim in scores] == sorted(ssim for _, ssim in scores)
+    inside = [0.001 < float(weight) < 0.1 for *_, weight in found]
+    assert sum(inside) >= 0.8 * len(inside)
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("a.b=interval(0.5,2)", FloatDistribution(0.5, 2)),
+        ("a.b=tag(log, interval(1e-5, 0.1))", FloatDistribution(1e-5, 0.1, log=True)),
+        ("a.b=range(1,6)", IntDistribution(1, 5)),
+        ("a.b=range(2,11,4)", IntDistribution(2, 10, step=4)),
+        ("a.b=choice(x,y)", CategoricalDistribution(["x", "y"])),
+        ("loss=l1,l1+vgg", CategoricalDistribution(["l1", "l1+vgg"])),
+    ],
+)
+def test_hydras_grammar_says_what_is_varied(word: str, expected: object) -> None:
+    (override,) = OverridesParser.create().parse_overrides([word])
+    assert _distribution(override) == expected
+
+
+def test_trials_without_the_objective_are_told(tmp_path: Path) -> None:
+    search = Search(params={}, objectives=["lpips_alex"], trials=1, batch=1, journal="", seed=0)
+    with pytest.raises(CompactHydraException, match=r"measured no lpips_alex \(protocol.metrics\), but psnr, ssim"):
+        search._values({"validation": {"psnr": 1.0, "ssim": 1.0}})
+
+
+def test_a_search_without_anything_to_vary_is_told_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APP)
+    command = [sys.executable, "app.py", "-m", "hydra/sweeper=search", "loss=l1"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert "deblurlab: a search needs something to vary" in done.stderr
+    assert "Traceback" not in done.stderr
