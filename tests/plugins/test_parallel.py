@@ -1,0 +1,97 @@
+"""`hydra/launcher=parallel`: jobs in processes of their own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.errors import CompactHydraException
+
+from deblurlab.checkpoints import read_checkpoint
+from hydra_plugins.deblurlab_parallel import _needs
+from support import SMALL, config
+
+
+def _command(root: Path, *words: str) -> list[str]:
+    small = ["+debug=smoke", f"data.root={root}", "trainer.accelerator=cpu", *SMALL]
+    return [sys.executable, "-m", "deblurlab", "train", *words, *small]
+
+
+@pytest.mark.parametrize(
+    ("words", "gpus", "needed"),
+    [
+        (["trainer=default"], 0, 0),
+        (["trainer=default"], 4, 1),
+        (["trainer=ddp"], 4, 4),
+        (["trainer=ddp", "trainer.devices=2"], 4, 2),
+        (["trainer=ddp", "trainer.devices=[1,3,2]"], 4, 3),
+        (["trainer=ddp_cpu"], 4, 0),
+    ],
+)
+def test_a_job_gets_as_many_gpus_as_its_trainer_asks_for(words: list[str], gpus: int, needed: int) -> None:
+    assert _needs(config(*words), gpus) == needed
+
+
+def test_more_gpus_than_there_are_is_an_error() -> None:
+    with pytest.raises(CompactHydraException, match="trainer.devices=4, and this machine has 2 GPUs"):
+        _needs(config("trainer=ddp", "trainer.devices=4"), 2)
+    assert _needs(config("restorer=identity", name="evaluate"), 2) == 1
+
+
+@pytest.mark.slow
+def test_two_processes_in_each_of_two_jobs_give_the_weights_of_one(tmp_path: Path, data_root: Path) -> None:
+    common = ["loss=l1+adv", "trainer.precision=64-true", "loader.batch_size=4", "data.train=8"]
+    sweep = _command(data_root, "-m", *common, "seed=1,2", "trainer=ddp_cpu", "hydra/launcher=parallel", "runs=sweep")
+    done = subprocess.run(sweep, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    runs = sorted(path.parent for path in (tmp_path / "sweep").glob("*/results.json"))
+    assert [json.loads((run / "results.json").read_text())["seed"] for run in runs] == [1, 2]
+    assert len(list((tmp_path / "sweep").glob("*/config.yaml"))) == 2
+    for seed, run in enumerate(runs, start=1):
+        alone = _command(data_root, *common, f"seed={seed}", f"name=alone{seed}")
+        subprocess.run(alone, cwd=tmp_path, check=True, capture_output=True, timeout=120)
+        one, two = (
+            read_checkpoint(folder / "checkpoints" / "last.ckpt")["state_dict"]
+            for folder in (tmp_path / "runs" / f"alone{seed}", run)
+        )
+        assert one.keys() == two.keys()
+        for name, value in one.items():
+            torch.testing.assert_close(two[name], value, rtol=0, atol=1e-8, msg=name)
+
+
+@pytest.mark.slow
+def test_a_job_that_fails_stops_no_other_and_is_told(tmp_path: Path, data_root: Path) -> None:
+    sweep = _command(data_root, "-m", "loss=l1", "loss.l1.weight=abc,1", "hydra/launcher=parallel")
+    done = subprocess.run(sweep, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    told = done.stdout + done.stderr
+    assert "loss.l1.weight=abc is no number" in told
+    assert "Traceback" not in told
+    assert len(list((tmp_path / "runs").glob("*/results.json"))) == 1
+    assert len(list((tmp_path / "runs" / "logs").glob("*.log"))) == 2
+
+
+@pytest.mark.slow
+def test_a_sweep_that_is_terminated_keeps_its_jobs_last_steps(tmp_path: Path, data_root: Path) -> None:
+    endless = ["trainer.max_steps=100000", "trainer.val_check_interval=100000"]
+    sweep = _command(
+        data_root, "-m", "loss=l1", "seed=1,2", *endless, "hydra/launcher=parallel", "hydra.launcher.jobs=2"
+    )
+    process = subprocess.Popen(sweep, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    for _ in range(600):
+        if len(list((tmp_path / "runs").glob("*/metrics.csv"))) == 2:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=90)
+    assert process.returncode == 128 + signal.SIGTERM
+    kept = list((tmp_path / "runs").glob("*/checkpoints/last.ckpt"))
+    assert len(kept) == 2
+    assert all(read_checkpoint(file)["global_step"] > 0 for file in kept)
+    alive = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True).stdout.split()
+    assert [pid for pid in alive if int(pid) != os.getpid()] == []
