@@ -233,3 +233,18 @@ def test_typos_in_constructors_name_the_key() -> None:
     cfg: DictConfig = config("+model.widht=3")
     with pytest.raises(Exception, match="widht"):
         instantiate(cfg.model)
+
+
+@pytest.mark.parametrize("file", sorted((conf.SWEEPS / "wandb").glob("*.yaml")), ids=lambda file: file.stem)
+def test_what_an_agent_of_wandb_would_call_composes(file: Path) -> None:
+    sweep = OmegaConf.to_container(OmegaConf.load(file))
+    assert isinstance(sweep, dict)
+    assert sweep["command"][:3] == ["${env}", "python", "${program}"]
+    assert sweep["command"][-1] == "${args_no_hyphens}"
+    fixed = sweep["command"][3:-1]
+    values = {key: p.get("values") or [p["min"], p["max"]] for key, p in sweep["parameters"].items()}
+    for chosen in itertools.product(*([f"{key}={value}" for value in of] for key, of in values.items())):
+        cfg = config(*fixed, *chosen)
+        assert "wandb" in cfg.logger
+        assert cfg.runs.startswith("runs/wandb-")
+    assert sweep["metric"]["name"] == cfg.callbacks.checkpoints.monitor

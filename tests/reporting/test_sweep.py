@@ -44,7 +44,7 @@ def _write(folder: Path, loss: str, seed: int, **changed: Any) -> Path:
     (run / "metrics.csv").write_text(
         "step,epoch,val/psnr,loss/l1\n" + "".join(f"{s},0,{20 + s / 10 + seed},\n{s + 1},0,,0.1\n" for s in (10, 20))
     )
-    write_png(run / "samples" / "test_a-0.png", np.full((8, 24, 3), 20 * seed, np.uint8))
+    write_png(run / "samples" / "test_a-0.png", np.full((8, 24, 3), 7 * seed, np.uint8))
     return run
 
 
@@ -178,6 +178,24 @@ def test_the_page_has_the_table_charts_curves_and_pictures(sweep: Path, capsys: 
     assert page.count('class="compare"') == 2  # one picture of each configuration
     assert not re.search(r"(src|href|url)[=(]\W?http", page)  # opens without a network
     assert "report.html" in capsys.readouterr().out
+
+
+def test_a_search_is_drawn_as_parallel_coordinates(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for file in sweep.rglob("results.json"):
+        file.unlink()
+    for i in range(15):
+        run = _write(sweep, "l1", 20 + i)
+        words = ["loss=l1", f"loss.vgg.weight={10 ** (-i / 5):.4g}", f"seed={20 + i}"]
+        OmegaConf.save(OmegaConf.create(words), run / "overrides.yaml")
+    sys.argv = ["deblurlab", "report", "sweep", str(sweep)]
+    main()
+    page = (sweep / "report.html").read_text()
+    assert "<h2>Search</h2>" in page
+    assert "the baseline and the best, 12 of 15" in page
+    drawing = page[page.index("<h2>Search</h2>") : page.index("<h2>Curves</h2>")]
+    assert drawing.count("<!-- loss.vgg.weight -->") == drawing.count("<!-- PSNR (dB), photographs -->") == 1
+    assert drawing.count("<!-- 0.001585 -->") == 1  # the least weight, 10^-2.8, at the foot of its axis
+    assert page.count('class="compare"') == 12
 
 
 def test_a_running_sweep_is_followed(

@@ -1,0 +1,58 @@
+"""Reports in a real browser."""
+
+import csv
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from deblurlab.cli import main
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium here")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        yield chromium.new_page()
+        chromium.close()
+
+
+def test_the_page_of_a_sweep_has_its_plots_and_sliders_and_a_clean_console(
+    train: Callable[..., Path], page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train("-m", "+sweep=losses", "loss=l1,l1+0.01*adv", "seed=1,2", "name=null", "trainer.limit_test_batches=2")
+    monkeypatch.setattr(sys, "argv", ["deblurlab", "report", "sweep", "runs/losses", "--format", "csv", "-o", "t.csv"])
+    main()
+    with Path("t.csv").open() as file:
+        assert [row["loss"] for row in csv.DictReader(file)] == ["l1", "l1+0.01*adv"]
+    monkeypatch.setattr(sys, "argv", ["deblurlab", "report", "sweep", "runs/losses"])
+    main()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("requestfailed", lambda request: said.append(request.url))
+    page.goto(Path("runs/losses/report.html").resolve().as_uri())
+    assert page.locator("table tr").count() == 3
+    plots = page.locator("svg")
+    assert plots.count() >= 3  # PSNR's and SSIM's differences, curves
+    for i in range(plots.count()):
+        box = plots.nth(i).bounding_box()
+        assert box is not None
+        assert min(box["width"], box["height"]) > 100
+    assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    compare = page.locator(".compare").first
+    before = page.evaluate("getComputedStyle(document.querySelector('.compare .over')).clipPath")
+    slider = compare.locator("input[type=range]")
+    box = slider.bounding_box()
+    assert box is not None
+    slider.click(position={"x": 0.9 * box["width"], "y": box["height"] / 2})
+    assert float(slider.input_value()) > 80
+    after = page.evaluate("getComputedStyle(document.querySelector('.compare .over')).clipPath")
+    assert before != after
+    assert said == []

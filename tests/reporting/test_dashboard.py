@@ -1,0 +1,36 @@
+"""`deblurlab dashboard`: what W&B would be sent."""
+
+import json
+import sys
+
+import pytest
+
+from deblurlab.cli import main
+
+
+def _strings(node: object) -> list[str]:
+    if isinstance(node, dict):
+        return [text for value in node.values() for text in _strings(value)]
+    if isinstance(node, list):
+        return [text for value in node for text in _strings(value)]
+    return [node] if isinstance(node, str) else []
+
+
+def test_show_prints_the_workspace_and_the_report_without_a_network(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["deblurlab", "dashboard", "show", "--entity", "me", "--sweep", "runs/losses"])
+    main()
+    workspace, report = map(_strings, json.loads(capsys.readouterr().out))
+    assert {"val/psnr", "val/psnr_blurred", "val/ssim", "^loss/.*", "^gradient/.*", "test/images"} <= {*workspace}
+    assert {"runs/losses", "options.value.loss", "val/psnr", "mean", "stddev"} <= {*report}
+    assert "runs/losses" not in workspace
+
+
+def test_without_an_account_create_says_so_in_a_line(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", f"{tmp_path}/netrc")
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setattr(sys, "argv", ["deblurlab", "dashboard", "create", "--entity", "me"])
+    with pytest.raises(SystemExit, match=r"^deblurlab: W&B can't be had: .*`deblurlab dashboard show` needs neither$"):
+        main()
