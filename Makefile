@@ -4,17 +4,20 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all lint types wheel lock clean
+.PHONY: demo test test-all test-integration lint types wheel lock clean
 
 demo: $(READY)  ## train on made scenes, print the table, write the report
 	$(BIN)/python train.py experiment=demo name=demo
 	@echo "before and after: runs/demo/report.html"
 
 test: $(READY)  ## what is quick
-	$(BIN)/python -m pytest -n auto -m "not slow"
+	$(BIN)/python -m pytest -n auto -m "not slow and not integration"
 
 test-all: test  ## what takes minutes too
 	$(BIN)/python -m pytest -n auto -m slow
+
+test-integration: $(READY)  ## a real SLURM (as root, Debian's slurm-wlm and munge), a real Chromium; skips what isn't there
+	$(BIN)/python -m pytest -m integration tests/integration
 
 lint: $(READY)  ## style, formatting
 	$(BIN)/ruff check .

@@ -70,7 +70,10 @@ def compare(overrides: list[str], pairs: int, bare: Callable[[Any, Any, str], An
         trainer.fit(module, turns)
     ours, theirs = (statistics.median(times[5 : pairs + 5]) for times in (turns.ours, turns.bare))
     ratio = statistics.median(a / b for a, b in zip(turns.ours[5 : pairs + 5], turns.bare[5 : pairs + 5], strict=True))
-    named = f"{overrides[-1]:<27} framework {ours * 1e3:7.1f} ms   bare {theirs * 1e3:7.1f} ms   ratio {ratio:.3f}"
+    batch = f"{cfg.loader.batch_size} pairs of {cfg.augment.size}"
+    named = (
+        f"{overrides[-1]:<27} {batch}: framework {ours * 1e3:7.1f} ms   bare {theirs * 1e3:7.1f} ms   ratio {ratio:.3f}"
+    )
     print(named, flush=True)
 
 
