@@ -29,10 +29,16 @@ SHRUNK = {
     r"module\.compile=true": ["module.compile=false"],  # takes a compiler and minutes
     r"logger=(tensorboard\+)?wandb": [r"\g<0>", "logger.wandb.offline=true"],  # an account
     r"(loss=.*)?\bvgg.*": [r"\g<0>", "++loss.vgg.weights=random"],  # 550 MB
-    r"\+sweep=.*": [r"\g<0>", "loss=l1,l1+adv", "seed=1,2"],  # twelve jobs
+    r"\+sweep=losses": [r"\g<0>", "loss=l1,l1+adv", "seed=1,2"],  # twelve jobs
+    r"\+sweep=weights": [r"\g<0>", "loss=l1+vgg+adv", "hydra.sweeper.trials=2", "++loss.vgg.weights=random"],
+    r"hydra.sweeper.trials=.*": ["hydra.sweeper.trials=2"],
 }
 """Words that a test can't take as they stand, and what it takes instead."""
-ELSEWHERE = {"trainer=ddp": "needs GPUs", "trainer=ddp_cpu": "test_ddp.py runs two processes"}
+ELSEWHERE = {
+    "trainer=ddp": "needs GPUs",
+    "trainer=ddp_cpu": "test_ddp.py runs two processes",
+    "hydra/launcher=slurm": "tests/integration has a cluster",
+}
 
 
 def _shrunk(word: str) -> list[str]:
@@ -44,7 +50,7 @@ def _shrunk(word: str) -> list[str]:
 
 def test_there_are_commands_for_the_command_line_only() -> None:
     assert len(TRAINING) > 15
-    assert {command[0] for command in COMMANDS} == {"python", "deblurlab"}
+    assert {command[0] for command in COMMANDS} == {"python", "deblurlab", "torchrun", "wandb"}
 
 
 @pytest.mark.parametrize("command", TRAINING, ids=" ".join)
