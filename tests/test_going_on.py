@@ -74,6 +74,8 @@ def test_a_better_best_survives_a_stop(train: Train, monkeypatch: pytest.MonkeyP
     train(*options)
     assert _score(run) == 99.0
     assert read_checkpoint(run / "checkpoints" / "best.ckpt")["global_step"] == 2
+    validation = json.loads((run / "results.json").read_text())["validation"]
+    assert validation["psnr"] == pytest.approx(_column(run, "val/psnr")[0])  # of the state that is kept
 
 
 def test_a_mistyped_start_does_not_claim_the_folder(train: Train) -> None:

@@ -53,6 +53,9 @@ def test_a_run_leaves_everything_that_it_promises(train: Train) -> None:
     assert [int(row["step"]) for row in rows if row["loss/l1"]] == [1, 2, 3]
     for name in ("loss/vgg", "loss/adv", "loss/discriminator_adv", "val/loss/l1", "val/psnr", "val/ssim_blurred"):
         assert any(row[name] for row in rows), name
+    assert results["validation"]["psnr"] == pytest.approx(
+        float(next(row["val/psnr"] for row in rows if row["val/psnr"]))
+    )
     page = (run / "report.html").read_text()
     assert "vgg weights: random" in page
     assert "data:image/webp;base64," in page
@@ -87,6 +90,15 @@ def test_a_finished_run_is_shown_and_not_repeated(train: Train, capsys: pytest.C
     train()
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()} == before
     assert "restored" in capsys.readouterr().out
+
+
+def test_a_job_that_a_cluster_repeats_deletes_nothing(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    mark = train() / "mark"
+    mark.touch()
+    for count, kept in (("1", True), ("0", False)):
+        monkeypatch.setenv("SLURM_RESTART_COUNT", count)
+        train("fresh=true")
+        assert mark.exists() == kept
 
 
 def test_a_run_of_another_config_is_refused_naming_what_differs(train: Train) -> None:

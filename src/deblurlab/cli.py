@@ -211,6 +211,7 @@ def _write(output: Path, work: Callable[[], None]) -> None:
 
 
 def _train(cfg: DictConfig) -> dict[str, Any]:
+    from lightning_utilities.core.rank_zero import rank_zero_only
     from pytorch_lightning.utilities.exceptions import SIGTERMException
 
     from deblurlab.reporting import print_results
@@ -226,7 +227,8 @@ def _train(cfg: DictConfig) -> dict[str, Any]:
         except SIGTERMException:  # which would exit with 0
             print("deblurlab: terminated; the same command goes on", file=sys.stderr)
             sys.exit(128 + signal.SIGTERM)
-    print_results(results)
+    if getattr(rank_zero_only, "rank", 0) == 0:
+        print_results(results)
     return results
 
 

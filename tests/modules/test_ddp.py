@@ -12,6 +12,27 @@ from deblurlab.checkpoints import read_checkpoint
 from support import SMALL
 
 
+@pytest.mark.slow
+def test_processes_that_torchrun_starts_train_what_one_does(tmp_path: Path, data_root: Path) -> None:
+    """They come by the run's folder at the same time, also when it is to be deleted."""
+    words = [
+        "train", "+debug=smoke", f"data.root={data_root}", *SMALL, "loss=l1", "trainer.accelerator=cpu",
+        "trainer.precision=64-true", "loader.batch_size=4", "data.train=8",
+    ]  # fmt: skip
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "deblurlab", *words]
+    one = [sys.executable, "-m", "deblurlab", *words, "name=one"]
+    two = [*torchrun, "trainer=ddp_cpu", "name=two"]
+    expected: dict[str, torch.Tensor] = {}
+    for command, run in ((one, "one"), (two, "two"), ([*two, "fresh=true"], "two")):
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("training time") == 1
+        state = read_checkpoint(tmp_path / "runs" / run / "checkpoints" / "last.ckpt")["state_dict"]
+        expected = expected or state
+        for name, value in expected.items():
+            torch.testing.assert_close(state[name], value, rtol=0, atol=1e-8, msg=name)
+
+
 @pytest.mark.parametrize("loss", ["l1", "l1+vgg+adv", pytest.param("cycle+identity+adv_ls+l1", marks=pytest.mark.slow)])
 def test_two_processes_give_the_weights_of_one(tmp_path: Path, data_root: Path, loss: str) -> None:
     weights = {}
