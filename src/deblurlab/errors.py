@@ -20,3 +20,8 @@ def reason(error: BaseException) -> str:
     """The first sentence of what an error says; torch's go on with advice on how to run a stranger's code."""
     lines = str(error).strip().splitlines()
     return lines[0].split(". ")[0] if lines else type(error).__name__
+
+
+def cause(error: BaseException) -> BaseException:
+    """What the user can mend, also where Hydra has wrapped it."""
+    return error.__cause__ if isinstance(error.__cause__, UserError) else error
