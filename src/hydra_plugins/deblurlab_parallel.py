@@ -66,6 +66,9 @@ class Parallel(Launcher):
         gpus = _gpus()
         at_once = self._jobs or max(1, len(gpus))
         jobs = [self._job(initial_job_idx + i, overrides, len(gpus)) for i, overrides in enumerate(job_overrides)]
+        folders = [job.run.folder for job in jobs]
+        if twice := [folder for folder in folders if folders.count(folder) > 1]:
+            raise CompactHydraException(f"deblurlab: several jobs would write to {twice[0]}: leave out name=")
         waiting, free, running = deque(jobs), list(gpus), list[_Job]()
         before = signal.signal(signal.SIGTERM, _end)
         try:

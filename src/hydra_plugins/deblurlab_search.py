@@ -72,10 +72,12 @@ class Search(Sweeper):
         while (left := self._trials - self._done(study)) > 0:
             trials = [self._ask(study, space) for _ in range(min(left, self._batch))]
             jobs = [(*fixed, *(f"{key}={_written(value)}" for key, value in t.params.items())) for t in trials]
-            self.validate_batch_is_legal(jobs)
-            for trial, job in zip(trials, self.launcher.launch(jobs, initial_job_idx=number), strict=True):
+            different = list(dict.fromkeys(jobs))  # of few choices some come twice
+            self.validate_batch_is_legal(different)
+            finished = dict(zip(different, self.launcher.launch(different, initial_job_idx=number), strict=True))
+            for trial, job in zip(trials, jobs, strict=True):
                 try:
-                    values = self._values(job.return_value)
+                    values = self._values(finished[job].return_value)
                 except Exception as error:  # whatever a job raises
                     failures += 1
                     trial.set_user_attr(_FAILED, str(error))
@@ -144,7 +146,8 @@ class Search(Sweeper):
     def _tell(self, study: "optuna.Study") -> None:
         """The best trials: those than which none is better by one objective and not worse by the others."""
         _LOG.info("%d trials, the best of which are", len(study.trials))
-        for trial in sorted(study.best_trials, key=lambda t: t.values[0], reverse=True):
+        best = {str(trial.params): trial for trial in reversed(study.best_trials)}  # settings that came twice but once
+        for trial in sorted(best.values(), key=lambda t: t.values[0], reverse=True):
             scores = "  ".join(
                 f"{name} {value:.4f}" for name, value in zip(self._objectives, trial.values, strict=True)
             )

@@ -43,6 +43,13 @@ def test_more_gpus_than_there_are_is_an_error() -> None:
     assert _needs(config("restorer=identity", name="evaluate"), 2) == 1
 
 
+def test_jobs_that_would_write_to_one_folder_are_refused(tmp_path: Path, data_root: Path) -> None:
+    sweep = _command(data_root, "-m", "loss=l1", "seed=1,2", "name=same", "hydra/launcher=parallel")
+    done = subprocess.run(sweep, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert "several jobs would write to runs/same: leave out name=" in done.stderr
+    assert not (tmp_path / "runs" / "same").exists()
+
+
 @pytest.mark.slow
 def test_two_processes_in_each_of_two_jobs_give_the_weights_of_one(tmp_path: Path, data_root: Path) -> None:
     common = ["loss=l1+adv", "trainer.precision=64-true", "loader.batch_size=4", "data.train=8"]

@@ -76,6 +76,15 @@ def test_objectives_that_pull_apart_are_traded_off(tmp_path: Path) -> None:
     assert sum(inside) >= 0.8 * len(inside)
 
 
+@pytest.mark.slow
+def test_of_few_choices_none_is_trained_twice_at_once(tmp_path: Path) -> None:
+    words = ["loss.vgg.weight=0.01,0.1", "loss.adv.weight=0.001", "hydra.sweeper.trials=6", "hydra.sweeper.batch=6"]
+    done = _search(tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    assert sorted((tmp_path / "calls").read_text().splitlines()) == ["0.01 0.001", "0.1 0.001"]
+    assert (done.stderr + done.stdout).count("loss.vgg.weight=0.01  ") <= 1
+
+
 @pytest.mark.parametrize(
     ("word", "expected"),
     [

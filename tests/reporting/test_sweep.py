@@ -104,14 +104,16 @@ def test_an_interval_over_seeds_by_its_definition() -> None:
 
 
 def test_every_job_is_listed_with_its_state(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    broken, running, early = (_write(sweep, "l1", seed) for seed in (7, 8, 9))
+    halved, broken, running, early = (_write(sweep, "l1", seed) for seed in (6, 7, 8, 9))
+    (halved / "per_image.csv").unlink()
     (broken / "results.json").write_text("{")
     (running / "results.json").unlink()
     for name in ("results.json", "metrics.csv"):
         (early / name).unlink()
     states = {job.run.folder.name: (job.state, job.about) for job in read_jobs(sweep)}
     assert [state for state, _ in states.values()].count("finished") == 6
-    assert states[broken.name][0] == "broken"
+    assert states[broken.name][0] == states[halved.name][0] == "broken"
+    assert "per_image.csv" in states[halved.name][1]
     assert "results.json is damaged" in states[broken.name][1]
     assert re.fullmatch(r"step 21 of 20, last heard of \d+ seconds ago", states[running.name][1])
     assert states[early.name] == ("unfinished", "has not logged a step")

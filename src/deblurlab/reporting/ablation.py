@@ -9,7 +9,7 @@ import numpy as np
 
 from deblurlab.errors import UserError
 from deblurlab.reporting.comparison import TITLES, large, score
-from deblurlab.reporting.statistics import Difference, bootstrap_over_seeds, per_image
+from deblurlab.reporting.statistics import Difference, bootstrap_over_seeds
 from deblurlab.reporting.sweep import Configuration, Job, configurations, read_jobs
 
 Scores = dict[tuple[str, str], dict[str, list[float]]]
@@ -98,7 +98,7 @@ def _baseline(found: Sequence[Configuration], wanted: Mapping[str, str]) -> int:
 
 def _scores(configuration: Configuration) -> Scores:
     """Of images that were measured with all seeds."""
-    tables = [per_image(job.run.per_image_file) for job in configuration.jobs]
+    tables = [job.images for job in configuration.jobs]
     found: Scores = {}
     for key in tables[0]:
         for metric in TITLES:

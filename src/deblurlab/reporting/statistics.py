@@ -12,6 +12,8 @@ from deblurlab.metrics import METRICS
 from deblurlab.runs import Run
 
 _DRAWS = 10_000
+PerImage = Mapping[tuple[str, str], Mapping[str, float | None]]
+"""(set, image) -> metric -> value."""
 
 
 class Difference(NamedTuple):
@@ -119,7 +121,7 @@ def compare(first: Path, second: Path) -> dict[str, dict[str, Difference]]:
     return found
 
 
-def per_image(file: Path) -> dict[tuple[str, str], dict[str, float | None]]:
+def per_image(file: Path) -> PerImage:
     """(set, image) -> metric of the restored, and as `<metric>_blurred` of the blurred image -> value."""
     with file.open(newline="") as text:
         rows: list[dict[str, Any]] = list(csv.DictReader(text))

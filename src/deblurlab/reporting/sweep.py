@@ -10,6 +10,7 @@ from typing import Any, Literal
 from omegaconf import OmegaConf
 
 from deblurlab.errors import UserError, some
+from deblurlab.reporting.statistics import PerImage, per_image
 from deblurlab.runs import Run
 
 State = Literal["finished", "unfinished", "broken"]
@@ -27,6 +28,7 @@ class Job:
     overrides: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     results: Mapping[str, Any] = field(default_factory=dict)
+    images: PerImage = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -107,12 +109,13 @@ def _read(run: Run) -> Job:
         words: Any = OmegaConf.to_container(OmegaConf.load(run.overrides_file))
         overrides = dict(word.lstrip("+").partition("=")[::2] for word in words)
         results = run.results()
-        if results is not None and not {"sets", "protocol", "seed"} <= results.keys():
+        if results is not None and not {"sets", "protocol", "seed", "parameters", "seconds"} <= results.keys():
             raise UserError(f"{run.results_file} isn't the results of a training")
+        images = {} if results is None else per_image(run.per_image_file)
     except Exception as error:  # whatever a damaged file makes its reader raise
         return Job(run, "broken", " ".join(str(error).split()) or type(error).__name__)
     if results is not None:
-        return Job(run, "finished", "", overrides, config, results)
+        return Job(run, "finished", "", overrides, config, results, images)
     return Job(run, "unfinished", _progress(run, config), overrides, config)
 
 
