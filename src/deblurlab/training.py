@@ -203,9 +203,8 @@ def _trainer(cfg: DictConfig, measuring: list[Callback]) -> tuple[pl.Trainer, Da
         return instantiate(sized.augment, _convert_="all")
 
     plugins: list[Any] = [AtomicCheckpointIO()]
-    if (
-        SLURMEnvironment.detect()
-    ):  # callbacks.preemption queues again, between two steps; Lightning's own way may be within one
+    if SLURMEnvironment.detect():
+        # callbacks.preemption queues again, between two steps; Lightning's own way may be within one.
         plugins.append(SLURMEnvironment(auto_requeue=False))
     try:
         loader = instantiate(cfg.loader, _convert_="all")(data=data, augmentations=augmentations, size=cfg.augment.size)

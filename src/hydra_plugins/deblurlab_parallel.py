@@ -70,7 +70,7 @@ class Parallel(Launcher):
         if twice := [folder for folder in folders if folders.count(folder) > 1]:
             raise CompactHydraException(f"deblurlab: several jobs would write to {twice[0]}: leave out name=")
         waiting, free, running = deque(jobs), list(gpus), list[_Job]()
-        before = signal.signal(signal.SIGTERM, _end)
+        before = {number: signal.signal(number, _end) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
         try:
             while waiting or running:
                 while waiting and len(running) < at_once and waiting[0].needs <= len(free):
@@ -84,7 +84,8 @@ class Parallel(Launcher):
                     _tell(job)
         finally:
             _stop(job.process for job in running if job.process is not None)
-            signal.signal(signal.SIGTERM, before)
+            for number, handle in before.items():
+                signal.signal(number, handle)
         return [_returned(job) for job in jobs]
 
     def _job(self, number: int, overrides: Sequence[str], gpus: int) -> _Job:
@@ -115,7 +116,7 @@ def _gpus() -> list[str]:
     """What CUDA_VISIBLE_DEVICES may name."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return [name for name in visible.split(",") if name]
+        return [name for name in visible.split(",") if name and name != "-1"]
     import torch
 
     return [str(i) for i in range(torch.cuda.device_count())]
@@ -132,9 +133,9 @@ def _needs(cfg: DictConfig, gpus: int) -> int:
     devices, accelerator = cfg.trainer.devices, cfg.trainer.accelerator
     if accelerator == "cpu" or (accelerator == "auto" and not gpus):
         return 0
-    count = gpus if devices in (-1, "-1", "auto") else len(devices) if OmegaConf.is_list(devices) else int(devices)
+    count = gpus if devices in (-1, "-1", "auto") else int(devices) if str(devices).isdigit() else 0
     if not 0 < count <= gpus:
-        raise CompactHydraException(f"deblurlab: trainer.devices={devices}, and this machine has {gpus} GPUs")
+        raise CompactHydraException(f"deblurlab: trainer.devices={devices}, of {gpus} GPUs: say how many")
     return count
 
 
@@ -146,6 +147,9 @@ def _places(cfg: DictConfig) -> list[str]:
 
 
 def _end(number: int, frame: object) -> None:
+    for ended in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ended, signal.SIG_IGN)  # jobs are being stopped already
+    _LOG.warning("stopping: the same command goes on")
     raise SystemExit(128 + number)
 
 

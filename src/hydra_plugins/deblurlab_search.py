@@ -15,6 +15,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from deblurlab.conf import run_name
+
 if TYPE_CHECKING:
     import optuna
 
@@ -60,21 +62,21 @@ class Search(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
+        self._see_that_it_can_be()
         assert self.config is not None
-        if find_spec("optuna") is None:
-            raise CompactHydraException("deblurlab: hydra/sweeper=search needs: pip install 'deblurlab[search]'")
         fixed, space = self._space(arguments)
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
-        study = self._study()
-        number, failures = len(study.trials), 0
+        study = self._study(fixed, space)
+        launched, failures = 0, 0
         while (left := self._trials - self._done(study)) > 0:
-            trials = [self._ask(study, space) for _ in range(min(left, self._batch))]
+            trials = [study.ask(space) for _ in range(min(left, self._batch))]
             jobs = [(*fixed, *(f"{key}={_written(value)}" for key, value in t.params.items())) for t in trials]
             different = list(dict.fromkeys(jobs))  # of few choices some come twice
             self.validate_batch_is_legal(different)
-            finished = dict(zip(different, self.launcher.launch(different, initial_job_idx=number), strict=True))
+            returned = self.launcher.launch(different, initial_job_idx=trials[0].number)
+            finished = dict(zip(different, returned, strict=True))
             for trial, job in zip(trials, jobs, strict=True):
                 try:
                     values = self._values(finished[job].return_value)
@@ -85,10 +87,25 @@ class Search(Sweeper):
                     _LOG.error("trial %d failed: %s", trial.number, error)
                 else:
                     study.tell(trial, values)
-            number += len(jobs)
-            if failures == number:
+            launched += len(jobs)
+            if failures == launched:
                 raise CompactHydraException("deblurlab: every trial has failed so far: the search ends")
         self._tell(study)
+
+    def _see_that_it_can_be(self) -> None:
+        assert self.config is not None
+        if find_spec("optuna") is None:
+            raise CompactHydraException("deblurlab: hydra/sweeper=search needs: pip install 'deblurlab[search]'")
+        if self._trials < 1 or self._batch < 1:
+            raise CompactHydraException(
+                f"deblurlab: hydra.sweeper.trials={self._trials} and batch={self._batch} must be at least 1"
+            )
+        measured = [*self.config.protocol.metrics, "kid"]
+        if not self._objectives or not set(self._objectives) <= set(measured):
+            raise CompactHydraException(
+                f"deblurlab: hydra.sweeper.objectives={self._objectives}: the validation measures "
+                f"{', '.join(measured[:-1])} (protocol.metrics)"
+            )
 
     def _space(self, arguments: Sequence[str]) -> tuple[list[str], dict[str, "optuna.distributions.BaseDistribution"]]:
         """What stays as it is, and what is varied, over which values."""
@@ -97,12 +114,19 @@ class Search(Sweeper):
         words = [f"{key}={value}" for key, value in self._params.items()]
         chosen = {override.get_key_element(): override for override in parser.parse_overrides([*words, *arguments])}
         fixed = [f"{key}={o.get_value_element_as_str()}" for key, o in chosen.items() if not o.is_sweep_override()]
-        space = {key: _distribution(override) for key, override in chosen.items() if override.is_sweep_override()}
+        space = {}
+        for key, override in chosen.items():
+            if override.is_sweep_override():
+                try:
+                    space[key] = _distribution(override)
+                except (ValueError, IndexError) as error:
+                    raise CompactHydraException(f"deblurlab: {key} can't be varied as asked: {error}") from error
         if not space:
             raise CompactHydraException("deblurlab: a search needs something to vary: loss.vgg.weight=interval(0.01,1)")
         return fixed, space
 
-    def _study(self) -> "optuna.Study":
+    def _study(self, fixed: Sequence[str], space: Mapping[str, Any]) -> "optuna.Study":
+        """The journal's study, which is of the same settings; `fresh=true` starts a new one."""
         import optuna
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
@@ -110,26 +134,30 @@ class Search(Sweeper):
         from deblurlab.metrics import LOWER_IS_BETTER
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        storage = JournalStorage(JournalFileBackend(str(self._journal)))
+        if "fresh=true" in [word.lower() for word in fixed]:
+            self._journal.unlink(missing_ok=True)
+        try:
+            storage = JournalStorage(JournalFileBackend(str(self._journal)))
+        except ValueError as error:
+            raise CompactHydraException(f"deblurlab: {self._journal} is damaged ({error}): delete it") from error
         up, down = optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE
         directions = [up if name not in LOWER_IS_BETTER else down for name in self._objectives]
         study = optuna.create_study(
             study_name=", ".join(self._objectives), storage=storage, load_if_exists=True, directions=directions
         )
+        settings = {"fixed": run_name(None, fixed), "varied": {key: repr(of) for key, of in sorted(space.items())}}
+        if (before := study.user_attrs.get("settings", settings)) != settings:
+            raise CompactHydraException(
+                f"deblurlab: {self._journal} is a search over other values: it was {before} and is {settings}; choose "
+                f"another runs=<folder>, or fresh=true"
+            )
+        study.set_user_attr("settings", settings)
         # What has been proposed isn't proposed again by a search that goes on.
         study.sampler = optuna.samplers.TPESampler(seed=self._seed + len(study.trials), constant_liar=self._batch > 1)
         for trial in study.get_trials(states=[_state("RUNNING")]):
             study.tell(trial.number, state=_state("FAIL"))
             study.enqueue_trial(trial.params)
         return study
-
-    def _ask(self, study: "optuna.Study", space: Mapping[str, Any]) -> "optuna.Trial":
-        try:
-            return study.ask(dict(space))
-        except ValueError as error:  # its values are others than before
-            raise CompactHydraException(
-                f"deblurlab: {self._journal} is a search over other values ({error}): choose another runs=<folder>"
-            ) from error
 
     def _done(self, study: "optuna.Study") -> int:
         """Finished and failed trials; those that were ended come again."""
@@ -145,7 +173,7 @@ class Search(Sweeper):
 
     def _tell(self, study: "optuna.Study") -> None:
         """The best trials: those than which none is better by one objective and not worse by the others."""
-        _LOG.info("%d trials, the best of which are", len(study.trials))
+        _LOG.info("%d trials, the best of which are", self._done(study))
         best = {str(trial.params): trial for trial in reversed(study.best_trials)}  # settings that came twice but once
         for trial in sorted(best.values(), key=lambda t: t.values[0], reverse=True):
             scores = "  ".join(

@@ -23,7 +23,7 @@ def job(cfg):
     vgg, adv = math.log10(cfg.loss.vgg.weight), math.log10(cfg.loss.adv.weight)
     with open("calls", "a") as calls:
         calls.write(f"{cfg.loss.vgg.weight} {cfg.loss.adv.weight}\\n")
-    if cfg.seed and len(open("calls").readlines()) == cfg.seed:
+    if len(open("calls").readlines()) == int(os.environ.get("DIES_AT", 0)):
         os.kill(os.getpid(), signal.SIGKILL)
     if vgg > -0.2:
         raise ValueError("too much")
@@ -40,9 +40,13 @@ def _search(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_a_planted_optimum_is_found_by_a_search_that_was_killed(tmp_path: Path) -> None:
+def test_a_planted_optimum_is_found_by_a_search_that_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = ["hydra.sweeper.objectives=[psnr]", "hydra.sweeper.trials=40"]
-    assert _search(tmp_path, *words, "seed=9").returncode == -9
+    with monkeypatch.context() as patch:
+        patch.setenv("DIES_AT", "9")
+        assert _search(tmp_path, *words).returncode == -9
     before = (tmp_path / "calls").read_text().splitlines()
     assert len(before) == 9
     done = _search(tmp_path, *words)
@@ -107,9 +111,27 @@ def test_trials_without_the_objective_are_told(tmp_path: Path) -> None:
         search._values({"validation": {"psnr": 1.0, "ssim": 1.0}})
 
 
-def test_a_search_without_anything_to_vary_is_told_in_a_line(tmp_path: Path) -> None:
+def test_a_search_that_cannot_be_is_told_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(APP)
     command = [sys.executable, "app.py", "-m", "hydra/sweeper=search", "loss=l1"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert "deblurlab: a search needs something to vary" in done.stderr
-    assert "Traceback" not in done.stderr
+    for words, message in (
+        ([], "a search needs something to vary"),
+        (["model.width=interval(2,1)"], "model.width can't be varied as asked"),
+        (["model.width=4,8", "hydra.sweeper.objectives=[psnrr]"], "the validation measures psnr, ssim"),
+        (["model.width=4,8", "hydra.sweeper.batch=0"], "batch=0 must be at least 1"),
+    ):
+        done = subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_journal_of_another_search_is_refused(tmp_path: Path) -> None:
+    words = ["loss.vgg.weight=0.01,0.1", "hydra.sweeper.trials=1"]
+    assert _search(tmp_path, *words, "loss.adv.weight=0.001").returncode == 0
+    for other in (["loss.adv.weight=0.01"], ["loss.adv.weight=0.001", "optimizer.lr=interval(0.1,0.2)"]):
+        done = _search(tmp_path, *words, *other)
+        assert "is a search over other values" in done.stderr
+    calls = len((tmp_path / "calls").read_text().splitlines())
+    assert _search(tmp_path, *words, "loss.adv.weight=0.01", "fresh=true").returncode == 0
+    assert len((tmp_path / "calls").read_text().splitlines()) == calls + 1

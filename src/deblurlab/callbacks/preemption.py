@@ -65,14 +65,14 @@ class Preemption(pl.Callback):
         self._leave(trainer)
 
     def _leave(self, trainer: pl.Trainer) -> None:
-        if (
-            trainer.global_rank
-        ):  # the first process queues again, whereupon all are ended; an end before that fails the job
+        if trainer.global_rank:
+            # The first process queues again, whereupon all are ended; an end of this one before that fails the job.
             time.sleep(_WAIT)
-        handlers = [(number, handle) for number, handle in self._before.items() if callable(handle)]
+            raise SIGTERMException
+        handlers = {number: handle for number, handle in self._before.items() if callable(handle)}
         if handlers:
-            number, handle = handlers[-1]
-            handle(number, None)
+            number = self._received if self._received in handlers else max(handlers)
+            handlers[number](number, None)
         elif job := os.environ.get("SLURM_JOB_ID"):
             done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True)
             if done.returncode:

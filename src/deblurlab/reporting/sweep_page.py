@@ -97,11 +97,21 @@ def _searches(ablation: Ablation) -> list[str]:
         return []
     found = []
     for name, metric in ablation.measured:
-        scores = np.array([c.jobs[0].results["sets"][name].get(metric, np.nan) for c in ablation.configurations])
-        if not np.isfinite(scores).all():
+        values = [c.jobs[0].results["sets"][name].get(metric) for c in ablation.configurations]
+        scores = np.array([np.nan if value is None else value for value in values])
+        good = np.isfinite(scores)
+        if not good.any():
             continue
         title = f"{TITLES[metric]}, {name}"
-        found.append(svg(_parallel({**axes_of, title: scores}, scores, better=-1 if metric in LOWER_IS_BETTER else 1)))
+        found.append(
+            svg(
+                _parallel(
+                    {**{key: v[good] for key, v in axes_of.items()}, title: scores[good]},
+                    scores[good],
+                    better=-1 if metric in LOWER_IS_BETTER else 1,
+                )
+            )
+        )
     return found
 
 
