@@ -80,7 +80,8 @@ class WandB(WandbLogger):
         file = self._run.folder / "wandb-id"
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(os.environ.get("WANDB_RUN_ID") or uuid.uuid4().hex[:8])
+            given = os.environ.get("WANDB_RUN_ID") if "WANDB_SWEEP_ID" in os.environ else None
+            file.write_text(given or uuid.uuid4().hex[:8])
         return file.read_text().strip()
 
     @rank_zero_only

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from math import isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -165,7 +166,7 @@ class Search(Sweeper):
 
     def _values(self, results: Mapping[str, Any]) -> list[float]:
         scores = results.get("validation") or {}
-        if missing := [name for name in self._objectives if scores.get(name) is None]:
+        if missing := [name for name in self._objectives if not isfinite(scores.get(name) or nan)]:
             raise CompactHydraException(
                 f"the validation measured no {missing[0]} (protocol.metrics), but {', '.join(scores) or 'nothing'}"
             )

@@ -1,7 +1,11 @@
 """`deblurlab dashboard`: what W&B would be sent."""
 
 import json
+import os
+import re
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,10 +31,12 @@ def test_show_prints_the_workspace_and_the_report_without_a_network(
     assert "runs/losses" not in workspace
 
 
-def test_without_an_account_create_says_so_in_a_line(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("NETRC", f"{tmp_path}/netrc")
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    monkeypatch.setattr(sys, "argv", ["deblurlab", "dashboard", "create", "--entity", "me"])
-    with pytest.raises(SystemExit, match=r"^deblurlab: W&B can't be had: .*`deblurlab dashboard show` needs neither$"):
-        main()
+def test_without_an_account_create_says_so_in_a_line(tmp_path: Path) -> None:
+    """In a process of its own: W&B's session is the process's, and would no longer be offline for others."""
+    environment = {key: value for key, value in os.environ.items() if key != "WANDB_API_KEY"}
+    environment |= {"HOME": str(tmp_path), "NETRC": f"{tmp_path}/netrc"}
+    command = [sys.executable, "-m", "deblurlab", "dashboard", "create", "--entity", "me"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert re.search(r"^deblurlab: W&B can't be had: .*`deblurlab dashboard show` needs neither$", done.stderr, re.M)
+    assert "Traceback" not in done.stderr
