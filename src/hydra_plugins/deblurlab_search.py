@@ -166,7 +166,9 @@ class Search(Sweeper):
 
     def _values(self, results: Mapping[str, Any]) -> list[float]:
         scores = results.get("validation") or {}
-        if missing := [name for name in self._objectives if not isfinite(scores.get(name) or nan)]:
+        if missing := [
+            name for name in self._objectives if not isfinite(nan if scores.get(name) is None else scores[name])
+        ]:
             raise CompactHydraException(
                 f"the validation measured no {missing[0]} (protocol.metrics), but {', '.join(scores) or 'nothing'}"
             )

@@ -109,6 +109,9 @@ def test_trials_without_the_objective_are_told(tmp_path: Path) -> None:
     search = Search(params={}, objectives=["lpips_alex"], trials=1, batch=1, journal="", seed=0)
     with pytest.raises(CompactHydraException, match=r"measured no lpips_alex \(protocol.metrics\), but psnr, ssim"):
         search._values({"validation": {"psnr": 1.0, "ssim": 1.0}})
+    with pytest.raises(CompactHydraException, match="measured no lpips_alex"):
+        search._values({"validation": {"lpips_alex": float("nan")}})
+    assert search._values({"validation": {"lpips_alex": 0.0}}) == [0.0]
 
 
 def test_a_search_that_cannot_be_is_told_in_a_line(tmp_path: Path) -> None:
