@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import struct
+import time
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -77,6 +78,10 @@ def _records(file: Path) -> Iterator[Any]:
 def _logged(folder: Path) -> dict[str, Any]:
     """Series by name, and the rest of what an offline run wrote."""
     (file,) = folder.glob("*.wandb")
+    for _ in range(60):  # W&B's own process writes it, at its leisure
+        if any(record.WhichOneof("record_type") == "exit" for record in _records(file)):
+            break
+        time.sleep(0.5)
     found: dict[str, Any] = {"series": {}, "config": {}, "artifacts": []}
     for record in _records(file):
         kind = record.WhichOneof("record_type")
