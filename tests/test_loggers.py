@@ -4,9 +4,9 @@ import csv
 import json
 import os
 import struct
-import time
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
