@@ -1,9 +1,12 @@
 """What the tests share beside fixtures."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+from hydra.utils import instantiate
 from scipy.ndimage import convolve
 
 from deblurlab import cli
@@ -11,8 +14,9 @@ from deblurlab.conf import compose as config
 from deblurlab.conf import options as option_names
 from deblurlab.data import DataModule
 from deblurlab.errors import UserError
+from deblurlab.releases import write_release
 
-__all__ = ["SMALL", "blurred", "config", "data_command", "feeding", "option_names", "small"]
+__all__ = ["SMALL", "blurred", "config", "data_command", "feeding", "option_names", "small", "small_release"]
 
 _SHRUNK = {
     "model": {
@@ -67,3 +71,14 @@ def data_command(*arguments: object) -> int:
 
 SMALL = small()
 """The default networks, so that they train in no time."""
+
+
+def small_release(folder: Path, model: str = "unet_res", *options: str) -> Path:
+    """A release of a small model with random weights, which changes images a little."""
+    torch.manual_seed(0)
+    node = config(f"model={model}", *(options or small(f"model={model}"))).model
+    generator = instantiate(node, _convert_="all")
+    for parameter in generator.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.05)
+    write_release(folder, node, generator.state_dict(), {"run": {}})
+    return folder

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from deblurlab import __version__
+from deblurlab.errors import UserError, reason
 
 _PACKAGES = (
     "torch",
@@ -22,6 +23,23 @@ _PACKAGES = (
     "numpy",
     "opencv-python-headless",
 )
+
+
+def torch_device(name: str) -> torch.device:
+    """The device of a name, such as cpu, cuda:1 or mps; auto is a GPU if there is one.
+
+    Raises:
+        UserError: There is no such device.
+    """
+    try:
+        if name == "auto":
+            found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+            return found or torch.device("cpu")
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device={name} can't be used: {reason(error)}") from error
+    return device
 
 
 def describe() -> dict[str, Any]:

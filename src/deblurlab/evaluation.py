@@ -19,13 +19,14 @@ from deblurlab import environment
 from deblurlab.data import PairSet, Strangers
 from deblurlab.data.frames import Reader
 from deblurlab.data.images import write_png
-from deblurlab.errors import UserError, reason
+from deblurlab.environment import torch_device
+from deblurlab.errors import UserError
 from deblurlab.inference import Psf, Restorer
 from deblurlab.inference.measuring import Attempt, Row, Work, measured, read_pair
 from deblurlab.metrics import LOWER_IS_BETTER, NO_REFERENCE, Protocol
 from deblurlab.metrics.protocol import levels
 from deblurlab.reporting import write_evaluation
-from deblurlab.runs import Run, write_csv, write_json
+from deblurlab.runs import Run, parse_shard, write_csv, write_json
 
 Results = dict[str, Any]
 
@@ -51,7 +52,7 @@ def evaluate(
         UserError: Whatever the user can mend.
     """
     run = Run(Path(cfg.run))
-    shard, shards = _shard(cfg.shard)
+    shard, shards = parse_shard(cfg.shard)
     protocol: Protocol = instantiate(cfg.protocol, _convert_="all")
     data: PairSet = instantiate(cfg.data, _convert_="all")
     psf: Psf = instantiate(cfg.psf, _convert_="all")
@@ -59,7 +60,7 @@ def evaluate(
     data.prepare()
     work = _work(data, cfg.limit)
     _see_that_something_is_measured(work, protocol)
-    restorer.prepare(_device(cfg.device), psf)
+    restorer.prepare(torch_device(cfg.device), psf)
     if cfg.fresh:
         if run.checkpoints.exists():
             raise UserError(f"{run.folder} is a training: fresh=true won't delete it; choose another name=")
@@ -157,27 +158,6 @@ def _see_that_something_is_measured(work: Sequence[Work], protocol: Protocol) ->
             "the data set's images have no sharp twins to measure by: name pairs (data.test_blurred, data.test_sharp), "
             "or take protocol.metrics=[sharpness], which needs none"
         )
-
-
-def _shard(text: str | None) -> tuple[int, int]:
-    """(number from 0, of how many)"""
-    if text is None:
-        return 0, 1
-    first, _, last = str(text).partition("/")
-    if not (first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last)):
-        raise UserError(f"shard={text} is none: shard=1/3 is the first of three")
-    return int(first) - 1, int(last)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device={name} can't be used: {reason(error)}") from error
-    return device
 
 
 def _record(cfg: DictConfig) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def is_release(folder: Path) -> bool:
     return (folder / _INDEX).is_file()
 
 
-def release_run(folder: Path, run: Run, weights: Mapping[str, Tensor]) -> None:
+def release_run(folder: Path, run: Run, weights: Mapping[str, Tensor], *, half: bool = False) -> None:
     """Release a finished run's generator with its scores.
 
     Raises:
@@ -35,11 +35,13 @@ def release_run(folder: Path, run: Run, weights: Mapping[str, Tensor]) -> None:
     results = run.results()
     if results is None:
         raise UserError(f"{run.folder} holds no finished run: only what has been scored is released")
-    write_release(folder, OmegaConf.load(run.config_file).model, weights, {"run": results})
+    write_release(folder, OmegaConf.load(run.config_file).model, weights, {"run": results}, half=half)
 
 
-def write_release(folder: Path, model: Any, weights: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Write a release: `model` is its config node, `about` says where the weights come from.
+def write_release(
+    folder: Path, model: Any, weights: Mapping[str, Tensor], about: Mapping[str, Any], *, half: bool = False
+) -> None:
+    """Write a release: `model` is its config node, `about` says where the weights come from; `half` keeps 16 bits.
 
     Raises:
         UserError: The folder exists.
@@ -49,7 +51,10 @@ def write_release(folder: Path, model: Any, weights: Mapping[str, Tensor], about
     arguments: Any = OmegaConf.to_container(model)
     partial = folder.with_name(f".{folder.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
-    content = {name: tensor.contiguous() for name, tensor in weights.items()}
+    content = {
+        name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous()
+        for name, tensor in weights.items()
+    }
     (partial / _WEIGHTS).write_bytes(data := safetensors.torch.save(content))
     index = {
         "format": _FORMAT,

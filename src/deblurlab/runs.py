@@ -144,3 +144,17 @@ def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(config, Mapping):
         return {prefix.rstrip("."): config}
     return {key: value for name, node in config.items() for key, value in _flat(node, f"{prefix}{name}.").items()}
+
+
+def parse_shard(text: str | None) -> tuple[int, int]:
+    """Which share of the work `1/3` is: (number from 0, of how many).
+
+    Raises:
+        UserError: It is none.
+    """
+    if text is None:
+        return 0, 1
+    first, _, last = str(text).partition("/")
+    if not (first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last)):
+        raise UserError(f"shard={text} is none: shard=1/3 is the first of three")
+    return int(first) - 1, int(last)

@@ -1,26 +1,14 @@
 """Reports in a real browser."""
 
 import csv
-import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from deblurlab.cli import main
-
-
-@pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no Chromium here")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
-        yield chromium.new_page()
-        chromium.close()
 
 
 def test_the_page_of_a_sweep_has_its_plots_and_sliders_and_a_clean_console(

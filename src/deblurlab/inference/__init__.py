@@ -1,7 +1,8 @@
 """What turns blurred images into restored ones."""
 
+from deblurlab.inference.methods import Classical
 from deblurlab.inference.psf import Estimate, File, Gaussian, NoPsf, Oracle, Psf
-from deblurlab.inference.restorers import Checkpoint, Classical, Identity, Onnx, Restored, Restorer
+from deblurlab.inference.restorers import Checkpoint, Identity, Network, Onnx, Restored, Restorer
 
 __all__ = [
     "Checkpoint",
@@ -10,6 +11,7 @@ __all__ = [
     "File",
     "Gaussian",
     "Identity",
+    "Network",
     "NoPsf",
     "Onnx",
     "Oracle",

@@ -1,21 +1,23 @@
 """Restorers: whatever turns a blurred image into a restored one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from deblurlab.checkpoints import load_model
-from deblurlab.classical.estimation import EstimationError
-from deblurlab.classical.frequency import Array
 from deblurlab.data.pairs import Pair
-from deblurlab.errors import UserError, reason
-from deblurlab.inference.psf import NoPsf, Psf
-from deblurlab.models.cost import macs, parameters
+from deblurlab.environment import torch_device
+from deblurlab.errors import UserError
+from deblurlab.inference.bundled import weights_folder
+from deblurlab.inference.engines import Engine, Ensemble, OnnxRuntime, Torch
+from deblurlab.inference.kinds import unpack
+from deblurlab.inference.psf import Psf
+from deblurlab.inference.tiling import WINDOW, InMemory, Pixels, Rows, Tiling, choose, restored_rows
 
 
 class Restored(NamedTuple):
@@ -31,6 +33,51 @@ class Restored(NamedTuple):
 
 class Restorer:
     """Turns a blurred image into a restored one."""
+
+    @staticmethod
+    def load(
+        weights: str | Path | None = None,
+        *,
+        device: str = "auto",
+        engine: str = "torch",
+        tile: int | None = None,
+        overlap: int | None = None,
+        strength: float = 1.0,
+        ensemble: bool = False,
+        trust: Sequence[str] = (),
+    ) -> "Network":
+        """A trained network, ready to restore pictures.
+
+        Args:
+            weights: A release, a run's folder, a checkpoint, an ONNX file, or the name of a model that comes with
+                deblurlab, as does the default.
+            device: "auto" takes a GPU if there is one; otherwise as PyTorch calls it.
+            engine: "torch", or "onnxruntime", which needs an ONNX file.
+            tile: Side of the tiles that large images are restored in, in pixels; None chooses, 0 never cuts.
+            overlap: Of neighbouring windows, to each side; None chooses.
+            strength: Of the restored image in the result, 0 to 1; the rest is the blurred one's.
+            ensemble: Whether to take the mean over eight flips and quarter turns: better, and eight times slower.
+            trust: Classes from outside of deblurlab that the weights may name.
+
+        Raises:
+            UserError: There is no such thing, or it can't be read or trusted.
+        """
+        if not 0 <= strength <= 1:
+            raise UserError(f"the strength must be between 0 and 1, not {strength:g}")
+        for name, value in (("tile", tile), ("overlap", overlap)):
+            if value is not None and value < 0:
+                raise UserError(f"the {name} must be a number of pixels, not {value}")
+        path = weights_folder(weights)
+        loaded: Engine
+        if path.suffix == ".onnx":
+            loaded = OnnxRuntime(path)
+        elif engine == "torch":
+            loaded = Torch(load_model(path, trust=trust), torch_device(device))
+        else:
+            raise UserError(
+                f"the engine {engine} needs an ONNX file: deblurlab export {path} -o model.onnx --format onnx"
+            )
+        return Network(Ensemble(loaded) if ensemble else loaded, tile=tile, overlap=overlap, strength=strength)
 
     def prepare(self, device: torch.device, psf: Psf) -> None:
         """Called once before the first image."""
@@ -62,37 +109,99 @@ class Identity(Restorer):
         return Restored(blurred)
 
 
-class Checkpoint(Restorer):
-    """A trained generator: a run's best checkpoint, a checkpoint, or a release.
+class Network(Restorer):
+    """A network, in windows where an image is large. Calls from several threads at once are fine."""
 
-    Raises:
-        UserError: It can't be read, or names a class that is neither a model of deblurlab nor in `trust`.
-    """
+    def __init__(
+        self, engine: Engine, *, tile: int | None = None, overlap: int | None = None, strength: float = 1.0
+    ) -> None:
+        self.engine, self.strength = engine, strength
+        self._tile, self._overlap = tile, overlap
 
-    def __init__(self, *, path: str, trust: Sequence[str] = (), channels_last: bool = True) -> None:
-        self._network = load_model(Path(path), trust=trust)
-        self._format = torch.channels_last if channels_last else torch.contiguous_format
-        self._device = torch.device("cpu")
+    @property
+    def settings(self) -> str:
+        """The same if the same image is restored to the same."""
+        return f"{self.engine.fingerprint()} strength={self.strength:g} tile={self._tile} overlap={self._overlap}"
 
-    def prepare(self, device: torch.device, psf: Psf) -> None:
-        self._device = device
-        self._network.to(device).to(memory_format=self._format)
+    def tiling(self, height: int, width: int) -> Tiling:
+        """How an image of this size is cut."""
+        return choose(self.engine, height, width, tile=self._tile, overlap=self._overlap)
+
+    def restore(self, pictures: Any) -> Any:
+        """Restore a picture, or each of a list of them, those of one size together.
+
+        A picture is a path, a `PIL.Image`, an array `(H, W, 3)`, `(H, W)` or `(N, H, W, 3)` of uint8, uint16 or floats
+        in [0, 1], or a tensor `(3, H, W)` or `(N, 3, H, W)` of floats in [0, 1]. It comes back as what it was, a path
+        as the array that the file holds; transparency stays as it is.
+
+        Raises:
+            UserError: A file can't be read, or a picture is none of these.
+        """
+        several = isinstance(pictures, (list, tuple))
+        opened = [unpack(picture) for picture in (pictures if several else [pictures])]
+        sizes: dict[tuple[int, ...], list[int]] = {}
+        for i, one in enumerate(opened):
+            sizes.setdefault(tuple(one.images.shape[-2:]), []).append(i)
+        done: dict[int, Any] = {}
+        for alike in sizes.values():
+            restored = self.batch(torch.cat([opened[i].images for i in alike]))
+            parts = torch.split(restored, [len(opened[i].images) for i in alike])
+            done |= {i: opened[i].pack(part) for i, part in zip(alike, parts, strict=True)}
+        return [done[i] for i in range(len(opened))] if several else done[0]
+
+    def batch(self, blurred: Tensor) -> Tensor:
+        """`(N, 3, H, W)` in [0, 1] on the CPU -> the same, not clamped where it is restored whole."""
+        height, width = blurred.shape[-2:]
+        tiling = self.tiling(height, width)
+        if tiling.tile:
+            images = (InMemory(image.permute(1, 2, 0).contiguous().numpy()) for image in blurred)
+            whole = [np.concatenate([restored for _, restored in self.rows(image)]) for image in images]
+            return torch.from_numpy(np.stack(whole)).permute(0, 3, 1, 2)
+        few = max(1, WINDOW**2 // (height * width))
+        restored = torch.cat([self.engine(part) for part in torch.split(blurred, few)])
+        return restored if self.strength == 1 else torch.lerp(blurred, restored.clamp(0, 1), self.strength)
+
+    def rows(self, image: Rows) -> Iterator[tuple[Pixels, Pixels]]:
+        """Restore an image that is read from the top to the bottom; yields (blurred, restored), some rows at a time,
+        with what else there is beside colours as it is."""
+        tiling = self.tiling(image.height, image.width)
+        for blurred, restored in restored_rows(self.engine, image, tiling, strength=self.strength):
+            yield blurred, np.concatenate([restored, blurred[..., image.colours :]], axis=2)
+
+    def __call__(self, blurred: Tensor, pair: Pair) -> Restored:
+        return Restored(self.batch(blurred[None])[0])
 
     def warm_up(self, blurred: Tensor, pair: Pair) -> None:
         with suppress(ValueError, RuntimeError):  # that image's misfortune
             self(blurred, pair)
 
-    @torch.inference_mode()
-    def __call__(self, blurred: Tensor, pair: Pair) -> Restored:
-        restored = self._network(blurred[None].to(self._device, memory_format=self._format))
-        finest = restored[-1] if isinstance(restored, (list, tuple)) else restored
-        return Restored(finest[0].float().cpu())
-
     def cost(self) -> dict[str, int]:
-        return {"parameters": parameters(self._network), "macs_256": macs(self._network)}
+        return self.engine.cost()
 
 
-class Onnx(Restorer):
+class Checkpoint(Network):
+    """A trained generator: a run's best checkpoint, a checkpoint, or a release; restored whole unless `tile` says
+    otherwise.
+
+    Raises:
+        UserError: It can't be read, or names a class that is neither a model of deblurlab nor in `trust`.
+    """
+
+    def __init__(
+        self, *, path: str, trust: Sequence[str] = (), channels_last: bool = True, tile: int = 0, ensemble: bool = False
+    ) -> None:
+        self._model, self._channels_last, self._ensemble = load_model(Path(path), trust=trust), channels_last, ensemble
+        super().__init__(self._engine(torch.device("cpu")), tile=tile)
+
+    def prepare(self, device: torch.device, psf: Psf) -> None:
+        self.engine = self._engine(device)
+
+    def _engine(self, device: torch.device) -> Engine:
+        engine = Torch(self._model, device, channels_last=self._channels_last)
+        return Ensemble(engine) if self._ensemble else engine
+
+
+class Onnx(Network):
     """A network in an ONNX file, run by ONNX Runtime: one input and one output, `(1, 3, H, W)` float in [0, 1], of any
     height and width.
 
@@ -101,83 +210,4 @@ class Onnx(Restorer):
     """
 
     def __init__(self, *, path: str) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise UserError("restorer=onnx needs ONNX Runtime: pip install 'deblurlab[onnx]'") from error
-        if not Path(path).is_file():
-            raise UserError(f"there is no file restorer.path={path}")
-        try:
-            self._session = onnxruntime.InferenceSession(path, providers=onnxruntime.get_available_providers())
-        except Exception as error:  # whatever ONNX Runtime makes of a file that is none
-            raise UserError(f"restorer.path={path} can't be read as an ONNX model: {reason(error)}") from error
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        if len(inputs) != 1 or len(outputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type != "tensor(float)":
-            raise UserError(f"restorer.path={path} isn't a model of one float image (1, 3, H, W) and one restored one")
-        self._input = inputs[0].name
-
-    def warm_up(self, blurred: Tensor, pair: Pair) -> None:
-        with suppress(ValueError):  # that image's misfortune
-            self(blurred, pair)
-
-    def __call__(self, blurred: Tensor, pair: Pair) -> Restored:
-        try:
-            (restored,) = self._session.run(None, {self._input: blurred[None].numpy()})
-        except Exception as error:  # a size it can't take, for one
-            raise ValueError(f"the ONNX model can't restore {tuple(blurred.shape)}: {reason(error)}") from error
-        return Restored(torch.from_numpy(restored[0]))
-
-
-class Classical(Restorer):
-    """A function of (image, psf), both NumPy arrays: `(H, W, 3)` and `(k, k)`.
-
-    Args:
-        method: The function.
-        light: What the image is in when the function gets it: "linear" light, in which blur is a convolution, or
-            "gamma", the sRGB codes themselves.
-        needs_psf: False if it makes something of an image without a kernel too.
-    """
-
-    def __init__(
-        self,
-        *,
-        method: Callable[[Array, Array | None], Array],
-        light: Literal["linear", "gamma"] = "linear",
-        needs_psf: bool = True,
-    ) -> None:
-        if light not in ("linear", "gamma"):
-            raise UserError(f"restorer.light={light} is unknown: linear or gamma")
-        self._method, self._light, self._needs_psf = method, light, needs_psf
-        self._psf: Psf | None = None
-
-    def prepare(self, device: torch.device, psf: Psf) -> None:
-        if self._needs_psf and isinstance(psf, NoPsf):
-            raise UserError("this restorer needs a kernel: psf=oracle, estimate, gaussian or file")
-        self._psf = psf
-
-    def warm_up(self, blurred: Tensor, pair: Pair) -> None:
-        assert self._psf is not None
-        with suppress(EstimationError, ValueError):  # that image's misfortune
-            self._psf(blurred.permute(1, 2, 0).double().numpy(), pair)
-
-    def __call__(self, blurred: Tensor, pair: Pair) -> Restored:
-        assert self._psf is not None, "the restorer wasn't prepared"
-        image = blurred.permute(1, 2, 0).double().numpy()
-        image = to_light(image) if self._light == "linear" else image
-        try:
-            psf, said = self._psf(image, pair)
-        except EstimationError as error:
-            return Restored(blurred, "not found", str(error))
-        restored = np.clip(self._method(image, psf), 0, 1)
-        restored = from_light(restored) if self._light == "linear" else restored
-        return Restored(torch.from_numpy(np.ascontiguousarray(restored.transpose(2, 0, 1))).float(), said)
-
-
-def to_light(codes: Array) -> Array:
-    """sRGB in [0, 1] to linear light (IEC 61966-2-1)."""
-    return np.where(codes <= 0.04045, codes / 12.92, ((codes + 0.055) / 1.055) ** 2.4)
-
-
-def from_light(light: Array) -> Array:
-    """Linear light in [0, 1] to sRGB."""
-    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055)
+        super().__init__(OnnxRuntime(Path(path)), tile=0)

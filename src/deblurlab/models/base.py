@@ -42,12 +42,16 @@ class Model(nn.Module, ABC):
         )
         if not (down or right):
             return self.restore(blurred)
-        # Reflection needs an image larger than the padding; a smaller one repeats its edge for the rest.
-        reflected = F.pad(blurred, (0, min(right, width - 1), 0, min(down, height - 1)), "reflect")
-        missing = height + down - reflected.shape[-2], width + right - reflected.shape[-1]
-        padded = F.pad(reflected, (0, missing[1], 0, missing[0]), "replicate")
-        restored = self.restore(padded)
+        restored = self.restore(padded(blurred, height + down, width + right))
         if isinstance(restored, Tensor):
             return restored[..., :height, :width]
         shrink = [(height + down) // scale.shape[-2] for scale in restored]
         return [scale[..., : -(-height // n), : -(-width // n)] for scale, n in zip(restored, shrink, strict=True)]
+
+
+def padded(images: Tensor, height: int, width: int) -> Tensor:
+    """`(B, C, H, W)` continued below and to the right by its reflection; one that is smaller than what is missing
+    repeats its edge for the rest."""
+    down, right = height - images.shape[-2], width - images.shape[-1]
+    reflected = F.pad(images, (0, min(right, images.shape[-1] - 1), 0, min(down, images.shape[-2] - 1)), "reflect")
+    return F.pad(reflected, (0, width - reflected.shape[-1], 0, height - reflected.shape[-2]), "replicate")

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deblurlab.models.base import Model
@@ -103,21 +102,25 @@ class LocalMean(nn.Module):
         self._window = window
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training or self._window is None or self._window >= max(x.shape[-2:]):
+        if self.training or self._window is None:
             return x.mean(dim=(2, 3), keepdim=True)
-        height, width = (min(self._window, size) for size in x.shape[-2:])
-        means = _running_mean(_running_mean(x, 2, height), 3, width)
-        around = ((width - 1) // 2, width // 2, (height - 1) // 2, height // 2)
-        return F.pad(means, around, "replicate")
+        if not torch.compiler.is_exporting() and self._window >= max(x.shape[-2:]):
+            return x.mean(dim=(2, 3), keepdim=True)
+        height, width = (
+            torch.sym_min(self._window, size) for size in x.shape[-2:]
+        )  # not min, on which an exporter decides
+        return _local_mean(_local_mean(x, 2, height), 3, width)
 
 
-def _running_mean(x: Tensor, dim: int, window: int) -> Tensor:
-    """Means over all whole windows along one dimension, from differences of running sums, which need all their
-    digits."""
+def _local_mean(x: Tensor, dim: int, window: int | torch.SymInt) -> Tensor:
+    """At each place along one dimension, the mean over the whole window that is nearest to lying around it; from
+    differences of running sums, which need all their digits."""
     sums = x.to(torch.promote_types(x.dtype, torch.float32)).cumsum(dim)
-    later = sums.narrow(dim, window - 1, x.shape[dim] - window + 1)
-    earlier = torch.cat([torch.zeros_like(sums.narrow(dim, 0, 1)), sums.narrow(dim, 0, x.shape[dim] - window)], dim)
-    return ((later - earlier) / window).to(x.dtype)
+    sums = torch.cat([torch.zeros_like(sums.narrow(dim, 0, 1)), sums], dim)
+    size = x.shape[dim]
+    start = (torch.arange(size, device=x.device) - (window - 1) // 2).clamp(0, size - window)
+    difference = sums.index_select(dim, start + window) - sums.index_select(dim, start)
+    return (difference / window).to(x.dtype)  # type: ignore[union-attr]
 
 
 def _gate(x: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ class SRN(Model):
 
     def restore(self, blurred: Tensor) -> Restored:
         height, width = blurred.shape[-2:]
-        sizes = [(height >> i, width >> i) for i in reversed(range(self._scales))]
+        sizes = [(height // 2**i, width // 2**i) for i in reversed(range(self._scales))]
         restored: list[Tensor] = []
         state: tuple[Tensor, Tensor] | None = None
         below = _resize(blurred, sizes[0])

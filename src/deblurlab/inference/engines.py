@@ -1,0 +1,181 @@
+"""What runs a network: PyTorch, or ONNX Runtime."""
+
+import json
+from collections.abc import Callable
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deblurlab.errors import UserError, reason
+from deblurlab.models.base import padded
+from deblurlab.models.cost import macs, parameters
+
+ALIGNMENT = 32
+"""What windows are multiples of for a network that doesn't say."""
+
+
+class Engine:
+    """Runs a network on images of any size. Calls from several threads at once are fine."""
+
+    multiple_of: int = 1
+    """A window that begins at a multiple of this is restored as it is in the midst of the image."""
+
+    @property
+    def reach(self) -> int | None:
+        """How many pixels away an input pixel may be that an output pixel depends on; None if it can't be told, is more
+        than `LONGEST`, or all of them matter."""
+        return None
+
+    def __call__(self, blurred: Tensor) -> Tensor:
+        """`(B, 3, H, W)` float in [0, 1] on the CPU -> the same, not clamped.
+
+        Raises:
+            ValueError: It can't restore this size.
+        """
+        raise NotImplementedError
+
+    def cost(self) -> dict[str, int]:
+        """`parameters` and `macs_256`, where they are known."""
+        return {}
+
+    def fingerprint(self) -> str:
+        """The same for the same weights."""
+        raise NotImplementedError
+
+
+class Torch(Engine):
+    """A network in PyTorch."""
+
+    def __init__(self, network: nn.Module, device: torch.device, *, channels_last: bool = True) -> None:
+        self._format = torch.channels_last if channels_last else torch.contiguous_format
+        self._device = device
+        self._network = network.eval().to(device).to(memory_format=self._format)
+        self.multiple_of = int(getattr(network, "multiple_of", ALIGNMENT))
+
+    @cached_property
+    def reach(self) -> int | None:
+        return reach(self, self.multiple_of, int(getattr(self._network, "min_size", 1)))
+
+    @torch.inference_mode()
+    def __call__(self, blurred: Tensor) -> Tensor:
+        restored = self._network(blurred.to(self._device).contiguous(memory_format=self._format))
+        finest = restored[-1] if isinstance(restored, (list, tuple)) else restored
+        return finest.float().cpu()
+
+    def cost(self) -> dict[str, int]:
+        return {"parameters": parameters(self._network), "macs_256": macs(self._network)}
+
+    def fingerprint(self) -> str:
+        digest = sha256()
+        for name, value in self._network.state_dict().items():
+            digest.update(name.encode() + value.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+
+class OnnxRuntime(Engine):
+    """A network in an ONNX file: one input and one output, `(B, 3, H, W)` float in [0, 1], of any height and width.
+
+    Raises:
+        UserError: ONNX Runtime isn't installed, or the file can't be used.
+    """
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise UserError("ONNX files need ONNX Runtime: pip install 'deblurlab[onnx]'") from error
+        if not path.is_file():
+            raise UserError(f"there is no file {path}")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or torch.get_num_threads()
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, onnxruntime.get_available_providers())
+        except Exception as error:  # whatever ONNX Runtime makes of a file that is none
+            raise UserError(f"{path} can't be read as an ONNX model: {reason(error)}") from error
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        if len(inputs) != 1 or len(outputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type != "tensor(float)":
+            raise UserError(f"{path} isn't a model of one float image (1, 3, H, W) and one restored one")
+        self._path = path
+        self._input, self._batched = inputs[0].name, inputs[0].shape[0] != 1
+        about: dict[str, Any] = json.loads(self._session.get_modelmeta().custom_metadata_map.get("deblurlab", "{}"))
+        self.multiple_of, self._reach = int(about.get("multiple_of", ALIGNMENT)), about.get("reach")
+        self._smallest = int(about.get("smallest", 1))
+
+    @property
+    def reach(self) -> int | None:
+        return self._reach  # what the file says: ONNX Runtime may swallow the marks that tell
+
+    def __call__(self, blurred: Tensor) -> Tensor:
+        height, width = blurred.shape[-2:]
+        if min(height, width) < self._smallest:
+            blurred = padded(blurred, max(height, self._smallest), max(width, self._smallest))
+        try:
+            parts = [blurred] if self._batched else torch.split(blurred, 1)
+            done = [self._session.run(None, {self._input: part.contiguous().numpy()})[0] for part in parts]
+        except Exception as error:  # a size it can't take, for one
+            raise ValueError(f"the ONNX model can't restore {tuple(blurred.shape[1:])}: {reason(error)}") from error
+        return torch.cat([torch.from_numpy(part) for part in done])[..., :height, :width]
+
+    def fingerprint(self) -> str:
+        return sha256(self._path.read_bytes()).hexdigest()
+
+
+class Ensemble(Engine):
+    """The mean over the eight flips and quarter turns of the image (Timofte et al., "Seven Ways to Improve
+    Example-Based Single Image Super Resolution", CVPR 2016)."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self.multiple_of = engine, engine.multiple_of
+
+    @property
+    def reach(self) -> int | None:
+        return self._engine.reach
+
+    def __call__(self, blurred: Tensor) -> Tensor:
+        height, width = blurred.shape[-2:]
+        down, right = (-size % self.multiple_of for size in (height, width))
+        even = padded(blurred, height + down, width + right)  # so that a turned image is cut where it was
+        total = torch.zeros_like(even)
+        for turned in (False, True):
+            for flips in ([], [2], [3], [2, 3]):
+                view = (even.transpose(2, 3) if turned else even).flip(flips)
+                restored = self._engine(view).flip(flips)
+                total += restored.transpose(2, 3) if turned else restored
+        return (total / 8)[..., :height, :width]
+
+    def cost(self) -> dict[str, int]:
+        return self._engine.cost()
+
+    def fingerprint(self) -> str:
+        return f"{self._engine.fingerprint()} ensemble"
+
+
+LONGEST = 384
+"""Pixels that a network is looked through for its reach."""
+
+
+def reach(run: Callable[[Tensor], Tensor], multiple_of: int, min_size: int = 1) -> int | None:
+    """How far a network sees, in pixels, by marking one half of an image as not a number and looking how far from there
+    the output isn't one either; None if that is farther than `LONGEST`."""
+    size = 2 * -(-LONGEST // multiple_of) * multiple_of
+    half, breadth = size // 2, max(min_size, 2 * multiple_of)
+    farthest = 0
+    for dim in (2, 3):
+        for start in (0, half):
+            shape = [1, 3, breadth, breadth]
+            shape[dim] = size
+            image = torch.rand(shape)
+            image.narrow(dim, start, half).fill_(torch.nan)
+            lost = run(image).isnan().any(1)[0].any(2 - dim + 1).nonzero()[:, 0]
+            if len(lost) == 0:
+                return None
+            distance = int(lost[-1]) + 1 - half if start == 0 else half - int(lost[0])
+            if distance >= half:
+                return None
+            farthest = max(farthest, distance)
+    return -(-farthest // multiple_of) * multiple_of

@@ -1,0 +1,287 @@
+"""`deblurlab restore`: any number of files, one after the other. While one is restored, the one before is written and
+the next is read."""
+
+import glob
+import json
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from deblurlab.data.images import SUFFIXES
+from deblurlab.errors import UserError, reason
+from deblurlab.inference import video
+from deblurlab.inference.pictures import IN_MEMORY, MAX_PIXELS, Picture, PictureWriter, open_picture
+from deblurlab.inference.restorers import Network
+from deblurlab.inference.tiling import InMemory, Rows, seam_error
+
+JOURNAL = ".deblurlab.jsonl"
+"""In the output folder: what has been restored from what, and how."""
+
+
+class Job(NamedTuple):
+    """A file to restore."""
+
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What `deblurlab restore` may be told about files."""
+
+    output: Path
+    shard: tuple[int, int] = (0, 1)
+    side_by_side: bool = False
+    overwrite: bool = False
+    max_pixels: int = MAX_PIXELS
+    fps_report: bool = False
+
+
+class _Opened(NamedTuple):
+    """A picture, and its pixels: of a small one they are in memory."""
+
+    picture: Picture
+    rows: Rows
+
+
+def gather(inputs: Sequence[str], output: Path) -> tuple[list[Job], list[str]]:
+    """The files that are meant, in order, and what is wrong with the others: files, folders and patterns. Names and
+    subfolders stay; what lies in the output folder isn't taken for input."""
+    jobs: dict[Path, Path] = {}
+    wrong: list[str] = []
+    for given in inputs:
+        path = Path(given)
+        if path.is_dir():
+            found = [(file, file.relative_to(path)) for file in sorted(path.rglob("*")) if _is_input(file, output)]
+        elif path.exists() or not glob.has_magic(given):
+            found = [(path, Path(path.name))]
+        else:
+            files = map(Path, sorted(glob.glob(given, recursive=True)))  # noqa: PTH207 - an absolute pattern is one too
+            found = [(file, Path(file.name)) for file in files if _is_input(file, output)]
+        if not found:
+            wrong.append(f"{given}: there are no images or videos ({', '.join(sorted(SUFFIXES | video.SUFFIXES))})")
+        for file, name in found:
+            target = output if _is_file(output) else output / name
+            if jobs.setdefault(target, file) != file:
+                wrong.append(f"{file} would be restored to {target}, as would {jobs[target]}: restore them apart")
+    return [Job(source, target) for target, source in jobs.items()], wrong
+
+
+def restore_files(inputs: Sequence[str], restorer: Network, options: Options) -> int:
+    """Restore files; a line on standard error for each that can't be. Returns the exit code: 0, or 1 if there is one.
+
+    Raises:
+        KeyboardInterrupt: From Ctrl-C; what is written by then is whole.
+    """
+    jobs, wrong = gather(inputs, options.output)
+    number, shards = options.shard
+    jobs = jobs[number::shards]
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:.0f} %"),
+        TimeRemainingColumn(),
+    )
+    with (
+        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        work = _Work(restorer, options, console)
+        for line in wrong:
+            work.complain(line)
+        sizes = [job.source.stat().st_size if job.source.is_file() else 0 for job in jobs]
+        task = progress.add_task("restoring", total=max(1, sum(sizes)))
+        ahead: Future[_Opened | Job | None] | None = None
+        writing: Future[None] | None = None
+        for i, job in enumerate(jobs):
+            opening = ahead or pool.submit(work.open, job)
+            ahead = pool.submit(work.open, jobs[i + 1]) if i + 1 < len(jobs) else None
+            before = sum(sizes[:i])
+
+            def advance(share: float, before: int = before, size: int = sizes[i]) -> None:
+                progress.update(task, completed=before + share * size)
+
+            progress.update(task, description=job.source.name)
+            rest = work.restore(job, opening, advance)
+            if writing is not None:
+                writing.result()
+            writing = pool.submit(rest) if rest is not None else None
+            advance(1)
+        if writing is not None:
+            writing.result()
+    console.print(work.summary())
+    return 1 if work.failures else 0
+
+
+class _Work:
+    """Does jobs, in three steps each, and keeps count."""
+
+    def __init__(self, restorer: Network, options: Options, console: Console) -> None:
+        self._restorer, self._options, self._console = restorer, options, console
+        self._journal = (options.output.parent if _is_file(options.output) else options.output) / JOURNAL
+        self._settings = f"{restorer.settings} side_by_side={options.side_by_side}"
+        self._done = _read(self._journal)
+        self._seams_told = False
+        self.restored: list[Job] = []
+        self.before: list[Job] = []
+        self.failures: list[str] = []
+        self._megapixels = self._busy = 0.0
+        self._begun = time.perf_counter()
+
+    def open(self, job: Job) -> "_Opened | Job | None":
+        """The first step, ahead of time. A video is opened later; None if it was done before.
+
+        Raises:
+            UserError: It can't be restored.
+        """
+        if not job.source.is_file():
+            raise UserError(f"{job.source} {'is no file' if job.source.exists() else 'does not exist'}")
+        if job.source.resolve() == job.target.resolve():
+            raise UserError(f"{job.source} would be replaced by its restored self: choose another folder with -o")
+        if job.target.exists() and not self._options.overwrite:
+            if self._done.get(str(job.target.absolute())) == self._record(job):
+                return None
+            raise UserError(f"{job.target} exists already: --overwrite replaces it")
+        if job.source.suffix.lower() in video.SUFFIXES:
+            return job
+        picture = open_picture(job.source, self._options.max_pixels)
+        if picture.width * picture.height > IN_MEMORY:
+            return _Opened(picture, picture)
+        return _Opened(picture, InMemory(picture.read(picture.height), picture.colours))
+
+    def restore(
+        self, job: Job, opening: Future[_Opened | Job | None], advance: Callable[[float], None]
+    ) -> Callable[[], None] | None:
+        """The second, which computes; what is left is the third, writing."""
+        try:
+            opened = opening.result()
+            if opened is None:
+                self.before.append(job)
+                return None
+            job.target.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(opened, Job):
+                self._restore_video(job, advance)
+                return None
+            writer = PictureWriter(job.target, opened.picture, 1 + self._options.side_by_side)
+        except Exception as error:
+            self._failed(job, error)
+            return None
+        try:
+            self._compute(opened, writer, advance)
+        except BaseException as error:
+            writer.close()
+            if not isinstance(error, Exception):
+                raise
+            self._failed(job, error)
+            return None
+        return lambda: self._finish(job, writer)
+
+    def _compute(self, opened: _Opened, writer: PictureWriter, advance: Callable[[float], None]) -> None:
+        picture, rows, begun = opened.picture, 0, time.perf_counter()
+        tiling = self._restorer.tiling(picture.height, picture.width)
+        for blurred, restored in self._restorer.rows(opened.rows):
+            self._busy += time.perf_counter() - begun
+            if not tiling.exact and not self._seams_told:
+                self._seams_told = True
+                told = seam_error(self._restorer.engine, blurred[..., : picture.colours], tiling)
+                self.say(f"{picture.path}: {told}")
+            writer.write(np.concatenate([blurred, restored], axis=1) if self._options.side_by_side else restored)
+            rows += len(blurred)
+            advance(rows / picture.height)
+            begun = time.perf_counter()
+        self._megapixels += picture.width * picture.height / 1e6
+
+    def _finish(self, job: Job, writer: PictureWriter) -> None:
+        try:
+            with writer:
+                writer.finish()
+            self._record_done(job)
+        except Exception as error:
+            self._failed(job, error)
+
+    def _restore_video(self, job: Job, advance: Callable[[float], None]) -> None:
+        try:
+            report = video.restore(
+                job.source, job.target, self._restorer, side_by_side=self._options.side_by_side, advance=advance,
+                max_pixels=self._options.max_pixels,
+            )  # fmt: skip
+        except Exception as error:
+            self._failed(job, error)
+            return
+        self._busy += report.busy
+        self._megapixels += report.megapixels
+        if self._options.fps_report:
+            self.say(f"{job.source}: {report}")
+        if report.broken:
+            self.complain(f"{job.source}: {report.broken} of its frames are broken and were left out")
+        self._record_done(job)
+
+    def say(self, line: str) -> None:
+        self._console.print(line, markup=False)
+
+    def complain(self, line: str) -> None:
+        self.failures.append(line)
+        self.say(f"deblurlab: {line}")
+
+    def _failed(self, job: Job, error: Exception) -> None:
+        line = "out of memory: a smaller --tile needs less" if isinstance(error, MemoryError) else reason(error)
+        self.complain(str(error) if isinstance(error, UserError) else f"{job.source} can't be restored: {line}")
+
+    def _record(self, job: Job) -> dict[str, Any]:
+        state = job.source.stat()
+        made = {"source": str(job.source.absolute()), "size": state.st_size, "modified": state.st_mtime_ns}
+        return {**made, "settings": sha256(self._settings.encode()).hexdigest()}
+
+    def _record_done(self, job: Job) -> None:
+        with self._journal.open("a") as file:
+            file.write(json.dumps({"target": str(job.target.absolute()), **self._record(job)}) + "\n")
+        self.restored.append(job)
+
+    def summary(self) -> str:
+        wall = time.perf_counter() - self._begun
+        parts = [f"{len(self.restored)} restored"]
+        if self.before:
+            parts.append(f"{len(self.before)} done before")
+        if self.failures:
+            parts.append(f"{len(self.failures)} failed")
+        line = ", ".join(parts)
+        if self._megapixels:
+            each = (
+                f"{self._busy / self._megapixels:.2g} s per megapixel, the network busy {100 * self._busy / wall:.0f} %"
+            )
+            line += f"; {self._megapixels:.1f} megapixels in {wall:.1f} s ({each} of the time)"
+        return line
+
+
+def _is_file(output: Path) -> bool:
+    """Whether the name of the output is that of a file."""
+    return output.suffix.lower() in SUFFIXES | video.SUFFIXES and not output.is_dir()
+
+
+def _is_input(file: Path, output: Path) -> bool:
+    return (
+        file.suffix.lower() in SUFFIXES | video.SUFFIXES
+        and not file.name.startswith(".")
+        and file.is_file()
+        and not file.absolute().is_relative_to(output.absolute())
+    )
+
+
+def _read(journal: Path) -> dict[str, dict[str, Any]]:
+    """What was restored, by target; the last word counts."""
+    done: dict[str, dict[str, Any]] = {}
+    for line in journal.read_text().splitlines() if journal.is_file() else []:
+        with suppress(ValueError, KeyError, TypeError, AttributeError):  # half a line, if it was interrupted
+            record = json.loads(line)
+            done[record.pop("target")] = record
+    return done

@@ -1,0 +1,71 @@
+"""Methods without a network."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deblurlab.classical.estimation import EstimationError
+from deblurlab.classical.frequency import Array
+from deblurlab.data.pairs import Pair
+from deblurlab.errors import UserError
+from deblurlab.inference.psf import NoPsf, Psf
+from deblurlab.inference.restorers import Restored, Restorer
+
+
+class Classical(Restorer):
+    """A function of (image, psf), both NumPy arrays: `(H, W, 3)` and `(k, k)`.
+
+    Args:
+        method: The function.
+        light: What the image is in when the function gets it: "linear" light, in which blur is a convolution, or
+            "gamma", the sRGB codes themselves.
+        needs_psf: False if it makes something of an image without a kernel too.
+    """
+
+    def __init__(
+        self,
+        *,
+        method: Callable[[Array, Array | None], Array],
+        light: Literal["linear", "gamma"] = "linear",
+        needs_psf: bool = True,
+    ) -> None:
+        if light not in ("linear", "gamma"):
+            raise UserError(f"restorer.light={light} is unknown: linear or gamma")
+        self._method, self._light, self._needs_psf = method, light, needs_psf
+        self._psf: Psf | None = None
+
+    def prepare(self, device: torch.device, psf: Psf) -> None:
+        if self._needs_psf and isinstance(psf, NoPsf):
+            raise UserError("this restorer needs a kernel: psf=oracle, estimate, gaussian or file")
+        self._psf = psf
+
+    def warm_up(self, blurred: Tensor, pair: Pair) -> None:
+        assert self._psf is not None
+        with suppress(EstimationError, ValueError):  # that image's misfortune
+            self._psf(blurred.permute(1, 2, 0).double().numpy(), pair)
+
+    def __call__(self, blurred: Tensor, pair: Pair) -> Restored:
+        assert self._psf is not None, "the restorer wasn't prepared"
+        image = blurred.permute(1, 2, 0).double().numpy()
+        image = to_light(image) if self._light == "linear" else image
+        try:
+            psf, said = self._psf(image, pair)
+        except EstimationError as error:
+            return Restored(blurred, "not found", str(error))
+        restored = np.clip(self._method(image, psf), 0, 1)
+        restored = from_light(restored) if self._light == "linear" else restored
+        return Restored(torch.from_numpy(np.ascontiguousarray(restored.transpose(2, 0, 1))).float(), said)
+
+
+def to_light(codes: Array) -> Array:
+    """sRGB in [0, 1] to linear light (IEC 61966-2-1)."""
+    return np.where(codes <= 0.04045, codes / 12.92, ((codes + 0.055) / 1.055) ** 2.4)
+
+
+def from_light(light: Array) -> Array:
+    """Linear light in [0, 1] to sRGB."""
+    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055)

@@ -1,0 +1,145 @@
+"""Tiles join: exactly where a network is local, nearly where it isn't."""
+
+import numpy as np
+import pytest
+import torch
+from hydra.utils import instantiate
+from torch import Tensor, nn
+
+from deblurlab.errors import UserError
+from deblurlab.inference.engines import LONGEST, Engine, Ensemble, Torch, reach
+from deblurlab.inference.tiling import InMemory, Tiling, choose, restored_rows, seam_error
+from support import config, small
+
+CPU = torch.device("cpu")
+RNG = np.random.default_rng(0)
+
+
+def _engine(model: str, *options: str) -> Torch:
+    torch.manual_seed(0)
+    network = instantiate(config(f"model={model}", *(options or small(f"model={model}"))).model, _convert_="all")
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, 0, 0.2 if parameter.dim() == 1 else 0.1)
+    return Torch(network, CPU)
+
+
+def _restored(engine: Engine, image: np.ndarray, tiling: Tiling, strength: float = 1.0) -> np.ndarray:
+    bands = list(restored_rows(engine, InMemory(image, min(3, image.shape[2])), tiling, strength=strength))
+    assert np.array_equal(np.concatenate([blurred for blurred, _ in bands]), image)
+    return np.concatenate([restored for _, restored in bands])
+
+
+@pytest.mark.parametrize(("kernel", "dilation", "expected"), [(3, 1, 1), (5, 1, 2), (3, 4, 4), (1, 1, 0)])
+def test_the_reach_of_a_convolution_is_half_its_kernel(kernel: int, dilation: int, expected: int) -> None:
+    convolution = nn.Conv2d(3, 3, kernel, padding="same", dilation=dilation)
+    assert reach(lambda image: convolution(image).detach(), 1) == expected
+
+
+def test_the_reach_of_an_encoder_and_decoder_is_that_of_their_sum() -> None:
+    """Two halvings by 3x3 with stride 2 see 1 + 2 pixels to the left; two doublings copy: 3, by the stride 4."""
+    layers = [nn.Conv2d(3, 3, 3, stride=2, padding=1) for _ in range(2)] + [
+        nn.Upsample(scale_factor=2) for _ in range(2)
+    ]
+    network = nn.Sequential(*layers)
+    with torch.no_grad():
+        found = reach(network, 4)
+    assert found == 4
+
+
+@pytest.mark.parametrize(
+    "network", [nn.InstanceNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 3, 2 * LONGEST + 3, padding="same")]
+)
+def test_what_looks_at_the_whole_image_has_no_reach(network: nn.Module) -> None:
+    with torch.no_grad():
+        assert reach(lambda image: image + network(image), 1) is None
+
+
+@pytest.mark.parametrize("ensemble", [False, True])
+@pytest.mark.parametrize("shape", [(420, 333, 3), (333, 491, 3), (297, 700, 1), (200, 333, 3)])
+@pytest.mark.parametrize("model", ["unet_res", "unet"])
+def test_a_local_network_gives_the_same_bytes_tiled_and_whole(
+    model: str, shape: tuple[int, int, int], ensemble: bool
+) -> None:
+    engine: Engine = _engine(model, "model.width=8", "model.depth=2", "model.blocks=1")
+    engine = Ensemble(engine) if ensemble else engine
+    image = RNG.integers(0, 1 << 16, shape, np.uint16)
+    whole = _restored(engine, image, Tiling(0, 0, True))
+    assert np.abs(whole.astype(int) - image).mean() > 100  # it does something
+    tiling = choose(engine, *shape[:2], tile=128)
+    assert tiling.exact
+    assert tiling.tile == 128
+    assert np.array_equal(_restored(engine, image, tiling), whole)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_blending_an_identity_changes_nothing(dtype: type) -> None:
+    """Weights of neighbours sum to 1, in both directions and in corners."""
+
+    class Same(Engine):
+        multiple_of = 8
+
+        def __call__(self, blurred: Tensor) -> Tensor:
+            return blurred
+
+    image = RNG.integers(0, 256, (150, 217, 3)).astype(dtype) / (1 if dtype == np.uint8 else 255)
+    restored = _restored(Same(), image.astype(dtype), Tiling(32, 16, False))
+    assert np.allclose(restored, image, atol=1e-6)
+
+
+def test_less_overlap_than_the_reach_is_blended_and_its_error_told() -> None:
+    engine = _engine("unet_res", "model.width=8", "model.depth=3", "model.blocks=2")
+    image = RNG.integers(0, 256, (512, 640, 3), np.uint8)
+    tiling = choose(engine, 512, 640, tile=256, overlap=32)
+    assert not tiling.exact
+    whole = _restored(engine, image, Tiling(0, 0, True)).astype(int)
+    apart = np.abs(_restored(engine, image, tiling).astype(int) - whole)
+    assert 0 < apart[:, 256 - 32 : 256 + 32].mean() < 0.1 * np.abs(whole - image).mean()
+    assert apart[100:140, 100:140].max() <= 1  # far from all seams, but for their rounding
+    said = seam_error(engine, image, tiling)
+    assert "blended over 32" in said
+    assert "levels on average" in said
+
+
+def test_one_tile_is_the_whole_image_and_too_small_ones_are_refused() -> None:
+    engine = _engine("unet_res")
+    assert choose(engine, 100, 100).tile == 0
+    assert choose(engine, 5000, 100, tile=0).tile == 0
+    assert choose(engine, 5000, 5000).tile % engine.multiple_of == 0
+    with pytest.raises(UserError, match="too small"):
+        choose(engine, 500, 500, tile=1)
+
+
+def test_no_more_than_a_band_of_the_image_is_read_ahead() -> None:
+    read: list[int] = []
+
+    class Counted(InMemory):
+        def read(self, count: int) -> np.ndarray:
+            read.append(count)
+            return super().read(count)
+
+    engine = _engine("unet_res")
+    bands = restored_rows(engine, Counted(np.zeros((640, 64, 3), np.uint8)), Tiling(64, 16, True))
+    next(bands)
+    assert sum(read) == 80
+    assert sum(len(restored) for _, restored in bands) == 640 - 64
+
+
+@pytest.mark.parametrize(("strength", "expected"), [(0.0, 100), (0.25, 125), (1.0, 200)])
+def test_strength_mixes_the_restored_with_the_blurred(strength: float, expected: int) -> None:
+    class Brighter(Engine):
+        def __call__(self, blurred: Tensor) -> Tensor:
+            return 2 * blurred
+
+    image = np.full((20, 20, 3), 100, np.uint8)
+    assert np.all(_restored(Brighter(), image, Tiling(0, 0, True), strength) == expected)
+
+
+def test_the_ensemble_is_the_mean_over_flips_and_turns() -> None:
+    """Of an engine that adds its row's number, every image gets the mean of four directions: the same everywhere."""
+
+    class Rows(Engine):
+        def __call__(self, blurred: Tensor) -> Tensor:
+            return blurred + torch.arange(blurred.shape[2])[:, None]
+
+    image = torch.rand(1, 3, 6, 6)
+    assert torch.allclose(Ensemble(Rows())(image), image + 2.5)
