@@ -22,7 +22,7 @@ Pixels = npt.NDArray[Any]
 WINDOW = 2048
 """Side of the largest window that is chosen here."""
 _LEAST = 256
-"""Side of the smallest where results must be exact: PyTorch adds up the convolutions of small images in another order."""
+"""Side of the smallest where results must be exact: PyTorch sums the convolutions of small images in another order."""
 _LITTLE = 64
 """Its overlap where the network's reach isn't affordable."""
 
