@@ -16,6 +16,8 @@ from deblurlab.errors import UserError, reason
 from deblurlab.inference.engines import OnnxRuntime, Torch
 from deblurlab.models import Model
 
+Write = Callable[..., float]
+"""`export_onnx` or `export_program`."""
 _SIZES = (1, 61, 99), (2, 64, 96), (1, 131, 77)
 """Batch, height, width that a file is checked on: what they are exported from isn't among them."""
 _TOLERANCE = {False: 1e-4, True: 2e-2}

@@ -66,9 +66,10 @@ def _array(picture: np.ndarray, shape: tuple[int, ...]) -> Unpacked:
     images = images.permute(0, 3, 1, 2) / scale
 
     def pack(restored: Tensor) -> np.ndarray:
-        restored = restored.clamp(0, 1) * scale
+        restored = restored.clamp(0, 1)
         restored = restored.mean(1, keepdim=True) if colours == 1 else restored
-        codes = as_codes(restored.permute(0, 2, 3, 1).numpy(), picture.dtype).reshape(*picture.shape[:-1], colours)
+        values = (restored * scale).permute(0, 2, 3, 1).numpy()
+        codes = as_codes(values, picture.dtype).reshape(*picture.shape[:-1], colours)
         return np.concatenate([codes, picture[..., colours:]], axis=-1).reshape(shape)
 
     return Unpacked(images.expand(-1, 3, -1, -1), pack)

@@ -1,6 +1,7 @@
 """Image files as they are: 8 or 16 bits, grey or colour, with transparency, profile and EXIF, however large. Read and
 written from the top to the bottom by libvips, which holds a few rows at a time."""
 
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 from deblurlab.errors import UserError, reason
 from deblurlab.inference.tiling import Pixels
 
+logging.getLogger("pyvips").setLevel(logging.ERROR)  # it warns of what it mends
 pyvips.cache_set_max(0)  # every picture is another, and a cached one holds its file open
 MAX_PIXELS = 1_000_000_000
 IN_MEMORY = 16_000_000

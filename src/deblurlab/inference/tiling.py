@@ -198,7 +198,7 @@ def _mixed(engine: Engine, window: Pixels, strength: float, scale: int) -> Tenso
     blurred = to_float(window, scale)
     restored = engine(blurred.expand(3, -1, -1)[None])[0]
     if len(blurred) == 1:  # a grey image stays grey
-        restored = restored.mean(0, keepdim=True)
+        restored = restored.clamp(0, 1).mean(0, keepdim=True)
     return restored if strength == 1 else torch.lerp(blurred, restored.clamp(0, 1), strength)
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # PyAV loads FFmpeg
     import av
 
 SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"}
-_SEGMENT = 100
+SEGMENT = 100
 """Frames after which an interrupted video goes on."""
 _ENCODERS = {".webm": ("libvpx-vp9", {"crf": "20", "b": "0", "auto-alt-ref": "0"})}
 _H264 = "libx264", {"crf": "16", "bf": "0"}  # without frames out of order, so that segments join
@@ -118,12 +118,12 @@ def _restore_parts(
     length: float,
     advance: Callable[[float], None],
 ) -> None:
-    """Write files of `_SEGMENT` frames each. While a frame is restored, the next is decoded and the last encoded."""
+    """Write files of `SEGMENT` frames each. While a frame is restored, the next is decoded and the last encoded."""
     done = {int(file.stem) for file in parts.glob("*.nut")}
     with ThreadPoolExecutor(1) as decoding, ThreadPoolExecutor(1) as encoding:
         for number in count():
             if number in done:
-                skipped = sum(1 for _ in islice(frames, _SEGMENT))
+                skipped = sum(1 for _ in islice(frames, SEGMENT))
                 report.frames += skipped
                 report.resumed += skipped
                 continue
@@ -134,11 +134,11 @@ def _restore_parts(
             begun = time.perf_counter()
             with _Encoder(file.with_suffix(".partial"), stream, suffix) as encoder:
                 writing = encoding.submit(lambda: None)
-                for i in range(_SEGMENT):
+                for i in range(SEGMENT):
                     frame = ahead.result()
                     if frame is None:
                         break
-                    if i < _SEGMENT - 1:
+                    if i < SEGMENT - 1:
                         ahead = decoding.submit(next, frames, None)
                     report.waiting += time.perf_counter() - begun
                     pixels = _pixels(frame)

@@ -1,0 +1,110 @@
+"""Exported files restore as the network does, whatever the size."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from deblurlab import cli
+from deblurlab.errors import UserError
+from deblurlab.inference import Network, Restorer, export
+from deblurlab.inference.engines import OnnxRuntime
+from deblurlab.models import Model
+from support import option_names, small_release
+
+RNG = np.random.default_rng(0)
+SIZES = (1, 1), (5, 40), (33, 17), (61, 99), (128, 64)
+QUICK = {"unet_res", "nafnet_16"}
+
+
+def _models() -> list[object]:
+    return [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in option_names("model")]
+
+
+def _export(release: Path, output: Path, *options: str) -> None:
+    cli.export([str(release), "-o", str(output), *options])
+
+
+@pytest.mark.parametrize("model", _models())
+def test_onnx_restores_any_size_as_pytorch_does(model: str, tmp_path: Path) -> None:
+    release = small_release(tmp_path / "release", model)
+    _export(release, tmp_path / "model.onnx", "--format", "onnx")
+    network, exported = Restorer.load(release, device="cpu"), Restorer.load(tmp_path / "model.onnx")
+    for height, width in SIZES:
+        image = torch.rand(2, 3, height, width)
+        expected = network.engine(image)
+        assert (expected - image).abs().mean() > 1e-3
+        assert torch.allclose(exported.engine(image), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("model", _models())
+def test_an_exported_program_restores_any_size_as_pytorch_does(model: str, tmp_path: Path) -> None:
+    release = small_release(tmp_path / "release", model)
+    _export(release, tmp_path / "model.pt2", "--format", "torch_export")
+    network = Restorer.load(release, device="cpu")
+    program = torch.export.load(tmp_path / "model.pt2").module()
+    for height, width in ((61, 99), (129, 65)):
+        height, width = (max(side, getattr(network.engine._network, "min_size", 1)) for side in (height, width))
+        image = torch.rand(1, 3, height, width)
+        assert torch.allclose(program(image), network.engine(image), atol=1e-4)
+
+
+def test_an_onnx_file_knows_its_stride_and_reach_so_tiles_join(tmp_path: Path) -> None:
+    release = small_release(tmp_path / "release")
+    _export(release, tmp_path / "model.onnx", "--format", "onnx")
+    engine, network = OnnxRuntime(tmp_path / "model.onnx"), Restorer.load(release, device="cpu").engine
+    assert (engine.multiple_of, engine.reach) == (network.multiple_of, network.reach)
+    image = RNG.integers(0, 256, (300, 340, 3), np.uint8)
+    tiled = Network(engine, tile=128)
+    assert tiled.tiling(300, 340).exact
+    assert np.abs(tiled.restore(image).astype(int) - Network(engine).restore(image)).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.pt2"])
+def test_half_precision_is_half_the_size_and_near(tmp_path: Path, name: str) -> None:
+    release = small_release(tmp_path / "release", "unet_res", "model.width=16", "model.depth=2", "model.blocks=1")
+    chosen = "onnx" if name.endswith("onnx") else "torch_export"
+    _export(release, tmp_path / name, "--format", chosen)
+    _export(release, tmp_path / f"half-{name}", "--format", chosen, "--half")
+    assert (tmp_path / f"half-{name}").stat().st_size < 0.65 * (tmp_path / name).stat().st_size
+
+
+def test_restore_takes_an_onnx_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    import cv2
+
+    cv2.imwrite("x.png", RNG.integers(0, 256, (40, 50, 3), np.uint8))
+    release = small_release(tmp_path / "release")
+    _export(release, tmp_path / "model.onnx", "--format", "onnx")
+    for weights, output, engine in (("release", "a", "torch"), ("model.onnx", "b", "onnxruntime")):
+        with pytest.raises(SystemExit) as end:
+            cli.restore(["x.png", "-o", output, "--weights", weights, "--engine", engine, "--device", "cpu"])
+        assert end.value.code == 0
+    first, second = (cv2.imread(f"{folder}/x.png").astype(int) for folder in "ab")
+    assert np.abs(first - second).max() <= 1
+
+
+class Wrong(Model):
+    """Restores otherwise while it is exported."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def restore(self, blurred: torch.Tensor) -> torch.Tensor:
+        return blurred * (self.weight + (0.01 if torch.compiler.is_exporting() else 0))
+
+
+@pytest.mark.parametrize("write", [export.export_onnx, export.export_program])
+def test_a_file_that_restores_otherwise_gets_no_name(tmp_path: Path, write: export.Write) -> None:
+    with pytest.raises(UserError, match=r"isn't the network: its images differ by up to 0\.0"):
+        write(Wrong(), tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").touch()
+    with pytest.raises(SystemExit, match="exists already"):
+        _export(small_release(tmp_path / "release"), tmp_path / "model.onnx", "--format", "onnx")

@@ -1,0 +1,356 @@
+"""`deblurlab restore`: whatever pictures people have, and whatever can be wrong with them."""
+
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageCms
+
+from deblurlab import cli
+from deblurlab.inference import Restorer, files
+from support import small_release
+
+RNG = np.random.default_rng(0)
+RGB = cv2.resize(RNG.integers(0, 256, (12, 15, 3), np.uint8), (60, 48), interpolation=cv2.INTER_CUBIC)
+Restore = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_release(tmp_path_factory.mktemp("release") / "small")
+
+
+@pytest.fixture
+def restore(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Restore:
+    """`deblurlab restore ...` with a small model in an empty folder; returns the exit code."""
+    monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run(*arguments: object) -> int:
+        with pytest.raises(SystemExit) as end:
+            cli.restore([str(word) for word in (*arguments, "--weights", weights, "--device", "cpu")])
+        signal.signal(signal.SIGTERM, before)
+        assert end.value.code in (0, 1), end.value.code
+        return int(end.value.code)
+
+    return run
+
+
+def _read(path: Path) -> np.ndarray:
+    """By OpenCV, as it is in the file, RGB."""
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    assert image is not None
+    return image[..., [2, 1, 0, 3][: image.shape[2]]] if image.ndim == 3 else image
+
+
+def _write(path: Path, image: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image[..., [2, 1, 0, 3][: image.shape[2]]] if image.ndim == 3 else image)
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.tif", "x.tiff", "x.bmp", "x.webp", "x.jpg", "x.JPG", "a[1].png"])
+def test_names_and_formats_stay(restore: Restore, weights: Path, name: str) -> None:
+    Image.fromarray(RGB).save(f"/{Path.cwd()}/{name}", quality=100)
+    blurred = _read(Path(name))
+    assert restore(name, "-o", "out") == 0
+    with Image.open(name) as before, Image.open(f"out/{name}") as after:
+        assert (after.format, after.mode, after.size) == (before.format, before.mode, before.size)
+    expected = Restorer.load(weights, device="cpu").restore(blurred).astype(int)
+    tolerance = 0 if Path(name).suffix in (".png", ".tif", ".tiff", ".bmp") else 12
+    assert np.abs(_read(Path("out", name)) - expected).mean() <= tolerance
+    assert np.abs(blurred - expected).mean() > 1
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        RGB.astype(np.uint16) * 257 + 3,
+        RGB[..., 0],
+        RGB[..., 0].astype(np.uint16) * 256,
+        np.dstack([RGB, RGB[..., 1]]),
+        np.dstack([RGB, RGB[..., 1]]).astype(np.uint16) * 255,
+    ],
+    ids=["rgb16", "grey8", "grey16", "rgba8", "rgba16"],
+)
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_bit_depth_grey_and_transparency_stay(restore: Restore, weights: Path, image: np.ndarray, suffix: str) -> None:
+    _write(Path(f"in/x{suffix}"), image)
+    assert restore("in", "-o", "out") == 0
+    found = _read(Path(f"out/x{suffix}"))
+    if (
+        suffix == ".tif" and image.shape[2:] == (4,) and image.dtype == np.uint8
+    ):  # OpenCV multiplies these by their alpha
+        found = np.asarray(Image.open("out/x.tif"))
+    assert (found.shape, found.dtype) == (image.shape, image.dtype)
+    assert np.array_equal(found, Restorer.load(weights, device="cpu").restore(image))
+    if image.ndim == 3 and image.shape[2] == 4:
+        assert np.array_equal(found[..., 3], image[..., 3])
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
+def test_exif_orientation_profile_and_resolution_stay(restore: Restore, suffix: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "a camera"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(RGB).save(f"x{suffix}", exif=exif, icc_profile=profile, dpi=(300, 300))
+    assert restore(f"x{suffix}", "-o", "out") == 0
+    with Image.open(f"x{suffix}") as before, Image.open(f"out/x{suffix}") as after:
+        assert after.size == before.size
+        assert after.getexif()[0x0112] == 6
+        if suffix != ".tif":  # libvips carries no further tags over there
+            assert after.getexif()[0x010F] == "a camera"
+        assert after.info["icc_profile"] == profile
+        if suffix != ".webp":
+            assert after.info["dpi"][0] == pytest.approx(300, abs=0.1)
+
+
+def test_folders_patterns_and_files_keep_their_places(restore: Restore) -> None:
+    for name in ("in/a.png", "in/deep/er/b.png", "in/.hidden.png", "other/c.png", "other/d.jpg"):
+        _write(Path(name), RGB)
+    Path("in/notes.txt").write_text("no picture")
+    assert restore("in", "other/*.png", "-o", "in/out") == 0
+    found = sorted(str(path.relative_to("in/out")) for path in Path("in/out").rglob("*.png"))
+    assert found == ["a.png", "c.png", "deep/er/b.png"]
+    assert restore("in", "-o", "in/out") == 0  # what was restored isn't restored again
+    assert sorted(str(path.relative_to("in/out")) for path in Path("in/out").rglob("*.png")) == found
+    assert restore("in/a.png", "-o", "single.png") == 0
+    assert Path("single.png").is_file()
+
+
+def test_what_is_done_is_skipped_and_what_is_there_is_never_replaced(
+    restore: Restore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("in/a.png", "in/b.png"):
+        _write(Path(name), RGB)
+    _write(Path("out/b.png"), RGB)
+    assert restore("in", "-o", "out") == 1
+    assert "out/b.png exists already: --overwrite replaces it" in capsys.readouterr().err
+    assert np.array_equal(_read(Path("out/b.png")), RGB)
+    state = Path("out/a.png").stat()
+    assert restore("in/a.png", "-o", "out") == 0
+    assert "0 restored, 1 done before" in capsys.readouterr().err
+    assert Path("out/a.png").stat().st_mtime_ns == state.st_mtime_ns
+    assert restore("in/a.png", "-o", "out", "--strength", "0.5") == 1  # is something else
+    assert restore("in", "-o", "out", "--overwrite") == 0
+    assert not np.array_equal(_read(Path("out/b.png")), RGB)
+    assert restore("in", "-o", "in") == 1
+    assert "replaced by its restored self" not in capsys.readouterr().err  # they lie in the output folder: no input
+    assert restore("in/a.png", "-o", "in/a.png") == 1
+    assert "replaced by its restored self" in capsys.readouterr().err
+
+
+def test_shards_do_everything_once(restore: Restore) -> None:
+    for i in range(5):
+        _write(Path(f"in/{i}.png"), RGB)
+    assert restore("in", "-o", "out", "--shard", "2/3") == 0
+    assert sorted(path.name for path in Path("out").glob("*.png")) == ["1.png", "4.png"]
+    assert restore("in", "-o", "out", "--shard", "1/3") == 0
+    assert restore("in", "-o", "out", "--shard", "3/3") == 0
+    assert len(list(Path("out").glob("*.png"))) == 5
+
+
+def test_side_by_side_strength_and_ensemble(restore: Restore, weights: Path) -> None:
+    _write(Path("x.png"), RGB)
+    assert restore("x.png", "-o", "out", "--side-by-side") == 0
+    both = _read(Path("out/x.png"))
+    restored = Restorer.load(weights, device="cpu").restore(RGB)
+    assert np.array_equal(both, np.concatenate([RGB, restored], axis=1))
+    assert restore("x.png", "-o", "none", "--strength", "0") == 0
+    assert np.array_equal(_read(Path("none/x.png")), RGB)
+    assert restore("x.png", "-o", "eight", "--ensemble") == 0
+    engine = Restorer.load(weights, device="cpu").engine
+    image = torch.from_numpy(RGB).permute(2, 0, 1)[None] / 255
+    views = [torch.rot90(image, k, (2, 3)) for k in range(4)]
+    mean = sum(torch.rot90(engine(v), -k, (2, 3)) for k, v in enumerate(views))
+    mean = mean + sum(torch.rot90(engine(v.flip(3)).flip(3), -k, (2, 3)) for k, v in enumerate(views))
+    expected = (mean / 8)[0].clamp(0, 1).permute(1, 2, 0).numpy() * 255
+    assert np.abs(_read(Path("eight/x.png")) - expected).max() <= 0.51
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])
+def test_large_pictures_are_read_and_written_in_strips(
+    restore: Restore, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the same bytes, although the picture is never in memory."""
+    image = cv2.resize(RGB, (700, 900), interpolation=cv2.INTER_CUBIC)
+    _write(Path(f"in/x{suffix}"), image)
+    assert restore("in", "-o", "whole", "--tile", "off") == 0
+    monkeypatch.setattr(files, "IN_MEMORY", 1000)
+    monkeypatch.setattr("deblurlab.inference.pictures.IN_MEMORY", 1000)
+    assert restore("in", "-o", "tiled", "--tile", "256") == 0
+    assert Path(f"tiled/x{suffix}").read_bytes() == Path(f"whole/x{suffix}").read_bytes()
+    assert sorted(path.name for path in Path("tiled").iterdir()) == [".deblurlab.jsonl", f"x{suffix}"]
+
+
+def test_the_error_of_blended_tiles_is_printed(restore: Restore, capsys: pytest.CaptureFixture[str]) -> None:
+    _write(Path("x.png"), cv2.resize(RGB, (700, 600)))
+    assert restore("x.png", "-o", "out", "--tile", "256", "--overlap", "2") == 0
+    assert "x.png: tiles of 256 pixels, blended over 2 to each side" in capsys.readouterr().err
+
+
+def _bomb(path: Path) -> None:
+    """A PNG of ten thousand megapixels in a few kilobytes."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(bytes(1_000_000))
+    content = chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+
+
+def _truncated(path: Path) -> None:
+    noise = RNG.integers(0, 256, (200, 200, 3), np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _animated(path: Path) -> None:
+    Image.fromarray(RGB).save(path, save_all=True, append_images=[Image.fromarray(255 - RGB)])
+
+
+def _nan(path: Path) -> None:
+    image = RGB.astype(np.float32) / 255
+    image[3, 3] = np.nan
+    cv2.imwrite(str(path), image)
+
+
+BAD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "zero.jpg": (lambda path: path.touch(), "is empty"),
+    "text.png": (lambda path: path.write_text("hello"), "isn't an image"),
+    "cut.png": (_truncated, "damaged or truncated"),
+    "cut.jpg": (_truncated, "damaged or truncated"),
+    "cut.tif": (_truncated, "damaged"),
+    "cut.webp": (_truncated, "damaged"),
+    "bomb.png": (_bomb, "100000 x 100000 pixels, more than --max-pixels"),
+    "large.png": (lambda path: Image.new("RGB", (3000, 1000)).save(path), "more than --max-pixels 2000000"),
+    "moving.webp": (_animated, "animated"),
+    "moving.png": (_animated, "animated"),
+    "pages.tif": (_animated, "several pages"),
+    "print.jpg": (lambda path: Image.fromarray(RGB).convert("CMYK").save(path), "is cmyk"),
+    "light.tif": (lambda path: cv2.imwrite(str(path), RGB.astype(np.float32)), "HDR or floating-point"),
+    "nan.tiff": (_nan, "HDR or floating-point"),
+    "folder.png": (lambda path: path.mkdir(), "no images or videos"),
+}
+
+
+def test_what_cannot_be_restored_is_named_and_the_others_go_on(
+    restore: Restore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("in").mkdir()
+    for name, (make, _) in BAD.items():
+        make(Path("in", name))
+    _write(Path("in/good.png"), RGB)
+    Image.fromarray(RGB[:1, :1]).save("in/one.png")
+    inputs = ["nowhere.png", *sorted(map(str, Path("in").iterdir()))]
+    assert restore(*inputs, "-o", "out", "--max-pixels", 2_000_000) == 1
+    said = capsys.readouterr().err.splitlines()
+    for name, (_, message) in BAD.items():
+        lines = [line for line in said if f"in/{name}" in line]
+        assert len(lines) == 1, (name, said)
+        assert message in lines[0]
+    assert any("nowhere.png does not exist" in line for line in said)
+    assert sorted(path.name for path in Path("out").glob("*.*")) == [".deblurlab.jsonl", "good.png", "one.png"]
+    assert f"2 restored, {len(BAD) + 1} failed" in said[-1]
+
+
+def test_two_inputs_for_one_output_are_told_apart(restore: Restore, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a/x.png", "b/x.png"):
+        _write(Path(name), RGB)
+    assert restore("a", "b", "-o", "out") == 1
+    assert "b/x.png would be restored to out/x.png, as would a/x.png" in capsys.readouterr().err
+    assert Path("out/x.png").is_file()
+
+
+def test_a_full_disk_leaves_no_half_file(
+    restore: Restore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """/dev/full is one."""
+    _write(Path("in/x.png"), RGB)
+    original = files.PictureWriter._save
+
+    def save(self: object, image: object) -> None:
+        self._partial.symlink_to("/dev/full")  # type: ignore[attr-defined]
+        original(self, image)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(files.PictureWriter, "_save", save)
+    assert restore("in", "-o", "out") == 1
+    assert "out/x.png couldn't be written" in capsys.readouterr().err
+    assert [path.name for path in Path("out").iterdir()] == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interruption_leaves_whole_files_only(weights: Path, tmp_path: Path, number: int, code: int) -> None:
+    for i in range(60):
+        _write(tmp_path / f"in/{i:02d}.png", cv2.resize(RGB, (900, 900)))
+    command = [sys.executable, "-m", "deblurlab", "restore", "in", "-o", "out", "--weights", weights, "--device", "cpu"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 120
+    while len(list((tmp_path / "out").glob("*.png"))) < 2 and time.monotonic() < until:
+        time.sleep(0.02)
+    os.kill(process.pid, number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code, said
+    assert "Traceback" not in said
+    found = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert 2 < len(found) < 61
+    assert [name for name in found if "partial" in name or name.endswith(".rows")] == []
+    journal = (tmp_path / "out/.deblurlab.jsonl").read_text().splitlines()
+    assert len(journal) == len(found) - 1
+    for line in journal:
+        assert _read(Path(json.loads(line)["target"])).shape == (900, 900, 3)
+
+
+@pytest.mark.parametrize("content", [b"garbage", None])
+def test_weights_that_are_not_what_was_released_are_refused(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if content is None:  # another hash
+        broken = small_release(tmp_path / "broken")
+        file = broken / "weights.safetensors"
+        file.write_bytes(file.read_bytes()[:-1] + b"x")
+        message = "isn't the file that was released"
+    else:
+        broken = tmp_path / "model.pt"
+        broken.write_bytes(content)
+        message = "can't be read as a checkpoint"
+    with pytest.raises(SystemExit, match=message):
+        cli.restore(["x.png", "--weights", str(broken)])
+
+
+def test_a_pickle_with_code_in_it_is_refused(tmp_path: Path) -> None:
+    class Payload:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    torch.save({"state_dict": Payload()}, tmp_path / "evil.ckpt")
+    with pytest.raises(SystemExit, match=r"evil\.ckpt can't be read as a checkpoint"):
+        cli.restore(["x.png", "--weights", str(tmp_path / "evil.ckpt")])
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--tile", "big"], "--tile big is neither"),
+        (["--strength", "3"], "strength must be between"),
+        (["--shard", "4/3"], "shard=4/3 is none"),
+        (["--engine", "onnxruntime"], "needs an ONNX file"),
+    ],
+)
+def test_options_that_make_no_sense_are_named(options: list[str], message: str, weights: Path) -> None:
+    with pytest.raises(SystemExit, match=message):
+        cli.restore(["x.png", "--weights", str(weights), *options])
