@@ -5,6 +5,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +98,8 @@ def export(arguments: list[str]) -> None:
 def restore(arguments: list[str]) -> None:
     """Restore blurred pictures and videos. Names, formats, bit depths and EXIF stay; what is done is skipped."""
     parser = argparse.ArgumentParser("deblurlab restore", description=restore.__doc__)
-    parser.add_argument("inputs", nargs="+", metavar="IMAGE|FOLDER|GLOB|VIDEO", help="what to restore")
-    parser.add_argument(
-        "-o", "--output", type=Path, default=Path("restored"), help="a folder, or a file's name for one file"
-    )
+    parser.add_argument("inputs", nargs="*", metavar="IMAGE|FOLDER|GLOB|VIDEO", help="what to restore")
+    parser.add_argument("-o", "--output", default="restored", help="a folder, or a file's name for one file")
     parser.add_argument(
         "--weights", help="a release, a run's folder, a checkpoint, an ONNX file or a bundled model's name"
     )
@@ -109,7 +108,12 @@ def restore(arguments: list[str]) -> None:
         "--overlap", default="auto", help="of neighbouring tiles in pixels; auto: exact where affordable"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, ...")
-    parser.add_argument("--engine", choices=["torch", "onnxruntime"], default="torch")
+    parser.add_argument("--engine", choices=["torch", "onnxruntime", "ray"], default="torch")
+    parser.add_argument("--input", metavar="PLACE", help="of --engine ray: s3://bucket/prefix, or a shared folder")
+    parser.add_argument("--workers", type=int, help="of --engine ray; by default one per GPU, or per 2 processors")
+    parser.add_argument(
+        "--address", help="of --engine ray: that of a cluster; by default RAY_ADDRESS, or a new one here"
+    )
     parser.add_argument("--shard", metavar="i/n", help="do the i-th of n shares, on several machines")
     parser.add_argument("--strength", type=float, default=1.0, help="0 (blurred) to 1 (restored)")
     parser.add_argument(
@@ -127,18 +131,34 @@ def restore(arguments: list[str]) -> None:
         from deblurlab.inference.files import Options, restore_files
         from deblurlab.runs import parse_shard
 
-        restorer = Restorer.load(
-            options.weights,
-            device=options.device,
-            engine=options.engine,
+        on_ray = _on_ray(options)
+        weights = options.weights
+        load = partial(
+            Restorer.load,
+            str(Path(weights).absolute()) if weights and Path(weights).exists() else weights,
+            engine="torch" if on_ray else options.engine,
             tile=_pixels("tile", options.tile),
             overlap=_pixels("overlap", options.overlap),
             strength=options.strength,
             ensemble=options.ensemble,
             trust=options.trust,
         )
+        if on_ray:
+            from deblurlab.inference import cluster
+
+            job = cluster.Job(
+                source=options.input,
+                target=options.output,
+                overwrite=options.overwrite,
+                max_pixels=options.max_pixels,
+                device=options.device,
+                workers=options.workers,
+                address=options.address,
+            )
+            sys.exit(cluster.restore(job, load))
+        restorer = load(device=options.device)
         files = Options(
-            output=options.output,
+            output=Path(options.output),
             shard=parse_shard(options.shard),
             side_by_side=options.side_by_side,
             overwrite=options.overwrite,
@@ -183,6 +203,27 @@ def serve(arguments: list[str]) -> None:
         sys.exit(128 + signal.SIGINT)
     except (UserError, OSError) as error:
         sys.exit(f"deblurlab: {cause(error)}")
+
+
+def _on_ray(options: argparse.Namespace) -> bool:
+    """Whether a cluster is to restore.
+
+    Raises:
+        UserError: Options are given that don't go together, or nothing to restore.
+    """
+    on_ray: bool = options.engine == "ray"
+    others = ("inputs", "shard", "side_by_side", "fps_report") if on_ray else ("input", "workers", "address")
+    given = [name for name in others if getattr(options, name) not in (None, False, [])]
+    if given and on_ray:
+        what = options.inputs[0] if given[0] == "inputs" else f"--{given[0].replace('_', '-')}"
+        raise UserError(f"--engine ray doesn't take {what}: it restores the pictures at --input, a folder or s3://...")
+    if given:
+        raise UserError(f"--{given[0]} is for --engine ray: add that, or leave it out")
+    if on_ray and options.input is None:
+        raise UserError("--engine ray needs --input, s3://bucket/prefix or a folder that all machines see")
+    if not on_ray and not options.inputs:
+        raise UserError("there is nothing to restore: name images, folders or videos")
+    return on_ray
 
 
 def _pixels(name: str, text: str) -> int | None:

@@ -83,14 +83,10 @@ class _Bucket:
     """An S3 bucket, or one of a store that speaks S3. Shards leave this machine as soon as they are finished."""
 
     def __init__(self, address: str) -> None:
-        import boto3
-
-        scheme, _, rest = address.partition("://")
-        self._bucket, _, folder = rest.strip("/").partition("/")
-        self._prefix, self._address = f"{folder}/" if folder else "", address
-        if scheme != "s3" or not self._bucket:
+        self._address, (self._bucket, self._prefix) = address, bucket_and_prefix(address)
+        if not self._bucket:
             raise UserError(f"{address}: shards are written to a folder or to s3://bucket/folder; copy them from there")
-        self._client = boto3.client("s3", config=patience())
+        self._client = s3_client()
         with self._errors():
             if self._client.list_objects_v2(Bucket=self._bucket, Prefix=f"{self._prefix}names/").get("KeyCount"):
                 raise UserError(f"{address} holds shards already: choose another place")
@@ -118,12 +114,9 @@ class _Bucket:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        from boto3.exceptions import Boto3Error
-        from botocore.exceptions import BotoCoreError, ClientError
-
         try:
             yield
-        except (BotoCoreError, ClientError, Boto3Error) as error:
+        except s3_errors() as error:
             raise UserError(f"{self._address} can't be written: {reason(error)}") from error
 
 
@@ -137,6 +130,28 @@ def _writer(folder: Path) -> Any:
 def _close(shards: Any) -> None:
     shards.done()
     shards.merge(1)
+
+
+def bucket_and_prefix(address: str) -> tuple[str, str]:
+    """`s3://bucket/some/folder` -> "bucket", "some/folder/"; both are empty if it is no such address."""
+    scheme, _, rest = address.partition("://")
+    bucket, _, folder = rest.strip("/").partition("/")
+    return (bucket, f"{folder}/" if folder else "") if scheme == "s3" else ("", "")
+
+
+def s3_client() -> Any:
+    """Speaks to the object store that the usual `AWS_...` variables name."""
+    import boto3
+
+    return boto3.client("s3", config=patience())
+
+
+def s3_errors() -> tuple[type[Exception], ...]:
+    """What such a client raises."""
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return BotoCoreError, ClientError, Boto3Error
 
 
 def patience() -> Any:

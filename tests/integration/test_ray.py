@@ -1,0 +1,199 @@
+"""`deblurlab restore --engine ray` on a real cluster of this machine, with a real object store over HTTP."""
+
+import io
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pyvips
+from PIL import Image
+
+from deblurlab import Restorer, cli
+from deblurlab.errors import UserError
+from deblurlab.inference import Network
+from deblurlab.inference.cluster import Job, restore
+from support import small_release
+
+pytest.importorskip("ray")
+RNG = np.random.default_rng(0)
+
+
+class _Busy:
+    """A store that answers the first request of a kind for some objects with 409, which boto3 doesn't try again."""
+
+    def __init__(self, store: Callable[..., Iterable[bytes]]) -> None:
+        self._store = store
+        self.armed: set[tuple[str, str]] = set()
+        self.answered: list[tuple[str, str]] = []
+
+    def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        request = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        if request not in self.armed:
+            return self._store(environ, start)
+        self.armed.remove(request)
+        self.answered.append(request)
+        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        start("409 Conflict", [("Content-Type", "application/xml")])
+        return [b"<Error><Code>OperationAborted</Code><Message>try again</Message></Error>"]
+
+
+@pytest.fixture(scope="module")
+def busy() -> Iterator[_Busy]:
+    """A bucket, `photos`, of a server on this machine."""
+    pytest.importorskip("moto.server")
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+    from werkzeug.serving import make_server
+
+    store = _Busy(DomainDispatcherApplication(create_backend_app))
+    server = make_server("127.0.0.1", 0, store, threaded=True, request_handler=MotoRequestHandler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    settings = {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}", "AWS_ACCESS_KEY_ID": "id",
+        "AWS_SECRET_ACCESS_KEY": "key", "AWS_DEFAULT_REGION": "us-east-1",
+    }  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        _client().create_bucket(Bucket="photos")
+        yield store
+    server.shutdown()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_release(tmp_path_factory.mktemp("release") / "small")
+
+
+def _client() -> Any:
+    import boto3
+
+    return boto3.client("s3")
+
+
+def _pictures(folder: Path) -> dict[str, bytes]:
+    """Of several kinds, by key; one of them is cut short."""
+    pixels, exif = RNG.integers(0, 256, (40, 56, 4), np.uint8), Image.Exif()
+    exif[0x010F] = "a camera"
+    Image.fromarray(pixels[..., :3]).save(folder / "photo.JPG", "jpeg", quality=90, exif=exif)
+    Image.fromarray(pixels).save(folder / "clear.png")
+    Image.fromarray(pixels[:32, :, :3]).save(folder / "plain.tif")
+    Image.fromarray(pixels[..., :3]).save(folder / "bad.png")
+    deep = RNG.integers(0, 65536, (40, 56, 3), np.uint16)
+    pyvips.Image.new_from_array(deep).copy(interpretation="rgb16").pngsave(str(folder / "deep.png"))
+    pictures = {f"{i}/{file.name}": file.read_bytes() for i, file in enumerate(sorted(folder.iterdir()))}
+    return {key: content[: len(content) // 2] if "bad" in key else content for key, content in pictures.items()}
+
+
+def _restore(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as end:
+        cli.restore([str(argument) for argument in arguments])
+    assert isinstance(end.value.code, int), end.value.code
+    return end.value.code
+
+
+def _pixels(content: bytes) -> np.ndarray:
+    return pyvips.Image.new_from_buffer(content, "").numpy()
+
+
+def _kept(prefix: str) -> dict[str, tuple[str, object]]:
+    """ETag and time of what lies there, by key."""
+    found = _client().list_objects_v2(Bucket="photos", Prefix=prefix).get("Contents", [])
+    return {one["Key"].removeprefix(prefix): (one["ETag"], one["LastModified"]) for one in found}
+
+
+def test_a_bucket_is_restored_and_gone_on_with(
+    busy: _Busy, release: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    s3, pictures = _client(), _pictures(tmp_path)
+    for key, content in pictures.items():
+        s3.put_object(Bucket="photos", Key=f"some/in/{key}", Body=content)
+    s3.put_object(Bucket="photos", Key="some/in/notes.txt", Body=b"no picture")
+    s3.put_object(Bucket="photos", Key="some/input.png", Body=b"beside the prefix")
+    key = next(key for key in pictures if "deep" in key)
+    busy.armed = {("HEAD", f"/photos/some/in/{key}"), ("PUT", f"/photos/some/in/restored/{key}")}
+    command = [
+        "--engine", "ray", "--input", "s3://photos/some/in", "-o", "s3://photos/some/in/restored", "--weights", release,
+    ]  # fmt: skip
+    assert _restore(*command) == 1
+    assert sorted(busy.answered) == [
+        ("HEAD", f"/photos/some/in/{key}"),
+        ("PUT", f"/photos/some/in/restored/{key}"),
+    ]
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert "deblurlab: s3://photos/some/in/0/bad.png is damaged or truncated" in said.err
+    assert "4 restored, 1 failed" in said.err
+    assert "Traceback" not in said.err
+
+    first, network = _kept("some/in/restored/"), Restorer.load(release, device="cpu")
+    assert first.keys() == {key for key in pictures if "bad" not in key}
+    for key in first:
+        answer = s3.get_object(Bucket="photos", Key=f"some/in/restored/{key}")
+        content = answer["Body"].read()
+        (tmp_path / "original").write_bytes(pictures[key])
+        expected = network.restore(tmp_path / "original")
+        found = _pixels(content)
+        assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
+        if not key.endswith(".JPG"):
+            assert np.array_equal(found, expected)
+            assert answer["ContentType"] == f"image/{'tiff' if key.endswith('.tif') else 'png'}"
+        else:  # compressed, with a little loss
+            assert np.abs(found.astype(int) - expected).mean() < 3
+            assert Image.open(io.BytesIO(content)).getexif()[0x010F] == "a camera"
+
+    s3.put_object(Bucket="photos", Key="some/in/0/bad.png", Body=(tmp_path / "bad.png").read_bytes())
+    assert _restore(*command) == 0
+    assert "1 restored, 4 done before" in capfd.readouterr().err
+    second = _kept("some/in/restored/")
+    assert {key: second[key] for key in first} == first
+    assert second.keys() - first.keys() == {"0/bad.png"}
+    assert _restore(*command) == 0
+    assert "0 restored, 5 done before" in capfd.readouterr().err
+    assert _kept("some/in/restored/") == second
+
+
+def test_a_picture_that_its_worker_dies_of_is_named_and_the_others_go_on(
+    release: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    for i, width in enumerate((40, 33, 40, 40)):
+        Image.fromarray(RNG.integers(0, 256, (30, width, 3), np.uint8)).save(tmp_path / "in" / f"{i}.png")
+
+    def load(device: str) -> Network:
+        network = Restorer.load(release, device=device)
+        rows = network.rows
+        network.rows = lambda image: os._exit(1) if image.width == 33 else rows(image)  # type: ignore[method-assign]
+        return network
+
+    job = Job(source=str(tmp_path / "in"), target=str(tmp_path / "out"), workers=2)
+    assert restore(job, load) == 1
+    said = capfd.readouterr().err
+    assert f"deblurlab: {tmp_path}/in/1.png can't be restored: its worker died each time" in said
+    assert "3 restored, 1 failed" in said
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["0.png", "2.png", "3.png"]
+
+
+def test_a_machine_without_the_weights_ends_it_in_a_line(release: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.fromarray(RNG.integers(0, 256, (30, 40, 3), np.uint8)).save(tmp_path / "in" / "x.png")
+    here = os.getpid()
+
+    def load(device: str) -> Network:
+        return Restorer.load(release if os.getpid() == here else "elsewhere", device=device)
+
+    with pytest.raises(UserError, match="there are no weights elsewhere: .* .each machine needs the same weights"):
+        restore(Job(source=str(tmp_path / "in"), target=str(tmp_path / "out")), load)
+
+
+def test_a_cluster_that_is_not_there_is_named(release: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.fromarray(RNG.integers(0, 256, (30, 40, 3), np.uint8)).save(tmp_path / "in" / "x.png")
+    job = Job(source=str(tmp_path / "in"), target=str(tmp_path / "out"), address="127.0.0.1:9")
+    with pytest.raises(UserError, match="there is no Ray cluster at 127.0.0.1:9"):
+        restore(job, lambda device: Restorer.load(release, device=device))
