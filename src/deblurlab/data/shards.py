@@ -43,13 +43,13 @@ def _write(target: "_Folder | _Bucket", parts: Mapping[str, Sequence[Pair]]) -> 
                 raise UserError(f"{pair.name} has several sharp images, which shards don't hold")
             if (look := look_at(pair)).complaint is not None:
                 raise UserError(look.complaint)
-            shards[total] = {side: getattr(pair, side).read_bytes() for side in SIDES}
+            shards[total] = [getattr(pair, side).read_bytes() for side in SIDES]  # a dict may become an Arrow table
             target.take()
             total += 1
             yield total
         _close(shards)
         names = _writer(scratch / "names")
-        names[0] = {"names": json.dumps({split: [pair.name for pair in pairs] for split, pairs in parts.items()})}
+        names[0] = json.dumps({split: [pair.name for pair in pairs] for split, pairs in parts.items()})
         _close(names)
         target.finish()
 

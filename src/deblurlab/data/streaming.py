@@ -12,7 +12,7 @@ from deblurlab.data.frames import Image, Reader
 from deblurlab.data.images import decode_image
 from deblurlab.data.pairs import Pair
 from deblurlab.data.sets import PairSet
-from deblurlab.data.shards import litdata, patience
+from deblurlab.data.shards import SIDES, litdata, patience
 from deblurlab.errors import UserError, reason
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Streaming(PairSet):
     def _pairs(self) -> dict[str, list[Pair]]:
         """By split. Their paths end in the number of the sample and its side, for the reader."""
         try:
-            names = json.loads(_open(f"{self._place}/names")[0]["names"])
+            names = json.loads(_open(f"{self._place}/names")[0])
         except UserError:
             raise
         except Exception as error:  # whatever litdata, its cloud client or the network make of it
@@ -92,7 +92,7 @@ class _ShardReader:
             try:
                 if self._shards is None:
                     self._shards = _open(f"{self._place}/images")
-                self._last = number, self._shards[number]
+                self._last = number, dict(zip(SIDES, self._shards[number], strict=True))
             except Exception as error:  # whatever litdata, its cloud client or the network make of it
                 raise UserError(
                     f"data.root={self._place}: sample {number} can't be read: {reason(error)}; the same command goes "
