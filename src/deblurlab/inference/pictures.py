@@ -42,17 +42,11 @@ class Picture:
         Raises:
             UserError: The file ends too early or is damaged.
         """
-        rows = np.empty((count, self.width, self.bands), self.dtype)
         try:
-            if count:
-                rows[:] = self._fetched(count)
+            content = self._region.fetch(0, self._at, self.width, count) if count else b""
         except pyvips.Error as error:
             raise UserError(f"{self.path} is damaged or truncated ({_said(error)}): replace it") from error
         self._at += count
-        return rows
-
-    def _fetched(self, count: int) -> Pixels:
-        content = self._region.fetch(0, self._at, self.width, count)
         return np.frombuffer(content, self.dtype).reshape(count, self.width, self.bands)
 
 
@@ -107,7 +101,7 @@ class PictureWriter:
             self._rows.append(rows)
             return
         try:
-            self._spool.write(rows.tobytes())
+            self._spool.write(np.ascontiguousarray(rows).data)
         except OSError as error:
             raise self._unwritten(reason(error)) from error
 

@@ -166,7 +166,8 @@ class Network(Restorer):
         with what else there is beside colours as it is."""
         tiling = self.tiling(image.height, image.width)
         for blurred, restored in restored_rows(self.engine, image, tiling, strength=self.strength):
-            yield blurred, np.concatenate([restored, blurred[..., image.colours :]], axis=2)
+            beside = blurred[..., image.colours :]
+            yield blurred, np.concatenate([restored, beside], axis=2) if beside.size else restored
 
     def __call__(self, blurred: Tensor, pair: Pair) -> Restored:
         return Restored(self.batch(blurred[None])[0])

@@ -65,7 +65,7 @@ class Tiling(NamedTuple):
     """How an image is cut."""
 
     tile: int
-    """Side of a tile, a multiple of the network's stride; 0: the image is restored whole."""
+    """Largest side of a tile, a multiple of the network's stride; 0: the image is restored whole."""
     overlap: int
     """Likewise a multiple."""
     exact: bool
@@ -81,7 +81,8 @@ class Tiling(NamedTuple):
         """The windows along a side."""
         if not self.tile:
             return [Span(0, length, 0, length)]
-        tile, overlap = self.tile, self.overlap
+        even = -(-length // -(-length // self.tile))  # no last tile that is thin, in a window that isn't
+        tile, overlap = -(-even // self.stride) * self.stride, self.overlap
         latest = (length - tile - overlap) // self.stride * self.stride  # the last window is as large as the first
         return [
             Span(max(0, min(at - overlap, latest)), min(length, at + tile + overlap), at, min(length, at + tile))
