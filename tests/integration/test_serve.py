@@ -6,14 +6,14 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import skimage.data
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Request, expect
 
 from support import small_release
 
@@ -88,10 +88,12 @@ def test_what_cannot_be_restored_is_said_without_a_path(
 
 def test_a_photograph_is_dropped_compared_and_downloaded(address: str, photograph: Path, page: Page) -> None:
     elsewhere: list[str] = []
-    page.on(
-        "request",
-        lambda request: None if request.url.startswith((address, "data:", "blob:")) else elsewhere.append(request.url),
-    )
+
+    def seen(request: Request) -> None:
+        if not request.url.startswith((address, "data:", "blob:")):
+            elsewhere.append(request.url)
+
+    page.on("request", seen)
     page.set_viewport_size({"width": 1200, "height": 800})
     page.goto(address)
     page.locator("input[type=file]").first.set_input_files(photograph)
@@ -100,9 +102,53 @@ def test_a_photograph_is_dropped_compared_and_downloaded(address: str, photograp
     expect(pictures.first).to_be_visible(timeout=60_000)
     assert pictures.count() >= 2
     page.wait_for_function("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    compare = page.locator("#compare")
+    box, before = pictures.first.bounding_box(), compare.screenshot()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + box["height"] / 2, steps=5)
+    page.mouse.up()
+    page.mouse.move(5, 5)
+    moved = compare.screenshot()
+    first, second = (np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(int) for shot in (before, moved))
+    changed = (np.abs(first - second).max(axis=2) > 8).mean(axis=0)  # of each column
+    middle = int(0.7 * len(changed))
+    assert changed[middle - 5 : middle + 5].mean() > 0.5  # showed the restored one, now the blurred one
     with page.expect_download() as download:
         page.get_by_text("Download", exact=True).click()
     with Image.open(download.value.path()) as restored:
         assert (restored.format, restored.size) == ("JPEG", (400, 300))
-    page.screenshot(path="/tmp/serve.png")
     assert elsewhere == []
+
+
+def _large(folder: Path) -> Path:
+    Image.new("RGB", (1000, 600)).save(folder / "large.png")
+    return folder / "large.png"
+
+
+def _heavy(folder: Path) -> Path:
+    noise = np.random.default_rng(0).integers(0, 256, (650, 700, 3), np.uint8)
+    Image.fromarray(noise).save(folder / "heavy.png")
+    return folder / "heavy.png"
+
+
+def _broken(folder: Path) -> Path:
+    Image.new("RGB", (300, 300), "red").save(folder / "broken.png")
+    (folder / "broken.png").write_bytes((folder / "broken.png").read_bytes()[:300])
+    return folder / "broken.png"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [(_large, "more than 0.5 million"), (_heavy, "maximum allowed size"), (_broken, "damaged or truncated")],
+)
+def test_what_is_too_large_or_broken_is_said_on_the_page(
+    address: str, tmp_path: Path, page: Page, make: Callable[[Path], Path], message: str
+) -> None:
+    page.goto(address)
+    page.locator("input[type=file]").first.set_input_files(make(tmp_path))
+    if make is not _heavy:  # that is refused before it is there
+        page.get_by_role("button", name="Restore").click()
+    expect(page.get_by_text(message).first).to_be_visible(timeout=30_000)
+    assert "/tmp" not in page.inner_text("body")

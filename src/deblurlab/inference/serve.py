@@ -194,7 +194,11 @@ def _page(desk: Desk, folder: Path) -> gr.Blocks:
                 start = gr.Button("Restore", variant="primary")
             with gr.Column(scale=2):
                 slider = gr.ImageSlider(
-                    label="Before and after", type="filepath", interactive=False, buttons=["fullscreen"]
+                    label="Before and after",
+                    type="filepath",
+                    interactive=False,
+                    buttons=["fullscreen"],
+                    elem_id="compare",
                 )
                 download = gr.DownloadButton("Download", interactive=False)
         start.click(
