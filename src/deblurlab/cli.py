@@ -186,6 +186,7 @@ def serve(arguments: list[str]) -> None:
     parser.add_argument("--max-seconds", type=float, default=300, help="for a picture, waiting included")
     parser.add_argument("--queue", type=int, default=16, help="pictures that may wait")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, _ended)  # so that visitors' files are deleted
     try:
         from deblurlab.inference import Restorer
         from deblurlab.inference import serve as serving

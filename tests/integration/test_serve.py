@@ -1,6 +1,7 @@
 """The page of `deblurlab serve` in a real browser, and what it answers to programs."""
 
 import io
+import os
 import re
 import subprocess
 import sys
@@ -35,13 +36,15 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         sys.executable, "-m", "deblurlab", "serve", "--weights", str(release), "--port", "0", "--device", "cpu",
         "--max-megabytes", "1", "--max-megapixels", "0.5",
     ]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    scratch = tmp_path_factory.mktemp("scratch")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(scratch)})
     assert process.stdout is not None
     found = re.match(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
     assert found is not None
     yield found[0]
     process.terminate()
-    process.wait(30)
+    assert process.wait(30) == 143
+    assert list(scratch.glob("deblurlab-*")) == []
 
 
 def _post(address: str, content: bytes, query: str = "") -> tuple[int, bytes]:
