@@ -192,6 +192,8 @@ def serve(arguments: list[str]) -> None:
         from deblurlab.inference import serve as serving
         from deblurlab.inference.bundled import DEFAULT
 
+        if len({Path(n or DEFAULT).name for n in options.weights}) < len(options.weights):
+            raise UserError("two of --weights have the same name, by which visitors would choose")
         restorers = {Path(n or DEFAULT).name: Restorer.load(n, device=options.device) for n in options.weights}
         limits = serving.Limits(
             megabytes=options.max_megabytes,
@@ -233,7 +235,7 @@ def _pixels(name: str, text: str) -> int | None:
         return None
     if text == "off":
         return 0
-    if not text.isdigit():
+    if not text.isdecimal():
         raise UserError(
             f"--{name} {text} is neither a number of pixels nor auto" + (" nor off" if name == "tile" else "")
         )

@@ -145,7 +145,7 @@ def test_what_is_done_is_skipped_and_what_is_there_is_never_replaced(
     assert restore("in", "-o", "out", "--overwrite") == 0
     assert not np.array_equal(_read(Path("out/b.png")), RGB)
     assert restore("in", "-o", "in") == 1
-    assert "replaced by its restored self" not in capsys.readouterr().err  # they lie in the output folder: no input
+    assert "in lies in the output folder" in capsys.readouterr().err
     assert restore("in/a.png", "-o", "in/a.png") == 1
     assert "replaced by its restored self" in capsys.readouterr().err
 
@@ -234,14 +234,21 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut.jpg": (_truncated, "damaged or truncated"),
     "cut.tif": (_truncated, "damaged"),
     "cut.webp": (_truncated, "damaged"),
-    "bomb.png": (_bomb, "100000 x 100000 pixels, more than --max-pixels"),
-    "large.png": (lambda path: Image.new("RGB", (3000, 1000)).save(path), "more than --max-pixels 2000000"),
+    "bomb.png": (_bomb, "100000 x 100000 pixels, more than 2000000"),
+    "large.png": (
+        lambda path: Image.new("RGB", (3000, 1000)).save(path),
+        "more than 2000000; --max-pixels",
+    ),
     "moving.webp": (_animated, "animated"),
     "moving.png": (_animated, "animated"),
     "pages.tif": (_animated, "several pages"),
     "print.jpg": (lambda path: Image.fromarray(RGB).convert("CMYK").save(path), "is cmyk"),
     "light.tif": (lambda path: cv2.imwrite(str(path), RGB.astype(np.float32)), "HDR or floating-point"),
     "nan.tiff": (_nan, "HDR or floating-point"),
+    "drawing.png": (
+        lambda path: path.write_text("<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>"),
+        "svg",
+    ),
     "folder.png": (lambda path: path.mkdir(), "no images or videos"),
 }
 
@@ -264,6 +271,31 @@ def test_what_cannot_be_restored_is_named_and_the_others_go_on(
     assert any("nowhere.png does not exist" in line for line in said)
     assert sorted(path.name for path in Path("out").glob("*.*")) == [".deblurlab.jsonl", "good.png", "one.png"]
     assert f"2 restored, {len(BAD) + 1} failed" in said[-1]
+
+
+@pytest.mark.parametrize("shape", [(1, 50, 3), (50, 1, 3), (1, 1, 3), (1, 50)])
+def test_a_single_row_stays_one(restore: Restore, shape: tuple[int, ...]) -> None:
+    _write(Path("x.bmp"), RNG.integers(0, 256, shape, np.uint8))
+    assert restore("x.bmp", "-o", "out") == 0
+    assert _read(Path("out/x.bmp")).shape == shape
+
+
+def test_a_video_and_transparency_fit_not_everywhere(restore: Restore, capsys: pytest.CaptureFixture[str]) -> None:
+    _write(Path("x.png"), np.dstack([RGB, RGB[..., 1]]))
+    assert restore("x.png", "-o", "x.mp4") == 1
+    assert restore("x.png", "-o", "x.jpg") == 1
+    said = capsys.readouterr().err
+    assert "x.png can't become x.mp4" in said
+    assert "x.png has transparency, which x.jpg can't" in said
+    assert sorted(path.name for path in Path().iterdir()) == ["x.png"]
+
+
+def test_the_record_moves_with_its_folder(restore: Restore, capsys: pytest.CaptureFixture[str]) -> None:
+    _write(Path("in/x.png"), RGB)
+    assert restore("in", "-o", "out") == 0
+    Path("out").rename("moved")
+    assert restore("in", "-o", "moved") == 0
+    assert "1 done before" in capsys.readouterr().err
 
 
 def test_two_inputs_for_one_output_are_told_apart(restore: Restore, capsys: pytest.CaptureFixture[str]) -> None:
@@ -310,7 +342,7 @@ def test_an_interruption_leaves_whole_files_only(weights: Path, tmp_path: Path, 
     journal = (tmp_path / "out/.deblurlab.jsonl").read_text().splitlines()
     assert len(journal) == len(found) - 1
     for line in journal:
-        assert _read(Path(json.loads(line)["target"])).shape == (900, 900, 3)
+        assert _read(tmp_path / "out" / json.loads(line)["target"]).shape == (900, 900, 3)
 
 
 @pytest.mark.parametrize("content", [b"garbage", None])

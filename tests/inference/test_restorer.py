@@ -96,6 +96,8 @@ def test_tiles_give_the_same_image(restorer: Network) -> None:
         (np.zeros((5, 5, 5), np.uint8), "has 5 channels"),
         (np.zeros((5, 5, 3), np.int64), "int64 is no picture"),
         (torch.zeros(1, 5, 5), "is no picture"),
+        (np.zeros((5, 5, 3), np.uint32), "uint32 is no picture"),
+        (np.zeros((0, 5, 3), np.uint8), "is no picture"),
         (Image.new("CMYK", (5, 5)), "mode CMYK"),
         ("/nowhere.png", "doesn't exist"),
     ],

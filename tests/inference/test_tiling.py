@@ -100,13 +100,20 @@ def test_less_overlap_than_the_reach_is_blended_and_its_error_told() -> None:
     assert "levels on average" in said
 
 
+class Blurry(Engine):
+    """Whose reach isn't known."""
+
+    multiple_of = 4
+
+
 def test_one_tile_is_the_whole_image_and_too_small_ones_are_refused() -> None:
     engine = _engine("unet_res")
     assert choose(engine, 100, 100).tile == 0
     assert choose(engine, 5000, 100, tile=0).tile == 0
     assert choose(engine, 5000, 5000).tile % engine.multiple_of == 0
-    with pytest.raises(UserError, match="too small"):
-        choose(engine, 500, 500, tile=1)
+    for tile, overlap in ((1, None), (96, 96), (100, 64)):  # ramps of two neighbours would meet
+        with pytest.raises(UserError, match="too small"):
+            choose(Blurry(), 500, 500, tile=tile, overlap=overlap)
 
 
 def test_no_more_than_a_band_of_the_image_is_read_ahead() -> None:

@@ -165,6 +165,20 @@ def test_broken_frames_are_counted_and_the_others_restored(
     assert len(_frames(Path("out/good.mp4"))) == 3
 
 
+def test_two_processes_dont_restore_the_same_film(restorer: Network, tmp_path: Path) -> None:
+    source = _film(tmp_path / "x.mp4", 3)
+
+    class Twice(Network):
+        def rows(self, image: Any) -> Any:
+            with pytest.raises(UserError, match="by another process"):
+                video.restore(source, tmp_path / "out.mp4", restorer)
+            return super().rows(image)
+
+    video.restore(source, tmp_path / "out.mp4", Twice(restorer.engine))
+    assert len(_frames(tmp_path / "out.mp4")) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.mp4", "x.mp4"]
+
+
 def test_frames_that_are_too_large_are_refused(restorer: Network, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="the frames of .* have more than --max-pixels 1000"):
         video.restore(_film(tmp_path / "x.mp4", 2), tmp_path / "out.mp4", restorer, max_pixels=1000)

@@ -74,7 +74,8 @@ def test_programs_get_the_picture_back_as_it_was_but_sharp(address: str, photogr
         (b"x" * 1_100_000, "", 413, "more than 1 megabytes"),
         (b"PICTURE", "?model=/etc/passwd", 422, "there is no model"),
         (b"PICTURE", "?strength=2", 422, "less than or equal to 1"),
-        (b"LARGE", "", 413, "more than 0.5 million"),
+        (b"LARGE", "", 413, "more than 0.5 million pixels"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "", 422, "the picture is svg"),
     ],
 )
 def test_what_cannot_be_restored_is_said_without_a_path(

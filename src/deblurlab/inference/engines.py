@@ -83,7 +83,7 @@ class OnnxRuntime(Engine):
         UserError: ONNX Runtime isn't installed, or the file can't be used.
     """
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
+    def __init__(self, path: Path, device: str = "auto") -> None:
         try:
             import onnxruntime
         except ImportError as error:
@@ -91,10 +91,12 @@ class OnnxRuntime(Engine):
         if not path.is_file():
             raise UserError(f"there is no file {path}")
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or torch.get_num_threads()
+        options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(path, options, onnxruntime.get_available_providers())
+            self._session = onnxruntime.InferenceSession(path, options, _providers(onnxruntime, device))
+        except UserError:
+            raise
         except Exception as error:  # whatever ONNX Runtime makes of a file that is none
             raise UserError(f"{path} can't be read as an ONNX model: {reason(error)}") from error
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
@@ -119,10 +121,24 @@ class OnnxRuntime(Engine):
             done = [self._session.run(None, {self._input: part.contiguous().numpy()})[0] for part in parts]
         except Exception as error:  # a size it can't take, for one
             raise ValueError(f"the ONNX model can't restore {tuple(blurred.shape[1:])}: {reason(error)}") from error
-        return torch.cat([torch.from_numpy(part) for part in done])[..., :height, :width]
+        restored = torch.cat([torch.from_numpy(part) for part in done])
+        if restored.shape != blurred.shape:
+            raise ValueError(f"the ONNX model makes {tuple(restored.shape[1:])} of {tuple(blurred.shape[1:])}")
+        return restored[..., :height, :width]
 
     def fingerprint(self) -> str:
         return sha256(self._path.read_bytes()).hexdigest()
+
+
+def _providers(onnxruntime: Any, device: str) -> list[str]:
+    """What ONNX Runtime may run on."""
+    known: list[str] = onnxruntime.get_available_providers()
+    if device == "auto":
+        return known
+    wanted = f"{device.partition(':')[0].upper()}ExecutionProvider"
+    if wanted not in known:
+        raise UserError(f"device={device} can't be used: this ONNX Runtime has {', '.join(known)}")
+    return [wanted]
 
 
 class Ensemble(Engine):
@@ -169,7 +185,7 @@ def reach(run: Callable[[Tensor], Tensor], multiple_of: int, min_size: int = 1) 
         for start in (0, half):
             shape = [1, 3, breadth, breadth]
             shape[dim] = size
-            image = torch.rand(shape)
+            image = torch.full(shape, 0.5)
             image.narrow(dim, start, half).fill_(torch.nan)
             lost = run(image).isnan().any(1)[0].any(2 - dim + 1).nonzero()[:, 0]
             if len(lost) == 0:

@@ -85,6 +85,8 @@ def _export(
     """Export, write beside the place, compare with PyTorch, and only then give the file its name."""
     if path.exists():
         raise UserError(f"{path} exists already: choose another with -o")
+    if not path.parent.is_dir():
+        raise UserError(f"there is no folder {path.parent}: make it first")
     expected = Torch(generator, torch.device("cpu"), channels_last=False)
     random = torch.Generator().manual_seed(0)
     images = [torch.rand(n, 3, *(max(s, generator.min_size) for s in size), generator=random) for n, *size in _SIZES]

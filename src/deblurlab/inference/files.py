@@ -3,6 +3,7 @@ the next is read."""
 
 import glob
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -67,10 +68,15 @@ def gather(inputs: Sequence[str], output: Path) -> tuple[list[Job], list[str]]:
         else:
             files = map(Path, sorted(glob.glob(given, recursive=True)))  # noqa: PTH207 - an absolute pattern is one too
             found = [(file, Path(file.name)) for file in files if _is_input(file, output)]
-        if not found:
+        if not found and path.is_dir() and path.absolute().is_relative_to(output.absolute()):
+            wrong.append(f"{given} lies in the output folder: choose another with -o")
+        elif not found:
             wrong.append(f"{given}: there are no images or videos ({', '.join(sorted(SUFFIXES | video.SUFFIXES))})")
         for file, name in found:
             target = output if _is_file(output) else output / name
+            if (target.suffix.lower() in video.SUFFIXES) != (file.suffix.lower() in video.SUFFIXES):
+                wrong.append(f"{file} can't become {target}: a picture stays a picture, a video a video")
+                continue
             if jobs.setdefault(target, file) != file:
                 wrong.append(f"{file} would be restored to {target}, as would {jobs[target]}: restore them apart")
     return [Job(source, target) for target, source in jobs.items()], wrong
@@ -130,7 +136,6 @@ class _Work:
         self._restorer, self._options, self._console = restorer, options, console
         self._journal = (options.output.parent if _is_file(options.output) else options.output) / JOURNAL
         self._settings = f"{restorer.settings} side_by_side={options.side_by_side}"
-        self._done = _read(self._journal)
         self._seams_told = False
         self.restored: list[Job] = []
         self.before: list[Job] = []
@@ -149,7 +154,7 @@ class _Work:
         if job.source.resolve() == job.target.resolve():
             raise UserError(f"{job.source} would be replaced by its restored self: choose another folder with -o")
         if job.target.exists() and not self._options.overwrite:
-            if self._done.get(str(job.target.absolute())) == self._record(job):
+            if _read(self._journal).get(self._name(job)) == self._record(job):
                 return None
             raise UserError(f"{job.target} exists already: --overwrite replaces it")
         if job.source.suffix.lower() in video.SUFFIXES:
@@ -239,12 +244,16 @@ class _Work:
 
     def _record(self, job: Job) -> dict[str, Any]:
         state = job.source.stat()
-        made = {"source": str(job.source.absolute()), "size": state.st_size, "modified": state.st_mtime_ns}
+        made = {"source": job.source.name, "size": state.st_size, "modified": state.st_mtime_ns}
         return {**made, "settings": sha256(self._settings.encode()).hexdigest()}
+
+    def _name(self, job: Job) -> str:
+        """Of the target in the journal, which may move together with it."""
+        return os.path.relpath(job.target, self._journal.parent)
 
     def _record_done(self, job: Job) -> None:
         with self._journal.open("a") as file:
-            file.write(json.dumps({"target": str(job.target.absolute()), **self._record(job)}) + "\n")
+            file.write(json.dumps({"target": self._name(job), **self._record(job)}) + "\n")
         self.restored.append(job)
 
     def summary(self) -> str:
@@ -255,7 +264,7 @@ class _Work:
         if self.failures:
             parts.append(f"{len(self.failures)} failed")
         line = ", ".join(parts)
-        if self._megapixels:
+        if self._megapixels >= 1:
             each = (
                 f"{self._busy / self._megapixels:.2g} s per megapixel, the network busy {100 * self._busy / wall:.0f} %"
             )

@@ -28,6 +28,8 @@ def unpack(picture: Any) -> Unpacked:
     Raises:
         UserError: It is none of these, or a file that can't be read.
     """
+    if 0 in getattr(picture, "shape", ()):
+        return _refused(picture)
     if isinstance(picture, (str, Path)):
         opened = open_picture(Path(picture))
         rows = opened.read(opened.height)
@@ -44,9 +46,17 @@ def unpack(picture: Any) -> Unpacked:
         and picture.shape[-3] == 3
     ):
         images = picture.detach().float().cpu().reshape(-1, *picture.shape[-3:])
-        return Unpacked(images, lambda restored: restored.to(picture).view(picture.shape))
-    if isinstance(picture, np.ndarray) and picture.ndim in (2, 3, 4) and picture.dtype.kind in "fu":
+        return Unpacked(images, lambda restored: restored.clamp(0, 1).to(picture).view(picture.shape))
+    if isinstance(picture, np.ndarray) and picture.ndim in (2, 3, 4) and _is_known(picture.dtype):
         return _array(picture if picture.ndim > 2 else picture[..., None], picture.shape)
+    return _refused(picture)
+
+
+def _is_known(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind == "f" or dtype in (np.uint8, np.uint16)
+
+
+def _refused(picture: Any) -> Unpacked:
     about = f"{tuple(picture.shape)} {picture.dtype}" if hasattr(picture, "shape") else type(picture).__name__
     raise UserError(
         f"{about} is no picture: give a path, a PIL.Image, an array (H, W, 3) of uint8, uint16 or floats in [0, 1], or "

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from uuid import uuid4
 
 import numpy as np
 import pyvips
@@ -22,6 +23,7 @@ IN_MEMORY = 16_000_000
 """Pixels of a picture that is kept in memory until it is written; larger ones wait on the disk."""
 _DTYPES: dict[str, np.dtype[Any]] = {"uchar": np.dtype(np.uint8), "ushort": np.dtype(np.uint16)}
 _COLOURS = {"srgb": 3, "rgb16": 3, "rgb": 3, "b-w": 1, "grey16": 1}
+_KINDS = ("png", "jpeg", "tiff", "webp", "bmp")
 _KEPT = ("exif-", "xmp-data", "iptc-data", "icc-profile-data", "orientation", "resolution-unit", "photoshop-data")
 
 
@@ -34,6 +36,7 @@ class Picture:
         self.dtype: np.dtype[Any] = _DTYPES[image.format]
         self.colours = _COLOURS[image.interpretation]
         """1 (grey) or 3; further bands are transparency."""
+        self.kind = _kind(image)
         self._region, self._at = pyvips.Region.new(image), 0
 
     def read(self, count: int) -> Pixels:
@@ -69,6 +72,8 @@ def open_picture(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
     pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
     if image.width * image.height > max_pixels:
         raise _too_large(path, image.width, image.height, max_pixels)
+    if _kind(image) not in _KINDS:
+        raise UserError(f"{path} is {_kind(image)}: only {', '.join(_KINDS)} are restored, convert it")
     if pages > 1 or _moves(path, image):
         raise UserError(f"{path} is animated or has several pages: take its pictures apart first")
     if image.format not in _DTYPES or image.interpretation not in _COLOURS:
@@ -89,10 +94,12 @@ class PictureWriter:
 
     def __init__(self, path: Path, like: Picture, times: int = 1) -> None:
         self._path, self._like, self._width = path, like, times * like.width
-        self._partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+        if path.suffix.lower() in (".jpg", ".jpeg") and like.bands > like.colours:
+            raise UserError(f"{like.path} has transparency, which {path.name} can't: choose PNG, TIFF or WebP")
+        self._partial = path.with_name(f".{uuid4().hex}.partial{path.suffix}")
         self._spool: Any = None
         if self._width * like.height > IN_MEMORY:
-            self._spool = tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.stem}.", suffix=".rows")  # noqa: SIM115
+            self._spool = tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".rows")  # noqa: SIM115
         self._rows: list[Pixels] = []
 
     def write(self, rows: Pixels) -> None:
@@ -153,7 +160,8 @@ class PictureWriter:
             case ".tif" | ".tiff":
                 image.tiffsave(target, compression="deflate", predictor="horizontal", bigtiff=_huge(image))
             case ".bmp":
-                Image.fromarray(image.numpy().squeeze()).save(target)
+                pixels = image.numpy().reshape(image.height, image.width, image.bands)
+                Image.fromarray(pixels[..., 0] if image.bands == 1 else pixels).save(target)
             case other:
                 raise UserError(f"{self._path}: files of type {other or 'none'} can't be written")
 
@@ -174,16 +182,26 @@ def _by_pillow(path: Path, error: pyvips.Error, max_pixels: int) -> pyvips.Image
         raise UserError(f"{path} isn't an image that can be read, or it is damaged: {_said(error)}") from other
 
 
+def _kind(image: pyvips.Image) -> str:
+    """What an image file is, by its content."""
+    kind = str(image.get("vips-loader")).partition("load")[0] if image.get_typeof("vips-loader") else "bmp"
+    return "jpeg" if kind == "uhdr" else kind
+
+
 def _moves(path: Path, image: pyvips.Image) -> bool:
     """Whether it is an animated PNG, of which libvips sees the first picture alone."""
-    if not image.get("vips-loader").startswith("png") if image.get_typeof("vips-loader") else True:
+    if _kind(image) != "png":
         return False
     with path.open("rb") as file:
         return b"acTL" in file.read(1 << 16).partition(b"IDAT")[0]
 
 
-def _too_large(path: Path, width: int, height: int, most: int) -> UserError:
-    return UserError(f"{path} has {width} x {height} pixels, more than --max-pixels {most}")
+def _too_large(path: Path, width: int, height: int, most: int) -> "TooLargeError":
+    return TooLargeError(f"{path} has {width} x {height} pixels, more than {most}; --max-pixels lets more in")
+
+
+class TooLargeError(UserError):
+    """A picture has more pixels than it may."""
 
 
 def _huge(image: pyvips.Image) -> bool:

@@ -69,8 +69,8 @@ class Restorer:
                 raise UserError(f"the {name} must be a number of pixels, not {value}")
         path = weights_folder(weights)
         loaded: Engine
-        if path.suffix == ".onnx":
-            loaded = OnnxRuntime(path)
+        if path.suffix.lower() == ".onnx":
+            loaded = OnnxRuntime(path, device)
         elif engine == "torch":
             loaded = Torch(load_model(path, trust=trust), torch_device(device))
         else:

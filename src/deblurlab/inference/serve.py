@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from deblurlab.data.images import SUFFIXES
 from deblurlab.errors import UserError
-from deblurlab.inference.pictures import PictureWriter, open_picture
+from deblurlab.inference.pictures import PictureWriter, TooLargeError, open_picture
 from deblurlab.inference.restorers import Network
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported, which would call home
@@ -60,8 +60,8 @@ class Desk:
         self._turn = threading.Lock()
         self._waiting = threading.BoundedSemaphore(limits.queue + 1)
 
-    def restore(self, source: Path, target: Path, name: str, strength: float) -> None:
-        """Restore a file into another.
+    def restore(self, source: Path, target: Path | None, name: str, strength: float) -> Path:
+        """Restore a file into another; by default of the same kind beside it.
 
         Raises:
             LimitError: It is too large, takes too long, or too many are waiting.
@@ -73,20 +73,21 @@ class Desk:
             raise UserError(f"the strength must be between 0 and 1, not {strength:g}")
         if source.stat().st_size > self.limits.megabytes * 1e6:
             raise LimitError("size", f"the file has more than {self.limits.megabytes:g} megabytes")
-        picture = open_picture(source)
-        if picture.width * picture.height > self.limits.megapixels * 1e6:
-            raise LimitError(
-                "size", f"{picture.width} x {picture.height} pixels are more than {self.limits.megapixels:g} million"
-            )
-        chosen = self.restorers[name]
-        restorer = Network(chosen.engine, strength=strength)
+        restorer = Network(self.restorers[name].engine, strength=strength)
         until = time.monotonic() + self.limits.seconds
-        with self._my_turn(until), PictureWriter(target, picture) as writer:
-            for _, restored in restorer.rows(picture):
-                if time.monotonic() > until:
-                    raise LimitError("time", f"it took more than {self.limits.seconds:g} seconds")
-                writer.write(restored)
-            writer.finish()
+        with self._my_turn(until):
+            try:
+                picture = open_picture(source, int(self.limits.megapixels * 1e6))
+            except TooLargeError as error:
+                raise LimitError("size", f"it has more than {self.limits.megapixels:g} million pixels") from error
+            target = target or source.with_name(f"restored.{picture.kind}")
+            with PictureWriter(target, picture) as writer:
+                for _, restored in restorer.rows(picture):
+                    if time.monotonic() > until:
+                        raise LimitError("time", f"it took more than {self.limits.seconds:g} seconds")
+                    writer.write(restored)
+                writer.finish()
+        return target
 
     @contextmanager
     def _my_turn(self, until: float) -> Iterator[None]:
@@ -153,20 +154,8 @@ def _answered(desk: Desk, content: bytes, folder: Path, model: str, strength: fl
     with tempfile.TemporaryDirectory(dir=folder) as place, _named("the picture", place):
         source = Path(place) / "blurred"
         source.write_bytes(content)
-        kind = _kind(source)
-        target = Path(place) / f"restored.{kind}"
-        desk.restore(source, target, model, strength)
-        return target.read_bytes(), kind
-
-
-def _kind(source: Path) -> str:
-    """What an image file is, by its content: png, jpeg, tiff, webp or bmp."""
-    image = open_picture(source).image
-    loader = image.get("vips-loader") if image.get_typeof("vips-loader") else "bmp"
-    found = next((kind for kind in ("png", "jpeg", "tiff", "webp", "bmp") if str(loader).startswith(kind)), None)
-    if found is None:
-        raise UserError(f"{source} is of a kind that can't be written: {', '.join(sorted(SUFFIXES))}")
-    return found
+        target = desk.restore(source, None, model, strength)
+        return target.read_bytes(), target.suffix[1:]
 
 
 @contextmanager

@@ -111,7 +111,7 @@ def choose(engine: Engine, height: int, width: int, *, tile: int | None = None, 
         around = min(-(-_LITTLE // stride), given // stride // 2) * stride
     side = (WINDOW - 2 * around) // stride * stride if tile is None else given
     exact = exactly is not None and around >= exactly
-    if side < stride or (around > side and not exact):
+    if side < stride or (2 * around > side and not exact):  # evened, a tile may be half as large
         raise UserError(
             f"--tile {tile} is too small for an overlap of {around} pixels and a network of stride {stride}"
         )

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import sha256
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from deblurlab.errors import UserError, reason
 from deblurlab.inference.pictures import MAX_PIXELS
@@ -23,7 +25,7 @@ from deblurlab.inference.tiling import InMemory, Pixels
 if TYPE_CHECKING:  # PyAV loads FFmpeg
     import av
 
-SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"}
+SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm"}
 SEGMENT = 100
 """Frames after which an interrupted video goes on."""
 _ENCODERS = {".webm": ("libvpx-vp9", {"crf": "20", "b": "0", "auto-alt-ref": "0"})}
@@ -75,7 +77,11 @@ def restore(
 
     parts = target.with_name(f".{target.stem}.{_digest(source, restorer, side_by_side)}.parts")
     partial = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
-    report = Report()
+    report, lock = Report(), FileLock(parts.with_suffix(".lock"))
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise UserError(f"{source} is being restored to {target} by another process") from error
     try:
         with av.open(str(source)) as container:
             if not container.streams.video:
@@ -104,6 +110,10 @@ def restore(
         raise UserError(f"{source} can't be read as a video: {reason(error)}") from error
     finally:
         partial.unlink(missing_ok=True)
+        with suppress(OSError):  # parts that are done stay
+            parts.rmdir()
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
     return report
 
 
