@@ -16,7 +16,7 @@ test: $(READY)  ## what is quick
 test-all: test  ## what takes minutes too
 	$(BIN)/python -m pytest -n auto -m slow
 
-test-integration: $(READY)  ## a real SLURM (as root, Debian's slurm-wlm and munge), a real Chromium; skips what isn't there
+test-integration: $(READY)  ## a real SLURM (as root, Debian's slurm-wlm and munge), Chromium, Ray; skips what isn't there
 	$(BIN)/python -m pytest -m integration tests/integration
 
 lint: $(READY)  ## style, formatting

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import numpy as np
 import pyvips
+import tifffile
 from PIL import Image
 
 from deblurlab.errors import UserError, reason
@@ -100,6 +101,7 @@ class PictureWriter:
         self._spool: Any = None
         if self._width * like.height > IN_MEMORY:
             self._spool = tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".rows")  # noqa: SIM115
+            self._spool.seek(self._prepared(self._spool.name))
         self._rows: list[Pixels] = []
 
     def write(self, rows: Pixels) -> None:
@@ -134,6 +136,17 @@ class PictureWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    def _prepared(self, name: str) -> int:
+        """Make an uncompressed TIFF of rows that are still to come: where they go. A raw file would be mapped into
+        memory as a whole when it is encoded."""
+        like = self._like
+        tifffile.imwrite(
+            name, shape=(like.height, self._width, like.bands), dtype=like.dtype, bigtiff=True, rowsperstrip=16,
+            photometric="rgb" if like.colours == 3 else "minisblack", planarconfig="contig",
+        )  # fmt: skip
+        with tifffile.TiffFile(name) as made:
+            return int(made.pages[0].dataoffsets[0])
+
     def _image(self) -> pyvips.Image:
         like = self._like
         size = self._width, like.height, like.bands
@@ -141,7 +154,7 @@ class PictureWriter:
             image = pyvips.Image.new_from_memory(np.concatenate(self._rows).tobytes(), *size, like.image.format)
         else:
             self._spool.flush()
-            image = pyvips.Image.rawload(self._spool.name, *size, format=like.image.format, access="sequential")
+            image = pyvips.Image.tiffload(self._spool.name, access="sequential")
         image = image.copy(interpretation=like.image.interpretation, xres=like.image.xres, yres=like.image.yres)
         for name in like.image.get_fields():
             if name.startswith(_KEPT):
