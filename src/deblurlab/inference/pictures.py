@@ -142,7 +142,7 @@ class PictureWriter:
         like = self._like
         tifffile.imwrite(
             name, shape=(like.height, self._width, like.bands), dtype=like.dtype, bigtiff=True, rowsperstrip=16,
-            photometric="rgb" if like.colours == 3 else "minisblack", planarconfig="contig",
+            photometric="rgb" if like.colours == 3 else "minisblack", planarconfig="contig", metadata=None,
         )  # fmt: skip
         with tifffile.TiffFile(name) as made:
             return int(made.pages[0].dataoffsets[0])
