@@ -221,3 +221,9 @@ def test_memory_does_not_grow_with_the_film(restorer: Network, tmp_path: Path, m
     video.restore(source, tmp_path / "out.mp4", Watched(restorer.engine))
     assert len(ahead) == 30
     assert max(ahead) <= 2
+
+
+def test_without_pyav_the_extra_is_named(restorer: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(UserError, match=r"pip install 'deblurlab\[video\]'"):
+        video.restore(tmp_path / "x.mp4", tmp_path / "out.mp4", restorer)

@@ -71,10 +71,13 @@ def restore(
     turned upright. Parts that are done are kept beside the target until the whole is, so the same call goes on.
 
     Raises:
-        UserError: It isn't a video that can be read, its frames are too large, or the disk is full.
+        UserError: It isn't a video that can be read, its frames are too large, the disk is full, another process does
+            the same, or PyAV isn't installed.
     """
-    import av
-
+    try:
+        import av
+    except ImportError as error:
+        raise UserError(f"{source}: videos need PyAV: pip install 'deblurlab[video]'") from error
     parts = target.with_name(f".{target.stem}.{_digest(source, restorer, side_by_side)}.parts")
     partial = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
     report, lock = Report(), FileLock(parts.with_suffix(".lock"))
