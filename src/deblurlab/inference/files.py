@@ -202,6 +202,7 @@ class _Work:
                 self.say(f"{picture.path}: {told}")
             writer.write(np.concatenate([blurred, restored], axis=1) if self._options.side_by_side else restored)
             rows += len(blurred)
+            del blurred, restored  # or they are held while the next are made
             advance(rows / picture.height)
             begun = time.perf_counter()
         self._megapixels += picture.width * picture.height / 1e6

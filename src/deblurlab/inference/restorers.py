@@ -168,6 +168,7 @@ class Network(Restorer):
         for blurred, restored in restored_rows(self.engine, image, tiling, strength=self.strength):
             beside = blurred[..., image.colours :]
             yield blurred, np.concatenate([restored, beside], axis=2) if beside.size else restored
+            del blurred, restored, beside  # or they are held while the next are made
 
     def __call__(self, blurred: Tensor, pair: Pair) -> Restored:
         return Restored(self.batch(blurred[None])[0])

@@ -23,6 +23,8 @@ WINDOW = 2048
 """Side of the largest window that is chosen here."""
 _LEAST = 256
 """Side of the smallest where results must be exact: PyTorch sums the convolutions of small images in another order."""
+_STRIP = 128
+"""Rows that are read at a time."""
 _LITTLE = 64
 """Its overlap where the network's reach isn't affordable."""
 
@@ -132,7 +134,7 @@ def restored_rows(
     top = done = 0  # of the rows held, and of those yielded
     pending = np.empty((0, rows.width, rows.colours), np.float32)
     for span in tiling.spans(rows.height):
-        held = np.concatenate([held[span.start - top :], rows.read(span.stop - top - len(held))])
+        held = _further(held, span.start - top, rows, span.stop - top - len(held))
         top = span.start
         last = span.last == rows.height
         ready = rows.height if last else span.last - ramp
@@ -143,13 +145,24 @@ def restored_rows(
         for column in across:
             part = _mixed(engine, held[:, column.start : column.stop, : rows.colours], strength, scale)
             _add(band, part, span, column, done, rows, ramp, scale)
-        pending = band[ready - done :]
+        pending = band[ready - done :] if ramp else pending
         finished = band[: ready - done]
         yield (
             held[done - top : ready - top],
             finished if finished.dtype == held.dtype else as_codes(finished, held.dtype),
         )
+        del band, finished, part  # or they are held while the next are made
         done = ready
+
+
+def _further(held: Pixels, gone: int, rows: Rows, count: int) -> Pixels:
+    """The rows that are held without the first `gone`, and the next `count`; few are in memory twice at a time."""
+    kept = len(held) - gone
+    further = np.empty((kept + count, *held.shape[1:]), held.dtype)
+    further[:kept] = held[gone:]
+    for at in range(kept, len(further), _STRIP):
+        further[at : at + _STRIP] = rows.read(min(_STRIP, len(further) - at))
+    return further
 
 
 def seam_error(engine: Engine, pixels: Pixels, tiling: Tiling) -> str:
