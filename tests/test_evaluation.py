@@ -21,7 +21,7 @@ from deblurlab import cli
 from deblurlab.classical import line, wiener
 from deblurlab.data.images import read_image, write_png
 from deblurlab.inference import Identity, Restored
-from deblurlab.inference.restorers import from_light, to_light
+from deblurlab.inference.methods import from_light, to_light
 from support import blurred
 
 Evaluate = Callable[..., Path]
