@@ -12,22 +12,18 @@ from deblurlab.errors import UserError
 from deblurlab.inference import Network, Restorer, export
 from deblurlab.inference.engines import OnnxRuntime
 from deblurlab.models import Model
-from support import option_names, small_release
+from support import small_release
 
 RNG = np.random.default_rng(0)
 SIZES = (1, 1), (5, 40), (33, 17), (61, 99), (128, 64)
-QUICK = {"unet_res", "nafnet_16"}
-
-
-def _models() -> list[object]:
-    return [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in option_names("model")]
+MODELS = ["unet_res", "nafnet_16"]
 
 
 def _export(release: Path, output: Path, *options: str) -> None:
     cli.export([str(release), "-o", str(output), *options])
 
 
-@pytest.mark.parametrize("model", _models())
+@pytest.mark.parametrize("model", MODELS)
 def test_onnx_restores_any_size_as_pytorch_does(model: str, tmp_path: Path) -> None:
     release = small_release(tmp_path / "release", model)
     _export(release, tmp_path / "model.onnx", "--format", "onnx")
@@ -42,7 +38,7 @@ def test_onnx_restores_any_size_as_pytorch_does(model: str, tmp_path: Path) -> N
             assert torch.allclose(found, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("model", ["unet_res", "nafnet_16", pytest.param("restormer", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("model", MODELS)
 def test_an_exported_program_restores_any_size_as_pytorch_does(model: str, tmp_path: Path) -> None:
     release = small_release(tmp_path / "release", model)
     _export(release, tmp_path / "model.pt2", "--format", "torch_export")
