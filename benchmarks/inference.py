@@ -39,7 +39,6 @@ import torch
 from torch import Tensor
 
 from deblurlab import Restorer, conf
-from deblurlab.checkpoints import load_model
 from deblurlab.inference import bundled
 from deblurlab.inference.engines import LONGEST, OnnxRuntime, Torch
 from deblurlab.inference.export import export_onnx
@@ -49,6 +48,7 @@ from deblurlab.inference.restorers import Network
 from deblurlab.inference.tiling import InMemory, Pixels, Tiling, choose, restored_rows
 from deblurlab.models import Model
 from deblurlab.synthesis.pairs import Synthesis
+from deblurlab.trained import load_model
 from models import build, processor
 
 Clock = Callable[[], float]

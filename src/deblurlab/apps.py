@@ -70,6 +70,7 @@ def _train(cfg: DictConfig) -> dict[str, Any]:
     from lightning_utilities.core.rank_zero import rank_zero_only
     from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+    from deblurlab.callbacks.interruption import Interrupted
     from deblurlab.reporting import print_results
     from deblurlab.training import train
 
@@ -80,9 +81,12 @@ def _train(cfg: DictConfig) -> dict[str, Any]:
         _see_that_jobs_can_have_processes(cfg, context)
         try:
             results = train(cfg, overrides=context.overrides.task, options=options)
-        except SIGTERMException:  # which would exit with 0
-            print("deblurlab: terminated; the same command goes on", file=sys.stderr)
-            sys.exit(128 + signal.SIGTERM)
+        except SystemExit as end:
+            by_hand = isinstance(end.__context__, KeyboardInterrupt)  # of which Lightning makes a 1, of SIGTERM a 0
+            if by_hand or isinstance(end, (SIGTERMException, Interrupted)):
+                print("deblurlab: terminated; the same command goes on", file=sys.stderr)
+                sys.exit(end.code or 128 + signal.SIGTERM if not by_hand else 128 + signal.SIGINT)
+            raise
     if getattr(rank_zero_only, "rank", 0) == 0:
         print_results(results)
     return results

@@ -1,24 +1,26 @@
-"""Files of weights: written whole or not at all, read without running code."""
+"""Checkpoint files: written whole or not at all, checked when they are read, and read without running code."""
 
+import logging
 import os
-from collections.abc import Sequence
+import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from pytorch_lightning.plugins.io import TorchCheckpointIO
-from torch import Tensor, nn
 
-from deblurlab import conf
 from deblurlab.errors import UserError, reason
-from deblurlab.releases import is_release, read_release
 from deblurlab.runs import Run
+
+_LOG = logging.getLogger(__name__)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Checkpoints that are there whole or not at all: written beside their place, flushed to the disk, then renamed.
+    The `last.ckpt` that a new one replaces stays as `previous.ckpt`, in case the new one rots.
+
+    Where the disk is full, what is left of killed attempts and `previous.ckpt` make room.
 
     Raises:
         UserError: On saving: the disk is full or the folder can't be written. On loading: the file is damaged or holds
@@ -29,23 +31,19 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
     ) -> None:
         path = Path(path)
-        partial = path.with_name(f".{path.name}.partial")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-            if os.name == "posix":  # elsewhere a folder can't be flushed
-                folder = os.open(path.parent, os.O_RDONLY)
-                os.fsync(folder)
-                os.close(folder)
+            try:
+                _write(checkpoint, path)
+            except (OSError, RuntimeError):
+                if not _make_room(path.parent):
+                    raise
+                _write(checkpoint, path)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-            partial.unlink(missing_ok=True)
             raise UserError(
-                f"the checkpoint {path} couldn't be written ({error}): is the disk full, or the folder read-only? "
-                f"Older checkpoints are as they were; the same command goes on from there"
+                f"the checkpoint {path} couldn't be written ({reason(error)}): {_room(checkpoint, path.parent)}. "
+                f"Is the disk full, or the folder read-only? The checkpoint before it is as it was, and the same "
+                f"command goes on from there"
             ) from error
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
@@ -61,80 +59,115 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"there is no checkpoint {path}")
     try:
+        _check(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UserError(f"{path} can't be read as a checkpoint: {reason(error)}") from error
-    if not isinstance(content, dict) or "state_dict" not in content:
+    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
         raise UserError(f"{path} isn't a checkpoint of deblurlab: it has no state_dict")
     return content
 
 
-def generator_weights(path: Path) -> dict[str, Tensor]:
-    """The generator's state dict out of a checkpoint, a run's folder (its best checkpoint, else its last) or a release:
-    the average of the weights where one was kept.
+def newest(run: Run) -> tuple[Path, dict[str, Any]] | None:
+    """A run's newest checkpoint that is whole, with its content; None if it has none at all. Damaged ones are renamed
+    to `*.damaged`, with a warning.
 
     Raises:
-        UserError: There is no such thing, or it can't be read.
+        UserError: All are damaged.
     """
-    if is_release(path):
-        return read_release(path)[1]
-    if path.is_dir():
-        run = Run(path)
-        found = [file for file in (run.best_checkpoint, run.last_checkpoint) if file.is_file()]
-        if not found:
-            raise UserError(f"{path} is neither a release nor a run with a checkpoint ({run.best_checkpoint})")
-        path = found[0]
-    content = read_checkpoint(path)
-    prefix = "generator."
-    weights = {k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)}
-    if not weights:
-        raise UserError(f"{path} holds no generator")
-    for name, state in content.get("callbacks", {}).items():
-        if name == "EMA" and state["updates"]:
-            weights |= state["average"]
-    return weights
-
-
-def load_model(path: Path, *, trust: Sequence[str] = ()) -> nn.Module:
-    """The trained generator of a run, a checkpoint or a release, ready to restore: built as its config says, which may
-    name models of this package and classes in `trust`, and nothing else.
-
-    Raises:
-        UserError: There is no such thing, it can't be read, its weights don't fit, or it names another class.
-    """
-    if is_release(path):
-        model = read_release(path)[0]["model"]
-        node: Any = {"_target_": model["class"], **model["arguments"]}
-    elif path.is_dir():
-        if not Run(path).config_file.is_file():
-            raise UserError(f"{path} is neither a run nor a release")
-        node = OmegaConf.to_container(OmegaConf.load(Run(path).config_file).model, resolve=True)
-    else:
-        node = read_checkpoint(path).get("record", {}).get("model")
-    files = [conf.CONF / "model" / f"{name}.yaml" for name in conf.options("model")]
-    known = {OmegaConf.select(OmegaConf.load(file), "_target_") for file in files}
-    if not isinstance(node, dict) or node.get("_target_") not in known | set(trust):
-        named = node.get("_target_") if isinstance(node, dict) else None
+    found, damaged = [], []
+    for file in (run.last_checkpoint, run.previous_checkpoint, run.best_checkpoint):
+        try:
+            if file.is_file():
+                found.append((file, read_checkpoint(file)))
+                if file == run.last_checkpoint:
+                    break
+        except UserError as error:
+            damaged.append(_set_aside(file, error))
+    if not found and damaged:
         raise UserError(
-            f"{path} names {named}, which is no model of deblurlab: restorer.trust=[{named}] runs it anyway"
+            f"every checkpoint of {run.folder} is damaged ({', '.join(damaged)}): fresh=true starts the run over"
         )
-    generator: nn.Module = instantiate(node, _convert_="all")
-    load_generator(generator, path)
-    return generator.eval()
+    best = max(found, key=lambda one: one[1]["global_step"], default=None)
+    if best and damaged:
+        _LOG.warning("The training goes on from %s, step %d.", best[0], best[1]["global_step"])
+    return best
 
 
-def load_generator(generator: nn.Module, path: Path) -> None:
-    """Put the weights of a checkpoint or run into a generator.
+def whole(file: Path) -> dict[str, Any] | None:
+    """A checkpoint's content, if it is there and whole; a damaged one is renamed to `*.damaged`, with a warning."""
+    try:
+        return read_checkpoint(file) if file.is_file() else None
+    except UserError as error:
+        _set_aside(file, error)
+        return None
+
+
+def _set_aside(file: Path, error: UserError) -> str:
+    _LOG.warning("%s. It's kept as %s.damaged.", error, file.name)
+    if file.exists():  # another process may have been faster
+        file.rename(file.with_name(f"{file.name}.damaged"))
+    return file.name
+
+
+def _write(checkpoint: dict[str, Any], path: Path) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    run = Run(path.parent.parent)
+    if path == run.last_checkpoint and path.exists():
+        path.replace(run.previous_checkpoint)
+    partial.replace(path)
+    if os.name == "posix":  # elsewhere a folder can't be flushed
+        folder = os.open(path.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+
+
+def _make_room(folder: Path) -> bool:
+    """Delete what can be spared; whether there was anything."""
+    spared = [*folder.glob(".*.partial"), folder / "previous.ckpt"]
+    found = [file for file in spared if file.exists()]
+    for file in found:
+        file.unlink()
+        _LOG.warning("%s was deleted to make room for a checkpoint.", file)
+    return bool(found)
+
+
+def _room(checkpoint: dict[str, Any], folder: Path) -> str:
+    """How much a checkpoint needs and how much there is."""
+
+    class Count:
+        size = 0
+
+        def write(self, data: bytes) -> int:
+            self.size += len(data)
+            return len(data)
+
+        def flush(self) -> None: ...
+
+    torch.save(checkpoint, count := Count())  # type: ignore[arg-type]
+    free = shutil.disk_usage(folder).free if folder.is_dir() else 0
+    return f"it needs {count.size / 1e6:.1f} MB, and {free / 1e6:.1f} MB are free"
+
+
+def _check(path: Path) -> None:
+    """See that a file is as torch.save wrote it: a ZIP archive, uncompressed, every record with its CRC-32.
 
     Raises:
-        UserError: They can't be read, or belong to another model.
+        ValueError, zipfile.BadZipFile: It isn't. (torch.load tests no checksums, and would inflate what is compressed.)
     """
-    try:
-        generator.load_state_dict(generator_weights(path))
-    except RuntimeError as error:
-        raise UserError(f"the weights of {path} belong to another model: {_first_mismatch(error)}") from error
-
-
-def _first_mismatch(error: RuntimeError) -> str:
-    lines = [line.strip() for line in str(error).splitlines()]
-    return lines[1] if len(lines) > 1 else lines[0]
+    with zipfile.ZipFile(path) as archive:
+        records = archive.infolist()
+        if any(record.compress_type != zipfile.ZIP_STORED for record in records):
+            raise ValueError("its records are compressed, which torch.save never does")
+        if sum(record.file_size for record in records) > path.stat().st_size:
+            raise ValueError("its records are larger than the file")
+        if (name := archive.testzip()) is not None:
+            raise ValueError(f"the checksum of its record {name} is another: the file is damaged")

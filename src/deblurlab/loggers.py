@@ -49,10 +49,12 @@ class MetricsCSV(Logger):
             csv.DictWriter(file, self._columns).writerow(row)
 
     @rank_zero_only
-    def rewind(self, step: int) -> None:
-        """Forget everything after a step."""
+    def rewind(self, step: int, *, validated: bool = True) -> None:
+        """Forget everything after a step, its validation unless it is `validated`, and rows that were cut short."""
         if self._path.exists():
-            self._write([row for row in self._read()[1] if int(row["step"]) <= step])
+            rows = [row for row in self._read()[1] if row["step"].isdecimal() and None not in row.values()]
+            last = step if validated else step - 1
+            self._write([row for row in rows if int(row["step"]) <= (last if _of_validation(row) else step)])
 
     def _read(self) -> tuple[list[str], list[dict[str, str]]]:
         with self._path.open(newline="") as file:
@@ -67,3 +69,7 @@ class MetricsCSV(Logger):
             writer.writeheader()
             writer.writerows(rows)
         partial.replace(self._path)
+
+
+def _of_validation(row: dict[str, str]) -> bool:
+    return any(value and name.startswith("val/") for name, value in row.items())

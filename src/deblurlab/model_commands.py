@@ -114,9 +114,9 @@ def export(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
 
     def work() -> None:
-        from deblurlab.checkpoints import generator_weights, load_model
         from deblurlab.releases import release_run
         from deblurlab.runs import Run
+        from deblurlab.trained import generator_weights, load_model
 
         if options.format == "release":
             release_run(options.output, Run(options.run), generator_weights(options.run), half=options.half)

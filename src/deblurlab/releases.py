@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from deblurlab.errors import UserError
-from deblurlab.runs import Run, write_json
+from deblurlab.runs import Run, read_yaml, write_json
 
 _INDEX, _WEIGHTS, _FORMAT = "release.json", "weights.safetensors", 1
 
@@ -35,7 +35,7 @@ def release_run(folder: Path, run: Run, weights: Mapping[str, Tensor], *, half: 
     results = run.results()
     if results is None:
         raise UserError(f"{run.folder} holds no finished run: only what has been scored is released")
-    write_release(folder, OmegaConf.load(run.config_file).model, weights, {"run": results}, half=half)
+    write_release(folder, read_yaml(run.config_file)["model"], weights, {"run": results}, half=half)
 
 
 def write_release(
@@ -48,7 +48,7 @@ def write_release(
     """
     if folder.exists():
         raise UserError(f"{folder} exists already: choose another with -o")
-    arguments: Any = OmegaConf.to_container(model)
+    arguments: Any = OmegaConf.to_container(OmegaConf.create(model))
     partial = folder.with_name(f".{folder.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
     content = {

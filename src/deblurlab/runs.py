@@ -8,13 +8,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from deblurlab.errors import UserError
+from deblurlab.errors import UserError, reason
 
 _IGNORED = {"fresh", "name", "run", "runs", "shard"}
 """Settings in which a command may differ from the run that it continues: how it is called, where it lies, which share
 of the work it does."""
+_LARGEST = 2**20
+"""Of a run's YAML files, in bytes."""
 
 
 class Run:
@@ -41,6 +45,11 @@ class Run:
     def last_checkpoint(self) -> Path:
         return self.checkpoints / "last.ckpt"
 
+    @property
+    def previous_checkpoint(self) -> Path:
+        """The one before the last, in case that is damaged."""
+        return self.checkpoints / "previous.ckpt"
+
     def results(self) -> dict[str, Any] | None:
         """What the finished run found; None if it hasn't finished.
 
@@ -51,7 +60,7 @@ class Run:
             return None
         try:
             results = json.loads(self.results_file.read_text())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{self.results_file} is damaged ({error}): delete it and run the command again") from error
         if not isinstance(results, dict):
             raise UserError(f"{self.results_file} holds no results: delete it and run the command again")
@@ -82,7 +91,7 @@ class Run:
             UserError: It belongs to a run of another config, or can't be written.
         """
         if self.config_file.exists():
-            before = _settings(OmegaConf.to_container(OmegaConf.load(self.config_file)))
+            before = _settings(read_yaml(self.config_file))
             now = _settings(config)
             changed = [k for k in sorted(before.keys() | now.keys()) if before.get(k) != now.get(k)]
             written = [self.results_file.exists(), *self.checkpoints.glob("*.ckpt"), *self.parts.glob("*.jsonl")]
@@ -102,6 +111,25 @@ class Run:
             raise UserError(
                 f"{self.folder} can't be written ({error.strerror}): choose another place with runs=<folder>"
             ) from error
+
+
+def read_yaml(path: Path) -> Any:
+    """Plain data in a YAML file that may be a stranger's. `${...}` stays text.
+
+    Raises:
+        UserError: It can't be read, or holds what no run writes: tags, or anchors, of which a few lines can make
+            gigabytes.
+    """
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise ValueError(f"it has {path.stat().st_size / 1e6:.0f} MB")
+        text = path.read_text()
+        for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            if getattr(event, "anchor", None) or getattr(event, "tag", None):
+                raise ValueError("it has an anchor or a tag")
+        return OmegaConf.to_container(OmegaConf.create(text)) if text.strip() else None
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"{path} can't be read as a run's YAML: {reason(error)}") from error
 
 
 def write_text(path: Path, text: str) -> None:

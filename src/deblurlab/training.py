@@ -1,6 +1,7 @@
 """From a config to a trained, tested and reported run."""
 
 import copy
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,9 +17,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning.callbacks import Callback, Timer
 
 from deblurlab import environment
-from deblurlab.callbacks import Checkpoints, Quality, validated
+from deblurlab.callbacks import Checkpoints, Continuation, FitLoop, GoBack, Quality
 from deblurlab.callbacks.metrics import set_name
-from deblurlab.checkpoints import AtomicCheckpointIO, load_generator, read_checkpoint
+from deblurlab.checkpoints import AtomicCheckpointIO, newest, read_checkpoint
 from deblurlab.data import Augmentation, DataModule
 from deblurlab.discriminators import Discriminator
 from deblurlab.errors import UserError
@@ -29,8 +30,10 @@ from deblurlab.models.cost import macs, parameters
 from deblurlab.modules import Restoration
 from deblurlab.reporting import write_report
 from deblurlab.runs import Run, write_csv, write_json
+from deblurlab.trained import load_generator
 
 Results = dict[str, Any]
+_LOG = logging.getLogger(__name__)
 
 _OURS = {"gradient_clip_val": "module.gradient_clip", "accumulate_grad_batches": "module.accumulate"}
 """Options of the trainer that Lightning leaves to modules with several optimizers."""
@@ -57,8 +60,9 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
     _spare_others(cfg, run)
     module, decided = build(cfg)
     protocol: Protocol = instantiate(cfg.protocol, _convert_="all")
-    quality, timer = Quality(protocol), Timer(duration=cfg.trainer.get("max_time"))
-    trainer, loader = _trainer(cfg, [quality, timer])
+    quality, timer, continuation = Quality(protocol), Timer(duration=cfg.trainer.get("max_time")), Continuation()
+    trainer, loader = _trainer(cfg, [continuation, quality, timer])
+    trainer.fit_loop = FitLoop(trainer, continuation)
     module.suit(loader.data)
     fresh = _starts_over(cfg)
     if leader and (fresh or run.results() is None):
@@ -77,9 +81,8 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
 
     for logger in trainer.loggers:
         logger.log_hyperparams({**module.record, "options": dict(options or {})})
-    trainer.fit(module, loader, ckpt_path=_start(cfg, run, trainer, fresh=fresh), weights_only=True)
+    _fit(cfg, run, trainer, module, loader, fresh=fresh)
     trainer.save_checkpoint(run.last_checkpoint)
-    validation = _validation(trainer)
     load_generator(module.generator, run.folder)
     trainer.test(module, loader, verbose=False)
 
@@ -89,8 +92,9 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
         "decided": decided,
         "seed": cfg.seed,
         "steps": trainer.global_step,
+        "unreadable": loader.substituted,
         "seconds": round(timer.time_elapsed("train"), 1),
-        "validation": validation,
+        "validation": _validation(trainer),
         **_measured(module, loader, quality, trainer),
         **environment.revision(),
     }
@@ -204,7 +208,7 @@ def _trainer(cfg: DictConfig, measuring: list[Callback]) -> tuple[pl.Trainer, Da
 
     plugins: list[Any] = [AtomicCheckpointIO()]
     if SLURMEnvironment.detect():
-        # callbacks.preemption queues again, between two steps; Lightning's own way may be within one.
+        # callbacks.interruption queues again, between two steps; Lightning's own way may be within one.
         plugins.append(SLURMEnvironment(auto_requeue=False))
     try:
         loader = instantiate(cfg.loader, _convert_="all")(data=data, augmentations=augmentations, size=cfg.augment.size)
@@ -220,23 +224,37 @@ def _starts_over(cfg: DictConfig) -> bool:
     return bool(cfg.fresh) and not any(int(count) for count in repeated)
 
 
+def _fit(
+    cfg: DictConfig, run: Run, trainer: pl.Trainer, module: Restoration, loader: DataModule, *, fresh: bool
+) -> None:
+    """Train to the end, however often it has to go back."""
+    try:
+        trainer.fit(module, loader, ckpt_path=_start(cfg, run, trainer, fresh=fresh), weights_only=True)
+    except GoBack as trouble:
+        _LOG.warning("%s.", trouble)
+        _fit(cfg, run, trainer, module, loader, fresh=False)
+
+
 def _start(cfg: DictConfig, run: Run, trainer: pl.Trainer, *, fresh: bool) -> Path | None:
     """The checkpoint to go on from, if there is one; the local record forgets what will be done again."""
-    own = run.last_checkpoint.exists() and not fresh
-    checkpoint = run.last_checkpoint if own else None if cfg.ckpt is None else Path(cfg.ckpt)
-    step = 0 if checkpoint is None else read_checkpoint(checkpoint)["global_step"]
+    own = None if fresh else newest(run)
+    other = None if cfg.ckpt is None else Path(cfg.ckpt)
+    checkpoint, content = own or (other, {} if other is None else read_checkpoint(other))
+    step = content.get("global_step", 0)
     if not own and checkpoint and trainer.max_steps is not None and 0 <= trainer.max_steps <= step:
         raise UserError(f"{checkpoint} stands at step {step} and trainer.max_steps={trainer.max_steps}: raise it")
+    validated = not content.get("callbacks", {}).get("Continuation", {}).get("due", False)
     for logger in trainer.loggers:
         if isinstance(logger, MetricsCSV):
-            logger.rewind(step)
+            logger.rewind(step, validated=validated)
     return checkpoint
 
 
 def _validation(trainer: pl.Trainer) -> dict[str, float]:
     """Scores of the state that is kept: the best, or where none is told from others the last."""
-    kept = [callback.scores for callback in trainer.callbacks if isinstance(callback, Checkpoints)]  # type: ignore[attr-defined]
-    return next((scores for scores in kept if scores), validated(trainer))
+    keep = (Checkpoints, Continuation)
+    kept = sorted((c for c in trainer.callbacks if isinstance(c, keep)), key=lambda c: isinstance(c, Continuation))  # type: ignore[attr-defined]
+    return next((c.scores for c in kept if c.scores), {})
 
 
 def _measured(module: Restoration, loader: DataModule, quality: Quality, trainer: pl.Trainer) -> dict[str, Any]:

@@ -151,7 +151,7 @@ def test_both_are_in_the_checkpoint_and_change_the_training(options: dict[str, i
     fit(trained, 4).save_checkpoint(tmp_path / "a.ckpt")
     fit(without, 4)
     assert not same(state(trained.discriminator), state(without.discriminator))
-    memory = read_checkpoint(tmp_path / "a.ckpt")["memory"]["sharp"]
+    memory = read_checkpoint(tmp_path / "a.ckpt")["memory"][0]["sharp"]
     assert len(memory["pool"]["images"]) == options.get("image_pool", 0)
     assert len(memory["history"]["real"]) == options.get("history", 0)
 

@@ -7,10 +7,11 @@ import pytorch_lightning as pl
 import torch
 
 from deblurlab.callbacks import EMA
-from deblurlab.checkpoints import AtomicCheckpointIO, generator_weights, load_generator, read_checkpoint
+from deblurlab.checkpoints import AtomicCheckpointIO, read_checkpoint
 from deblurlab.errors import UserError
 from deblurlab.losses import L1, VGG
 from deblurlab.models import UNetRes
+from deblurlab.trained import generator_weights, load_generator
 from steps import fit, module, same, state
 
 

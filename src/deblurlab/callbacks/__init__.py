@@ -1,25 +1,30 @@
 """What happens around the training step."""
 
-from deblurlab.callbacks.checkpoints import Checkpoints, validated
+from deblurlab.callbacks.checkpoints import Checkpoints
+from deblurlab.callbacks.collapse import Collapse
+from deblurlab.callbacks.continuation import Continuation, FitLoop
 from deblurlab.callbacks.ema import EMA
-from deblurlab.callbacks.finite import StopOnNonFinite
 from deblurlab.callbacks.freeze import FreezeBackbone
+from deblurlab.callbacks.interruption import Interruption
 from deblurlab.callbacks.kid import KID
 from deblurlab.callbacks.metrics import PerImage, Quality
-from deblurlab.callbacks.preemption import Preemption
 from deblurlab.callbacks.progress import TrainingProgress
 from deblurlab.callbacks.samples import Samples
+from deblurlab.callbacks.trouble import GoBack, Trouble
 
 __all__ = [
     "EMA",
     "KID",
     "Checkpoints",
+    "Collapse",
+    "Continuation",
+    "FitLoop",
     "FreezeBackbone",
+    "GoBack",
+    "Interruption",
     "PerImage",
-    "Preemption",
     "Quality",
     "Samples",
-    "StopOnNonFinite",
     "TrainingProgress",
-    "validated",
+    "Trouble",
 ]

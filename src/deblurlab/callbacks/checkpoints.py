@@ -5,16 +5,16 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from deblurlab.checkpoints import read_checkpoint
+from deblurlab.callbacks.continuation import Continuation, validated
+from deblurlab.checkpoints import whole
 from deblurlab.errors import UserError
 
 
 class Checkpoints(Checkpoint):
-    """Keeps two files in `folder`: `last.ckpt`, written every `every` steps, to go on from, and `best.ckpt`, the state
-    whose validation scored highest (or lowest, with `mode="min"`) on the metric `monitor`. If that is None, no state is
-    the best.
+    """Keeps `last.ckpt` in `folder`, written every `every` steps and before each validation, to go on from; the one
+    before it as `previous.ckpt`; and `best.ckpt`, the state whose validation scored highest (or lowest, with
+    `mode="min"`) on the metric `monitor`. If that is None, no state is the best.
 
     Lightning's ModelCheckpoint would save twice as often as asked under manual optimization and forgets the best score
     when a run's folder has been moved.
@@ -33,7 +33,8 @@ class Checkpoints(Checkpoint):
         """What the validation said of `best.ckpt`."""
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
-        if trainer.global_step % self._every == 0:
+        due = any(c.due for c in trainer.callbacks if isinstance(c, Continuation))  # type: ignore[attr-defined]
+        if due or trainer.global_step % self._every == 0:
             trainer.save_checkpoint(self._folder / "last.ckpt")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -51,21 +52,9 @@ class Checkpoints(Checkpoint):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # The kept file knows its score. What is resumed from may be older, or another run's.
-        kept = self._folder / "best.ckpt"
-        state = read_checkpoint(kept)["callbacks"][self.state_key] if kept.exists() else {}
+        kept = whole(self._folder / "best.ckpt")
+        state = kept["callbacks"][self.state_key] if kept else {}
         self._best, self.scores = state.get("best"), state.get("scores", {})
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        if isinstance(exception, SIGTERMException) and trainer.training:  # raised between two steps
-            trainer.save_checkpoint(self._folder / "last.ckpt")
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self._best, "scores": self.scores}
-
-
-def validated(trainer: pl.Trainer) -> dict[str, float]:
-    """What the latest validation measured of the first validation set, by metric."""
-    found = {
-        key.removeprefix("val/"): float(v) for key, v in trainer.callback_metrics.items() if key.startswith("val/")
-    }
-    return {metric: value for metric, value in found.items() if "/" not in metric}

@@ -1,8 +1,9 @@
 """Loaders for training, validation and tests."""
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import cv2
 import pytorch_lightning as pl
@@ -11,10 +12,16 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from deblurlab.data.augmentation import Augmentation
 from deblurlab.data.dataset import PairDataset, Sample
+from deblurlab.data.loading import Loader, Substituted, calm_worker, files_of
 from deblurlab.data.pairs import Pair
 from deblurlab.data.sampler import Key, KeyedBatches, OrderedBatches, Stage
 from deblurlab.data.sets import PairSet
 from deblurlab.errors import UserError
+
+_LOG = logging.getLogger(__name__)
+_TOLD = 10
+"""Unreadable images that are named."""
+Unreadable = Literal["stop", "skip"]
 
 
 class DataModule(pl.LightningDataModule):
@@ -30,6 +37,10 @@ class DataModule(pl.LightningDataModule):
             keep their number of steps.
         workers: Processes that read and decode; by default as many as there are processors, at most 8; 0 reads in
             the main process.
+        unreadable: What to do with an image that can't be read in the midst of a training: "stop", naming it, or
+            "skip" it: the next sample stands in, with a warning, and they are counted.
+        timeout: Seconds within which the workers must have read a batch; 0 waits for ever.
+        retries: How often in a row workers that have died or taken too long are started anew.
         seed: Of the order and of the augmentations.
 
     Raises:
@@ -47,9 +58,16 @@ class DataModule(pl.LightningDataModule):
         repeat: int = 1,
         schedule: Sequence[Mapping[str, int]] = (),
         workers: int | None = None,
+        unreadable: Unreadable = "stop",
+        timeout: float = 600,
+        retries: int = 3,
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if unreadable not in get_args(Unreadable):
+            raise UserError(f"loader.unreadable={unreadable} is unknown: {', '.join(get_args(Unreadable))}")
+        if timeout < 0 or retries < 0:
+            raise UserError(f"loader.timeout={timeout:g} and loader.retries={retries} must be at least 0")
         try:
             stages = [Stage(0, size, batch_size), *(Stage(**stage) for stage in schedule)]
         except TypeError as error:
@@ -62,11 +80,14 @@ class DataModule(pl.LightningDataModule):
         self._augmentations = {stage.size: augmentations(stage.size) for stage in stages}
         self._stages, self._repeat, self._seed = stages, repeat, seed
         self._workers = min(8, os.cpu_count() or 1) if workers is None else workers
+        self._unreadable, self._timeout, self._retries = unreadable, timeout, retries
+        self.substituted = 0
+        """Samples that others stood in for."""
 
     def prepare_data(self) -> None:
         self.data.prepare()
 
-    def train_dataloader(self) -> DataLoader[Sample]:
+    def train_dataloader(self) -> Loader:
         training = self.data.training(self._augmentations, repeat=self._repeat, seed=self._seed)
         self._finish = training.finish
         trainer, first = self._trainer(), self._stages[0]
@@ -89,43 +110,68 @@ class DataModule(pl.LightningDataModule):
             world=trainer.world_size,
             step=lambda: trainer.global_step,
         )
-        return self._loader(training.dataset, batches, persistent=True)
+        dataset = Substituted(training.dataset) if self._unreadable == "skip" else training.dataset
+        return self._loader(dataset, batches, files=files_of(training.dataset), persistent=True)
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        for why in filter(None, batch.pop("unreadable", ())):
+            self.substituted += 1
+            if self.substituted <= _TOLD:
+                more = "" if self.substituted < _TOLD else "; others are counted and not named"
+                _LOG.warning("%s. The next sample stands in for it%s.", why, more)
+        return batch
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"substituted": self.substituted}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.substituted = state_dict["substituted"]
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         return self._finish(batch) if self._trainer().training else batch
 
-    def val_dataloader(self) -> list[DataLoader[Sample]]:
+    def val_dataloader(self) -> list[Loader]:
         pairs = self.data.val()
         return [self._evaluation(pairs)] if pairs else []
 
-    def test_dataloader(self) -> list[DataLoader[Sample]]:
+    def test_dataloader(self) -> list[Loader]:
         return [self._evaluation(pairs) for pairs in self.test_sets().values()]
 
     def test_sets(self) -> dict[str, list[Pair]]:
         """The test sets by name; for data without any, the validation pairs as "val"."""
         return self.data.tests() or {"val": self.data.val()}
 
-    def _evaluation(self, pairs: list[Pair]) -> DataLoader[Sample]:
+    def _evaluation(self, pairs: list[Pair]) -> Loader:
         trainer = self._trainer()
         batches = OrderedBatches(len(pairs), rank=trainer.global_rank, world=trainer.world_size)
-        return self._loader(PairDataset(pairs, reader=self.data.reader()), batches, persistent=False)
+        dataset = PairDataset(pairs, reader=self.data.reader())
+        return self._loader(dataset, batches, files=files_of(dataset), persistent=False)
 
-    def _loader(self, dataset: Dataset[Any], batches: Sampler[list[Key]], *, persistent: bool) -> DataLoader[Sample]:
-        return DataLoader(
-            dataset,
-            batch_sampler=batches,
-            num_workers=self._workers,
-            persistent_workers=self._workers > 0 and persistent,
-            pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_one_thread,
-            # Otherwise every epoch draws a number from the global stream, and a resumed run misses one.
-            generator=torch.Generator(),
-        )
+    def _loader(
+        self, dataset: Dataset[Any], batches: Sampler[list[Key]], *, files: Callable[[Key], list[str]], persistent: bool
+    ) -> Loader:
+        timeout = self._timeout if self._workers else 0
+
+        def make(sampler: Sampler[list[Key]]) -> DataLoader[Sample]:
+            return DataLoader(
+                dataset,
+                batch_sampler=sampler,
+                num_workers=self._workers,
+                persistent_workers=self._workers > 0 and persistent,
+                pin_memory=torch.cuda.is_available(),
+                timeout=timeout,
+                worker_init_fn=_begin_worker,
+                # Otherwise every epoch draws a number from the global stream, and a resumed run misses one.
+                generator=torch.Generator(),
+            )
+
+        return Loader(make, batches, files=files, retries=self._retries, timeout=timeout)
 
     def _trainer(self) -> pl.Trainer:
         assert self.trainer is not None, "the data module belongs to no trainer"
         return self.trainer
 
 
-def _one_thread(worker: int) -> None:
+def _begin_worker(worker: int) -> None:
     cv2.setNumThreads(0)
+    calm_worker(worker)

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deblurlab.checkpoints import load_model
 from deblurlab.data.pairs import Pair
 from deblurlab.environment import torch_device
 from deblurlab.errors import UserError
@@ -18,6 +17,7 @@ from deblurlab.inference.engines import Engine, Ensemble, OnnxRuntime, Torch
 from deblurlab.inference.kinds import unpack
 from deblurlab.inference.psf import Psf
 from deblurlab.inference.tiling import WINDOW, InMemory, Pixels, Rows, Tiling, choose, restored_rows
+from deblurlab.trained import load_model
 
 
 class Restored(NamedTuple):

@@ -17,6 +17,8 @@ class Adv(AdversarialTerm):
     converge (Mescheder et al., "Which Training Methods for GANs do actually Converge?", ICML 2018, equation 9).
     """
 
+    boundary = 0.0
+
     def __init__(self, *, r1: float = 0.0) -> None:
         super().__init__()
         self._r1 = r1

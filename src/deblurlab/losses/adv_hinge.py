@@ -11,6 +11,8 @@ class AdvHinge(AdversarialTerm):
     """Logits of real images are pushed above 1, of restored ones below -1; the generator raises the latter (Lim and Ye,
     "Geometric GAN", 2017, equations 14 and 15), averaged over patches, then heads."""
 
+    boundary = 0.0
+
     def generator_loss(self, real: Judgement | None, fake: Judgement) -> Tensor:
         return per_head(-logits.mean() for logits in fake.logits)
 

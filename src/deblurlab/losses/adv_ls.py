@@ -11,6 +11,8 @@ class AdvLS(AdversarialTerm):
     Adversarial Networks", ICCV 2017, equation 2 with a=0, b=c=1; as CycleGAN uses it, with the whole square for the
     generator and half of both for the discriminator), averaged over patches, then heads."""
 
+    boundary = 0.5
+
     def generator_loss(self, real: Judgement | None, fake: Judgement) -> Tensor:
         return per_head((logits - 1).square().mean() for logits in fake.logits)
 

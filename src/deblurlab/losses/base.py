@@ -50,6 +50,8 @@ class AdversarialTerm(JudgedTerm):
     compares: ClassVar[Compares] = "set"
     n_critic: ClassVar[int] = 1
     """Updates of the discriminator per batch with which it was published."""
+    boundary: ClassVar[float | None] = None
+    """The logit above which an image is judged real, if there is one."""
 
     @abstractmethod
     def discriminator_loss(self, real: Judgement, fake: Judgement) -> Tensor:

@@ -38,6 +38,8 @@ class Adversary:
         self._needs_real = any(term.generator_needs_real for term in terms.values() if isinstance(term, JudgedTerm))
         self._size = pool
         self._pool, self._history = ImagePool(pool), History(history)
+        self.accuracy: Tensor | None = None
+        """Share of the latest batch's logits on the right side of the boundary, where an objective has one."""
 
     def seed(self, seed: int) -> None:
         """Begin with an empty pool."""
@@ -53,6 +55,7 @@ class Adversary:
         judged, judged_fake = self.discriminator(*real), self.discriminator(*fake)
         if remember is not None:
             self._history.add(real=judged, fake=judged_fake, share=remember)
+            self.accuracy = self._measured(judged, judged_fake)
         judged, judged_fake = self._history.beside("real", judged), self._history.beside("fake", judged_fake)
         summands: Summands = {}
         for name, term in self._teachers.items():
@@ -61,6 +64,14 @@ class Adversary:
             if penalty is not None:
                 summands[f"discriminator_{name}_penalty"] = 1.0, penalty
         return summands
+
+    @torch.no_grad()
+    def _measured(self, real: Judgement, fake: Judgement) -> Tensor | None:
+        boundaries = [term.boundary for term in self._teachers.values() if term.boundary is not None]
+        if not boundaries:
+            return None
+        right = [logits > boundaries[0] for logits in real.logits] + [logits < boundaries[0] for logits in fake.logits]
+        return torch.cat([each.flatten() for each in right]).float().mean()
 
     def judge(self, real: Seen, fake: Seen) -> tuple[Judgement | None, Judgement]:
         """Its judgements of real images, if some term looks at them, and of made ones, for those who make them."""

@@ -28,7 +28,7 @@ class ImagePool:
         if not self._size:
             return images
         shown = []
-        for image in images:
+        for image in images.nan_to_num():  # a bad one would come back again and again
             if len(self._images) < self._size:
                 self._images.append(image.clone())
             elif torch.rand((), generator=self._random, dtype=torch.float32) < 0.5:  # the same at any precision
@@ -58,7 +58,7 @@ class History:
     def add(self, *, real: Judgement, fake: Judgement, share: float = 1.0) -> None:
         """Remember a batch, or a `share` of one: shares that make up a whole are remembered as one batch."""
         for side, judgement in (("real", real), ("fake", fake)) if self._size else ():
-            means = torch.stack([logits.detach().float().mean() for logits in judgement.logits])
+            means = torch.stack([logits.detach().float().mean() for logits in judgement.logits]).nan_to_num()
             self._begun[side] = self._begun.get(side, 0) + share * means
         self._share += share
         if self._share > 1 - 1e-6:

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from deblurlab.errors import UserError
+from deblurlab.modules.guard import Held, Update
 from deblurlab.modules.phases import Example, Phase, total
 
 OptimizerFactory = Callable[[Any], Optimizer]
@@ -64,6 +65,10 @@ class PhasedModule(pl.LightningModule):
         self._gradient_clip, self._accumulate, self._compile = gradient_clip, accumulate, compile
         self._playing = PLAYERS[0]
         self._gradients: dict[str, Tensor] = {}
+        self._update: Update | None = None
+        self.trouble: dict[str, Tensor] = {}
+        """What wasn't finite in the latest step, and so kept it from being taken: term or gradient -> bool, on the
+        device."""
         self._format = torch.channels_last if channels_last else torch.contiguous_format
 
     @property
@@ -80,13 +85,16 @@ class PhasedModule(pl.LightningModule):
         examples = self._examples(batch)
         optimizers = self._players()
         values: dict[str, Tensor] = {}
+        self.trouble = {}
+        statistics = Held(b for b in self.buffers() if b.is_floating_point())  # that batch norm and spectral norm keep
         for phase in self.phases:
             for _ in range(phase.updates if self.global_step >= phase.start else 0):
                 values |= self._learn(phase, optimizers[phase.optimizer], examples)
+        statistics.keep(~torch.stack(list(self.trouble.values())).any())
         if self._logs(self.global_step):
             rates = {f"lr/{name}": o.param_groups[0]["lr"] for name, o in zip(PLAYERS, optimizers, strict=False)}
             losses = {f"loss/{name}": value for name, value in values.items()}
-            self.log_dict({**losses, **rates, **self._gradients, **self._now()})
+            self._record({**losses, **rates, **self._gradients, **self._curves()})
         self._advance("step")
         if batch_idx + 1 == self.trainer.num_training_batches:
             self._advance("epoch")
@@ -99,16 +107,27 @@ class PhasedModule(pl.LightningModule):
         values: dict[str, Tensor] = {}
         for i, example in enumerate(examples, start=1):
             summands = phase.loss(example)
+            loss = total(summands) * example.share
+            # A loss that isn't finite may have a gradient that is; and every process must come to know.
+            loss = loss * torch.where(loss.isfinite(), 1.0, torch.nan)
             with self._in_sync(i == len(examples)):
-                self.manual_backward(total(summands) * example.share)
-            for name, (_, value) in summands.items():
+                self.manual_backward(loss)
+            for name, (weight, value) in summands.items():
                 values[name] = values.get(name, 0) + value.detach() * example.share
+                if weight:
+                    self._note(f"loss/{name}", ~value.detach().isfinite())
         if phase.optimizer == 0:
             optimizer.step()
         else:
             # Lightning counts what its wrappers step, so this one goes round them: one batch is one step.
             self.trainer.strategy.optimizer_step(optimizer.optimizer, closure=_nothing)
+        if self._update is not None:
+            self._update.finish()
+            self._update = None
         return values
+
+    def _note(self, name: str, bad: Tensor) -> None:
+        self.trouble[name] = self.trouble.get(name, False) | bad
 
     def _in_sync(self, now: bool) -> AbstractContextManager[None]:
         """Gradients travel between processes with the last part of a batch."""
@@ -120,11 +139,12 @@ class PhasedModule(pl.LightningModule):
         learnt = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         if self._gradient_clip is not None:
             norm = nn.utils.clip_grad_norm_(learnt, self._gradient_clip)
-        elif self._logs(self.global_step + 1):
-            norm = nn.utils.get_total_norm([p.grad for p in learnt if p.grad is not None])
         else:
-            return
+            norm = nn.utils.get_total_norm([p.grad for p in learnt if p.grad is not None])
         self._gradients[f"gradient/{self._playing}"] = norm
+        if getattr(self.trainer.precision_plugin, "scaler", None) is None:  # which looks after its gradients itself
+            self._update = Update(optimizer, norm)
+            self._note(f"gradient/{self._playing}", ~self._update.taken)
 
     def _logs(self, step: int) -> bool:
         """Whether this step's values are logged: Lightning would throw away the others, at a cost."""
@@ -135,6 +155,17 @@ class PhasedModule(pl.LightningModule):
         if interval == self._interval:
             for config in self.trainer.lr_scheduler_configs:
                 config.scheduler.step()  # type: ignore[call-arg]
+
+    def _curves(self) -> dict[str, Tensor]:
+        """What else is logged."""
+        return {}
+
+    def _record(self, values: Mapping[str, Tensor | float]) -> None:
+        """Log values now: Lightning would after the step's checkpoint, and a training killed in between lacks them."""
+        self.log_dict(dict(values), logger=False)
+        plain = {"epoch": float(self.current_epoch), **{name: float(value) for name, value in values.items()}}
+        for logger in self.trainer.loggers if self.trainer.is_global_zero else ():
+            logger.log_metrics(plain, step=self.global_step)
 
     def _now(self) -> dict[str, float]:
         """The x axis of all curves: steps that are done. Lightning's own counts from 0."""

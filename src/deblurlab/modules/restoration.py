@@ -15,6 +15,7 @@ from deblurlab.losses import AdversarialTerm, JudgedTerm
 from deblurlab.modules.adversary import Adversary, Seen
 from deblurlab.modules.phased import OptimizerFactory, PhasedModule, SchedulerFactory
 from deblurlab.modules.phases import Example, Phase, Summands
+from deblurlab.processes import gathered, own
 
 Judged = tuple[Judgement | None, Judgement | None]
 """How real and made images were judged, where they were."""
@@ -190,6 +191,14 @@ class Restoration(PhasedModule):
         """Within, terms without weight leave no gradient."""
         return torch.set_grad_enabled(torch.is_grad_enabled() and any(self.weights[name] for name in names))
 
+    def accuracies(self) -> dict[str, Tensor]:
+        """Share of the latest batch that each discriminator told right, by its name; of those that tell."""
+        found = {f"discriminator{self._suffix(side)}": each.accuracy for side, each in self._adversaries.items()}
+        return {name: accuracy for name, accuracy in found.items() if accuracy is not None}
+
+    def _curves(self) -> dict[str, Tensor]:
+        return {f"accuracy/{name}": accuracy for name, accuracy in self.accuracies().items()}
+
     # Evaluation
 
     def forward(self, blurred: Tensor) -> Tensor:
@@ -218,14 +227,16 @@ class Restoration(PhasedModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        checkpoint["memory"] = {side: adversary.state_dict() for side, adversary in self._adversaries.items()}
+        checkpoint["memory"] = gathered({side: each.state_dict() for side, each in self._adversaries.items()})
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
-        if checkpoint["memory"].keys() != self._adversaries.keys():
+        memories = checkpoint.get("memory")
+        if not isinstance(memories, list) or memories[0].keys() != self._adversaries.keys():
             raise UserError("the checkpoint is another module's or version's: init=<checkpoint> takes weights alone")
-        for side, adversary in self._adversaries.items():
-            adversary.load_state_dict(checkpoint["memory"][side], self.device)
+        memory = own(memories, self.trainer)
+        for side, adversary in self._adversaries.items() if memory else ():
+            adversary.load_state_dict(memory[side], self.device)
 
 
 def scales(output: Tensor | list[Tensor] | tuple[Tensor, ...]) -> list[Tensor]:

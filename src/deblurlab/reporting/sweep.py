@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from omegaconf import OmegaConf
-
 from deblurlab.errors import UserError, some
 from deblurlab.reporting.statistics import PerImage, per_image
-from deblurlab.runs import Run
+from deblurlab.runs import Run, read_yaml
 
 State = Literal["finished", "unfinished", "broken"]
 _NOT_VARIED = {"seed", "name", "runs", "fresh"}
@@ -105,8 +103,7 @@ def _difference(what: str, a: Any, b: Any) -> str:
 
 def _read(run: Run) -> Job:
     try:
-        config: Any = OmegaConf.to_container(OmegaConf.load(run.config_file))
-        words: Any = OmegaConf.to_container(OmegaConf.load(run.overrides_file))
+        config, words = read_yaml(run.config_file), read_yaml(run.overrides_file)
         overrides = dict(word.lstrip("+").partition("=")[::2] for word in words)
         results = run.results()
         if results is not None and not {"sets", "protocol", "seed", "parameters", "seconds"} <= results.keys():

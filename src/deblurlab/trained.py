@@ -1,0 +1,148 @@
+"""Trained models out of runs, checkpoints and releases, which may be a stranger's."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+
+from deblurlab import conf
+from deblurlab.checkpoints import read_checkpoint
+from deblurlab.errors import UserError, reason
+from deblurlab.releases import is_release, read_release
+from deblurlab.runs import Run, read_yaml
+
+_LOG = logging.getLogger(__name__)
+
+
+def generator_weights(path: Path) -> dict[str, Tensor]:
+    """The generator's state dict out of a checkpoint, a run's folder (its best checkpoint, else its last) or a release:
+    the average of the weights where one was kept.
+
+    Raises:
+        UserError: There is no such thing, or it can't be read.
+    """
+    if is_release(path):
+        return read_release(path)[1]
+    return _weights(*_checkpoint(path))
+
+
+def load_model(path: Path, *, trust: Sequence[str] = ()) -> nn.Module:
+    """The trained generator of a run, a checkpoint or a release, ready to restore: built as its config says, which may
+    name models of this package and classes in `trust`, and nothing else.
+
+    Raises:
+        UserError: There is no such thing, it can't be read, its weights don't fit, or it names another class.
+    """
+    node, weights = _opened(path)
+    known = {target for group in conf.options("model") if (target := _shipped(group))}
+    named = node.get("_target_") if isinstance(node, Mapping) else None
+    if not isinstance(named, str) or named not in known | set(trust):
+        raise UserError(
+            f"{path} names {named}, which is no model of deblurlab: --trust {named}, or restorer.trust=[{named}], runs "
+            f"it anyway"
+        )
+    make = getattr(import_module(named.rpartition(".")[0]), named.rpartition(".")[2])
+    # Arguments are data, whatever they look like; what the weights were before the training is of no interest.
+    arguments = {key: value for key, value in node.items() if key != "_target_" and not key.endswith("_weights")}
+    try:
+        if named in known:
+            _see_that_it_fits(make, arguments, weights, path)
+        generator: nn.Module = make(**arguments)
+    except UserError:
+        raise
+    except Exception as error:  # whatever wrong arguments make of it
+        raise UserError(f"{path} describes a {named} that can't be made: {reason(error)}") from error
+    _load(generator, weights, path)
+    return generator.eval()
+
+
+def load_generator(generator: nn.Module, path: Path) -> None:
+    """Put the weights of a checkpoint or run into a generator.
+
+    Raises:
+        UserError: They can't be read, or belong to another model.
+    """
+    _load(generator, generator_weights(path), path)
+
+
+def _load(generator: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+    try:
+        generator.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"the weights of {path} belong to another model: {_first_mismatch(error)}") from error
+
+
+def _checkpoint(path: Path) -> tuple[Path, dict[str, Any]]:
+    """The checkpoint that is meant, and its content."""
+    if not path.is_dir():
+        return path, read_checkpoint(path)
+    run = Run(path)
+    found = [file for file in (run.best_checkpoint, run.last_checkpoint) if file.is_file()]
+    if not found:
+        raise UserError(f"{path} is neither a release nor a run with a checkpoint ({run.best_checkpoint})")
+    for file in found[:-1]:
+        try:
+            return file, read_checkpoint(file)
+        except UserError as error:
+            _LOG.warning("%s. %s is taken instead.", error, found[-1])
+    return found[-1], read_checkpoint(found[-1])
+
+
+def _weights(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The generator's state dict out of a checkpoint."""
+    prefix = "generator."
+    weights = {k.removeprefix(prefix): v for k, v in content["state_dict"].items() if str(k).startswith(prefix)}
+    if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise UserError(f"{path} holds no generator")
+    ema = content.get("callbacks", {}).get("EMA", {})
+    return weights | (ema["average"] if ema.get("updates") else {})
+
+
+def _opened(path: Path) -> tuple[Any, dict[str, Tensor]]:
+    """What is said of a model, `{"_target_": ..., **arguments}` if it's an honest file's, and its weights."""
+    if is_release(path):
+        index, weights = read_release(path)
+        return {**index["model"]["arguments"], "_target_": index["model"]["class"]}, weights
+    if path.is_dir() and not Run(path).config_file.is_file():
+        raise UserError(f"{path} is neither a run nor a release")
+    file, content = _checkpoint(path)
+    record = read_yaml(Run(path).config_file) if path.is_dir() else content.get("record")
+    return record.get("model") if isinstance(record, dict) else None, _weights(file, content)
+
+
+def _shipped(option: str) -> Any:
+    return OmegaConf.select(OmegaConf.load(conf.CONF / "model" / f"{option}.yaml"), "_target_")
+
+
+def _see_that_it_fits(
+    make: Callable[..., nn.Module], arguments: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path
+) -> None:
+    """Give up on a model that isn't the one whose weights these are before it takes memory or time."""
+    count = 0
+
+    def counted(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal count
+        count += 1
+        if count > len(weights):
+            raise ValueError("its arguments describe a larger model than there are weights for")
+
+    handle = register_module_parameter_registration_hook(counted)
+    try:
+        with torch.device("meta"):
+            model = make(**arguments)
+    finally:
+        handle.remove()
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    if shapes != {name: value.shape for name, value in weights.items()}:
+        _load(model, weights, path)  # which says what differs
+
+
+def _first_mismatch(error: RuntimeError) -> str:
+    lines = [line.strip() for line in str(error).splitlines()]
+    return lines[1] if len(lines) > 1 else lines[0]
