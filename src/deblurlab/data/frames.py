@@ -65,7 +65,10 @@ class FrameStore:
             raise UserError(f"{self._file} has {found} bytes instead of {expected}")
         for frame in self._frames.values():
             file = root / frame.name
-            state = file.stat() if file.is_file() else None
+            try:
+                state = file.stat() if file.is_file() else None
+            except OSError:  # the file system has no such names
+                state = None
             if state is None or (state.st_size, state.st_mtime_ns) != (frame.size, frame.modified):
                 raise UserError(
                     f"{file} has changed since it was packed" if state else f"{file} was packed and is gone"
@@ -229,10 +232,30 @@ def _write_index(path: Path, frames: Sequence[Frame]) -> None:
 def _read_index(path: Path) -> list[Frame]:
     try:
         index = json.loads(path.read_text())
-        if index["format"] != _FORMAT:
+        if type(index["format"]) is not int or index["format"] != _FORMAT:
             raise UserError(f"{path} is of format {index['format']}, this version of deblurlab reads {_FORMAT}")
         if sha256(index["frames"].encode()).hexdigest() != index["sha256"]:
             raise UserError(f"{path} is damaged: its checksum is another")
-        return [Frame(*frame) for frame in json.loads(index["frames"])]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return _sound([Frame(*frame) for frame in json.loads(index["frames"])])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} isn't the index of a frame store: {error}") from error
+
+
+def _sound(frames: list[Frame]) -> list[Frame]:
+    """Frames that are as `pack` writes them: each of another file, one after the other in the pixels.
+
+    Raises:
+        ValueError: They are something else.
+    """
+    offset, names = 0, set()
+    for frame in frames:
+        numbers = all(type(value) is int for value in frame[1:])
+        if not isinstance(frame.name, str) or not numbers or min(frame.height, frame.width) < 1:
+            raise ValueError(f"it has no name or no size where it says {frame!s:.100}")
+        if os.path.isabs(frame.name) or os.path.normpath(frame.name) != frame.name or frame.name in names:
+            raise ValueError(f"{frame.name:.100} isn't the path of one more image, relative to the data set")
+        if frame.offset != offset:
+            raise ValueError(f"{frame.name:.100} doesn't begin where the frame before it ends")
+        names.add(frame.name)
+        offset += frame.bytes
+    return frames
