@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from deblurlab.errors import UserError
+from deblurlab.errors import UserError, reason
 from deblurlab.runs import Run, read_yaml, write_json
 
 _INDEX, _WEIGHTS, _FORMAT = "release.json", "weights.safetensors", 1
@@ -74,19 +73,33 @@ def read_release(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """
     try:
         index = json.loads((folder / _INDEX).read_text())
-        name, wanted = index["weights"]["file"], index["weights"]["sha256"]
         known = index["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / _INDEX} isn't the index of a release: {error}") from error
-    if known != _FORMAT:
-        raise UserError(f"{folder} is a release of format {known}, this version of deblurlab reads {_FORMAT}")
+        if type(known) is not int or known != _FORMAT:
+            raise UserError(f"{folder} is a release of format {known!r:.50}, this version of deblurlab reads {_FORMAT}")
+        name, wanted = _texts(index["weights"], "file", "sha256")
+        _texts(index["model"], "class")
+        if not isinstance(index["model"]["arguments"], dict):
+            raise TypeError("the model's arguments aren't an object")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"{folder / _INDEX} isn't the index of a release: {reason(error)}") from error
     if Path(name).name != name:
         raise UserError(f"{folder / _INDEX} names a file outside the release: {name}")
     try:
         data = (folder / name).read_bytes()
-        found = hashlib.sha256(data).hexdigest()
-        if found != wanted:
-            raise UserError(f"{folder / name} isn't the file that was released: its SHA-256 is {found}, not {wanted}")
-        return index, safetensors.torch.load(data)
-    except (OSError, safetensors.SafetensorError) as error:
+    except (OSError, ValueError) as error:  # ValueError: no file has such a name
         raise UserError(f"{folder / name} can't be read: {error}") from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != wanted:
+        raise UserError(f"{folder / name} isn't the file that was released: its SHA-256 is {found}, not {wanted}")
+    try:
+        return index, safetensors.torch.load(data)
+    except Exception as error:  # also KeyError and TypeError, for kinds and sizes that torch doesn't have
+        raise UserError(f"{folder / name} can't be read as weights: {reason(error)}") from error
+
+
+def _texts(of: Any, *keys: str) -> list[str]:
+    """Entries of an object that are texts."""
+    found = [of[key] for key in keys]
+    if not all(isinstance(value, str) for value in found):
+        raise TypeError(f"{' or '.join(keys)} isn't a text")
+    return found

@@ -233,7 +233,7 @@ def _read_index(path: Path) -> list[Frame]:
     try:
         index = json.loads(path.read_text())
         if type(index["format"]) is not int or index["format"] != _FORMAT:
-            raise UserError(f"{path} is of format {index['format']}, this version of deblurlab reads {_FORMAT}")
+            raise UserError(f"{path} is of format {index['format']!r:.50}, this version of deblurlab reads {_FORMAT}")
         if sha256(index["frames"].encode()).hexdigest() != index["sha256"]:
             raise UserError(f"{path} is damaged: its checksum is another")
         return _sound([Frame(*frame) for frame in json.loads(index["frames"])])
@@ -252,7 +252,7 @@ def _sound(frames: list[Frame]) -> list[Frame]:
         numbers = all(type(value) is int for value in frame[1:])
         if not isinstance(frame.name, str) or not numbers or min(frame.height, frame.width) < 1:
             raise ValueError(f"it has no name or no size where it says {frame!s:.100}")
-        if os.path.isabs(frame.name) or os.path.normpath(frame.name) != frame.name or frame.name in names:
+        if Path(frame.name).is_absolute() or os.path.normpath(frame.name) != frame.name or frame.name in names:
             raise ValueError(f"{frame.name:.100} isn't the path of one more image, relative to the data set")
         if frame.offset != offset:
             raise ValueError(f"{frame.name:.100} doesn't begin where the frame before it ends")
