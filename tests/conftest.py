@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
+from hypothesis import settings
 from PIL import Image
 
 from deblurlab import cli
@@ -16,6 +17,8 @@ from deblurlab.data.images import write_png
 from support import small
 
 torch.set_num_threads(1)  # as many processes as processors run the tests
+settings.register_profile("deblurlab", derandomize=True, deadline=None, print_blob=True)
+settings.load_profile("deblurlab")
 
 
 @pytest.fixture(scope="session")

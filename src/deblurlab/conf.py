@@ -4,6 +4,7 @@ Only Hydra is imported here, so that `--help` and tab completion answer at once.
 """
 
 import hashlib
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -100,6 +101,8 @@ class SumSource(ConfigSource):
             raise ConfigCompositionException(f"{group}={expression} names a term twice")
         if group not in _WEIGHTED and any(factor is not None for _, factor in terms):
             raise ConfigCompositionException(f"{group}={expression}: only {', '.join(_WEIGHTED)} takes factors")
+        if any(factor == math.inf for _, factor in terms):
+            raise ConfigCompositionException(f"{group}={expression} has a factor that is too large for a number")
         return self._result(config_path, {"defaults": names})
 
     def _result(self, config_path: str, content: Mapping[str, Any]) -> ConfigResult:
