@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
@@ -51,9 +52,11 @@ def write_release(
     partial = folder.with_name(f".{folder.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
     content = {
-        name: (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous()
+        name: (tensor.half() if half and tensor.is_floating_point() else tensor).clone(
+            memory_format=torch.contiguous_format
+        )
         for name, tensor in weights.items()
-    }
+    }  # copies, since safetensors doesn't write weights that several layers share
     (partial / _WEIGHTS).write_bytes(data := safetensors.torch.save(content))
     index = {
         "format": _FORMAT,
