@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SECONDS ?= 60
 
-.PHONY: demo test test-all test-integration lint types wheel lock clean
+.PHONY: demo test test-all test-integration fuzz lint types wheel lock clean
 
 demo: $(READY)  ## train on made scenes, print the table, write the report
 	$(BIN)/python train.py experiment=demo name=demo
@@ -18,6 +19,13 @@ test-all: test  ## what takes minutes too
 
 test-integration: $(READY)  ## a real SLURM (as root, Debian's slurm-wlm and munge), Chromium, Ray; skips what isn't there
 	$(BIN)/python -m pytest -m integration tests/integration
+
+fuzz: $(READY)  ## damaged and hostile files, each kind for SECONDS; what is interesting is left in build/fuzz
+	for kind in release frames; do \
+		mkdir -p build/fuzz/$$kind; \
+		$(BIN)/python tests/fuzz/fuzz_$$kind.py -max_total_time=$(SECONDS) -max_len=4096 -timeout=20 -print_final_stats=1 \
+			-dict=tests/fuzz/words.dict -artifact_prefix=build/fuzz/$$kind- build/fuzz/$$kind tests/fuzz/corpus/$$kind || exit 1; \
+	done
 
 lint: $(READY)  ## style, formatting
 	$(BIN)/ruff check .
