@@ -68,6 +68,18 @@ def fit(
     return trainer
 
 
+class Poisoned(L1):
+    """No number in some calls that are learnt from: `steps` of them, from the third on."""
+
+    steps = 1
+    calls = 0
+
+    def forward(self, restored: Tensor, sharp: Tensor) -> Tensor:
+        value = super().forward(restored, sharp)
+        Poisoned.calls += restored.requires_grad
+        return value * (torch.nan if restored.requires_grad and 3 <= self.calls < 3 + self.steps else 1)
+
+
 def state(network: nn.Module | None) -> dict[str, Tensor]:
     assert network is not None
     return {name: value.detach().clone() for name, value in network.state_dict().items()}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from deblurlab.callbacks import Checkpoints
+from deblurlab.callbacks import Checkpoints, Continuation
 from deblurlab.errors import UserError
 
 
@@ -17,6 +17,7 @@ class Trainer(SimpleNamespace):
     def __init__(self) -> None:
         super().__init__(state=SimpleNamespace(fn="fit"), sanity_checking=False, global_step=0, saved=[])
         self.callback_metrics: dict[str, Any] = {}
+        self.callbacks = [SimpleNamespace()]
 
     def save_checkpoint(self, path: Path) -> None:
         self.saved.append((self.global_step, path.name))
@@ -29,6 +30,10 @@ def test_last_is_written_every_so_many_steps(tmp_path: Path) -> None:
     for trainer.global_step in range(1, 8):
         checkpoints.on_train_batch_end(trainer)  # type: ignore[arg-type]
     assert trainer.saved == [(3, "last.ckpt"), (6, "last.ckpt")]
+    trainer.callbacks, trainer.global_step = [continuation := Continuation()], 7
+    continuation.due = True  # a validation comes, which may take longer than a machine is left to us
+    checkpoints.on_train_batch_end(trainer)  # type: ignore[arg-type]
+    assert trainer.saved[2:] == [(7, "last.ckpt")]
 
 
 @pytest.mark.parametrize(("mode", "steps"), [("max", [0, 2]), ("min", [0, 1])])

@@ -32,8 +32,11 @@ class Continuation(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         streams = own(self._streams, trainer)
+        self._streams = []
         if streams is not None:
             restore_random_streams(streams)
+
+    on_fit_end = on_train_start  # where nothing was left to train
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

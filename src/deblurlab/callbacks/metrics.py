@@ -99,6 +99,7 @@ class Quality(pl.Callback):
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         values = self._finish(pl_module)
+        pl_module.log("step", float(pl_module.global_step))  # Lightning's count is another after a resumption
         sets = [set_name("test", i) for i in range(len(trainer.num_test_batches))]
         self.scores = [{_metric(key): v.tolist() for key, v in values.items() if _set(key) == name} for name in sets]
 

@@ -27,8 +27,8 @@ class Trouble(pl.Callback):
     Args:
         folder: Where the checkpoints are.
         policy: "stop" ends the training, naming the step and the term. "skip" goes on without those batches, with a
-            warning, and ends the training when `every` steps in a row were bad. "go_back" goes on from the last
-            checkpoint with the learning rates times `factor`, at most `most` times.
+            warning, and ends the training when `in_a_row` of them were. "go_back" goes on from the last checkpoint
+            with the learning rates times `factor`, at most `most` times.
         every: Steps.
 
     Raises:
@@ -36,7 +36,14 @@ class Trouble(pl.Callback):
     """
 
     def __init__(
-        self, *, folder: str, policy: Policy = "stop", every: int = 50, factor: float = 0.5, most: int = 3
+        self,
+        *,
+        folder: str,
+        policy: Policy = "stop",
+        every: int = 50,
+        in_a_row: int = 50,
+        factor: float = 0.5,
+        most: int = 3,
     ) -> None:
         if every < 1:
             raise ValueError(f"every={every}: steps are at least 1 (trainer.log_every_n_steps)")
@@ -45,7 +52,7 @@ class Trouble(pl.Callback):
         if not 0 < factor < 1:
             raise ValueError(f"callbacks.trouble.factor={factor} must be between 0 and 1")
         self._folder, self._policy, self._every = Path(folder), policy, every
-        self._factor, self._most = factor, most
+        self._in_a_row, self._factor, self._most = in_a_row, factor, most
         self._returns, self._kept_returns = 0, 0
         self.skipped = 0
         """Steps that weren't taken."""
@@ -119,7 +126,7 @@ class Trouble(pl.Callback):
         advice = "a lower optimizer.lr, module.gradient_clip=1 or a smaller weight of that term may help"
         good = sorted(self._folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime)
         running = 0 if self._running is None else int(self._running)
-        if self._policy == "skip" and running < self._every:
+        if self._policy == "skip" and running < self._in_a_row:
             _LOG.warning("%s (%d since the last look, %d in all): the training goes on.", what, count, self.skipped)
         elif self._policy == "go_back" and good and self._returns < self._most:
             self._returns += 1

@@ -173,6 +173,11 @@ class PhasedModule(pl.LightningModule):
 
     # Set-up and checkpoints
 
+    def on_validation_start(self) -> None:
+        # The first process's statistics are those that a checkpoint keeps: what is measured is what is kept.
+        for buffer in self.buffers() if self.trainer.world_size > 1 else ():
+            torch.distributed.broadcast(buffer, 0)
+
     def setup(self, stage: str) -> None:
         if self._compile and stage == "fit":
             for network in (network for phase in self.phases for network in phase.networks):

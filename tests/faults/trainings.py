@@ -1,0 +1,150 @@
+"""Small trainings in processes of their own, and whether two of them are the same to the last bit."""
+
+import json
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from injection import Act, Moments
+from PIL import Image
+
+from deblurlab.checkpoints import read_checkpoint
+from deblurlab.runs import Run
+
+EVERY, VALIDATION, STEPS = 4, 6, 12
+_COMMON = [
+    "model=unet_res", "model.width=4", "model.depth=1", "model.blocks=1", "model.norm=batch", "discriminator.width=4",
+    "discriminator.n_layers=1", "discriminator.norm=spectral", "augment.size=32", "loader.batch_size=2",
+    "module.image_pool=4", f"trainer.max_steps={STEPS}", f"trainer.val_check_interval={VALIDATION}",
+    "trainer.log_every_n_steps=1", f"callbacks.checkpoints.every={EVERY}", "trainer.accelerator=cpu",
+    "+callbacks.interruption.every=1", "data=pairs", "data.blurred=pairs/blurred", "data.sharp=pairs/sharp",
+    "data.val_share=0.25", "hydra.job_logging.root.level=WARNING",
+]  # fmt: skip
+KINDS = {
+    # WGAN-GP draws from the global stream in each step.
+    "paired": ["loss=l1+adv_wgan_gp", "module.n_critic=2"],
+    "cycle": ["module=cycle", "loss=cycle+identity+adv_ls+l1", "callbacks.checkpoints.monitor=val/psnr"],
+}
+
+
+def make_data(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    for kind in ("blurred", "sharp"):
+        (folder / "pairs" / kind).mkdir(parents=True)
+        for i in range(12):  # nine to train on: four batches and a half
+            image = rng.integers(0, 256, (36, 44, 3), dtype=np.uint8)
+            Image.fromarray(image).save(folder / "pairs" / kind / f"{i:02d}.png")
+
+
+def words(kind: str, name: str, *, workers: int = 0, processes: int = 1, more: Sequence[str] = ()) -> list[str]:
+    several = ["trainer=ddp_cpu"] if processes > 1 else []
+    # An option of a group comes before what it is overridden by.
+    return [*several, *_COMMON, *KINDS[kind], f"loader.workers={workers}", f"name={name}", *more]
+
+
+def start(folder: Path, command: Sequence[str], *, rank: int = 0, world: int = 1, port: int = 0,
+          act: tuple[str, int, Act] | None = None) -> int:  # fmt: skip
+    """Begins a training in a process of its own, as a fork of this one, which has imported everything; its id."""
+    if pid := os.fork():
+        return pid
+    code = 70
+    try:
+        os.setsid()
+        os.chdir(folder)
+        log = os.open(f"{command_name(command)}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        if world > 1:
+            os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0"}
+            os.environ |= {"LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
+        moments = Moments(*act) if act else Moments()
+        code = _train(command)
+        if rank == 0:
+            Path(f"{command_name(command)}.moments").write_text(json.dumps(moments.counts))
+    finally:
+        os._exit(code)
+
+
+def command_name(command: Sequence[str]) -> str:
+    return next(word.partition("=")[2] for word in command if word.startswith("name="))
+
+
+def _train(command: Sequence[str]) -> int:
+    from deblurlab import cli
+
+    sys.argv = ["train.py"]
+    try:
+        cli.train(list(command))
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        return end.code if isinstance(end.code, int) else 1 if end.code else 0
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def finish(*pids: int) -> list[int]:
+    """Exit statuses, negative for a signal. If one ends badly the others are killed, as a launcher does."""
+    left, codes = set(pids), {}
+    while left:
+        pid, status = os.wait()
+        if pid in left:
+            left.remove(pid)
+            codes[pid] = os.waitstatus_to_exitcode(status)
+            if codes[pid] < 0:
+                for other in left:
+                    os.kill(other, signal.SIGKILL)
+    return [codes[pid] for pid in pids]
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def run(folder: Path, command: Sequence[str], *, processes: int = 1, act: tuple[str, int, Act] | None = None,
+        culprit: int = 0) -> list[int]:  # fmt: skip
+    port = free_port()
+    ranks = range(processes)
+    return finish(*(
+        start(folder, command, rank=r, world=processes, port=port, act=act if r == culprit else None) for r in ranks
+    ))  # fmt: skip
+
+
+def outcome(run: Path) -> dict[str, Any]:
+    """What a training has come to, timing and place aside."""
+    last = read_checkpoint(Run(run).last_checkpoint)
+    kept = ("state_dict", "optimizer_states", "lr_schedulers", "memory", "streams", "global_step", "epoch")
+    results = json.loads(Run(run).results_file.read_text())
+    return {
+        **{key: last[key] for key in kept},
+        "callbacks": {name: state for name, state in last["callbacks"].items() if name != "Timer"},
+        "best": read_checkpoint(Run(run).best_checkpoint)["state_dict"],
+        "curves": Run(run).metrics_file.read_text(),
+        "images": Run(run).per_image_file.read_text(),
+        "results": {key: value for key, value in results.items() if key not in ("seconds", "name")},
+    }
+
+
+def difference(a: Any, b: Any, where: str = "") -> str | None:
+    """Where two outcomes first differ."""
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        return None if torch.equal(a, b) else where
+    if isinstance(a, dict) and isinstance(b, dict):
+        if a.keys() != b.keys():
+            return f"{where}: {sorted(map(str, a.keys() ^ b.keys()))}"
+        return next(filter(None, (difference(a[key], b[key], f"{where}.{key}") for key in a)), None)
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)) and len(a) == len(b):
+        found = (difference(x, y, f"{where}[{i}]") for i, (x, y) in enumerate(zip(a, b, strict=True)))
+        return next(filter(None, found), None)
+    return None if a == b else f"{where}: {a!r} and {b!r}"[:300]

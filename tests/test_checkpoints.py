@@ -1,0 +1,138 @@
+"""Checkpoints that rot, are cut short or come from somebody else."""
+
+import logging
+import random
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from deblurlab.checkpoints import AtomicCheckpointIO, newest, read_checkpoint, whole
+from deblurlab.errors import UserError
+from deblurlab.runs import Run
+
+
+def _content(step: int) -> dict:
+    values = torch.arange(16, dtype=torch.float32) + step
+    return {"state_dict": {"a": values, "b": values[:2].double()}, "global_step": step, "record": {"x": [1, "y"]}}
+
+
+def _equal(a: dict, b: dict) -> bool:
+    tensors = all(torch.equal(a["state_dict"][name], value) for name, value in b["state_dict"].items())
+    return tensors and {**a, "state_dict": None} == {**b, "state_dict": None}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """With three checkpoints."""
+    run, io = Run(tmp_path / "run"), AtomicCheckpointIO()
+    io.save_checkpoint(_content(1), run.best_checkpoint)
+    for step in (2, 3):
+        io.save_checkpoint(_content(step), run.last_checkpoint)
+    return run
+
+
+def test_no_flipped_bit_goes_unnoticed(run: Run) -> None:
+    """Every byte of a small file: it is refused, or what it holds is the same (a date, padding)."""
+    file = run.last_checkpoint
+    data, which, refused = file.read_bytes(), random.Random(0), 0
+    for i in range(len(data)):
+        damaged = bytearray(data)
+        damaged[i] ^= 1 << which.randrange(8)
+        file.write_bytes(damaged)
+        try:
+            read = read_checkpoint(file)
+        except UserError:
+            refused += 1
+        else:
+            assert _equal(read, _content(3)), i
+    assert refused > 0.3 * len(data)
+
+
+@pytest.mark.parametrize("share", [0, 0.2, 0.6, 0.99])
+def test_the_one_before_is_taken_where_the_last_is_cut_short(
+    run: Run, caplog: pytest.LogCaptureFixture, share: float
+) -> None:
+    data = run.last_checkpoint.read_bytes()
+    run.last_checkpoint.write_bytes(data[: int(share * len(data))])
+    found = newest(run)
+    assert found is not None
+    assert (found[0], found[1]["global_step"]) == (run.previous_checkpoint, 2)
+    assert "last.ckpt can't be read" in caplog.text
+    assert f"goes on from {run.previous_checkpoint}, step 2" in caplog.text
+    assert sorted(path.name for path in run.checkpoints.iterdir()) == [
+        "best.ckpt",
+        "last.ckpt.damaged",
+        "previous.ckpt",
+    ]
+
+
+def test_a_kill_between_the_two_renames_leaves_the_one_before(run: Run) -> None:
+    run.last_checkpoint.unlink()
+    found = newest(run)
+    assert found is not None
+    assert found[1]["global_step"] == 2
+
+
+def test_the_best_is_the_last_resort_and_after_it_the_user(run: Run) -> None:
+    for file in (run.last_checkpoint, run.previous_checkpoint):
+        file.write_bytes(b"rot")
+    found = newest(run)
+    assert found is not None
+    assert found[1]["global_step"] == 1
+    run.best_checkpoint.write_bytes(b"rot")
+    with pytest.raises(UserError, match=r"every checkpoint of .*run is damaged \(best\.ckpt\): fresh=true starts"):
+        newest(run)
+    assert newest(run) is None  # what is damaged has been set aside
+    assert whole(run.best_checkpoint) is None
+
+
+def test_a_compressed_archive_is_not_inflated(run: Run) -> None:
+    """A few kilobytes that would become a gigabyte."""
+    bomb = run.folder / "bomb.ckpt"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a/data.pkl", "w") as record:
+        for _ in range(64):
+            record.write(bytes(2**20))
+    assert bomb.stat().st_size < 100_000
+    with pytest.raises(UserError, match="its records are compressed"):
+        read_checkpoint(bomb)
+
+
+def test_a_full_disk_is_given_what_can_be_spared(
+    run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Room for two checkpoints is made by giving up the one before the last."""
+    save = torch.save
+
+    def full(content: object, target: object) -> None:
+        if run.previous_checkpoint.exists() and hasattr(target, "fileno"):
+            raise OSError(28, "No space left on device")
+        save(content, target)  # type: ignore[arg-type]
+
+    (run.checkpoints / ".best.ckpt.partial").write_bytes(b"of a killed attempt")
+    monkeypatch.setattr(torch, "save", full)
+    caplog.set_level(logging.WARNING)
+    AtomicCheckpointIO().save_checkpoint(_content(4), run.last_checkpoint)
+    assert read_checkpoint(run.last_checkpoint)["global_step"] == 4
+    assert read_checkpoint(run.previous_checkpoint)["global_step"] == 3
+    assert "previous.ckpt was deleted to make room" in caplog.text
+    assert not list(run.checkpoints.glob(".*"))
+
+
+def test_a_disk_that_stays_full_says_how_much_it_takes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    save, size = torch.save, run.last_checkpoint.stat().st_size
+
+    def full(content: object, target: object) -> None:
+        if hasattr(target, "fileno"):
+            raise OSError(28, "No space left on device")
+        save(content, target)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(9, 8, 1_000_000))  # type: ignore[attr-defined]
+    content = _content(3) | {"more": torch.zeros(1_000_000)}
+    with pytest.raises(UserError, match=r"needs 4\.0 MB, and 1\.0 MB are free.*checkpoint before it is as it was"):
+        AtomicCheckpointIO().save_checkpoint(content, run.last_checkpoint)
+    assert read_checkpoint(run.last_checkpoint)["global_step"] == 3
+    assert run.last_checkpoint.stat().st_size == size
