@@ -74,6 +74,8 @@ def serve(arguments: list[str]) -> None:
     parser.add_argument("--max-megabytes", type=float, default=100, help="of a file")
     parser.add_argument("--max-megapixels", type=float, default=64, help="of a picture")
     parser.add_argument("--max-seconds", type=float, default=300, help="for a picture, waiting included")
+    parser.add_argument("--transfer-seconds", type=float, default=120, help="for a picture to come, and to be taken")
+    parser.add_argument("--keep-seconds", type=float, default=900, help="before the page's pictures are deleted")
     parser.add_argument("--queue", type=int, default=16, help="pictures that may wait")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _ended)  # so that visitors' files are deleted
@@ -81,14 +83,17 @@ def serve(arguments: list[str]) -> None:
         from deblurlab.inference import Restorer
         from deblurlab.inference import serve as serving
         from deblurlab.inference.bundled import DEFAULT
+        from deblurlab.inference.gate import Limits
 
         if len({Path(n or DEFAULT).name for n in options.weights}) < len(options.weights):
             raise UserError("two of --weights have the same name, by which visitors would choose")
         restorers = {Path(n or DEFAULT).name: Restorer.load(n, device=options.device) for n in options.weights}
-        limits = serving.Limits(
+        limits = Limits(
             megabytes=options.max_megabytes,
             megapixels=options.max_megapixels,
             seconds=options.max_seconds,
+            transfer=options.transfer_seconds,
+            keep=options.keep_seconds,
             queue=options.queue,
         )
         serving.serve(restorers, limits, host=options.host, port=options.port)

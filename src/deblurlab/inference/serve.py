@@ -1,13 +1,13 @@
 """`deblurlab serve`: a page to restore photographs on, and `POST /restore` for programs. Nothing leaves the machine."""
 
+import asyncio
 import os
 import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,25 +23,19 @@ try:
     import gradio as gr
     import pyvips
     import uvicorn
-    from fastapi import FastAPI, HTTPException, Query, Request, Response
-    from starlette.concurrency import run_in_threadpool
+    from anyio import CapacityLimiter, to_thread
+    from fastapi import Depends, FastAPI, HTTPException, Query, Request
+    from fastapi.responses import FileResponse, JSONResponse
+
+    from deblurlab.inference.gate import Gate, Impatient, Limits, clearing
 except ImportError as error:
     raise UserError("deblurlab serve needs Gradio: pip install 'deblurlab[serve]'") from error
 
 _PREVIEW = 1600
 """Longest side of the pictures on the page, in pixels."""
-_STATUS = {"size": 413, "time": 504, "queue": 503}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What a visitor may ask for."""
-
-    megabytes: float = 100
-    megapixels: float = 64
-    seconds: float = 300
-    queue: int = 16
-    """Pictures that may wait."""
+_STATUS = {"size": 413, "time": 504}
+_LOADERS = ("Jpeg", "Uhdr", "Png", "Tiff", "Webp")
+"""What libvips may read here: nothing of which it says itself that it isn't made for strangers' files."""
 
 
 class LimitError(UserError):
@@ -53,18 +47,17 @@ class LimitError(UserError):
 
 
 class Desk:
-    """Restores one picture at a time, for as many visitors as may wait."""
+    """Restores one picture at a time."""
 
     def __init__(self, restorers: Mapping[str, Network], limits: Limits) -> None:
         self.restorers, self.limits = restorers, limits
         self._turn = threading.Lock()
-        self._waiting = threading.BoundedSemaphore(limits.queue + 1)
 
     def restore(self, source: Path, target: Path | None, name: str, strength: float) -> Path:
         """Restore a file into another; by default of the same kind beside it.
 
         Raises:
-            LimitError: It is too large, takes too long, or too many are waiting.
+            LimitError: It is too large, or takes too long.
             UserError: It can't be read, or there is no such model.
         """
         if name not in self.restorers:
@@ -91,93 +84,107 @@ class Desk:
 
     @contextmanager
     def _my_turn(self, until: float) -> Iterator[None]:
-        if not self._waiting.acquire(blocking=False):
-            raise LimitError("queue", "too many pictures are waiting: try again later")
+        if not self._turn.acquire(timeout=max(0.0, until - time.monotonic())):
+            raise LimitError("time", f"it waited for more than {self.limits.seconds:g} seconds")
         try:
-            if not self._turn.acquire(timeout=max(0.0, until - time.monotonic())):
-                raise LimitError("time", f"it waited for more than {self.limits.seconds:g} seconds")
-            try:
-                yield
-            finally:
-                self._turn.release()
+            yield
         finally:
-            self._waiting.release()
+            self._turn.release()
 
 
-def application(restorers: Mapping[str, Network], limits: Limits, folder: Path) -> FastAPI:
+def application(restorers: Mapping[str, Network], limits: Limits, folder: Path) -> Gate:
     """The page and the interface for programs. Visitors' files are in `folder` and nowhere else."""
-    os.environ["GRADIO_TEMP_DIR"] = str(folder / "page")
-    desk = Desk(restorers, limits)
-    app = FastAPI(title="deblurlab", docs_url=None, redoc_url=None)
+    pyvips.operation_block_set("VipsForeignLoad", True)
+    for loader in _LOADERS:
+        pyvips.operation_block_set(f"VipsForeignLoad{loader}", False)
+    shown = folder / "page"
+    shown.mkdir()
+    os.environ["GRADIO_TEMP_DIR"] = str(shown)
+    desk, threads = Desk(restorers, limits), CapacityLimiter(limits.queue + 1)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        task = asyncio.create_task(clearing(shown, limits.keep))
+        yield
+        task.cancel()
+
+    def own_folder() -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            yield Path(place)
+
+    app = FastAPI(title="deblurlab", openapi_url=None, lifespan=lifespan)
 
     @app.post("/restore")
     async def restore(
         request: Request,
+        place: Annotated[Path, Depends(own_folder)],
         model: str = next(iter(restorers)),
         strength: Annotated[float, Query(ge=0, le=1)] = 1.0,
-    ) -> Response:
+    ) -> FileResponse:
         """Restore the picture that is the request's body; what comes back is of the same kind."""
-        received = bytearray()
-        async for chunk in request.stream():
-            received += chunk
-            if len(received) > limits.megabytes * 1e6:
-                raise HTTPException(413, f"the file has more than {limits.megabytes:g} megabytes")
+        blurred = place / "blurred"
+        with blurred.open("wb") as file:
+            async for chunk in request.stream():
+                file.write(chunk)
         try:
-            content, kind = await run_in_threadpool(_answered, desk, bytes(received), folder, model, strength)
+            with _named("the picture", blurred):
+                target = await to_thread.run_sync(desk.restore, blurred, None, model, strength, limiter=threads)
         except LimitError as error:
             raise HTTPException(error.status, str(error)) from error
         except UserError as error:
             raise HTTPException(422, str(error)) from error
-        return Response(content, media_type=f"image/{kind}")
+        return FileResponse(target, media_type=f"image/{target.suffix[1:]}")
 
-    return gr.mount_gradio_app(
+    mounted = gr.mount_gradio_app(
         app,
-        _page(desk, folder),
+        _page(desk, shown),
         path="/",
-        show_error=True,
+        show_error=False,
         max_file_size=f"{limits.megabytes:g}mb",
         footer_links=[],
+        run_history=False,
         theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
     )
+    page: Any = mounted.routes[-1]
+    page.app.add_exception_handler(TypeError, _no_file)  # Gradio's of a text where a file should be
+    return Gate(mounted, limits, shown)
+
+
+async def _no_file(request: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": "that is no file"}, 400)
 
 
 def serve(restorers: Mapping[str, Network], limits: Limits, *, host: str, port: int) -> None:
     """Until interrupted."""
+    protocol = type("Protocol", (Impatient,), {"seconds": limits.transfer})
     with tempfile.TemporaryDirectory(prefix="deblurlab-") as folder, socket.create_server((host, port)) as bound:
-        server = uvicorn.Server(uvicorn.Config(application(restorers, limits, Path(folder)), log_level="warning"))
+        app = application(restorers, limits, Path(folder))
+        server = uvicorn.Server(uvicorn.Config(app, http=protocol, ws="none", log_level="warning"))
         print(f"http://{host}:{bound.getsockname()[1]}", flush=True)
         server.run(sockets=[bound])
 
 
-def _answered(desk: Desk, content: bytes, folder: Path, model: str, strength: float) -> tuple[bytes, str]:
-    """A restored file and its kind."""
-    with tempfile.TemporaryDirectory(dir=folder) as place, _named("the picture", place):
-        source = Path(place) / "blurred"
-        source.write_bytes(content)
-        target = desk.restore(source, None, model, strength)
-        return target.read_bytes(), target.suffix[1:]
-
-
 @contextmanager
-def _named(name: str, place: str) -> Iterator[None]:
+def _named(name: str, file: Path) -> Iterator[None]:
     """A visitor is told of her picture, not of where it lies here."""
     try:
         yield
     except LimitError:
         raise
     except UserError as error:
-        raise UserError(str(error).replace(f"{place}/blurred", name).replace(place, "")) from error
+        raise UserError(str(error).replace(str(file), name).replace(f"{file.parent}/", "")) from error
 
 
 def _page(desk: Desk, folder: Path) -> gr.Blocks:
     names = list(desk.restorers)
-    with gr.Blocks(title="deblurlab", analytics_enabled=False, delete_cache=(60, 900)) as page:
+    with gr.Blocks(title="deblurlab", analytics_enabled=False) as page:
         gr.Markdown("# deblurlab\nDrop a blurred photograph. It is restored on this machine and goes nowhere else.")
         with gr.Row():
             with gr.Column(scale=1):
                 photo = gr.Image(
                     label="Blurred", type="filepath", image_mode=None, sources=["upload", "clipboard"], buttons=[]
                 )
+                photo.preprocess = lambda sent: sent and sent.path  # as it is: nothing but `open_picture` reads it
                 model = gr.Dropdown(names, value=names[0], label="Model", visible=len(names) > 1)
                 strength = gr.Slider(0, 1, value=1, step=0.05, label="Strength")
                 start = gr.Button("Restore", variant="primary")
@@ -191,7 +198,7 @@ def _page(desk: Desk, folder: Path) -> gr.Blocks:
                 )
                 download = gr.DownloadButton("Download", interactive=False)
         start.click(
-            _restore_on(desk),
+            _restore_on(desk, folder),
             [photo, model, strength],
             [slider, download],
             api_visibility="private",
@@ -201,17 +208,17 @@ def _page(desk: Desk, folder: Path) -> gr.Blocks:
     return page
 
 
-def _restore_on(desk: Desk) -> Callable[[str | None, str, float], tuple[Any, Any]]:
+def _restore_on(desk: Desk, folder: Path) -> Callable[[str | None, str, float], tuple[Any, Any]]:
     def restore(photo: str | None, model: str, strength: float) -> tuple[Any, Any]:
         if photo is None:
             raise gr.Error("Choose a photograph first.", print_exception=False)
-        source = Path(photo)
+        source, place = Path(photo), Path(tempfile.mkdtemp(dir=folder))
         suffix = source.suffix if source.suffix.lower() in SUFFIXES else ".png"
-        target = source.with_name(f"{source.stem}_restored{suffix}")
+        target = place / f"{source.stem}_restored{suffix}"
         try:
-            with _named(source.name, str(source.parent)):
+            with _named(source.name, source):
                 desk.restore(source, target, model, strength)
-            shown = _preview(source, "before"), _preview(target, "after")
+            shown = _preview(source, place, "before"), _preview(target, place, "after")
         except UserError as error:
             raise gr.Error(str(error), print_exception=False) from error
         return shown, gr.DownloadButton(value=str(target), interactive=True)
@@ -219,8 +226,8 @@ def _restore_on(desk: Desk) -> Callable[[str | None, str, float], tuple[Any, Any
     return restore
 
 
-def _preview(picture: Path, name: str) -> str:
+def _preview(picture: Path, place: Path, name: str) -> str:
     """What a browser shows of it."""
-    shown = picture.with_name(f"{picture.stem}_{name}.png")
-    pyvips.Image.thumbnail(str(picture), _PREVIEW, size="down").pngsave(str(shown))
+    shown = place / f"{picture.stem}_{name}.png"
+    open_picture(picture).image.thumbnail_image(_PREVIEW, size="down").pngsave(str(shown))
     return str(shown)
