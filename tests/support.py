@@ -1,5 +1,12 @@
 """What the tests share beside fixtures."""
 
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +23,18 @@ from deblurlab.data import DataModule
 from deblurlab.errors import UserError
 from deblurlab.releases import write_release
 
-__all__ = ["SMALL", "blurred", "config", "data_command", "feeding", "option_names", "small", "small_release"]
+__all__ = [
+    "SMALL",
+    "Server",
+    "blurred",
+    "config",
+    "data_command",
+    "feeding",
+    "option_names",
+    "served",
+    "small",
+    "small_release",
+]
 
 _SHRUNK = {
     "model": {
@@ -82,3 +100,32 @@ def small_release(folder: Path, model: str = "unet_res", *options: str) -> Path:
         torch.nn.init.normal_(parameter, 0, 0.05)
     write_release(folder, node, generator.state_dict(), {"run": {}})
     return folder
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running `deblurlab serve`."""
+
+    address: str
+    process: int
+    folder: Path
+    """Where its temporary files are."""
+
+
+@contextmanager
+def served(folder: Path, *options: str) -> Iterator[Server]:
+    """Serve a small release from a process of its own; nothing is left of it in the end."""
+    scratch, weights = folder / "scratch", small_release(folder / "small")
+    scratch.mkdir()
+    command = [
+        sys.executable, "-m", "deblurlab", "serve", "--weights", str(weights), "--port", "0", "--device", "cpu",
+        *options,
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(scratch)})
+    assert process.stdout is not None
+    found = re.match(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
+    assert found is not None
+    yield Server(found[0], process.pid, scratch)
+    process.terminate()
+    assert process.wait(30) == 143
+    assert list(scratch.glob("deblurlab-*")) == []

@@ -1,10 +1,6 @@
 """The page of `deblurlab serve` in a real browser, and what it answers to programs."""
 
 import io
-import os
-import re
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -16,7 +12,7 @@ import skimage.data
 from PIL import Image
 from playwright.sync_api import Page, Request, expect
 
-from support import small_release
+from support import served
 
 
 @pytest.fixture(scope="module")
@@ -31,20 +27,8 @@ def photograph(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server with limits that are easily passed."""
-    release = small_release(tmp_path_factory.mktemp("serve") / "small")
-    command = [
-        sys.executable, "-m", "deblurlab", "serve", "--weights", str(release), "--port", "0", "--device", "cpu",
-        "--max-megabytes", "1", "--max-megapixels", "0.5",
-    ]  # fmt: skip
-    scratch = tmp_path_factory.mktemp("scratch")
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(scratch)})
-    assert process.stdout is not None
-    found = re.match(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
-    assert found is not None
-    yield found[0]
-    process.terminate()
-    assert process.wait(30) == 143
-    assert list(scratch.glob("deblurlab-*")) == []
+    with served(tmp_path_factory.mktemp("serve"), "--max-megabytes", "1", "--max-megapixels", "0.5") as server:
+        yield server.address
 
 
 def _post(address: str, content: bytes, query: str = "") -> tuple[int, bytes]:
@@ -75,7 +59,7 @@ def test_programs_get_the_picture_back_as_it_was_but_sharp(address: str, photogr
         (b"PICTURE", "?model=/etc/passwd", 422, "there is no model"),
         (b"PICTURE", "?strength=2", 422, "less than or equal to 1"),
         (b"LARGE", "", 413, "more than 0.5 million pixels"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "", 422, "the picture is svg"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "", 422, "the picture isn't an image"),
     ],
 )
 def test_what_cannot_be_restored_is_said_without_a_path(
