@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from deblurlab.errors import UserError, reason
+from deblurlab.foreign import load_tensors
 
 
 def read_weights(weights: str, url: str, *, key: str | None) -> dict[str, Tensor]:
@@ -33,8 +34,8 @@ def read_state(path: Path, *, key: str | None) -> dict[str, Tensor]:
         UserError: It can't be read, or holds anything else.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged file makes torch raise
+        state = load_tensors(path)
+    except Exception as error:  # whatever a damaged or hostile file makes torch raise
         raise UserError(f"weights can't be read from {key}={path}: {reason(error)}") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{key}={path} isn't a state dict")

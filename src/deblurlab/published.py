@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from hydra.utils import instantiate
 from torch import Tensor
 
 from deblurlab import conf
 from deblurlab.errors import UserError, reason, some
+from deblurlab.foreign import load_tensors
 from deblurlab.models import Model
 from deblurlab.releases import write_release
 
@@ -35,7 +35,7 @@ def convert(file: Path, model: str, folder: Path) -> None:
     node = conf.compose(f"model={model}").model
     network = instantiate(node, _convert_="all")
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        content = load_tensors(file)
     except Exception as error:  # whatever a damaged or hostile file makes torch raise
         raise UserError(f"{file} can't be read as tensors and plain data: {reason(error)}") from error
     counters = {n: v for n, v in network.state_dict().items() if n.endswith("num_batches_tracked")}  # younger than some

@@ -5,7 +5,6 @@ protocol) and `weights.safetensors`.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,13 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from deblurlab.errors import UserError, reason
+from deblurlab.foreign import lies_inside, parse_json, stays_inside
 from deblurlab.runs import Run, read_yaml, write_json
 
 _INDEX, _WEIGHTS, _FORMAT = "release.json", "weights.safetensors", 1
+_DTYPES = {"torch.float16", "torch.bfloat16", "torch.float32", "torch.float64", "torch.int64"}
+_MOST = 4 << 30
+"""Bytes of weights; a file that is all holes may claim any number."""
 
 
 def is_release(folder: Path) -> bool:
@@ -75,7 +78,7 @@ def read_release(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         UserError: A file is missing, damaged or not what the index says.
     """
     try:
-        index = json.loads((folder / _INDEX).read_text())
+        index = parse_json((folder / _INDEX).read_text())
         known = index["format"]
         if type(known) is not int or known != _FORMAT:
             raise UserError(f"{folder} is a release of format {known!r:.50}, this version of deblurlab reads {_FORMAT}")
@@ -83,11 +86,13 @@ def read_release(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         _texts(index["model"], "class")
         if not isinstance(index["model"]["arguments"], dict):
             raise TypeError("the model's arguments aren't an object")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder / _INDEX} isn't the index of a release: {reason(error)}") from error
-    if Path(name).name != name:
+    if Path(name).name != name or not stays_inside(name) or not lies_inside(folder / name, folder):
         raise UserError(f"{folder / _INDEX} names a file outside the release: {name}")
     try:
+        if (folder / name).stat().st_size > _MOST:
+            raise UserError(f"{folder / name} has more than {_MOST >> 30} GiB: no release of deblurlab has")
         data = (folder / name).read_bytes()
     except (OSError, ValueError) as error:  # ValueError: no file has such a name
         raise UserError(f"{folder / name} can't be read: {error}") from error
@@ -95,9 +100,12 @@ def read_release(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if found != wanted:
         raise UserError(f"{folder / name} isn't the file that was released: its SHA-256 is {found}, not {wanted}")
     try:
-        return index, safetensors.torch.load(data)
+        weights = safetensors.torch.load(data)
     except Exception as error:  # also KeyError and TypeError, for kinds and sizes that torch doesn't have
         raise UserError(f"{folder / name} can't be read as weights: {reason(error)}") from error
+    if other := {str(tensor.dtype) for tensor in weights.values()} - _DTYPES:
+        raise UserError(f"{folder / name} holds tensors of {', '.join(sorted(other))}, which no weights are of")
+    return index, weights
 
 
 def _texts(of: Any, *keys: str) -> list[str]:

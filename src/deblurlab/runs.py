@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from deblurlab.errors import UserError, reason
+from deblurlab.foreign import parse_json
 
 _IGNORED = {"fresh", "name", "run", "runs", "shard"}
 """Settings in which a command may differ from the run that it continues: how it is called, where it lies, which share
@@ -59,8 +60,8 @@ class Run:
         if not self.results_file.exists():
             return None
         try:
-            results = json.loads(self.results_file.read_text())
-        except (ValueError, RecursionError) as error:
+            results = parse_json(self.results_file.read_text())
+        except (OSError, ValueError) as error:
             raise UserError(f"{self.results_file} is damaged ({error}): delete it and run the command again") from error
         if not isinstance(results, dict):
             raise UserError(f"{self.results_file} holds no results: delete it and run the command again")

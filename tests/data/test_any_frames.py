@@ -18,7 +18,7 @@ from deblurlab.errors import UserError
 
 sizes = st.tuples(st.integers(1, 9), st.integers(1, 9))
 names = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]) | st.just("\udcff"), max_size=9)
-paths = st.builds("{}/{}.png".format, st.sampled_from([".", "a", "a b/c", "../beside"]), names)
+paths = st.builds("{}/{}.png".format, st.sampled_from([".", "a", "a b/c"]), names)
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.integers(-10, 50) | st.floats() | st.text(max_size=4)
     | st.sampled_from(["a.png", "b.png", "c.png", ".", "frames/pixels.bin"]),
@@ -110,7 +110,7 @@ def test_frames_in_another_order_than_the_pixels_are_refused(packed: Packed) -> 
         FrameStore(packed.root)
 
 
-@pytest.mark.parametrize("name", ["/a.png", "x/../a.png", "b.png", ""])
+@pytest.mark.parametrize("name", ["/a.png", "x/../a.png", "../a.png", "b.png", ""])
 def test_a_name_that_is_no_path_of_its_own_is_refused(packed: Packed, name: str) -> None:
     frames = json.loads(json.loads(packed.index)["frames"])
     frames[0][0] = name

@@ -15,6 +15,7 @@ import torch
 from injection import Act, Moments
 from PIL import Image
 
+import deblurlab.training  # noqa: F401  once, before all forks
 from deblurlab.checkpoints import read_checkpoint
 from deblurlab.runs import Run
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from deblurlab.data.images import read_image
 from deblurlab.errors import UserError
+from deblurlab.foreign import lies_inside, parse_json, stays_inside
 
 _LOG = logging.getLogger(__name__)
 _FOLDER, _PIXELS, _INDEX, _JOURNAL, _FORMAT = "frames", "pixels.bin", "index.json", "journal.jsonl", 1
@@ -59,7 +60,9 @@ class FrameStore:
         self._root = root
         self._file = root / _FOLDER / _PIXELS
         self._frames = {frame.name: frame for frame in _read_index(root / _FOLDER / _INDEX)}
-        expected = sum(frame.bytes for frame in self._frames.values())
+        if not lies_inside(self._file, root / _FOLDER):
+            raise UserError(f"{self._file} is a link out of the frame store")
+        expected = _end(list(self._frames.values()))
         if not self._file.is_file() or self._file.stat().st_size != expected:
             found = self._file.stat().st_size if self._file.is_file() else "no"
             raise UserError(f"{self._file} has {found} bytes instead of {expected}")
@@ -138,15 +141,20 @@ def open_reader(root: Path) -> Reader:
 
 
 def pack(root: Path, files: Sequence[Path]) -> Iterator[int]:
-    """Decode image files below `root` into its frame store; yields the number of those that are done. What an
-    interrupted attempt has decoded is kept; a store that is there is replaced when the new one is whole.
+    """Decode image files below `root` into its frame store; yields the number of those that are done. Files elsewhere
+    are left out: they are read as they are. What an interrupted attempt has decoded is kept; a store that is there is
+    replaced when the new one is whole.
 
     Raises:
         UserError: An image can't be read, or the disk is full.
     """
     partial = root / f".{_FOLDER}.partial"
+    for place in (root / _FOLDER, partial, partial / _PIXELS, partial / _JOURNAL, partial / _INDEX):
+        if place.is_symlink():
+            raise UserError(f"{place} is a link, and what it leads to would be overwritten: delete it")
+    files = [path for path in files if stays_inside(os.path.relpath(path, root))]
     frames = _resume(partial, root, files)
-    offset = sum(frame.bytes for frame in frames)
+    offset = _end(frames)
     rest = files[len(frames) :]
     yield len(frames)
     try:
@@ -193,7 +201,7 @@ def _resume(partial: Path, root: Path, files: Sequence[Path]) -> list[Frame]:
     lines = journal.read_text().splitlines() if journal.exists() else []
     for line, path in zip(lines, files, strict=False):
         try:
-            frame = Frame(*json.loads(line))
+            frame = _frame(parse_json(line), _end(frames))
         except (ValueError, TypeError):  # the last line may be half written
             break
         state = path.stat()
@@ -206,7 +214,7 @@ def _resume(partial: Path, root: Path, files: Sequence[Path]) -> list[Frame]:
             break
         frames.append(frame)
     pixels.touch()
-    os.truncate(pixels, sum(frame.bytes for frame in frames))
+    os.truncate(pixels, _end(frames))
     journal.write_text("".join(json.dumps(frame) + "\n" for frame in frames))
     return frames
 
@@ -231,31 +239,37 @@ def _write_index(path: Path, frames: Sequence[Frame]) -> None:
 
 def _read_index(path: Path) -> list[Frame]:
     try:
-        index = json.loads(path.read_text())
+        index = parse_json(path.read_text())
         if type(index["format"]) is not int or index["format"] != _FORMAT:
             raise UserError(f"{path} is of format {index['format']!r:.50}, this version of deblurlab reads {_FORMAT}")
         if sha256(index["frames"].encode()).hexdigest() != index["sha256"]:
             raise UserError(f"{path} is damaged: its checksum is another")
-        return _sound([Frame(*frame) for frame in json.loads(index["frames"])])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        frames: list[Frame] = []
+        for values in parse_json(index["frames"]):
+            frames.append(_frame(values, _end(frames)))
+        if len({frame.name for frame in frames}) < len(frames):
+            raise ValueError("it names an image twice")
+        return frames
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} isn't the index of a frame store: {error}") from error
 
 
-def _sound(frames: list[Frame]) -> list[Frame]:
-    """Frames that are as `pack` writes them: each of another file, one after the other in the pixels.
+def _end(frames: Sequence[Frame]) -> int:
+    """Where their pixels end."""
+    return frames[-1].offset + frames[-1].bytes if frames else 0
+
+
+def _frame(values: Any, offset: int) -> Frame:
+    """One that is as `pack` writes them and follows those whose pixels end at `offset`.
 
     Raises:
-        ValueError: They are something else.
+        ValueError, TypeError: It doesn't, or is none.
     """
-    offset, names = 0, set()
-    for frame in frames:
-        numbers = all(type(value) is int for value in frame[1:])
-        if not isinstance(frame.name, str) or not numbers or min(frame.height, frame.width) < 1:
-            raise ValueError(f"it has no name or no size where it says {frame!s:.100}")
-        if Path(frame.name).is_absolute() or os.path.normpath(frame.name) != frame.name or frame.name in names:
-            raise ValueError(f"{frame.name:.100} isn't the path of one more image, relative to the data set")
-        if frame.offset != offset:
-            raise ValueError(f"{frame.name:.100} doesn't begin where the frame before it ends")
-        names.add(frame.name)
-        offset += frame.bytes
-    return frames
+    frame = Frame(*values)
+    if not isinstance(frame.name, str) or not stays_inside(frame.name) or os.path.normpath(frame.name) != frame.name:
+        raise ValueError(f"{frame.name!r:.100} names no file of the data set")
+    if any(type(number) is not int for number in frame[1:]) or min(frame[1:]) < 0 or 0 in (frame.height, frame.width):
+        raise ValueError(f"{frame.name:.100} is of no size")
+    if frame.offset != offset:
+        raise ValueError(f"{frame.name:.100} doesn't follow the frame before it")
+    return frame

@@ -12,6 +12,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from deblurlab.errors import UserError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+"""What Pillow may take a file for; its EPS reader would start another program."""
 
 
 def read_image(path: Path) -> npt.NDArray[np.uint8]:
@@ -27,7 +29,7 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
 def decode_image(source: Path | BinaryIO, path: str) -> npt.NDArray[np.uint8]:
     """As `read_image`, of a file or what is in one; errors call it `path`."""
     try:
-        with Image.open(source) as image:
+        with Image.open(source, formats=FORMATS) as image:
             if image.mode != "RGB":
                 raise UserError(f"{path} is {_name(image)}, not 8-bit RGB: convert it")
             # Pillow would read 16-bit RGB as 8-bit without a word.
@@ -38,6 +40,8 @@ def decode_image(source: Path | BinaryIO, path: str) -> npt.NDArray[np.uint8]:
         raise UserError(f"{path} doesn't exist") from error
     except UnidentifiedImageError as error:
         raise UserError(f"{path} isn't an image that can be read") from error
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{path} claims more pixels than any photograph has: {error}") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise UserError(f"{path} is damaged or truncated ({error}): replace it") from error
 
@@ -49,10 +53,10 @@ def image_size(path: Path) -> tuple[int, int]:
         UserError: It isn't an image.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
             return (height, width) if image.getexif().get(0x0112, 1) >= 5 else (width, height)
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path} isn't an image that can be read") from error
 
 

@@ -2,7 +2,7 @@
 
 import io
 import itertools
-import json
+import re
 import tempfile
 from functools import cache, cached_property
 from pathlib import Path
@@ -14,9 +14,12 @@ from deblurlab.data.pairs import Pair
 from deblurlab.data.sets import PairSet
 from deblurlab.data.shards import SIDES, litdata, patience
 from deblurlab.errors import UserError, reason
+from deblurlab.foreign import lies_inside, parse_json, stays_inside
 
 if TYPE_CHECKING:
     from litdata import StreamingDataset
+
+_INDEX = "index.json"
 
 
 class Streaming(PairSet):
@@ -57,7 +60,7 @@ class Streaming(PairSet):
     def _pairs(self) -> dict[str, list[Pair]]:
         """By split. Their paths end in the number of the sample and its side, for the reader."""
         try:
-            names = json.loads(_open(f"{self._place}/names")[0])
+            names = _checked(parse_json(_open(f"{self._place}/names", ["str"])[0]))
         except UserError:
             raise
         except Exception as error:  # whatever litdata, its cloud client or the network make of it
@@ -91,7 +94,7 @@ class _ShardReader:
         if self._last[0] != number:
             try:
                 if self._shards is None:
-                    self._shards = _open(f"{self._place}/images")
+                    self._shards = _open(f"{self._place}/images", ["bytes"] * len(SIDES))
                 self._last = number, dict(zip(SIDES, self._shards[number], strict=True))
             except Exception as error:  # whatever litdata, its cloud client or the network make of it
                 raise UserError(
@@ -104,11 +107,56 @@ class _ShardReader:
         return {"_place": self._place, "_shards": None, "_last": (-1, {})}  # a worker has a connection of its own
 
 
-def _open(place: str) -> "StreamingDataset":
+def _checked(names: Any) -> dict[str, list[str]]:
+    """Lists of names by split; they become names of files.
+
+    Raises:
+        ValueError: They are none, or such that a file's place would be another.
+    """
+    if not isinstance(names, dict) or not all(isinstance(listed, list) for listed in names.values()):
+        raise ValueError("its names aren't lists by split")
+    for split in names:
+        if split not in ("train", "val") and not re.fullmatch(r"test/[\w.+-]*\w", split):
+            raise ValueError(f"{split[:100]!r} is no split")
+    for name in itertools.chain.from_iterable(names.values()):
+        if not isinstance(name, str) or not stays_inside(name):
+            raise ValueError(f"{name!r:.100} is no name of a pair")
+    return names
+
+
+def _open(place: str, kinds: list[str]) -> "StreamingDataset":
+    """Shards of samples of these kinds.
+
+    Raises:
+        Exception: Whatever litdata makes of others; ValueError if what it would do is more than to read them.
+    """
+    library = litdata()
+    if "://" not in place and not Path(place, _INDEX).is_file():
+        raise ValueError(f"there is no {place}/{_INDEX}")  # litdata would make one
     options = {"config": patience()} if place.startswith("s3://") else None
     # Of a remote set only the index is kept on disk.
     cache_dir = tempfile.mkdtemp(dir=_scratch().name)
-    return litdata().StreamingDataset(place, cache_dir=cache_dir, storage_options=options)
+    shards = library.StreamingDataset(place, cache_dir=cache_dir, storage_options=options)
+    _see_that_they_are_plain(Path(shards.input_dir.path), kinds)
+    return shards
+
+
+def _see_that_they_are_plain(folder: Path, kinds: list[str]) -> None:
+    """An index may tell litdata to unpickle, import, inflate, or read elsewhere."""
+    index = parse_json((folder / _INDEX).read_text())
+    config, chunks = index["config"], index["chunks"]
+    leaf: dict[str, Any] = {"type": None, "context": None, "children_spec": []}
+    listed = {"type": "builtins.list", "context": "null", "children_spec": [leaf] * len(kinds)}
+    if (
+        config["data_format"] != kinds
+        or parse_json(config["data_spec"]) != [1, listed if len(kinds) > 1 else leaf]
+        or config["item_loader"] != "PyTreeLoader"
+        or any(config.get(key) for key in ("compression", "compression_level", "encryption", "format"))
+    ):
+        raise ValueError(f"{folder / _INDEX} isn't an index that deblurlab writes")
+    for name in (chunk["filename"] for chunk in chunks):
+        if not re.fullmatch(r"chunk-\d+-\d+\.bin", name) or not lies_inside(folder / name, folder):
+            raise ValueError(f"{folder / _INDEX} names a file that is no shard: {name[:100]!r}")
 
 
 @cache

@@ -1,7 +1,6 @@
 """What runs a network: PyTorch, or ONNX Runtime."""
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -11,11 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from deblurlab.errors import UserError, reason
+from deblurlab.foreign import parse_json
 from deblurlab.models.base import padded
 from deblurlab.models.cost import macs, parameters
 
 ALIGNMENT = 32
 """What windows are multiples of for a network that doesn't say."""
+_FARTHEST = 4096
+"""Pixels that an ONNX file may say."""
 
 
 class Engine:
@@ -85,6 +87,7 @@ class OnnxRuntime(Engine):
 
     def __init__(self, path: Path, device: str = "auto") -> None:
         try:
+            import onnx
             import onnxruntime
         except ImportError as error:
             raise UserError("ONNX files need ONNX Runtime: pip install 'deblurlab[onnx]'") from error
@@ -94,6 +97,10 @@ class OnnxRuntime(Engine):
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
         try:
+            if (file := _external(onnx.load(path, load_external_data=False))) is not None:
+                raise UserError(
+                    f"{path} keeps weights in another file, {file[:100]!r}: export it with all of them inside"
+                )
             self._session = onnxruntime.InferenceSession(path, options, _providers(onnxruntime, device))
         except UserError:
             raise
@@ -104,9 +111,8 @@ class OnnxRuntime(Engine):
             raise UserError(f"{path} isn't a model of one float image (1, 3, H, W) and one restored one")
         self._path = path
         self._input, self._batched = inputs[0].name, inputs[0].shape[0] != 1
-        about: dict[str, Any] = json.loads(self._session.get_modelmeta().custom_metadata_map.get("deblurlab", "{}"))
-        self.multiple_of, self._reach = int(about.get("multiple_of", ALIGNMENT)), about.get("reach")
-        self._smallest = int(about.get("smallest", 1))
+        said = self._session.get_modelmeta().custom_metadata_map.get("deblurlab", "{}")
+        self.multiple_of, self._smallest, self._reach = _properties(path, said)
 
     @property
     def reach(self) -> int | None:
@@ -128,6 +134,35 @@ class OnnxRuntime(Engine):
 
     def fingerprint(self) -> str:
         return sha256(self._path.read_bytes()).hexdigest()
+
+
+def _external(message: Any) -> str | None:
+    """The first file that an ONNX model, or a part of it, has data in."""
+    if message.DESCRIPTOR.name == "TensorProto" and message.external_data:
+        return next((entry.value for entry in message.external_data if entry.key == "location"), "?")
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_MESSAGE:
+            parts = value if isinstance(value, Sequence) else [value]
+            if (found := next((file for part in parts if (file := _external(part)) is not None), None)) is not None:
+                return found
+    return None
+
+
+def _properties(path: Path, said: str) -> tuple[int, int, int | None]:
+    """`multiple_of`, the smallest side and the reach, out of what a file says of itself.
+
+    Raises:
+        UserError: It says what no network has, and images would be made that large.
+    """
+    try:
+        about = {"multiple_of": ALIGNMENT, "smallest": 1, "reach": None, **parse_json(said)}
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} says of itself what can't be read: {reason(error)}") from error
+    for key, least in (("multiple_of", 1), ("smallest", 1), ("reach", 0)):
+        number = about[key]
+        if not ((type(number) is int and least <= number <= _FARTHEST) or (key == "reach" and number is None)):
+            raise UserError(f"{path} says {key}={str(number)[:100]}, which no network has")
+    return about["multiple_of"], about["smallest"], about["reach"]
 
 
 def _providers(onnxruntime: Any, device: str) -> list[str]:

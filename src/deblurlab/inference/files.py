@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from deblurlab.data.images import SUFFIXES
 from deblurlab.errors import UserError, reason
+from deblurlab.foreign import lies_inside
 from deblurlab.inference import video
 from deblurlab.inference.pictures import IN_MEMORY, MAX_PIXELS, Picture, PictureWriter, open_picture
 from deblurlab.inference.restorers import Network
@@ -56,7 +57,8 @@ class _Opened(NamedTuple):
 
 def gather(inputs: Sequence[str], output: Path) -> tuple[list[Job], list[str]]:
     """The files that are meant, in order, and what is wrong with the others: files, folders and patterns. Names and
-    subfolders stay; what lies in the output folder isn't taken for input."""
+    subfolders stay; what lies in the output folder isn't taken for input, nor what a link in a folder leads to outside
+    of it."""
     jobs: dict[Path, Path] = {}
     wrong: list[str] = []
     for given in inputs:
@@ -73,6 +75,9 @@ def gather(inputs: Sequence[str], output: Path) -> tuple[list[Job], list[str]]:
         elif not found:
             wrong.append(f"{given}: there are no images or videos ({', '.join(sorted(SUFFIXES | video.SUFFIXES))})")
         for file, name in found:
+            if path.is_dir() and not lies_inside(file, path):
+                wrong.append(f"{file} is a link out of {path}: name it by itself to restore it")
+                continue
             target = output if _is_file(output) else output / name
             if (target.suffix.lower() in video.SUFFIXES) != (file.suffix.lower() in video.SUFFIXES):
                 wrong.append(f"{file} can't become {target}: a picture stays a picture, a video a video")

@@ -25,6 +25,8 @@ IN_MEMORY = 16_000_000
 _DTYPES: dict[str, np.dtype[Any]] = {"uchar": np.dtype(np.uint8), "ushort": np.dtype(np.uint16)}
 _COLOURS = {"srgb": 3, "rgb16": 3, "rgb": 3, "b-w": 1, "grey16": 1}
 _KINDS = ("png", "jpeg", "tiff", "webp", "bmp")
+_WHOLE = 100_000_000
+"""Pixels of a picture that can't be read by rows, as interlaced ones and WebP."""
 _KEPT = ("exif-", "xmp-data", "iptc-data", "icc-profile-data", "orientation", "resolution-unit", "photoshop-data")
 
 
@@ -66,6 +68,8 @@ def open_picture(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
     if path.stat().st_size == 0:
         raise UserError(f"{path} is empty")
     source = pyvips.Source.new_from_file(str(path))
+    if (loader := _loader(source)) not in (*_KINDS, "uhdr", ""):
+        raise _unknown(path, loader)
     try:
         image = pyvips.Image.new_from_source(source, "", access="sequential", fail_on="error")
     except pyvips.Error as error:
@@ -74,7 +78,13 @@ def open_picture(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
     if image.width * image.height > max_pixels:
         raise _too_large(path, image.width, image.height, max_pixels)
     if _kind(image) not in _KINDS:
-        raise UserError(f"{path} is {_kind(image)}: only {', '.join(_KINDS)} are restored, convert it")
+        raise _unknown(path, _kind(image))
+    interlaced = image.get("interlaced") if image.get_typeof("interlaced") else 0
+    if (interlaced or _kind(image) == "webp") and image.width * image.height > min(max_pixels, _WHOLE):
+        raise UserError(
+            f"{path} has {image.width} x {image.height} pixels and can't be read row by row: save it as TIFF, "
+            f"or as PNG or JPEG that isn't interlaced"
+        )
     if pages > 1 or _moves(path, image):
         raise UserError(f"{path} is animated or has several pages: take its pictures apart first")
     if image.format not in _DTYPES or image.interpretation not in _COLOURS:
@@ -185,14 +195,25 @@ class PictureWriter:
 def _by_pillow(path: Path, error: pyvips.Error, max_pixels: int) -> pyvips.Image:
     """What libvips doesn't know, such as BMP."""
     try:
-        with Image.open(path) as opened:
+        with Image.open(path, formats=["BMP"]) as opened:
             if opened.width * opened.height > max_pixels:
                 raise _too_large(path, opened.width, opened.height, max_pixels)
-            if opened.format != "BMP":
-                raise UserError(f"{path} can't be read as an image: {_said(error)}")
             return pyvips.Image.new_from_array(np.asarray(opened.convert("L" if opened.mode in ("1", "L") else "RGB")))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as other:
         raise UserError(f"{path} isn't an image that can be read, or it is damaged: {_said(error)}") from other
+
+
+def _loader(source: pyvips.Source) -> str:
+    """What libvips takes a file for by its first bytes, "svg" for one; empty if it doesn't know it."""
+    found = pyvips.vips_lib.vips_foreign_find_load_source(source.pointer)
+    if found == pyvips.ffi.NULL:
+        return ""
+    loader: str = pyvips.nickname_find(pyvips.type_from_name(pyvips.ffi.string(found).decode()))
+    return loader.partition("load")[0]
+
+
+def _unknown(path: Path, kind: str) -> UserError:
+    return UserError(f"{path} is {kind}: only {', '.join(_KINDS)} are restored, convert it")
 
 
 def _kind(image: pyvips.Image) -> str:

@@ -1,15 +1,20 @@
 """Where a blur kernel comes from."""
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from deblurlab.classical.estimation import line, motion
 from deblurlab.classical.frequency import Array, checked
+from deblurlab.data.images import FORMATS
 from deblurlab.data.pairs import Pair
 from deblurlab.errors import UserError
+from deblurlab.foreign import parse_json
+
+_LARGEST = 4096
+"""Pixels of a side of a kernel in a file."""
 
 
 class Kernel(NamedTuple):
@@ -91,22 +96,30 @@ class File(Psf):
 
     def __init__(self, *, path: str) -> None:
         try:
-            path = str(path)
-            if path.endswith(".npy"):
-                kernel = np.asarray(np.load(path, allow_pickle=False), np.float64)
-            else:
-                from PIL import Image
-
-                with Image.open(path) as image:
-                    kernel = np.asarray(image.convert("F"), np.float64)
-                kernel = kernel / max(kernel.sum(), 1e-12)
+            kernel = _read(Path(path))
             checked(kernel, kernel)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, OverflowError, SyntaxError, Image.DecompressionBombError) as error:
             raise UserError(f"psf.path={path} can't be read as a kernel: {error}") from error
         self._kernel = Kernel(kernel, Path(path).name)
 
     def __call__(self, image: Array, pair: Pair) -> Kernel:
         return self._kernel
+
+
+def _read(path: Path) -> Array:
+    if path.suffix == ".npy":
+        mapped = np.lib.format.open_memmap(path, mode="r")  # reads no objects, and no more than there is
+        _see_that_it_is_small(mapped.shape)
+        return np.array(mapped, np.float64)
+    with Image.open(path, formats=FORMATS) as image:
+        _see_that_it_is_small(image.size)
+        kernel = np.asarray(image.convert("F"), np.float64)
+    return kernel / max(kernel.sum(), 1e-12)
+
+
+def _see_that_it_is_small(shape: tuple[int, ...]) -> None:
+    if len(shape) != 2 or max(shape) > _LARGEST:
+        raise ValueError(f"a kernel is a matrix of at most {_LARGEST} x {_LARGEST} numbers, not of shape {shape}")
 
 
 def read_recipe(pair: Pair) -> dict[str, Any]:
@@ -119,7 +132,9 @@ def read_recipe(pair: Pair) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        recipe: dict[str, Any] = json.loads(file.read_text())
+        recipe = parse_json(file.read_text())
+        if not isinstance(recipe, dict):
+            raise ValueError("it is no recipe")
     except ValueError as error:
         raise ValueError(f"{file} is damaged: {error}") from error
     return recipe

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from deblurlab.data.shards import bucket_and_prefix, s3_client, s3_errors
 from deblurlab.errors import UserError, reason
+from deblurlab.foreign import lies_inside
 
 
 class Store(Protocol):
@@ -60,7 +61,8 @@ class Folder:
         self.address = f"{self._root}/"
 
     def keys(self) -> Iterator[str]:
-        return (path.relative_to(self._root).as_posix() for path in sorted(self._root.rglob("*")) if path.is_file())
+        files = (path for path in sorted(self._root.rglob("*")) if path.is_file() and lies_inside(path, self._root))
+        return (path.relative_to(self._root).as_posix() for path in files)
 
     def fetch(self, key: str, file: Path) -> None:
         shutil.copyfile(self._root / key, file)

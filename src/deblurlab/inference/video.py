@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # PyAV loads FFmpeg
     import av
 
 SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm"}
+_FILM = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm", "protocol_whitelist": "file"}
+"""What FFmpeg may take a source for: not a playlist or a script, which name other files."""
 SEGMENT = 100
 """Frames after which an interrupted video goes on."""
 _ENCODERS = {".webm": ("libvpx-vp9", {"crf": "20", "b": "0", "auto-alt-ref": "0"})}
@@ -86,7 +88,7 @@ def restore(
     except Timeout as error:
         raise UserError(f"{source} is being restored to {target} by another process") from error
     try:
-        with av.open(str(source)) as container:
+        with av.open(str(source), options=dict(_FILM)) as container:
             if not container.streams.video:
                 raise UserError(f"{source} has no pictures in it")
             stream = container.streams.video[0]
@@ -94,7 +96,7 @@ def restore(
                 raise UserError(f"the frames of {source} have more than --max-pixels {max_pixels}")
             parts.mkdir(exist_ok=True)
             length = float(container.duration or 0) / 1e6
-            frames = _decoded(container, stream, report)
+            frames = _decoded(container, stream, report, max_pixels)
             _restore_parts(frames, stream, parts, target.suffix, restorer, side_by_side, report, length, advance)
         if not report.frames:
             raise UserError(f"{source} holds no frame that can be decoded")
@@ -171,11 +173,12 @@ def _restore_parts(
             report.waiting += time.perf_counter() - begun
 
 
-def _decoded(container: Any, stream: Any, report: Report) -> Iterator["av.VideoFrame"]:
-    """All frames that can be decoded; the others are counted."""
+def _decoded(container: Any, stream: Any, report: Report, max_pixels: int) -> Iterator["av.VideoFrame"]:
+    """All frames that can be decoded; the others, and those that are larger than they may, are counted."""
     import av
 
     stream.thread_type = "AUTO"
+    stream.codec_context.options = {"max_pixels": str(max_pixels)}
     packets = container.demux(stream)
     while True:
         try:
@@ -264,7 +267,11 @@ def _join(parts: list[Path], source: Path, target: Path) -> None:
     """The pictures of the parts, and everything else of the source, in the order of time."""
     import av
 
-    with av.open(str(source)) as original, av.open(str(parts[0])) as first, av.open(str(target), "w") as out:
+    with (
+        av.open(str(source), options=dict(_FILM)) as original,
+        av.open(str(parts[0])) as first,
+        av.open(str(target), "w") as out,
+    ):
         pictures = out.add_stream_from_template(first.streams.video[0])
         pictures.time_base = original.streams.video[0].time_base
         out.metadata.update(original.metadata)

@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from rich import markup
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -57,7 +58,7 @@ def sweep(folder: Path, form: str, output: Path | None, baseline: Sequence[str])
     if form == "terminal" and output is None:
         shown = Table(*(Column(title, justify="left" if i < texts else "right") for i, title in enumerate(rows[0])))
         for row in rows:
-            shown.add_row(*row.values())
+            shown.add_row(*map(markup.escape, row.values()))
         console = Console()
         console = console if console.is_terminal else Console(width=160)
         console.print(shown)
@@ -114,7 +115,7 @@ def compare(first: Path, second: Path) -> None:
             interval = "-" if alone else f"{d.low:+.4f} .. {d.high:+.4f}"
             error = "-" if alone else f"{d.standard_error:.4f}"
             cells = f"{d.mean:+.4f}", error, interval, str(d.images), str(d.groups), verdict
-            shown.add_row(name, TITLES.get(metric, metric), *cells)
+            shown.add_row(markup.escape(name), TITLES.get(metric, metric), *cells)
     console = Console()
     console = console if console.is_terminal else Console(width=140)
     console.print(shown)
@@ -145,7 +146,7 @@ def _latex(rows: Rows, notes: Sequence[str], *, texts: int) -> str:
         return " & ".join("".join(special.get(c, c) for c in cell) for cell in cells) + r" \\" + "\n"
 
     body = "".join(line(list(row.values())) for row in rows)
-    comments = "".join(f"% {note}\n" for note in notes)
+    comments = "".join(f"% {' '.join(note.split())}\n" for note in notes)
     columns = "l" * texts + "r" * (len(rows[0]) - texts)
     return (
         comments + f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n" + line(list(rows[0])) + "\\midrule\n" + body

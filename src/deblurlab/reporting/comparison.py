@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 Results = Mapping[str, Any]
@@ -81,7 +82,7 @@ def print_comparison(finished: Sequence[Results]) -> None:
     for column in table.columns[3:]:
         column.justify = "right"
     for row in rows:
-        table.add_row(*(value for column, value in row.items() if column not in empty))
+        table.add_row(*(escape(value) for column, value in row.items() if column not in empty))
     console = Console()
     console = console if console.is_terminal else Console(width=140)
     console.print(table)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from deblurlab.reporting.comparison import TITLES, remarks
-from deblurlab.reporting.page import embedded_triptych, plot, render, svg
+from deblurlab.reporting.page import embedded_triptych, literal, plot, render, svg
 from deblurlab.runs import Run, write_text
 
 _AGAINST = {"blur_length": "blur length (pixels)", "read_noise": "read noise (share of full scale)"}
@@ -82,7 +82,7 @@ def _plots(images: Sequence[Row]) -> list[str]:
     pictures = []
     for part in [dict(list(groups.items())[i : i + 12]) for i in range(0, len(groups), 12)]:
         figure, axes = plot("Gain in PSNR (dB)")
-        axes.boxplot(list(part.values()), tick_labels=list(part), orientation="horizontal")
+        axes.boxplot(list(part.values()), tick_labels=list(map(literal, part)), orientation="horizontal")
         axes.axvline(0, color="grey", linewidth=0.8)
         pictures.append(svg(figure))
     for key, title in _AGAINST.items():

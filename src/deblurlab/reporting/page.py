@@ -80,10 +80,15 @@ def plot(title: str) -> tuple[Figure, Axes]:
     """A figure of the report's size, and its axes."""
     figure = Figure(figsize=(6, 3.2), layout="constrained")
     axes = figure.subplots()
-    axes.set_title(title, fontsize=10)
+    axes.set_title(literal(title), fontsize=10)
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.3)
     return figure, axes
+
+
+def literal(text: str) -> str:
+    """A text as matplotlib must be given it, for which dollars begin a formula."""
+    return text.replace("$", r"\$")
 
 
 def svg(figure: Figure) -> str:
@@ -96,7 +101,9 @@ def svg(figure: Figure) -> str:
 def _plot(title: str, series: dict[str, list[tuple[int, float]]]) -> str:
     figure, axes = plot(title)
     for name, points in series.items():
-        axes.plot(*zip(*points, strict=True), label=name, marker="." if len(points) < 30 else None, linewidth=1.2)
+        axes.plot(
+            *zip(*points, strict=True), label=literal(name), marker="." if len(points) < 30 else None, linewidth=1.2
+        )
     values = [value for points in series.values() for _, value in points]
     if min(values) > 0 and max(values) > 20 * min(values):  # small terms would lie flat below large ones
         axes.set_yscale("log")
@@ -108,7 +115,7 @@ def _plot(title: str, series: dict[str, list[tuple[int, float]]]) -> str:
 def embedded_triptych(path: Path, *, residual: bool = False) -> Comparison:
     """The parts of a sample picture, `blurred | restored | sharp`, as data addresses; with `residual` also four times
     the difference of the last two."""
-    with Image.open(path) as picture:
+    with Image.open(path, formats=["PNG"]) as picture:
         width = picture.width // 3
         parts = [picture.crop((i * width, 0, (i + 1) * width, picture.height)) for i in range(3)]
     difference = None

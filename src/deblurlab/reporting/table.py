@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from deblurlab.reporting.comparison import TITLES, score
@@ -52,15 +53,15 @@ def facts(results: Mapping[str, Any]) -> dict[str, str]:
 def print_results(results: Mapping[str, Any]) -> None:
     """The scores of a run and what belongs to them, on the terminal."""
     console = Console()
-    table = Table(*columns(results), title=results["name"])
+    table = Table(*columns(results), title=escape(results["name"]))
     for column in table.columns[3:]:
         column.justify = "right"
     for row in rows(results):
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     console.print(table)
     for key, value in facts(results).items():
         if key != "run":
-            console.print(f"{key}: {value}", style="dim", highlight=False)
+            console.print(f"{key}: {value}", style="dim", highlight=False, markup=False)
 
 
 def _duration(seconds: float) -> str:

@@ -1,0 +1,192 @@
+"""Releases from strangers."""
+
+import hashlib
+import json
+import os
+import shutil
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+from deblurlab.checkpoints import load_model
+from deblurlab.errors import UserError
+from deblurlab.releases import read_release
+from security.hostile import peak
+from support import small_release
+
+TOUCH = {"_target_": "os.system", "command": "touch canary"}
+Change = Callable[[dict[str, Any]], Any]
+
+
+@pytest.fixture(scope="module")
+def harmless(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_release(tmp_path_factory.mktemp("release") / "released")
+
+
+@pytest.fixture
+def release(harmless: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return shutil.copytree(harmless, tmp_path / "released")
+
+
+def _refused(release: Path, message: str) -> None:
+    """Within 5 seconds, in 200 MiB, by name, and without running what it names."""
+    begun, before = time.perf_counter(), peak()
+    with pytest.raises(UserError, match=rf"(?s){release.name}.*{message}"):
+        load_model(release)
+    assert time.perf_counter() - begun < 5
+    assert peak() - before < 200
+    assert not Path("canary").exists()
+
+
+def _index(release: Path, change: Change) -> None:
+    index = json.loads((release / "release.json").read_text())
+    change(index)
+    (release / "release.json").write_text(json.dumps(index))
+
+
+def _weights(release: Path, data: bytes) -> None:
+    (release / "weights.safetensors").write_bytes(data)
+    _index(release, lambda index: index["weights"].update(sha256=hashlib.sha256(data).hexdigest()))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["os.system", "builtins.eval", "deblurlab.inference.serve.Desk", "deblurlab.models.base.Model",
+     "deblurlab.cli.main", "deblurlab.models.blocks.PlainBlock",
+     "deblurlab.models.__all__", "", "deblurlab.models.UNetRes.__init__", 7, None,
+     ["os.system"], {"a": 1}],
+    ids=str,
+)  # fmt: skip
+def test_another_class_is_refused(name: Any, release: Path) -> None:
+    _index(release, lambda index: index["model"].update({"class": name, "arguments": {"command": "touch canary"}}))
+    _refused(release, "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [TOUCH, {"width": TOUCH}, {"blocks": [[TOUCH]]}, {"_args_": [4]}, {"_partial_": True}, {"_recursive_": True},
+     {"_convert_": "none"}, {"width": "${oc.env:HOME}"}, {"width": "${hydra:run.dir}"},
+     {"no such": 1}, {"width": -4}, {"width": "x"}, {"width": None}, [], "x", None],
+    ids=str,
+)  # fmt: skip
+def test_arguments_are_plain_values_of_the_model_s_own(arguments: Any, release: Path) -> None:
+    _index(release, lambda index: index["model"].update(arguments=arguments))
+    _refused(release, "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"width": 10**9}, {"depth": 10**9}, {"depth": 60}, {"blocks": 10**9}, {"width": 10**30}, {"width": 10**6},
+     {"blocks": [10**7, 1]}],
+    ids=str,
+)  # fmt: skip
+def test_absurd_arguments_are_refused_before_anything_is_made(arguments: dict[str, Any], release: Path) -> None:
+    _index(release, lambda index: index["model"]["arguments"].update(arguments))
+    _refused(release, "")
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/../../secret", "..", ".", "", "a\0b", 7, None, ["x"]])
+def test_weights_elsewhere_are_not_read(name: Any, release: Path) -> None:
+    (release.parent / "secret").write_bytes(b"secret")
+    _index(release, lambda index: index["weights"].update(file=name))
+    _refused(release, "")
+
+
+def test_a_link_out_of_the_release_is_not_followed(release: Path) -> None:
+    weights = release / "weights.safetensors"
+    weights.rename(release.parent / "secret")
+    weights.symlink_to(release.parent / "secret")
+    _refused(release, "names a file outside the release")
+    weights.unlink()
+    weights.symlink_to("/dev/zero")
+    _refused(release, "names a file outside the release")
+
+
+def test_a_file_that_is_all_holes_is_not_read(release: Path) -> None:
+    os.truncate(release / "weights.safetensors", 1 << 40)
+    _refused(release, "has more than 4 GiB")
+
+
+def test_an_index_that_is_a_folder_or_no_text_is_refused(release: Path) -> None:
+    (release / "release.json").write_bytes(b"\xff\xfe\x00")
+    _refused(release, "isn't the index of a release")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "[]", "7", "null", "", "{}", "9" * 10_000])
+def test_an_index_of_another_shape_is_refused(text: str, release: Path) -> None:
+    (release / "release.json").write_text(text)
+    _refused(release, "isn't the index of a release")
+
+
+@pytest.mark.parametrize("part", ["model", "weights", "format"])
+@pytest.mark.parametrize("value", [None, [], "x", {}, 7])
+def test_parts_of_another_shape_are_refused(part: str, value: Any, release: Path) -> None:
+    _index(release, lambda index: index.update({part: value}))
+    _refused(release, "")
+
+
+def _file(header: bytes, data: int) -> bytes:
+    return struct.pack("<Q", len(header)) + header + bytes(data)
+
+
+def _tensor(kind: str, shape: str, end: int) -> bytes:
+    return f'{{"dtype":"{kind}","shape":{shape},"data_offsets":[0,{end}]}}'.encode()
+
+
+HEADERS = {
+    "empty": b"",
+    "short": b"\x08\x00",
+    "longer than the file": struct.pack("<Q", 1 << 20) + b"{}",
+    "longer than anything": struct.pack("<Q", 2**64 - 1) + b"{}",
+    "deep": _file(b"[" * 100_000, 0),
+    "beyond the data": _file(b'{"x":' + _tensor("F32", "[9]", 36) + b"}", 0),
+    "another size": _file(b'{"x":' + _tensor("F32", "[9]", 4) + b"}", 4),
+    "overflow": _file(b'{"x":' + _tensor("F32", "[4611686018427387905,4]", 16) + b"}", 16),
+    "negative": _file(b'{"x":' + _tensor("F32", "[-1]", 4) + b"}", 4),
+    "unknown kind": _file(b'{"x":' + _tensor("PICKLE", "[1]", 4) + b"}", 4),
+    "overlapping": _file(b'{"x":' + _tensor("U8", "[4]", 4) + b',"y":' + _tensor("U8", "[4]", 4) + b"}", 4),
+    "trailing bytes": safetensors.torch.save({"x": torch.zeros(1)}) + b"x",
+}
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+def test_a_damaged_file_of_tensors_is_refused(kind: str, release: Path) -> None:
+    _weights(release, HEADERS[kind])
+    with pytest.raises(UserError, match="weights.safetensors can't be read"):
+        read_release(release)
+    _refused(release, "can't be read")
+
+
+def test_tensors_of_other_shapes_and_names_are_refused(release: Path) -> None:
+    weights = read_release(release)[1]
+    name = next(iter(weights))
+    for changed in (
+        weights | {name: weights[name][:1]},
+        weights | {name: weights[name].expand(2, *weights[name].shape).contiguous()},
+        weights | {"more": torch.zeros(1)},
+        {n: w for n, w in weights.items() if n != name},
+    ):
+        _weights(release, safetensors.torch.save(changed))
+        _refused(release, "belong to another model")
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.bool, torch.complex64, torch.float8_e4m3fn])
+def test_tensors_of_other_kinds_are_refused(dtype: torch.dtype, release: Path) -> None:
+    weights = read_release(release)[1]
+    _weights(release, safetensors.torch.save({name: value.to(dtype) for name, value in weights.items()}))
+    _refused(release, "")
+
+
+def test_a_flipped_bit_is_found(release: Path) -> None:
+    file = release / "weights.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    _refused(release, "isn't the file that was released")

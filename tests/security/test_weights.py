@@ -1,0 +1,187 @@
+"""Files of tensors from strangers: checkpoints, and weights that other projects have trained."""
+
+import io
+import pickle
+import re
+import struct
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from deblurlab.checkpoints import load_model, read_checkpoint
+from deblurlab.errors import UserError
+from deblurlab.pretrained import read_weights
+from deblurlab.published import convert
+from security.hostile import Call, Payload, peak
+
+Read = Callable[[Path], Any]
+READERS: dict[str, Read] = {
+    "checkpoint": read_checkpoint,
+    "pretrained": lambda path: read_weights(str(path), "", key="loss.vgg.weights"),
+    "published": lambda path: convert(path, "unet_res", path.with_name("released")),
+}
+every_reader = pytest.mark.parametrize("reader", READERS)
+
+
+def _refused(reader: str, file: Path, message: str = "") -> None:
+    """Within 2 seconds, in 200 MiB, by name, and without running what is in it."""
+    begun, before = time.perf_counter(), peak()
+    with pytest.raises(UserError, match=rf"{file.name}.*{message}"):
+        READERS[reader](file)
+    assert time.perf_counter() - begun < 2
+    assert peak() - before < 200
+    assert not (file.parent / "canary").exists()
+    assert not (file.parent / "released").exists()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _warm() -> None:
+    """What is imported and kept when the first model is made isn't the files' doing."""
+    with pytest.raises(UserError):
+        convert(Path(__file__), "unet_res", Path("nowhere"))
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+@pytest.mark.parametrize(
+    "place", ["", "state_dict", "optimizer_states", "callbacks", "hyper_parameters", "record", "loops"]
+)
+@every_reader
+def test_a_payload_does_not_run_wherever_it_is(reader: str, place: str, legacy: bool, tmp_path: Path) -> None:
+    payload: Any = Payload(tmp_path / "canary")
+    content = {"state_dict": {"generator.x": torch.zeros(1)}, place: {"x": [payload]}} if place else payload
+    torch.save(content, tmp_path / "x.ckpt", _use_new_zipfile_serialization=not legacy)
+    _refused(reader, tmp_path / "x.ckpt")
+
+
+@every_reader
+def test_a_plain_pickle_does_not_run(reader: str, tmp_path: Path) -> None:
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        (tmp_path / "x.ckpt").write_bytes(pickle.dumps(Payload(tmp_path / "canary"), protocol))
+        _refused(reader, tmp_path / "x.ckpt")
+
+
+@pytest.mark.parametrize("name", ["posix\nsystem", "builtins\neval", "torch.hub\nload", "torch\nload", "os\nopen"])
+@every_reader
+def test_a_persistent_id_names_no_function(reader: str, name: str, tmp_path: Path) -> None:
+    storage = b"(X\x07\x00\x00\x00storagec" + name.encode() + b"\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x01tQ."
+    with zipfile.ZipFile(tmp_path / "x.ckpt", "w") as archive:
+        archive.writestr("x/data.pkl", b"\x80\x02" + storage)
+        archive.writestr("x/version", "3\n")
+        archive.writestr("x/data/0", bytes(4))
+    _refused(reader, tmp_path / "x.ckpt")
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+@every_reader
+def test_what_torch_takes_for_plain_data_makes_up_no_gigabytes(reader: str, legacy: bool, tmp_path: Path) -> None:
+    content = {"state_dict": {}, "x": Call(bytearray, 1 << 30)}
+    torch.save(content, tmp_path / "x.ckpt", _use_new_zipfile_serialization=not legacy)
+    _refused(reader, tmp_path / "x.ckpt")
+
+
+def test_a_view_that_is_larger_than_its_storage_fits_no_model(tmp_path: Path) -> None:
+    torch.save({"head.weight": torch.zeros(1).expand(10**9, 10**3)}, tmp_path / "x.ckpt")
+    _refused("published", tmp_path / "x.ckpt", "doesn't fit model=unet_res")
+
+
+@every_reader
+def test_a_storage_larger_than_its_record_is_refused(reader: str, tmp_path: Path) -> None:
+    torch.save({"state_dict": {"generator.x": torch.zeros(1)}}, tmp_path / "x.ckpt")
+
+    def inflated(name: str, data: bytes) -> bytes:
+        return re.sub(
+            rb"(cpuq.)K\x01", lambda found: found[1] + b"J\xff\xff\xff\x0f", data
+        )  # a storage of 2**28 numbers
+
+    file = _rezipped(tmp_path / "x.ckpt", inflated)
+    assert b"J\xff\xff\xff\x0f" in file.read_bytes()
+    _refused(reader, file)
+
+
+def _rezipped(file: Path, change: Callable[[str, bytes], bytes] = lambda name, data: data, **options: Any) -> Path:
+    with zipfile.ZipFile(file) as archive:
+        records = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(file, "w", **options) as archive:
+        for name, data in records.items():
+            archive.writestr(name, change(name, data))
+    return file
+
+
+@every_reader
+def test_records_that_inflate_are_refused(reader: str, tmp_path: Path) -> None:
+    torch.save({"state_dict": {"generator.x": torch.zeros(1 << 27)}}, tmp_path / "x.ckpt")
+    file = _rezipped(tmp_path / "x.ckpt", compression=zipfile.ZIP_DEFLATED, compresslevel=1)
+    assert file.stat().st_size < 4e6
+    _refused(reader, file)
+
+
+@every_reader
+def test_overlapping_records_are_refused(reader: str, tmp_path: Path) -> None:
+    torch.save(
+        {"state_dict": {"generator.x": torch.zeros(4096), "generator.y": torch.zeros(4096)}}, tmp_path / "x.ckpt"
+    )
+    file = tmp_path / "x.ckpt"
+    data = bytearray(file.read_bytes())
+    with zipfile.ZipFile(file) as archive:
+        one, two = (archive.getinfo(next(n for n in archive.namelist() if n.endswith(f"data/{i}"))) for i in (0, 1))
+        start = archive.start_dir
+    at = data.index(struct.pack("<L", two.header_offset), start)
+    data[at : at + 4] = struct.pack("<L", one.header_offset)
+    name = data.index(two.filename.encode(), start)
+    data[name : name + len(two.filename)] = one.filename.encode()
+    file.write_bytes(data)
+    _refused(reader, file)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+@every_reader
+def test_a_truncated_file_is_refused(reader: str, share: float, tmp_path: Path) -> None:
+    content = io.BytesIO()
+    torch.save({"state_dict": {"generator.x": torch.zeros(500)}}, content)
+    (tmp_path / "x.ckpt").write_bytes(content.getvalue()[: int(share * len(content.getvalue()))])
+    _refused(reader, tmp_path / "x.ckpt")
+
+
+def test_a_flipped_bit_in_a_checkpoint_is_found(tmp_path: Path) -> None:
+    torch.save({"state_dict": {"generator.x": torch.full((500,), 7.0)}}, file := tmp_path / "x.ckpt")
+    data = bytearray(file.read_bytes())
+    data[data.index(struct.pack("<f", 7.0) * 9)] ^= 1
+    file.write_bytes(data)
+    _refused("checkpoint", file)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"_target_": "os.system", "command": "touch canary"},
+        {"_target_": "deblurlab.models.UNetRes", "width": {"_target_": "os.system", "command": "touch canary"}},
+        {"_target_": "deblurlab.models.UNetRes", "blocks": [{"_target_": "os.system", "command": "touch canary"}]},
+        {"_target_": "deblurlab.models.UNetRes", "_args_": [1]},
+        {"_target_": "deblurlab.models.UNetRes", "_partial_": True},
+        {"_target_": "deblurlab.models.UNetRes", "width": "${oc.env:HOME}"},
+        {"_target_": "deblurlab.models.UNetRes", "width": 10**9},
+        {"_target_": "deblurlab.models.UNetRes", "depth": 10**9},
+        {"_target_": "deblurlab.models.base.Model"},
+        {"_target_": "deblurlab.inference.serve.Desk", "restorers": {}, "limits": 1},
+        {"_target_": ["os.system"]},
+        None,
+        7,
+    ],
+    ids=str,
+)
+def test_a_record_that_names_more_than_a_model_is_refused(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": {"generator.x": torch.zeros(1)}, "record": {"model": model}}, tmp_path / "x.ckpt")
+    begun, before = time.perf_counter(), peak()
+    with pytest.raises(UserError, match="x.ckpt"):
+        load_model(tmp_path / "x.ckpt")
+    assert time.perf_counter() - begun < 5
+    assert peak() - before < 200
+    assert not Path("canary").exists()
