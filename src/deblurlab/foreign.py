@@ -32,7 +32,10 @@ def stays_inside(name: str) -> bool:
 
 def lies_inside(file: Path, folder: Path) -> bool:
     """Whether a file lies below a folder when links are followed."""
-    return file.resolve().is_relative_to(folder.resolve())
+    try:
+        return file.resolve().is_relative_to(folder.resolve())
+    except ValueError:  # no file has such a name
+        return False
 
 
 def load_tensors(path: Path) -> Any:

@@ -18,8 +18,8 @@ from deblurlab.foreign import parse_json
 _IGNORED = {"fresh", "name", "run", "runs", "shard"}
 """Settings in which a command may differ from the run that it continues: how it is called, where it lies, which share
 of the work it does."""
-_LARGEST = 2**20
-"""Of a run's YAML files, in bytes."""
+_LARGEST, _DEEPEST = 2**20, 32
+"""Of a run's YAML files, in bytes; how far they are nested."""
 
 
 class Run:
@@ -125,9 +125,14 @@ def read_yaml(path: Path) -> Any:
         if path.stat().st_size > _LARGEST:
             raise ValueError(f"it has {path.stat().st_size / 1e6:.0f} MB")
         text = path.read_text()
+        depth = 0
         for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
             if getattr(event, "anchor", None) or getattr(event, "tag", None):
                 raise ValueError("it has an anchor or a tag")
+            begins, ends = isinstance(event, yaml.CollectionStartEvent), isinstance(event, yaml.CollectionEndEvent)
+            depth += begins - ends
+            if depth > _DEEPEST:
+                raise ValueError("it is nested too deeply")
         return OmegaConf.to_container(OmegaConf.create(text)) if text.strip() else None
     except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"{path} can't be read as a run's YAML: {reason(error)}") from error

@@ -17,6 +17,8 @@ from deblurlab.errors import UserError, reason
 from deblurlab.releases import is_release, read_release
 from deblurlab.runs import Run, read_yaml
 
+_LARGEST = 4096
+"""Whole number among a model's arguments."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -71,9 +73,9 @@ def load_generator(generator: nn.Module, path: Path) -> None:
     _load(generator, generator_weights(path), path)
 
 
-def _load(generator: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+def _load(generator: nn.Module, weights: Mapping[str, Tensor], path: Path, *, assign: bool = False) -> None:
     try:
-        generator.load_state_dict(weights)
+        generator.load_state_dict(weights, assign=assign)
     except RuntimeError as error:
         raise UserError(f"the weights of {path} belong to another model: {_first_mismatch(error)}") from error
 
@@ -124,6 +126,10 @@ def _see_that_it_fits(
     make: Callable[..., nn.Module], arguments: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path
 ) -> None:
     """Give up on a model that isn't the one whose weights these are before it takes memory or time."""
+    for key, value in arguments.items():
+        for one in value if isinstance(value, list) else [value]:
+            if not isinstance(one, (int, float, str, type(None))) or (isinstance(one, int) and abs(one) > _LARGEST):
+                raise ValueError(f"its argument {key} is no plain value of a model: {one!s:.50}")
     count = 0
 
     def counted(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
@@ -140,7 +146,7 @@ def _see_that_it_fits(
         handle.remove()
     shapes = {name: value.shape for name, value in model.state_dict().items()}
     if shapes != {name: value.shape for name, value in weights.items()}:
-        _load(model, weights, path)  # which says what differs
+        _load(model, weights, path, assign=True)  # which says what differs
 
 
 def _first_mismatch(error: RuntimeError) -> str:

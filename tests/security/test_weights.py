@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 import torch
 
-from deblurlab.checkpoints import load_model, read_checkpoint
+from deblurlab.checkpoints import read_checkpoint
 from deblurlab.errors import UserError
 from deblurlab.pretrained import read_weights
 from deblurlab.published import convert
+from deblurlab.trained import load_model
 from security.hostile import Call, Payload, peak
 
 Read = Callable[[Path], Any]

@@ -72,12 +72,12 @@ class Loader:
                 failures += 1
                 if failures > self._retries:
                     raise UserError(
-                        f"{what} {failures} times in a row, reading a batch of {some(self._missing())}: is the storage "
+                        f"{what} {failures} times in a row, waiting for a batch of {some(self._missing())}: is the storage "
                         f"there, or the memory too small? loader.workers=0 shows what an image does; the same command "
                         f"goes on"
                     ) from error
                 _LOG.warning(
-                    "%s, reading a batch of %s: the workers are started anew (%d of %d).",
+                    "%s, waiting for a batch of %s: the workers are started anew (%d of %d).",
                     what[0].upper() + what[1:],
                     some(self._missing()),
                     failures,
