@@ -1,4 +1,4 @@
-"""Injects faults into small trainings and prints what became of them: `python tests/faults [--short] [-o table.md]`.
+"""Injects faults into small trainings and prints what became of them: `python tests/faults [--times N] [-o table.md]`.
 
 Each training is stopped by a fault, started again with the same command until it has finished, and compared with one
 that ran through.
@@ -134,9 +134,10 @@ class Faults:
         return self._judged(folder, run(self._folder, command, processes=processes), expected, lost)
 
     def _judged(self, folder: Path, codes: list[int], expected: dict, lost: int) -> Trial:
-        log = (self._folder / f"{folder.name}.log").read_text()
         if any(codes):
-            return Trial(False, lost, "", log[-2000:])
+            log = (self._folder / f"{folder.name}.log").read_text().splitlines()
+            said = "\n".join(line for line in log if "site-packages" not in line)
+            return Trial(False, lost, "", f"exit {codes}: {said[-2000:]}")
         return Trial(True, lost, difference(expected, outcome(self._folder / folder)))
 
 
@@ -179,29 +180,31 @@ def _mounted(place: Path, size: int) -> Iterator[None]:
 
 def rows(faults: Faults, times: int) -> Iterator[Row]:
     """The table; `times` is how often a training is killed at a random batch."""
-    few, which = max(1, times // 10), random.Random(0)
-    kill, moments = signal.SIGKILL, [MOMENTS[i % len(MOMENTS)] for i in range(times)]
-    yield Row("SIGKILL at a random moment", [faults.interrupted(kill, m, which) for m in moments])
+    long, few, which = times >= 10, max(1, times // 10), random.Random(0)
+    kill, moments = signal.SIGKILL, [_EVERYWHERE[i % len(_EVERYWHERE)] for i in range(times)]
+    yield Row("SIGKILL at a random batch", [faults.interrupted(kill, m, which) for m in moments])
     yield Row("SIGKILL from outside, at a random time", [faults.at_random_times(which) for _ in range(few)])
-    for moment in MOMENTS if times >= 10 else ():
+    for moment in MOMENTS if long else ():
         yield Row(f"SIGKILL when: {moment}", [faults.interrupted(kill, moment, which) for _ in range(2)])
-    some = [_EVERYWHERE[i % 4] for i in range(few)] + ["validation", "a checkpoint is half written"] * (times >= 10)
-    kinds = (("two workers", "paired", 2, 1), ("without pairs", "cycle", 0, 1), ("two processes", "paired", 0, 2),
-             ("two processes with two workers each, without pairs", "cycle", 2, 2))  # fmt: skip
-    for name, kind, workers, processes in kinds:
+    some = [_EVERYWHERE[i % 4] for i in range(few)] + ["validation", "a checkpoint is half written"] * long
+    kinds = (("two processes with two workers each, without pairs", "cycle", 2, 2), ("two workers", "paired", 2, 1),
+             ("without pairs", "cycle", 0, 1), ("two processes", "paired", 0, 2))  # fmt: skip
+    for name, kind, workers, processes in kinds if long else kinds[:1]:
         options = {"kind": kind, "workers": workers, "processes": processes}
         trials = [faults.interrupted(kill, moment, which, **options) for moment in some]  # type: ignore[arg-type]
         yield Row(f"SIGKILL, {name}", trials)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        chosen = MOMENTS if times >= 10 else ("between the players", "validation")
+    for number in (signal.SIGTERM, signal.SIGINT) if long else (signal.SIGTERM,):
+        chosen = MOMENTS if long else ("between the players", "validation")
         yield Row(f"{number.name} at every phase", [faults.interrupted(number, m, which) for m in chosen])
-    two = [faults.interrupted(signal.SIGTERM, m, which, workers=2, processes=2) for m in some]
-    yield Row("SIGTERM to one of two processes", two)
+    if long:
+        two = [faults.interrupted(signal.SIGTERM, m, which, workers=2, processes=2) for m in some]
+        yield Row("SIGTERM to one of two processes", two)
     ends = "a batch ends"
     flips = [faults.interrupted(kill, ends, which, then=_flip(which)) for _ in range(few)]
     yield Row("a bit of last.ckpt flipped, after SIGKILL", flips)
-    cuts = [faults.interrupted(kill, ends, which, then=_cut(which)) for _ in range(few)]
-    yield Row("last.ckpt cut short, after SIGKILL", cuts)
+    if long:
+        cuts = [faults.interrupted(kill, ends, which, then=_cut(which)) for _ in range(few)]
+        yield Row("last.ckpt cut short, after SIGKILL", cuts)
     if trainings.os.geteuid() == 0:
         yield Row("a full disk, then room again", [faults.on_a_full_disk()])
     dead = [faults.harmed((_EVERYWHERE[0], which.randint(2, 9), kill_a_worker), workers=2) for _ in range(few)]

@@ -1,0 +1,20 @@
+"""The harness in short: each fault once or a few times, in small trainings."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_nothing_is_lost_to_any_fault() -> None:
+    """`make test-faults` is the long version."""
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).parent), "--times", "2"], capture_output=True, text=True, timeout=400
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [re.split(r" *\| *", line)[1:-1] for line in done.stdout.splitlines()[2:]]
+    assert len(rows) >= 7
+    for fault, times, recovered, lost, same in rows:
+        assert times == recovered, fault
+        assert same in ("yes", "-"), fault
+        assert int(lost) <= (0 if "SIGTERM" in fault or "SIGINT" in fault else 8), fault
