@@ -4,8 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SECONDS ?= 60
+TIMES ?= 50
 
-.PHONY: demo test test-all test-integration fuzz lint types wheel lock clean
+.PHONY: demo test test-all test-integration test-faults fuzz audit lint types wheel lock clean
 
 demo: $(READY)  ## train on made scenes, print the table, write the report
 	$(BIN)/python train.py experiment=demo name=demo
@@ -19,6 +20,12 @@ test-all: test  ## what takes minutes too
 
 test-integration: $(READY)  ## a real SLURM (as root, Debian's slurm-wlm and munge), Chromium, Ray; skips what isn't there
 	$(BIN)/python -m pytest -m integration tests/integration
+
+test-faults: $(READY)  ## trainings that are killed TIMES times and harmed in other ways; as root a full disk too
+	$(BIN)/python tests/faults --times $(TIMES)
+
+audit: $(READY)  ## known vulnerabilities of what is locked
+	$(BIN)/pip-audit --require-hashes --disable-pip -r requirements.lock
 
 fuzz: $(READY)  ## damaged and hostile files, each kind for SECONDS; what is interesting is left in build/fuzz
 	for kind in release frames; do \
