@@ -1,5 +1,6 @@
 """`train` and `evaluate`, as Hydra runs them. Heavy imports wait until there is work to do."""
 
+import errno
 import logging
 import os
 import signal
@@ -81,11 +82,12 @@ def _train(cfg: DictConfig) -> dict[str, Any]:
         _see_that_jobs_can_have_processes(cfg, context)
         try:
             results = train(cfg, overrides=context.overrides.task, options=options)
+        except (SIGTERMException, Interrupted) as end:  # the former would exit with 0
+            print("deblurlab: terminated; the same command goes on", file=sys.stderr)
+            sys.exit(end.code or 128 + signal.SIGTERM)
         except SystemExit as end:
-            by_hand = isinstance(end.__context__, KeyboardInterrupt)  # of which Lightning makes a 1, of SIGTERM a 0
-            if by_hand or isinstance(end, (SIGTERMException, Interrupted)):
-                print("deblurlab: terminated; the same command goes on", file=sys.stderr)
-                sys.exit(end.code or 128 + signal.SIGTERM if not by_hand else 128 + signal.SIGINT)
+            if isinstance(end.__context__, KeyboardInterrupt):  # of which Lightning makes a 1
+                raise KeyboardInterrupt from None
             raise
     if getattr(rank_zero_only, "rank", 0) == 0:
         print_results(results)
@@ -106,6 +108,9 @@ def _one_line_errors(mode: RunMode | None) -> Iterator[None]:
     """What the user can mend ends the program, or one of several jobs, with a line."""
     try:
         yield
+    except KeyboardInterrupt:
+        sys.stderr.write("deblurlab: interrupted; the same command goes on\n")
+        sys.exit(128 + signal.SIGINT)
     except (UserError, InstantiationException, OSError) as error:  # OSError: a disk, a folder, a connection
         message = f"deblurlab: {_one_line(cause(error))}"
         if mode == RunMode.MULTIRUN:  # the other jobs go on, and Hydra tells of one that has failed at their end
@@ -136,4 +141,6 @@ def _quieten() -> None:
 
 def _one_line(error: BaseException) -> str:
     """The message itself, also where a loader's worker has wrapped it into its traceback."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"the disk is full ({error}): make room; the same command goes on from the last checkpoint"
     return str(error).rsplit(f"{UserError.__module__}.{UserError.__qualname__}: ", 1)[-1].strip()

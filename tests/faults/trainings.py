@@ -58,6 +58,7 @@ def start(folder: Path, command: Sequence[str], *, rank: int = 0, world: int = 1
     code = 70
     try:
         os.setsid()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # also if a shell has this in the background
         os.chdir(folder)
         log = os.open(f"{command_name(command)}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1)

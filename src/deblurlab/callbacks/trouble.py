@@ -97,6 +97,7 @@ class Trouble(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         self._read(trainer)
+        checkpoint["callbacks"][self.state_key] = self.state_dict()  # Lightning asked before
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._read(trainer)

@@ -72,9 +72,9 @@ class Loader:
                 failures += 1
                 if failures > self._retries:
                     raise UserError(
-                        f"{what} {failures} times in a row, waiting for a batch of {some(self._missing())}: is the storage "
-                        f"there, or the memory too small? loader.workers=0 shows what an image does; the same command "
-                        f"goes on"
+                        f"{what} {failures} times in a row, waiting for a batch of {some(self._missing())}: is the "
+                        f"storage there, or the memory too small? loader.workers=0 shows what an image does; the same "
+                        f"command goes on"
                     ) from error
                 _LOG.warning(
                     "%s, waiting for a batch of %s: the workers are started anew (%d of %d).",
