@@ -76,8 +76,9 @@ class Faults:
             self._through[key] = outcome(self._folder / "runs" / name), counts
         return self._through[key]
 
-    def interrupted(self, number: signal.Signals, moment: str, which: random.Random, *, kind: str = "paired", workers: int = 0,
-                    processes: int = 1, then: Callable[[Run], object] = lambda run: None) -> Trial:  # fmt: skip
+    def interrupted(self, number: signal.Signals, moment: str, which: random.Random, *, kind: str = "paired",
+                    workers: int = 0, processes: int = 1,
+                    then: Callable[[Run], object] = lambda run: None) -> Trial:  # fmt: skip
         """A training that gets a signal at a random one of these moments; `then` does more harm while it is down."""
         expected, counts = self.through(kind, workers, processes)
         command, folder = self._command(kind, workers, processes)
