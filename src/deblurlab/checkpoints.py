@@ -1,8 +1,10 @@
 """Checkpoint files: written whole or not at all, checked when they are read, and read without running code."""
 
+import errno
 import logging
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,37 +35,45 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         path = Path(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                _write(checkpoint, path)
-            except (OSError, RuntimeError):
-                if not _make_room(path.parent):
-                    raise
-                _write(checkpoint, path)
-        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-            raise UserError(
-                f"the checkpoint {path} couldn't be written ({reason(error)}): {_room(checkpoint, path.parent)}. "
-                f"Is the disk full, or the folder read-only? The checkpoint before it is as it was, and the same "
-                f"command goes on from there"
-            ) from error
+            while True:
+                try:
+                    _write(checkpoint, path)
+                    break
+                except (OSError, RuntimeError) as error:
+                    if not _is_full(error) or not _make_room(path.parent):
+                        raise
+        except OSError as error:
+            raise _not_written(checkpoint, path, error) from error
+        except RuntimeError as error:
+            if not _is_full(error):
+                raise
+            raise _not_written(checkpoint, path, error) from error
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
         return read_checkpoint(Path(path))
+
+
+class DamagedError(UserError):
+    """A checkpoint isn't what was written."""
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint's content on the CPU; tensors and plain data only.
 
     Raises:
-        UserError: The file is missing, damaged, or holds anything else.
+        DamagedError: The file is damaged, or holds anything else.
+        UserError: It is missing, or can't be read at present.
     """
     if not path.is_file():
         raise UserError(f"there is no checkpoint {path}")
     try:
         content = load_tensors(path)
+    except (OSError, MemoryError) as error:
+        raise UserError(f"the checkpoint {path} can't be read ({error}): is its disk there?") from error
     except Exception as error:
-        raise UserError(f"{path} can't be read as a checkpoint: {reason(error)}") from error
+        raise DamagedError(f"{path} can't be read as a checkpoint: {reason(error)}") from error
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
-        raise UserError(f"{path} isn't a checkpoint of deblurlab: it has no state_dict")
+        raise DamagedError(f"{path} isn't a checkpoint of deblurlab: it has no state_dict")
     return content
 
 
@@ -72,17 +82,18 @@ def newest(run: Run) -> tuple[Path, dict[str, Any]] | None:
     to `*.damaged`, with a warning.
 
     Raises:
-        UserError: All are damaged.
+        UserError: All are damaged, or one can't be read at present.
     """
     found, damaged = [], []
     for file in (run.last_checkpoint, run.previous_checkpoint, run.best_checkpoint):
-        try:
-            if file.is_file():
-                found.append((file, read_checkpoint(file)))
-                if file == run.last_checkpoint:
-                    break
-        except UserError as error:
-            damaged.append(_set_aside(file, error))
+        if not file.is_file():
+            continue
+        if (content := whole(file)) is None:
+            damaged.append(file.name)
+            continue
+        found.append((file, content))
+        if file == run.last_checkpoint:
+            break
     if not found and damaged:
         raise UserError(
             f"every checkpoint of {run.folder} is damaged ({', '.join(damaged)}): fresh=true starts the run over"
@@ -96,17 +107,19 @@ def newest(run: Run) -> tuple[Path, dict[str, Any]] | None:
 def whole(file: Path) -> dict[str, Any] | None:
     """A checkpoint's content, if it is there and whole; a damaged one is renamed to `*.damaged`, with a warning."""
     try:
-        return read_checkpoint(file) if file.is_file() else None
-    except UserError as error:
-        _set_aside(file, error)
+        return _training_state(file) if file.is_file() else None
+    except DamagedError as error:
+        _LOG.warning("%s. It's kept as %s.damaged.", error, file.name)
+        with suppress(FileNotFoundError):  # another process may have been faster
+            file.rename(file.with_name(f"{file.name}.damaged"))
         return None
 
 
-def _set_aside(file: Path, error: UserError) -> str:
-    _LOG.warning("%s. It's kept as %s.damaged.", error, file.name)
-    if file.exists():  # another process may have been faster
-        file.rename(file.with_name(f"{file.name}.damaged"))
-    return file.name
+def _training_state(file: Path) -> dict[str, Any]:
+    content = read_checkpoint(file)
+    if not isinstance(content.get("global_step"), int) or not isinstance(content.get("callbacks", {}), dict):
+        raise DamagedError(f"{file} is no state of a training: it has no global_step")
+    return content
 
 
 def _write(checkpoint: dict[str, Any], path: Path) -> None:
@@ -119,9 +132,8 @@ def _write(checkpoint: dict[str, Any], path: Path) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    run = Run(path.parent.parent)
-    if path == run.last_checkpoint and path.exists():
-        path.replace(run.previous_checkpoint)
+    if path.name == "last.ckpt" and path.exists():
+        _keep(path, path.with_name("previous.ckpt"))
     partial.replace(path)
     if os.name == "posix":  # elsewhere a folder can't be flushed
         folder = os.open(path.parent, os.O_RDONLY)
@@ -129,14 +141,38 @@ def _write(checkpoint: dict[str, Any], path: Path) -> None:
         os.close(folder)
 
 
+def _keep(file: Path, place: Path) -> None:
+    """Have a file in another place too, which it takes over at once."""
+    partial = place.with_name(f".{place.name}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        os.link(file, partial)
+    except OSError:  # a file system without links
+        file.replace(place)
+    else:
+        partial.replace(place)
+
+
+def _is_full(error: Exception) -> bool:
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "PytorchStreamWriter" in str(error)
+
+
 def _make_room(folder: Path) -> bool:
-    """Delete what can be spared; whether there was anything."""
-    spared = [*folder.glob(".*.partial"), folder / "previous.ckpt"]
-    found = [file for file in spared if file.exists()]
-    for file in found:
+    """Delete what can be spared, the least first; whether there was anything."""
+    spared = list(folder.glob(".*.partial"))
+    if not spared and (folder / "previous.ckpt").exists() and whole(folder / "last.ckpt") is not None:
+        spared = [folder / "previous.ckpt"]
+    for file in spared:
         file.unlink()
         _LOG.warning("%s was deleted to make room for a checkpoint.", file)
-    return bool(found)
+    return bool(spared)
+
+
+def _not_written(checkpoint: dict[str, Any], path: Path, error: Exception) -> UserError:
+    return UserError(
+        f"the checkpoint {path} couldn't be written ({reason(error)}): {_room(checkpoint, path.parent)}. Is the disk "
+        f"full, or the folder read-only? The checkpoint before it is as it was, and the same command goes on from there"
+    )
 
 
 def _room(checkpoint: dict[str, Any], folder: Path) -> str:

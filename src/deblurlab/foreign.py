@@ -2,14 +2,29 @@
 
 import json
 import pickletools
+import struct
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import torch
+from torch import Tensor
 
 _PICKLES = 5
 """That a file of torch's before 1.6 begins with."""
+_NAMES = {
+    "collections OrderedDict",
+    "torch Size",
+    "torch._utils _rebuild_tensor",
+    "torch._utils _rebuild_tensor_v2",
+    "torch._utils _rebuild_tensor_v3",
+    "torch._utils _rebuild_parameter",
+    "torch.storage UntypedStorage",
+}
+"""What pickles of tensors and plain data name, beside storages and types of numbers."""
+_SHARED = 4
+"""How often weights may stand for the same bytes, on average."""
 
 
 def parse_json(text: str) -> Any:
@@ -42,6 +57,7 @@ def load_tensors(path: Path) -> Any:
     """What `torch.save` wrote, now or in years past, on the CPU: tensors and plain data.
 
     Raises:
+        OSError: The file can't be read.
         Exception: Whatever a damaged or hostile file makes torch raise; ValueError if it would inflate.
     """
     with path.open("rb") as file:
@@ -49,30 +65,61 @@ def load_tensors(path: Path) -> Any:
         file.seek(0)
         if zipped:
             with zipfile.ZipFile(file) as archive:
-                _see_that_nothing_inflates(archive, path.stat().st_size)
-                if (damaged := archive.testzip()) is not None:  # torch writes checksums and doesn't look at them
-                    raise ValueError(f"the checksum of its record {damaged} is another: the file is damaged")
+                _see_that_it_is_as_written(archive, file, path.stat().st_size)
                 for name in archive.namelist():
                     if name.endswith(".pkl"):
                         with archive.open(name) as pickled:
-                            _see_that_nothing_is_made_up(pickled)
+                            _see_that_it_is_plain(pickled)
         else:
             for _ in range(_PICKLES):
-                _see_that_nothing_is_made_up(file)
-    return torch.load(path, map_location="cpu", weights_only=True)
+                _see_that_it_is_plain(file)
+        file.seek(0)
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
-def _see_that_nothing_inflates(archive: zipfile.ZipFile, size: int) -> None:
-    """torch writes records as they are, one after the other."""
+def no_more_than_there_are(weights: Iterable[Tensor]) -> bool:
+    """Whether weights have storages of their own size, or nearly: a few bytes can stand for a tensor of any size."""
+    claimed, storages = 0, {}
+    for tensor in weights:
+        claimed += tensor.numel() * tensor.element_size()
+        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+    return claimed <= _SHARED * sum(storages.values())
+
+
+def _see_that_it_is_as_written(archive: zipfile.ZipFile, file: IO[bytes], size: int) -> None:
+    """torch writes records as they are, one after the other, with checksums that it doesn't look at."""
     records = archive.infolist()
     if any(record.compress_type != zipfile.ZIP_STORED for record in records):
         raise ValueError("its records are compressed, which torch's never are")
     if sum(record.file_size for record in records) > size:
         raise ValueError("its records overlap")
+    if any(place not in (archive.start_dir, 0xFFFFFFFF) for place in _directories(file, size)):
+        raise ValueError("it has several directories")
+    if (damaged := archive.testzip()) is not None:
+        raise ValueError(f"the checksum of its record {damaged} is another: the file is damaged")
 
 
-def _see_that_nothing_is_made_up(pickled: IO[bytes]) -> None:
-    """`bytearray(10**10)` is ten gigabytes in thirty bytes, and what torch takes for plain data."""
+def _directories(file: IO[bytes], size: int) -> list[int]:
+    """Where the directory of an archive is, as each of its end records has it; readers differ in which they believe."""
+    file.seek(size - 42)
+    locator, end = file.read(20), file.read(22)
+    if end[:4] != b"PK\x05\x06":
+        raise ValueError("it doesn't end as an archive of torch's does")
+    places = [struct.unpack("<L", end[16:20])[0]]
+    if locator[:4] == b"PK\x06\x07":
+        file.seek(struct.unpack("<Q", locator[8:16])[0])
+        places.append(struct.unpack("<Q", file.read(56)[48:56])[0])
+    return places
+
+
+def _see_that_it_is_plain(pickled: IO[bytes]) -> None:
+    """What torch takes for plain data includes `bytearray(10**10)`, codecs and conversions: gigabytes in few bytes."""
     for opcode, argument, _ in pickletools.genops(pickled):
-        if opcode.name == "GLOBAL" and str(argument).endswith(" bytearray"):
-            raise ValueError("it holds a bytearray, which no weights are")
+        if opcode.name == "STACK_GLOBAL" or (opcode.name == "GLOBAL" and not _is_plain(str(argument))):
+            raise ValueError(f"it names {argument or 'things'}, which no weights do")
+
+
+def _is_plain(name: str) -> bool:
+    module, _, what = name.partition(" ")
+    kind = module == "torch" and (what.endswith("Storage") or isinstance(getattr(torch, what, None), torch.dtype))
+    return kind or name in _NAMES

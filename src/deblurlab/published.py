@@ -51,8 +51,9 @@ def unwrapped(content: Any, file: Path) -> dict[str, Tensor]:
     Raises:
         UserError: There is none.
     """
-    while isinstance(content, Mapping) and any(isinstance(content.get(key), Mapping) for key in _WRAPPINGS):
-        content = next(content[key] for key in _WRAPPINGS if isinstance(content.get(key), Mapping))
+    for _ in _WRAPPINGS:
+        if isinstance(content, Mapping):
+            content = next((content[key] for key in _WRAPPINGS if isinstance(content.get(key), Mapping)), content)
     if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
         raise UserError(f"{file} holds no state dict, neither by itself nor under {', '.join(_WRAPPINGS)}")
     tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}

@@ -67,6 +67,12 @@ class Run:
             raise UserError(f"{self.results_file} holds no results: delete it and run the command again")
         return results
 
+    def _config(self) -> dict[str, Any]:
+        config = read_yaml(self.config_file)
+        if not isinstance(config, dict) or "run" not in config:
+            raise UserError(f"{self.config_file} holds no run's config: fresh=true starts the run over")
+        return config
+
     def clear(self) -> None:
         """Delete what a run has written.
 
@@ -92,7 +98,7 @@ class Run:
             UserError: It belongs to a run of another config, or can't be written.
         """
         if self.config_file.exists():
-            before = _settings(read_yaml(self.config_file))
+            before = _settings(self._config())
             now = _settings(config)
             changed = [k for k in sorted(before.keys() | now.keys()) if before.get(k) != now.get(k)]
             written = [self.results_file.exists(), *self.checkpoints.glob("*.ckpt"), *self.parts.glob("*.jsonl")]

@@ -14,6 +14,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from deblurlab import conf
 from deblurlab.checkpoints import read_checkpoint
 from deblurlab.errors import UserError, reason
+from deblurlab.foreign import no_more_than_there_are
 from deblurlab.releases import is_release, read_release
 from deblurlab.runs import Run, read_yaml
 
@@ -51,7 +52,7 @@ def load_model(path: Path, *, trust: Sequence[str] = ()) -> nn.Module:
         )
     make = getattr(import_module(named.rpartition(".")[0]), named.rpartition(".")[2])
     # Arguments are data, whatever they look like; what the weights were before the training is of no interest.
-    arguments = {key: value for key, value in node.items() if key != "_target_" and not key.endswith("_weights")}
+    arguments = {key: value for key, value in node.items() if key != "_target_" and not str(key).endswith("_weights")}
     try:
         if named in known:
             _see_that_it_fits(make, arguments, weights, path)
@@ -100,10 +101,15 @@ def _weights(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
     """The generator's state dict out of a checkpoint."""
     prefix = "generator."
     weights = {k.removeprefix(prefix): v for k, v in content["state_dict"].items() if str(k).startswith(prefix)}
+    callbacks = content.get("callbacks")
+    ema = callbacks.get("EMA") if isinstance(callbacks, dict) else None
+    if isinstance(ema, dict) and ema.get("updates") and isinstance(ema.get("average"), dict):
+        weights |= ema["average"]
     if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
         raise UserError(f"{path} holds no generator")
-    ema = content.get("callbacks", {}).get("EMA", {})
-    return weights | (ema["average"] if ema.get("updates") else {})
+    if not no_more_than_there_are(weights.values()):
+        raise UserError(f"{path} holds weights that are larger than their bytes")
+    return weights
 
 
 def _opened(path: Path) -> tuple[Any, dict[str, Tensor]]:

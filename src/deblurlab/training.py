@@ -228,11 +228,13 @@ def _fit(
     cfg: DictConfig, run: Run, trainer: pl.Trainer, module: Restoration, loader: DataModule, *, fresh: bool
 ) -> None:
     """Train to the end, however often it has to go back."""
-    try:
-        trainer.fit(module, loader, ckpt_path=_start(cfg, run, trainer, fresh=fresh), weights_only=True)
-    except GoBack as trouble:
-        _LOG.warning("%s.", trouble)
-        _fit(cfg, run, trainer, module, loader, fresh=False)
+    while True:
+        try:
+            trainer.fit(module, loader, ckpt_path=_start(cfg, run, trainer, fresh=fresh), weights_only=True)
+            return
+        except GoBack as trouble:
+            _LOG.warning("%s.", trouble)
+            fresh = False
 
 
 def _start(cfg: DictConfig, run: Run, trainer: pl.Trainer, *, fresh: bool) -> Path | None:

@@ -40,7 +40,7 @@ def _loader(numbers: Numbers, *, retries: int = 3, timeout: float = 0, workers: 
 
     def make(sampler: Any) -> DataLoader[Any]:
         return DataLoader(
-            numbers, batch_sampler=sampler, num_workers=workers, persistent_workers=workers > 0, timeout=timeout,
+            numbers, batch_sampler=sampler, num_workers=workers, persistent_workers=workers > 0,
             worker_init_fn=calm_worker,
         )  # fmt: skip
 
@@ -55,13 +55,21 @@ def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _freeze() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _hang() -> None:
+    time.sleep(60)
+
+
 @pytest.fixture
 def once(tmp_path: Path) -> Path:
     (tmp_path / "once").touch()
     return tmp_path / "once"
 
 
-@pytest.mark.parametrize("harm", ["death", pytest.param("hang", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("harm", ["death", "hang", "freeze"])
 def test_every_batch_comes_once_and_in_order_although_a_worker_fails(
     once: Path, caplog: pytest.LogCaptureFixture, harm: str
 ) -> None:
@@ -69,9 +77,9 @@ def test_every_batch_comes_once_and_in_order_although_a_worker_fails(
 
     def fail() -> None:
         once.unlink()  # and not again
-        _die() if harm == "death" else time.sleep(60)
+        {"death": _die, "hang": _hang, "freeze": _freeze}[harm]()
 
-    loader = _loader(Numbers(once, fail), timeout=2 if harm == "hang" else 0)
+    loader = _loader(Numbers(once, fail), timeout=0 if harm == "death" else 2)
     assert _indices(loader) == expected
     assert _indices(loader) == expected  # the next epoch
     assert "the workers are started anew (1 of 3)" in caplog.text

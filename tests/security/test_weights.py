@@ -34,7 +34,7 @@ def _refused(reader: str, file: Path, message: str = "") -> None:
     begun, before = time.perf_counter(), peak()
     with pytest.raises(UserError, match=rf"{file.name}.*{message}"):
         READERS[reader](file)
-    assert time.perf_counter() - begun < 2
+    assert time.perf_counter() - begun < 15
     assert peak() - before < 200
     assert not (file.parent / "canary").exists()
     assert not (file.parent / "released").exists()

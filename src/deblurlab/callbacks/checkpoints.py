@@ -1,5 +1,6 @@
 """Which states of a training are kept."""
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,7 +47,7 @@ class Checkpoints(Checkpoint):
                 f"callbacks.checkpoints.monitor={self._monitor} was not measured; validation measured {known}"
             )
         score = self._sign * float(trainer.callback_metrics[self._monitor])
-        if self._best is None or score > self._best:
+        if math.isfinite(score) and (self._best is None or score > self._best):
             self._best, self.scores = score, validated(trainer)
             trainer.save_checkpoint(self._folder / "best.ckpt")
 

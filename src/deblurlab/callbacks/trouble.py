@@ -62,7 +62,7 @@ class Trouble(pl.Callback):
         self._running: Tensor | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._first = self._count = self._running = None
+        self._first = self._count = None
         self._names = []
         factor = self._factor ** (self._returns - self._kept_returns)  # the checkpoint may be of before several
         self._kept_returns = self._returns
@@ -86,7 +86,8 @@ class Trouble(pl.Callback):
             self._count = torch.zeros((), dtype=torch.int64, device=bad.device)
         self._first = torch.where((self._first == 0) & bad, trainer.global_step, self._first)
         self._count += bad.any()
-        self._running = torch.where(bad.any(), (0 if self._running is None else self._running) + 1, 0)
+        running = torch.zeros_like(self._count) if self._running is None else self._running.to(bad.device)
+        self._running = torch.where(bad.any(), running + 1, 0)
         if trainer.global_step % self._every == 0:
             self._read(trainer)
 
@@ -103,10 +104,12 @@ class Trouble(pl.Callback):
         self._read(trainer)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"returns": self._returns, "skipped": self.skipped}
+        running = 0 if self._running is None else int(self._running)
+        return {"returns": self._returns, "skipped": self.skipped, "running": running}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._kept_returns, self.skipped = state_dict["returns"], state_dict["skipped"]
+        self._running = torch.tensor(state_dict["running"])
         self._returns = max(self._returns, self._kept_returns)
 
     def _read(self, trainer: pl.Trainer) -> None:
@@ -121,13 +124,14 @@ class Trouble(pl.Callback):
         step, i = min(found, default=(trainer.global_step, None))
         name = "another process's loss" if i is None else self._names[i]
         self.skipped += count
-        self._act(f"{name} was no finite number at step {step}, which wasn't taken", count)
+        running = 0 if self._running is None else int(self._running)
+        lasting = trainer.strategy.reduce_boolean_decision(running >= self._in_a_row, all=False)
+        self._act(f"{name} was no finite number at step {step}, which wasn't taken", count, lasting=lasting)
 
-    def _act(self, what: str, count: int) -> None:
+    def _act(self, what: str, count: int, *, lasting: bool) -> None:
         advice = "a lower optimizer.lr, module.gradient_clip=1 or a smaller weight of that term may help"
         good = sorted(self._folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime)
-        running = 0 if self._running is None else int(self._running)
-        if self._policy == "skip" and running < self._in_a_row:
+        if self._policy == "skip" and not lasting:
             _LOG.warning("%s (%d since the last look, %d in all): the training goes on.", what, count, self.skipped)
         elif self._policy == "go_back" and good and self._returns < self._most:
             self._returns += 1

@@ -159,7 +159,6 @@ class DataModule(pl.LightningDataModule):
                 num_workers=self._workers,
                 persistent_workers=self._workers > 0 and persistent,
                 pin_memory=torch.cuda.is_available(),
-                timeout=timeout,
                 worker_init_fn=_begin_worker,
                 # Otherwise every epoch draws a number from the global stream, and a resumed run misses one.
                 generator=torch.Generator(),

@@ -28,7 +28,7 @@ class Loader:
         batches: Samples batches of keys.
         files: The files that a key stands for, for messages.
         retries: How often in a row the workers are started anew.
-        timeout: For messages; the DataLoader has it.
+        timeout: Seconds; 0 waits for ever.
 
     Raises:
         UserError: They failed once more; it names the files of the batch that was waited for.
@@ -46,6 +46,7 @@ class Loader:
         self._make, self._issued, self._files = make, _Issued(batches), files
         self._retries, self._timeout = retries, timeout
         self._loader: DataLoader[Any] | None = None
+        self._late = threading.Event()
 
     def __len__(self) -> int:
         return len(self._issued)
@@ -60,15 +61,17 @@ class Loader:
                     self._loader = self._make(self._issued)
                 batches = iter(self._loader)
                 _tame_the_handler()
-                while (batch := _waiting_for(batches)) is not None:
+                while (batch := self._next(batches)) is not None:
                     self._issued.waiting.popleft()
                     failures = 0
                     yield batch
                 return
             except RuntimeError as error:
-                what = self._failure(str(error))
-                if what is None:
+                if not str(error).startswith("DataLoader worker (pid"):
                     raise
+                what = "a worker of the loader has died"
+                if self._late.is_set():
+                    what = f"nothing was read for {self._timeout:g} s"
                 failures += 1
                 if failures > self._retries:
                     raise UserError(
@@ -83,17 +86,30 @@ class Loader:
                     failures,
                     self._retries,
                 )
-                del batches  # with its workers
+                _kill_workers(batches)
+                del batches
                 self._loader = None
 
     def close(self) -> None:
         """End the workers."""
         self._loader = None
 
-    def _failure(self, message: str) -> str | None:
-        if message.startswith("DataLoader worker (pid"):
-            return "a worker of the loader has died"
-        return f"nothing was read for {self._timeout:g} s" if message.startswith("DataLoader timed out") else None
+    def _next(self, batches: Iterator[Any]) -> Any:
+        """The next batch, or None. Workers that take too long are killed, which ends the waiting in any state."""
+        self._late.clear()
+        if not self._timeout:
+            return _waiting_for(batches)
+
+        def end() -> None:
+            self._late.set()
+            _kill_workers(batches)
+
+        timer = threading.Timer(self._timeout, end)
+        timer.start()
+        try:
+            return _waiting_for(batches)
+        finally:
+            timer.cancel()
 
     def _missing(self) -> list[str]:
         keys = self._issued.waiting[0] if self._issued.waiting else []
@@ -127,6 +143,11 @@ class _Issued(Sampler[list[Key]]):
         for keys in chain(again, self._rest):
             self.waiting.append(keys)
             yield keys
+
+
+def _kill_workers(batches: Iterator[Any]) -> None:
+    for worker in getattr(batches, "_workers", ()):
+        worker.kill()
 
 
 _wait: dict[str, Any] = {"now": False, "check": None}

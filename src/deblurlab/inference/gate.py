@@ -60,7 +60,8 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            if scope["type"] == "lifespan":
+                await self._app(scope, receive, send)
             return
         path = scope["path"]
         try:
@@ -78,7 +79,8 @@ class Gate:
     def _admit(self, request: Request) -> None:
         path = str(request.scope["path"])
         if request.method in ("GET", "HEAD"):
-            if not _READ.fullmatch(path) and path.removeprefix(_FILE) not in map(str, self._files()):
+            known = _READ.fullmatch(path) and ".." not in path
+            if not known and path.removeprefix(_FILE) not in map(str, self._files()):
                 raise HTTPException(404)
             return
         if request.method != "POST" or path not in self._most:

@@ -29,7 +29,8 @@ class Update:
     """One step of an optimizer that isn't taken if its gradient isn't finite.
 
     Where the processor does the work the gradient is taken away, and the optimizer passes over its parameters. On a
-    GPU, which isn't waited for, the parameters and the optimizer's state there are put back.
+    GPU, which isn't waited for, the parameters and the optimizer's state there are put back; what it keeps elsewhere,
+    such as Adam's count of steps, goes on.
 
     Args:
         optimizer: About to step.
@@ -74,7 +75,7 @@ def _bits(tensors: Iterable[Tensor]) -> dict[torch.dtype, list[Tensor]]:
     """Tensors as integers, by their type. Multiplied by 0 or 1 they are chosen in a few kernels, and no NaN is left, as
     0 times NaN would be."""
     groups: dict[torch.dtype, list[Tensor]] = {}
-    for tensor in tensors:
+    for tensor in {(tensor.data_ptr(), tensor.dtype): tensor for tensor in tensors}.values():
         bits = tensor.detach().view(_BITS[tensor.element_size()])
         groups.setdefault(bits.dtype, []).append(bits)
     return groups

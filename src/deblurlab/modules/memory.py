@@ -28,7 +28,7 @@ class ImagePool:
         if not self._size:
             return images
         shown = []
-        for image in images.nan_to_num():  # a bad one would come back again and again
+        for image in images.nan_to_num(0, 0, 0):  # a bad one would come back again and again
             if len(self._images) < self._size:
                 self._images.append(image.clone())
             elif torch.rand((), generator=self._random, dtype=torch.float32) < 0.5:  # the same at any precision
@@ -38,7 +38,7 @@ class ImagePool:
         return torch.stack(shown).to(memory_format=_format(images))
 
     def state_dict(self) -> dict[str, Any]:
-        return {"images": self._images, "random": self._random.get_state()}
+        return {"images": [image.cpu() for image in self._images], "random": self._random.get_state()}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         self._images = [image.to(device) for image in state["images"]]
@@ -58,7 +58,7 @@ class History:
     def add(self, *, real: Judgement, fake: Judgement, share: float = 1.0) -> None:
         """Remember a batch, or a `share` of one: shares that make up a whole are remembered as one batch."""
         for side, judgement in (("real", real), ("fake", fake)) if self._size else ():
-            means = torch.stack([logits.detach().float().mean() for logits in judgement.logits]).nan_to_num()
+            means = torch.stack([logits.detach().float().mean() for logits in judgement.logits]).nan_to_num(0, 0, 0)
             self._begun[side] = self._begun.get(side, 0) + share * means
         self._share += share
         if self._share > 1 - 1e-6:
@@ -73,7 +73,7 @@ class History:
         return judgement._replace(history=list(torch.stack(self._means[side]).mean(dim=0)))
 
     def state_dict(self) -> dict[str, Any]:
-        return {side: list(means) for side, means in self._means.items()}
+        return {side: [mean.cpu() for mean in means] for side, means in self._means.items()}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         self._means = {side: [mean.to(device) for mean in means] for side, means in state.items()}

@@ -232,7 +232,7 @@ class Restoration(PhasedModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
         memories = checkpoint.get("memory")
-        if not isinstance(memories, list) or memories[0].keys() != self._adversaries.keys():
+        if not isinstance(memories, list) or not memories or memories[0].keys() != self._adversaries.keys():
             raise UserError("the checkpoint is another module's or version's: init=<checkpoint> takes weights alone")
         memory = own(memories, self.trainer)
         for side, adversary in self._adversaries.items() if memory else ():

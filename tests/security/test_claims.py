@@ -1,0 +1,92 @@
+"""Weights that claim more than they are."""
+
+import codecs
+import io
+import struct
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from deblurlab.errors import UserError
+from deblurlab.foreign import load_tensors
+from deblurlab.models import UNet
+from deblurlab.published import unwrapped
+from deblurlab.releases import write_release
+from deblurlab.trained import load_model
+
+
+class Called:
+    """Pickled as a call."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self._call = function, arguments
+
+    def __reduce__(self) -> Any:
+        return self._call
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        Called(codecs.encode, "x" * 10, "hex"),
+        Called(bytearray, 10**10),
+        Called(
+            torch._utils._rebuild_device_tensor_from_cpu_tensor, torch.zeros(1).expand(9), torch.float64, "cpu", False
+        ),
+    ],
+)
+def test_calls_that_make_much_of_little_are_refused(tmp_path: Path, call: Called) -> None:
+    torch.save({"state_dict": {}, "more": call}, tmp_path / "a.ckpt")
+    with pytest.raises(ValueError, match="it names .*, which no weights do"):
+        load_tensors(tmp_path / "a.ckpt")
+
+
+def test_an_archive_with_two_directories_is_refused(tmp_path: Path) -> None:
+    """torch would believe the end record, zipfile the place before it."""
+    torch.save({"a": torch.zeros(3)}, honest := io.BytesIO())
+    torch.save({"a": torch.ones(3)}, other := io.BytesIO())
+    first, second = honest.getvalue(), other.getvalue()
+    with zipfile.ZipFile(io.BytesIO(first)) as archive:
+        directory = archive.start_dir
+    end = second[-22:-6] + struct.pack("<L", directory) + second[-2:]
+    (tmp_path / "a.ckpt").write_bytes(first + second[:-22] + end)
+    with pytest.raises((ValueError, zipfile.BadZipFile)):
+        load_tensors(tmp_path / "a.ckpt")
+
+
+def test_what_torch_writes_is_read(tmp_path: Path) -> None:
+    tensors = {
+        str(dtype): torch.ones(2).to(dtype) for dtype in (torch.bfloat16, torch.float64, torch.int64, torch.bool)
+    }
+    content = {
+        **tensors,
+        "size": torch.Size([1, 2]),
+        "dtype": torch.float16,
+        "parameter": torch.nn.Parameter(torch.ones(1)),
+    }
+    for zipped in (True, False):
+        torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+        assert load_tensors(tmp_path / "a.pth").keys() == content.keys()
+
+
+def test_weights_that_repeat_a_few_bytes_are_refused(tmp_path: Path) -> None:
+    node = OmegaConf.create({"_target_": "deblurlab.models.UNet", "width": 64})
+    model = UNet(width=64)
+    state = {f"generator.{name}": torch.zeros(1).expand(value.shape) for name, value in model.state_dict().items()}
+    record = {"model": OmegaConf.to_container(node)}
+    torch.save({"state_dict": state, "record": record}, tmp_path / "a.ckpt")
+    assert (tmp_path / "a.ckpt").stat().st_size < 100_000
+    with pytest.raises(UserError, match=r"a\.ckpt holds weights that are larger than their bytes"):
+        load_model(tmp_path / "a.ckpt")
+    write_release(tmp_path / "honest", node, model.state_dict(), {})
+    assert isinstance(load_model(tmp_path / "honest"), UNet)
+
+
+def test_a_state_dict_that_holds_itself_is_unwrapped_no_further(tmp_path: Path) -> None:
+    content: dict[str, Any] = {"a": torch.zeros(1)}
+    content["params"] = content
+    assert unwrapped(content, tmp_path).keys() == {"a"}
