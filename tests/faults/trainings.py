@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from injection import Act, Moments
+from lightning_utilities.core.rank_zero import rank_zero_only
 from PIL import Image
 
 import deblurlab.training  # noqa: F401  once, before all forks
@@ -66,6 +67,7 @@ def start(folder: Path, command: Sequence[str], *, rank: int = 0, world: int = 1
         if world > 1:
             os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0"}
             os.environ |= {"LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
+            rank_zero_only.rank = rank  # which was asked of the environment when this was imported
         moments = Moments(*act) if act else Moments()
         code = _train(command)
         if rank == 0:
@@ -102,7 +104,7 @@ def finish(*pids: int) -> list[int]:
         if pid in left:
             left.remove(pid)
             codes[pid] = os.waitstatus_to_exitcode(status)
-            if codes[pid] < 0:
+            if codes[pid] not in (0, 128 + signal.SIGTERM, 128 + signal.SIGINT):
                 for other in left:
                     os.kill(other, signal.SIGKILL)
     return [codes[pid] for pid in pids]

@@ -40,7 +40,7 @@ def _refused(release: Path, message: str) -> None:
     begun, before = time.perf_counter(), peak()
     with pytest.raises(UserError, match=rf"(?s){release.name}.*{message}"):
         load_model(release)
-    assert time.perf_counter() - begun < 5
+    assert time.perf_counter() - begun < 20
     assert peak() - before < 200
     assert not Path("canary").exists()
 

@@ -59,7 +59,7 @@ def test_a_config_that_is_more_than_a_model_s_plain_values_is_refused(kind: str,
     begun, before = time.perf_counter(), peak()
     with pytest.raises(UserError, match=str(run.folder)):
         load_model(run.folder)
-    assert time.perf_counter() - begun < 5
+    assert time.perf_counter() - begun < 20
     assert peak() - before < 200
     assert not Path("canary").exists()
 
@@ -72,7 +72,7 @@ def test_a_sweep_lists_a_job_whose_config_is_hostile_as_broken(file: str, kind: 
     begun, before = time.perf_counter(), peak()
     (job,) = read_jobs(run.folder.parent)
     assert job.state == "broken"
-    assert time.perf_counter() - begun < 5
+    assert time.perf_counter() - begun < 20
     assert peak() - before < 200
     assert not Path("canary").exists()
 
