@@ -128,6 +128,7 @@ def test_without_litdata_one_is_told_what_to_install(monkeypatch: pytest.MonkeyP
         _opened(str(tmp_path))
 
 
+@pytest.mark.slow
 def test_it_trains(tmp_path: Path, gopro_tree: Path, store: str, train: Callable[..., Path]) -> None:
     place = f"{store}/{tmp_path.name}"
     assert data_command("pack", "gopro", gopro_tree, "data.validation=1", "--streaming", place) == 0
@@ -189,6 +190,7 @@ def test_shards_cut_short_are_named(tmp_path: Path, gopro_tree: Path) -> None:
         data.reader()(data.train()[0].blurred)
 
 
+@pytest.mark.slow
 def test_nothing_is_left_in_the_temporary_folder(tmp_path: Path, gopro_tree: Path, store: str) -> None:
     place = f"{store}/{tmp_path.name}"
     environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}

@@ -23,6 +23,7 @@ def _export(release: Path, output: Path, *options: str) -> None:
     cli.export([str(release), "-o", str(output), *options])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_onnx_restores_any_size_as_pytorch_does(model: str, tmp_path: Path) -> None:
     release = small_release(tmp_path / "release", model)
@@ -38,6 +39,7 @@ def test_onnx_restores_any_size_as_pytorch_does(model: str, tmp_path: Path) -> N
             assert torch.allclose(found, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_an_exported_program_restores_any_size_as_pytorch_does(model: str, tmp_path: Path) -> None:
     release = small_release(tmp_path / "release", model)
@@ -61,6 +63,7 @@ def test_an_onnx_file_knows_its_stride_and_reach_so_tiles_join(tmp_path: Path) -
     assert np.abs(tiled.restore(image).astype(int) - Network(engine).restore(image)).max() <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["model.onnx", "model.pt2"])
 def test_half_precision_is_half_the_size_and_near(tmp_path: Path, name: str) -> None:
     release = small_release(tmp_path / "release", "unet_res", "model.width=16", "model.depth=2", "model.blocks=1")

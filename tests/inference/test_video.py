@@ -200,6 +200,7 @@ def test_a_full_disk_is_named(restorer: Network, tmp_path: Path) -> None:
         subprocess.run(["umount", small], check=True)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_film(restorer: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Few frames are decoded before the one that is restored."""
     source = _film(tmp_path / "x.mp4", 30)
