@@ -46,7 +46,7 @@ def test_a_run_leaves_everything_that_it_promises(train: Train) -> None:
     assert config.model.width == 4
     assert "loss=l1+vgg+adv" in OmegaConf.load(run / "overrides.yaml")
     assert json.loads((run / "environment.json").read_text())["packages"]["torch"].startswith("2.")
-    assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt", "previous.ckpt"}
     samples = {path.name for path in (run / "samples").iterdir()}
     assert "test_astronaut-000000.png" in samples
     assert "val_validation-000000_0000003.png" in samples
@@ -242,7 +242,7 @@ class Poison(torch.nn.Module):
 
 def test_a_loss_that_becomes_nan_stops_the_run_with_term_step_and_checkpoint(train: Train) -> None:
     with pytest.raises(
-        SystemExit, match=r"loss/poison was no finite number at step 3 .*last good checkpoint is \S*last\.ckpt"
+        SystemExit, match=r"loss/poison was no finite number at step 3, .*last good checkpoint is \S*last\.ckpt"
     ):
         train(
             "+loss.poison._target_=test_training.Poison", "+loss.poison.weight=1", "callbacks.checkpoints.every=2",

@@ -77,13 +77,14 @@ class Faults:
         return self._through[key]
 
     def interrupted(self, number: signal.Signals, moment: str, which: random.Random, *, kind: str = "paired",
-                    workers: int = 0, processes: int = 1,
+                    workers: int = 0, processes: int = 1, after: int = 0,
                     then: Callable[[Run], object] = lambda run: None) -> Trial:  # fmt: skip
-        """A training that gets a signal at a random one of these moments; `then` does more harm while it is down."""
+        """A training that gets a signal at a random one of these moments, not one of the first `after`; `then` does
+        more harm while it is down."""
         expected, counts = self.through(kind, workers, processes)
         command, folder = self._command(kind, workers, processes)
         note = self._folder / f"{folder.name}.step"
-        act = moment, which.randint(1, counts[moment]), send(number, note)
+        act = moment, which.randint(1 + after, counts[moment]), send(number, note)
         culprit = which.randrange(processes) if number == signal.SIGKILL and moment in _EVERYWHERE else 0
         codes = run(self._folder, command, processes=processes, act=act, culprit=culprit)
         # Where nothing is under way, as between training and test, a signal ends a process in its own way.
@@ -201,10 +202,10 @@ def rows(faults: Faults, times: int) -> Iterator[Row]:
         two = [faults.interrupted(signal.SIGTERM, m, which, workers=2, processes=2) for m in some]
         yield Row("SIGTERM to one of two processes", two)
     ends = "a batch ends"
-    flips = [faults.interrupted(kill, ends, which, then=_flip(which)) for _ in range(few)]
+    flips = [faults.interrupted(kill, ends, which, after=EVERY, then=_flip(which)) for _ in range(few)]
     yield Row("a bit of last.ckpt flipped, after SIGKILL", flips)
     if long:
-        cuts = [faults.interrupted(kill, ends, which, then=_cut(which)) for _ in range(few)]
+        cuts = [faults.interrupted(kill, ends, which, after=EVERY, then=_cut(which)) for _ in range(few)]
         yield Row("last.ckpt cut short, after SIGKILL", cuts)
     if trainings.os.geteuid() == 0:
         yield Row("a full disk, then room again", [faults.on_a_full_disk()])
