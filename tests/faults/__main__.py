@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 import trainings
 from injection import MOMENTS, kill_a_worker, send, spoil_the_gradient
-from trainings import EVERY, difference, finish, outcome, run, words
+from trainings import EVERY, VALIDATION, difference, finish, outcome, run, words
 
 from deblurlab.checkpoints import read_checkpoint
 from deblurlab.errors import UserError
@@ -202,10 +202,10 @@ def rows(faults: Faults, times: int) -> Iterator[Row]:
         two = [faults.interrupted(signal.SIGTERM, m, which, workers=2, processes=2) for m in some]
         yield Row("SIGTERM to one of two processes", two)
     ends = "a batch ends"
-    flips = [faults.interrupted(kill, ends, which, after=EVERY, then=_flip(which)) for _ in range(few)]
+    flips = [faults.interrupted(kill, ends, which, after=VALIDATION, then=_flip(which)) for _ in range(few)]
     yield Row("a bit of last.ckpt flipped, after SIGKILL", flips)
     if long:
-        cuts = [faults.interrupted(kill, ends, which, after=EVERY, then=_cut(which)) for _ in range(few)]
+        cuts = [faults.interrupted(kill, ends, which, after=VALIDATION, then=_cut(which)) for _ in range(few)]
         yield Row("last.ckpt cut short, after SIGKILL", cuts)
     if trainings.os.geteuid() == 0:
         yield Row("a full disk, then room again", [faults.on_a_full_disk()])
