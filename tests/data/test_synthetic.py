@@ -41,6 +41,7 @@ def test_it_has_the_sizes_asked_for(made: Synthetic) -> None:
     assert {read_image(p.blurred).shape for p in [*made.train(), *made.val()]} == {(72, 80, 3)}
 
 
+@pytest.mark.slow
 def test_a_seed_always_gives_the_same_pictures(made: Synthetic, tmp_path: Path) -> None:
     again = _set(tmp_path)
     again.prepare()
