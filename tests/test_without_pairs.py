@@ -103,12 +103,12 @@ def test_killed_and_resumed_it_is_as_if_it_had_never_stopped(
             train(*options, "fresh=true", smoke=False)
     stopped = read_checkpoint(Path("runs/run/checkpoints/last.ckpt"))
     assert stopped["global_step"] == 3
-    assert [len(stopped["memory"][side]["pool"]["images"]) for side in ("sharp", "blurred")] == [3, 3]
+    assert [len(stopped["memory"][0][side]["pool"]["images"]) for side in ("sharp", "blurred")] == [3, 3]
     after = read_checkpoint(train(*options, smoke=False) / "checkpoints" / "last.ckpt")
     assert after["state_dict"].keys() == through["state_dict"].keys()
     assert all(torch.equal(after["state_dict"][name], value) for name, value in through["state_dict"].items())
     for side in ("sharp", "blurred"):
-        mine, theirs = (content["memory"][side]["pool"] for content in (after, through))
+        mine, theirs = (content["memory"][0][side]["pool"] for content in (after, through))
         assert all(torch.equal(a, b) for a, b in zip(mine["images"], theirs["images"], strict=True))
 
 
