@@ -6,14 +6,15 @@ import struct
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # who reads JSON doesn't wait for torch
+    from torch import Tensor
 
 _PICKLES = 5
 """That a file of torch's before 1.6 begins with."""
 _NAMES = {
+    "collections Counter",
     "collections OrderedDict",
     "torch Size",
     "torch._utils _rebuild_tensor",
@@ -60,6 +61,8 @@ def load_tensors(path: Path) -> Any:
         OSError: The file can't be read.
         Exception: Whatever a damaged or hostile file makes torch raise; ValueError if it would inflate.
     """
+    import torch
+
     with path.open("rb") as file:
         zipped = file.read(4) == b"PK\x03\x04"  # as torch tells them apart
         file.seek(0)
@@ -77,7 +80,7 @@ def load_tensors(path: Path) -> Any:
         return torch.load(file, map_location="cpu", weights_only=True)
 
 
-def no_more_than_there_are(weights: Iterable[Tensor]) -> bool:
+def no_more_than_there_are(weights: Iterable["Tensor"]) -> bool:
     """Whether weights have storages of their own size, or nearly: a few bytes can stand for a tensor of any size."""
     claimed, storages = 0, {}
     for tensor in weights:
@@ -120,6 +123,8 @@ def _see_that_it_is_plain(pickled: IO[bytes]) -> None:
 
 
 def _is_plain(name: str) -> bool:
+    import torch
+
     module, _, what = name.partition(" ")
     kind = module == "torch" and (what.endswith("Storage") or isinstance(getattr(torch, what, None), torch.dtype))
     return kind or name in _NAMES

@@ -97,7 +97,9 @@ class OnnxRuntime(Engine):
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
         try:
-            if (file := _external(onnx.load(path, load_external_data=False))) is not None:
+            beside = path.with_name(f"{path.name}.data")  # as torch's exporter calls it
+            allowed = "" if beside.is_symlink() else beside.name
+            if (file := _external(onnx.load(path, load_external_data=False), allowed)) is not None:
                 raise UserError(
                     f"{path} keeps weights in another file, {file[:100]!r}: export it with all of them inside"
                 )
@@ -136,14 +138,17 @@ class OnnxRuntime(Engine):
         return sha256(self._path.read_bytes()).hexdigest()
 
 
-def _external(message: Any) -> str | None:
-    """The first file that an ONNX model, or a part of it, has data in."""
+def _external(message: Any, allowed: str) -> str | None:
+    """The first other file than the allowed one that an ONNX model, or a part of it, has data in."""
     if message.DESCRIPTOR.name == "TensorProto" and message.external_data:
-        return next((entry.value for entry in message.external_data if entry.key == "location"), "?")
+        places = [entry.value for entry in message.external_data if entry.key == "location"]
+        return next((place for place in places or ["?"] if place != allowed), None)
     for field, value in message.ListFields():
         if field.type == field.TYPE_MESSAGE:
             parts = value if isinstance(value, Sequence) else [value]
-            if (found := next((file for part in parts if (file := _external(part)) is not None), None)) is not None:
+            if (
+                found := next((file for part in parts if (file := _external(part, allowed)) is not None), None)
+            ) is not None:
                 return found
     return None
 
