@@ -66,8 +66,9 @@ class Loader:
                     failures = 0
                     yield batch
                 return
-            except RuntimeError as error:
-                if not str(error).startswith("DataLoader worker (pid"):
+            except (RuntimeError, EOFError, ConnectionError) as error:  # the latter two of one that dies while it sends
+                died = str(error).startswith("DataLoader worker (pid") or not isinstance(error, RuntimeError)
+                if not died or str(error).startswith("Caught "):  # in a worker that lives on
                     raise
                 what = "a worker of the loader has died"
                 if self._late.is_set():
