@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deblurlab.models.base import Model
@@ -14,7 +15,10 @@ class UNet(Model):
     """Encoder and decoder with skip connections (Ronneberger et al., MICCAI 2015): the paper's generator without its
     residual blocks.
 
-    Channels double with each of `depth` halvings of the size, starting from `width`. `blocks` is the number of
+    Images enter and leave in squares of `patch` x `patch` pixels, whose colours lie side by side as channels, so that
+    all of the network works at that fraction of the size (Shi et al., "Real-Time Single Image and Video
+    Super-Resolution", CVPR 2016, eq. 4, and its inverse). Channels double with each of `depth` halvings of the size,
+    starting from `width`. `blocks` is the number of
     blocks per stage: one number, or one for each of the `depth + 1` sizes from the finest to the coarsest (the decoder
     mirrors the encoder). With `global_residual` the network learns what to add to the blurred image, and
     starts as the identity.
@@ -31,6 +35,7 @@ class UNet(Model):
         width: int = 32,
         depth: int = 3,
         blocks: int | Sequence[int] = 2,
+        patch: int = 1,
         norm: Norm = "none",
         global_residual: bool = True,
     ) -> None:
@@ -39,27 +44,28 @@ class UNet(Model):
         if len(counts) != depth + 1:
             raise ValueError(f"blocks has {len(counts)} numbers, a U-Net of depth {depth} has {depth + 1} stages")
         widths = [width * 2**i for i in range(depth + 1)]
-        self.multiple_of = 2**depth
+        self.multiple_of = patch * 2**depth
+        self.patch = patch
         self.global_residual = global_residual
 
         def stage(level: int) -> nn.Sequential:
             return nn.Sequential(*(self.block(widths[level], norm) for _ in range(counts[level])))
 
         levels = range(depth)
-        self.stem = nn.Conv2d(3, width, 3, padding=1)
+        self.stem = nn.Conv2d(3 * patch**2, width, 3, padding=1)
         self.encoder = nn.ModuleList(stage(i) for i in levels)
         self.down = nn.ModuleList(nn.Conv2d(widths[i], widths[i + 1], 3, stride=2, padding=1) for i in levels)
         self.bottom = stage(depth)
         self.up = nn.ModuleList(Upsample(widths[i + 1], widths[i]) for i in levels)
         self.merge = nn.ModuleList(nn.Conv2d(2 * widths[i], widths[i], 1) for i in levels)
         self.decoder = nn.ModuleList(stage(i) for i in levels)
-        self.head = nn.Conv2d(width, 3, 3, padding=1)
+        self.head = nn.Conv2d(width, 3 * patch**2, 3, padding=1)
         if global_residual:
             nn.init.zeros_(self.head.weight)
             nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
     def restore(self, blurred: Tensor) -> Tensor:
-        x = self.stem(blurred)
+        x = self.stem(F.pixel_unshuffle(blurred, self.patch))
         skips = []
         for encode, down in zip(self.encoder, self.down, strict=True):
             x = encode(x)
@@ -69,5 +75,5 @@ class UNet(Model):
         for i in reversed(range(len(skips))):
             x = self.merge[i](torch.cat([self.up[i](x), skips[i]], dim=1))
             x = self.decoder[i](x)
-        x = self.head(x)
+        x = F.pixel_shuffle(self.head(x), self.patch)
         return blurred + x if self.global_residual else x
