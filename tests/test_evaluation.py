@@ -163,7 +163,7 @@ def test_one_bad_image_does_not_lose_the_others(
         (["restorer=wiener", "psf=file", "psf.path=/nowhere.npy"], "psf.path=/nowhere.npy can't be read"),
         (["restorer=wiener", "psf=gaussian", "psf.sigma=0"], "psf.sigma=0 must be more than 0"),
         (["restorer=wiener", "restorer.light=dark"], "restorer.light=dark is unknown"),
-        (["restorer=checkpoint", "restorer.path=/nowhere"], "there is no checkpoint /nowhere"),
+        (["restorer=checkpoint", "restorer.path=/nowhere"], "there are no weights /nowhere"),
         (["shard=4/3"], "shard=4/3 is none"),
         (["limit=0"], "limit=0 must be at least 1"),
         (["device=tpu9"], "device=tpu9 can't be used"),

@@ -182,8 +182,8 @@ class Network(Restorer):
 
 
 class Checkpoint(Network):
-    """A trained generator: a run's best checkpoint, a checkpoint, or a release; restored whole unless `tile` says
-    otherwise.
+    """A trained generator: a run's best checkpoint, a checkpoint, a release, or the name of a bundled model; restored
+    whole unless `tile` says otherwise.
 
     Raises:
         UserError: It can't be read, or names a class that is neither a model of deblurlab nor in `trust`.
@@ -192,7 +192,8 @@ class Checkpoint(Network):
     def __init__(
         self, *, path: str, trust: Sequence[str] = (), channels_last: bool = True, tile: int = 0, ensemble: bool = False
     ) -> None:
-        self._model, self._channels_last, self._ensemble = load_model(Path(path), trust=trust), channels_last, ensemble
+        self._model = load_model(weights_folder(path), trust=trust)
+        self._channels_last, self._ensemble = channels_last, ensemble
         super().__init__(self._engine(torch.device("cpu")), tile=tile)
 
     def prepare(self, device: torch.device, psf: Psf) -> None:
