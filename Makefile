@@ -8,9 +8,10 @@ TIMES ?= 50
 
 .PHONY: demo test test-all test-integration test-faults fuzz audit lint types wheel lock clean
 
-demo: $(READY)  ## train on made scenes, print the table, write the report
+demo: $(READY)  ## train on made scenes, restore photographs with that and with the bundled model: tables, reports
 	$(BIN)/python train.py experiment=demo name=demo
-	@echo "before and after: runs/demo/report.html"
+	$(BIN)/python evaluate.py restorer=bundled_fidelity data.train=1 data.val=1 name=bundled
+	@echo "before and after: runs/demo/report.html, and of the model that comes along: runs/evaluations/bundled/report.html"
 
 test: $(READY)  ## what is quick
 	$(BIN)/python -m pytest -n auto -m "not slow and not integration"

@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from deblurlab.checkpoints import AtomicCheckpointIO, newest, read_checkpoint, whole
+from deblurlab.checkpoints import AtomicCheckpointIO, DamagedError, newest, read_checkpoint, training_state, whole
 from deblurlab.errors import UserError
 from deblurlab.runs import Run
 
 
 def _content(step: int) -> dict:
     values = torch.arange(16, dtype=torch.float32) + step
-    return {"state_dict": {"a": values, "b": values[:2].double()}, "global_step": step, "record": {"x": [1, "y"]}}
+    lightning = {"global_step": step, "callbacks": {}, "loops": {}, "pytorch-lightning_version": "2.6.0"}
+    return {"state_dict": {"a": values, "b": values[:2].double()}, "record": {"x": [1, "y"]}, **lightning}
 
 
 def _equal(a: dict, b: dict) -> bool:
@@ -83,10 +84,21 @@ def test_the_best_is_the_last_resort_and_after_it_the_user(run: Run) -> None:
     assert found is not None
     assert found[1]["global_step"] == 1
     run.best_checkpoint.write_bytes(b"rot")
-    with pytest.raises(UserError, match=r"every checkpoint of .*run is damaged \(best\.ckpt\): fresh=true starts"):
+    with pytest.raises(
+        UserError, match=r"every checkpoint of .*run is damaged \(best\.ckpt\.dam.*\): fresh=true starts"
+    ):
         newest(run)
-    assert newest(run) is None  # what is damaged has been set aside
+    with pytest.raises(UserError, match=r"every checkpoint .*best\.ckpt\.damaged, last\.ckpt\.damaged, previous"):
+        newest(run)  # nor does the next attempt start over by itself
     assert whole(run.best_checkpoint) is None
+
+
+@pytest.mark.parametrize("key", ["global_step", "callbacks", "loops", "pytorch-lightning_version"])
+@pytest.mark.parametrize("value", [None, "x"])
+def test_weights_alone_are_no_training_to_go_on_with(run: Run, key: str, value: object) -> None:
+    torch.save({**_content(4), key: value if key != "pytorch-lightning_version" else 2}, run.folder / "bare.ckpt")
+    with pytest.raises(DamagedError, match=rf"bare.ckpt is no state of a training: it has no {key}"):
+        training_state(run.folder / "bare.ckpt")
 
 
 def test_a_compressed_archive_is_not_inflated(run: Run) -> None:

@@ -14,6 +14,7 @@ import torch
 
 from deblurlab.checkpoints import read_checkpoint
 from deblurlab.modules import PairedRestoration
+from deblurlab.trained import load_model
 from support import SMALL
 
 Train = Callable[..., Path]
@@ -95,6 +96,31 @@ def test_a_run_stopped_before_its_first_checkpoint_starts_its_record_over(
     assert _column(run, "loss/l1")
     train()
     assert len(_column(run, "loss/l1")) == 3
+
+
+def test_the_config_is_that_of_the_training_that_wrote_the_checkpoints(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not of an attempt before it that came to nothing."""
+    with monkeypatch.context() as patch:
+        _stop_at(patch, 2)
+        with pytest.raises(SystemExit):
+            train("model.width=4")
+    run = train("model.width=6")
+    assert load_model(run).stem.out_channels == 6
+    (run / "report.html").unlink()  # a kill between the results and the report
+    train("model.width=6")
+    assert (run / "report.html").exists()
+
+
+def test_a_lost_config_costs_no_checkpoint(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = train()
+    (run / "config.yaml").write_text("")
+    with pytest.raises(SystemExit, match=r"config.yaml holds no run's config. Delete it, and the command"):
+        train()
+    (run / "config.yaml").unlink()
+    assert json.loads((train() / "results.json").read_text())["steps"] == 3
+    assert "width" in (run / "config.yaml").read_text()
 
 
 def test_a_checkpoint_that_leaves_nothing_to_do_is_refused(train: Train) -> None:

@@ -179,6 +179,7 @@ def test_init_starts_from_the_weights_of_a_run_or_release(
         (["data=pairs", "data.blurred=nowhere", "data.sharp=nowhere"], "nowhere is not a folder"),
         (["init=nowhere"], "there is no checkpoint nowhere"),
         (["ckpt=nowhere"], "there is no checkpoint nowhere"),
+        (["ckpt=bare.ckpt"], "bare.ckpt is no state of a training: .* init=bare.ckpt takes a generator's weights"),
         (["callbacks.checkpoints.monitor=val/nope"], "monitor=val/nope was not measured; validation measured val/loss"),
         (["loss.l1.weight=0"], "every loss term has weight 0"),
         (["model.blocks=[1]"], "blocks has 1 numbers"),
@@ -189,6 +190,7 @@ def test_init_starts_from_the_weights_of_a_run_or_release(
     ],
 )
 def test_what_the_user_can_mend_is_said_in_one_line(train: Train, overrides: list[str], message: str) -> None:
+    torch.save({"state_dict": {"generator.x": torch.zeros(1)}}, "bare.ckpt")
     smoke = not overrides[0].startswith("data=")
     extra = [] if smoke else ["model.width=4", "loss=l1", "name=run"]
     with pytest.raises(SystemExit) as raised:

@@ -48,7 +48,7 @@ def evaluate(arguments: list[str]) -> None:
         _quieten()
         context = HydraConfig.get()
         options = _choices(context.runtime.choices)
-        with _one_line_errors(context.mode):
+        with _one_line_errors(context.mode, cfg):
             results = evaluate(cfg, overrides=context.overrides.task, options=options)
             if results is None:
                 print(f"{cfg.run}: this shard is done, others aren't", file=sys.stderr)
@@ -78,12 +78,12 @@ def _train(cfg: DictConfig) -> dict[str, Any]:
     _quieten()
     context = HydraConfig.get()
     options = _choices(context.runtime.choices)
-    with _one_line_errors(context.mode):
+    with _one_line_errors(context.mode, cfg):
         _see_that_jobs_can_have_processes(cfg, context)
         try:
             results = train(cfg, overrides=context.overrides.task, options=options)
         except (SIGTERMException, Interrupted) as end:  # the former would exit with 0
-            print("deblurlab: terminated; the same command goes on", file=sys.stderr)
+            print(f"deblurlab: terminated; {_same(cfg)} goes on", file=sys.stderr)
             sys.exit(end.code or 128 + signal.SIGTERM)
         except SystemExit as end:
             if isinstance(end.__context__, KeyboardInterrupt):  # of which Lightning makes a 1
@@ -104,15 +104,15 @@ def _see_that_jobs_can_have_processes(cfg: DictConfig, context: Any) -> None:
 
 
 @contextmanager
-def _one_line_errors(mode: RunMode | None) -> Iterator[None]:
+def _one_line_errors(mode: RunMode | None, cfg: DictConfig) -> Iterator[None]:
     """What the user can mend ends the program, or one of several jobs, with a line."""
     try:
         yield
     except KeyboardInterrupt:
-        sys.stderr.write("deblurlab: interrupted; the same command goes on\n")
+        sys.stderr.write(f"deblurlab: interrupted; {_same(cfg)} goes on\n")
         sys.exit(128 + signal.SIGINT)
     except (UserError, InstantiationException, OSError) as error:  # OSError: a disk, a folder, a connection
-        message = f"deblurlab: {_one_line(cause(error))}"
+        message = f"deblurlab: {_one_line(cause(error), cfg)}"
         if mode == RunMode.MULTIRUN:  # the other jobs go on, and Hydra tells of one that has failed at their end
             print(message, file=sys.stderr)
             raise CompactHydraException(message) from None
@@ -139,8 +139,13 @@ def _quieten() -> None:
         warnings.filterwarnings("ignore", message=message)
 
 
-def _one_line(error: BaseException) -> str:
+def _same(cfg: DictConfig) -> str:
+    """The command that goes on with what this one has left."""
+    return "the same command without fresh=true" if cfg.fresh else "the same command"
+
+
+def _one_line(error: BaseException, cfg: DictConfig) -> str:
     """The message itself, also where a loader's worker has wrapped it into its traceback."""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"the disk is full ({error}): make room; the same command goes on from the last checkpoint"
+        return f"the disk is full ({error}): make room; {_same(cfg)} goes on from where it was kept last"
     return str(error).rsplit(f"{UserError.__module__}.{UserError.__qualname__}: ", 1)[-1].strip()

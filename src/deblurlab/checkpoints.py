@@ -94,7 +94,7 @@ def newest(run: Run) -> tuple[Path, dict[str, Any]] | None:
         found.append((file, content))
         if file == run.last_checkpoint:
             break
-    if not found and damaged:
+    if not found and (damaged := sorted(file.name for file in run.checkpoints.glob("*.damaged"))):
         raise UserError(
             f"every checkpoint of {run.folder} is damaged ({', '.join(damaged)}): fresh=true starts the run over"
         )
@@ -104,22 +104,30 @@ def newest(run: Run) -> tuple[Path, dict[str, Any]] | None:
     return best
 
 
+def training_state(file: Path) -> dict[str, Any]:
+    """A checkpoint that a training can go on from: its content.
+
+    Raises:
+        DamagedError: The file is damaged, or is none.
+        UserError: It is missing, or can't be read at present.
+    """
+    content = read_checkpoint(file)
+    kinds = {"global_step": int, "callbacks": dict, "loops": dict, "pytorch-lightning_version": str}
+    for key, kind in kinds.items():
+        if not isinstance(content.get(key), kind):
+            raise DamagedError(f"{file} is no state of a training: it has no {key}")
+    return content
+
+
 def whole(file: Path) -> dict[str, Any] | None:
     """A checkpoint's content, if it is there and whole; a damaged one is renamed to `*.damaged`, with a warning."""
     try:
-        return _training_state(file) if file.is_file() else None
+        return training_state(file) if file.is_file() else None
     except DamagedError as error:
         _LOG.warning("%s. It's kept as %s.damaged.", error, file.name)
         with suppress(FileNotFoundError):  # another process may have been faster
             file.rename(file.with_name(f"{file.name}.damaged"))
         return None
-
-
-def _training_state(file: Path) -> dict[str, Any]:
-    content = read_checkpoint(file)
-    if not isinstance(content.get("global_step"), int) or not isinstance(content.get("callbacks", {}), dict):
-        raise DamagedError(f"{file} is no state of a training: it has no global_step")
-    return content
 
 
 def _write(checkpoint: dict[str, Any], path: Path) -> None:
@@ -171,7 +179,8 @@ def _make_room(folder: Path) -> bool:
 def _not_written(checkpoint: dict[str, Any], path: Path, error: Exception) -> UserError:
     return UserError(
         f"the checkpoint {path} couldn't be written ({reason(error)}): {_room(checkpoint, path.parent)}. Is the disk "
-        f"full, or the folder read-only? The checkpoint before it is as it was, and the same command goes on from there"
+        f"full, or the folder read-only? The checkpoint before it is as it was: the same command, without fresh=true, "
+        f"goes on from there"
     )
 
 

@@ -63,21 +63,25 @@ def load_tensors(path: Path) -> Any:
     """
     import torch
 
+    size = path.stat().st_size
     with path.open("rb") as file:
         zipped = file.read(4) == b"PK\x03\x04"  # as torch tells them apart
         file.seek(0)
         if zipped:
             with zipfile.ZipFile(file) as archive:
-                _see_that_it_is_as_written(archive, file, path.stat().st_size)
+                _see_that_it_is_as_written(archive, file, size)
                 for name in archive.namelist():
-                    if name.endswith(".pkl"):
+                    if name.casefold().endswith(".pkl"):  # torch finds its records whatever their case
                         with archive.open(name) as pickled:
                             _see_that_it_is_plain(pickled)
         else:
             for _ in range(_PICKLES):
                 _see_that_it_is_plain(file)
         file.seek(0)
-        return torch.load(file, map_location="cpu", weights_only=True)
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    if sum(_storages(content).values()) > size:  # of the old format, where torch takes a file's word for it
+        raise ValueError("it claims more bytes than it has")
+    return content
 
 
 def no_more_than_there_are(weights: Iterable["Tensor"]) -> bool:
@@ -89,11 +93,30 @@ def no_more_than_there_are(weights: Iterable["Tensor"]) -> bool:
     return claimed <= _SHARED * sum(storages.values())
 
 
+def _storages(content: Any) -> dict[int, int]:
+    """The sizes in bytes of all storages of tensors in plain data, by their addresses; each container is looked into
+    once, however often it is contained."""
+    import torch
+
+    sizes, seen, left = {}, set(), [content]
+    while left:
+        one = left.pop()
+        if isinstance(one, torch.Tensor):
+            storage = one.untyped_storage()
+            sizes[storage.data_ptr()] = storage.nbytes()
+        elif isinstance(one, (dict, list, tuple, set)) and id(one) not in seen:
+            seen.add(id(one))
+            left += one.values() if isinstance(one, dict) else one
+    return sizes
+
+
 def _see_that_it_is_as_written(archive: zipfile.ZipFile, file: IO[bytes], size: int) -> None:
     """torch writes records as they are, one after the other, with checksums that it doesn't look at."""
     records = archive.infolist()
     if any(record.compress_type != zipfile.ZIP_STORED for record in records):
         raise ValueError("its records are compressed, which torch's never are")
+    if len({record.filename.casefold() for record in records}) < len(records):
+        raise ValueError("two of its records have the same name")
     if sum(record.file_size for record in records) > size:
         raise ValueError("its records overlap")
     if any(place not in (archive.start_dir, 0xFFFFFFFF) for place in _directories(file, size)):

@@ -124,7 +124,7 @@ def export(arguments: list[str]) -> None:
         from deblurlab.trained import generator_weights, load_model
 
         if options.format == "release":
-            release_run(options.output, Run(options.run), generator_weights(options.run), half=options.half)
+            release_run(options.output, Run(options.run), generator_weights(options.run, exact=True), half=options.half)
             return
         from deblurlab.inference.bundled import weights_folder
         from deblurlab.inference.export import export_onnx, export_program

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -70,7 +71,7 @@ class Run:
     def _config(self) -> dict[str, Any]:
         config = read_yaml(self.config_file)
         if not isinstance(config, dict) or "run" not in config:
-            raise UserError(f"{self.config_file} holds no run's config: fresh=true starts the run over")
+            raise UserError(f"{self.config_file} holds no run's config")
         return config
 
     def clear(self) -> None:
@@ -98,18 +99,22 @@ class Run:
             UserError: It belongs to a run of another config, or can't be written.
         """
         if self.config_file.exists():
-            before = _settings(self._config())
+            try:
+                before = _settings(self._config())
+            except UserError as error:
+                raise UserError(f"{error}. Delete it, and the command that began the run goes on") from None
             now = _settings(config)
             changed = [k for k in sorted(before.keys() | now.keys()) if before.get(k) != now.get(k)]
-            written = [self.results_file.exists(), *self.checkpoints.glob("*.ckpt"), *self.parts.glob("*.jsonl")]
-            if changed and any(written):
+            states = [file for kind in ("*.ckpt", "*.ckpt.damaged") for file in self.checkpoints.glob(kind)]
+            if changed and (states or self.results_file.exists() or any(self.parts.glob("*.jsonl"))):
                 listed = "; ".join(f"{k} was {before.get(k)!r} and is {now.get(k)!r}" for k in changed[:5])
                 more = f"; and {len(changed) - 5} more" if len(changed) > 5 else ""
                 raise UserError(
                     f"{self.folder} holds a run of another config: {listed}{more}. name=<other> keeps both, fresh=true "
                     f"deletes the old one"
                 )
-            return
+            if not changed:
+                return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_text(self.overrides_file, OmegaConf.to_yaml(list(overrides)))
@@ -147,7 +152,10 @@ def read_yaml(path: Path) -> Any:
 def write_text(path: Path, text: str) -> None:
     """Write a file so that it is there whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
+    with partial.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     partial.replace(path)
 
 

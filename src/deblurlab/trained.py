@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,17 @@ _LARGEST = 4096
 _LOG = logging.getLogger(__name__)
 
 
-def generator_weights(path: Path) -> dict[str, Tensor]:
+def generator_weights(path: Path, *, exact: bool = False) -> dict[str, Tensor]:
     """The generator's state dict out of a checkpoint, a run's folder (its best checkpoint, else its last) or a release:
-    the average of the weights where one was kept.
+    the average of the weights where one was kept. A damaged best checkpoint is replaced by the last one, with a
+    warning, unless it's `exact`: the weights that the run's results are of.
 
     Raises:
         UserError: There is no such thing, or it can't be read.
     """
     if is_release(path):
         return read_release(path)[1]
-    return _weights(*_checkpoint(path))
+    return _weights(*_checkpoint(path, exact=exact))
 
 
 def load_model(path: Path, *, trust: Sequence[str] = ()) -> nn.Module:
@@ -45,14 +47,16 @@ def load_model(path: Path, *, trust: Sequence[str] = ()) -> nn.Module:
     node, weights = _opened(path)
     known = {target for group in conf.options("model") if (target := _shipped(group))}
     named = node.get("_target_") if isinstance(node, Mapping) else None
-    if not isinstance(named, str) or named not in known | set(trust):
+    if not isinstance(named, str):
+        raise UserError(f"{path} doesn't say which model its weights are of: init={path} takes them for one you choose")
+    if named not in known | set(trust):
         raise UserError(
-            f"{path} names {named}, which is no model of deblurlab: --trust {named}, or restorer.trust=[{named}], runs "
-            f"it anyway"
+            f"{path} names {named:.200}, which is no model of deblurlab: --trust CLASS, or restorer.trust=[CLASS], "
+            f"runs it anyway"
         )
     make = getattr(import_module(named.rpartition(".")[0]), named.rpartition(".")[2])
     # Arguments are data, whatever they look like; what the weights were before the training is of no interest.
-    arguments = {key: value for key, value in node.items() if key != "_target_" and not str(key).endswith("_weights")}
+    arguments = {key: value for key, value in node.items() if key != "_target_" and not _of_weights(key)}
     try:
         if named in known:
             _see_that_it_fits(make, arguments, weights, path)
@@ -81,19 +85,20 @@ def _load(generator: nn.Module, weights: Mapping[str, Tensor], path: Path, *, as
         raise UserError(f"the weights of {path} belong to another model: {_first_mismatch(error)}") from error
 
 
-def _checkpoint(path: Path) -> tuple[Path, dict[str, Any]]:
+def _checkpoint(path: Path, *, exact: bool = False) -> tuple[Path, dict[str, Any]]:
     """The checkpoint that is meant, and its content."""
     if not path.is_dir():
         return path, read_checkpoint(path)
     run = Run(path)
-    found = [file for file in (run.best_checkpoint, run.last_checkpoint) if file.is_file()]
+    kept = run.best_checkpoint, run.last_checkpoint, run.previous_checkpoint
+    found = [file for file in kept if file.is_file()][: 1 if exact else None]
     if not found:
         raise UserError(f"{path} is neither a release nor a run with a checkpoint ({run.best_checkpoint})")
-    for file in found[:-1]:
+    for file, following in pairwise(found):
         try:
             return file, read_checkpoint(file)
         except UserError as error:
-            _LOG.warning("%s. %s is taken instead.", error, found[-1])
+            _LOG.warning("%s. %s is taken instead.", error, following)
     return found[-1], read_checkpoint(found[-1])
 
 
@@ -135,7 +140,7 @@ def _see_that_it_fits(
     for key, value in arguments.items():
         for one in value if isinstance(value, list) else [value]:
             if not isinstance(one, (int, float, str, type(None))) or (isinstance(one, int) and abs(one) > _LARGEST):
-                raise ValueError(f"its argument {key} is no plain value of a model: {one!s:.50}")
+                raise ValueError(f"its argument {_short(key)} is no plain value of a model, but {_short(one)}")
     count = 0
 
     def counted(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
@@ -153,6 +158,15 @@ def _see_that_it_fits(
     shapes = {name: value.shape for name, value in model.state_dict().items()}
     if shapes != {name: value.shape for name, value in weights.items()}:
         _load(model, weights, path, assign=True)  # which says what differs
+
+
+def _short(value: Any) -> str:
+    """Never a container: a few bytes can stand for one that is gigabytes when written out."""
+    return f"{value!s:.50}" if isinstance(value, (int, str)) else f"of type {type(value).__name__}"
+
+
+def _of_weights(key: Any) -> bool:
+    return isinstance(key, str) and key.endswith("_weights")
 
 
 def _first_mismatch(error: RuntimeError) -> str:

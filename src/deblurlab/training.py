@@ -19,7 +19,7 @@ from pytorch_lightning.callbacks import Callback, Timer
 from deblurlab import environment
 from deblurlab.callbacks import Checkpoints, Continuation, FitLoop, GoBack, Quality
 from deblurlab.callbacks.metrics import set_name
-from deblurlab.checkpoints import AtomicCheckpointIO, newest, read_checkpoint
+from deblurlab.checkpoints import AtomicCheckpointIO, DamagedError, newest, training_state
 from deblurlab.data import Augmentation, DataModule
 from deblurlab.discriminators import Discriminator
 from deblurlab.errors import UserError
@@ -75,6 +75,8 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
         run.claim(module.record, overrides)
     finished = None if fresh else run.results()  # another process may come by before the leader has cleared
     if finished is not None:
+        if leader and not run.report_file.exists():  # it was killed in between
+            write_report(run)
         return finished
     if leader:
         write_json(run.environment_file, environment.describe())
@@ -240,8 +242,7 @@ def _fit(
 def _start(cfg: DictConfig, run: Run, trainer: pl.Trainer, *, fresh: bool) -> Path | None:
     """The checkpoint to go on from, if there is one; the local record forgets what will be done again."""
     own = None if fresh else newest(run)
-    other = None if cfg.ckpt is None else Path(cfg.ckpt)
-    checkpoint, content = own or (other, {} if other is None else read_checkpoint(other))
+    checkpoint, content = own or _other(cfg.ckpt)
     step = content.get("global_step", 0)
     if not own and checkpoint and trainer.max_steps is not None and 0 <= trainer.max_steps <= step:
         raise UserError(f"{checkpoint} stands at step {step} and trainer.max_steps={trainer.max_steps}: raise it")
@@ -250,6 +251,16 @@ def _start(cfg: DictConfig, run: Run, trainer: pl.Trainer, *, fresh: bool) -> Pa
         if isinstance(logger, MetricsCSV):
             logger.rewind(step, validated=validated)
     return checkpoint
+
+
+def _other(ckpt: str | None) -> tuple[Path | None, dict[str, Any]]:
+    """The checkpoint of another run that this one goes on from, and its content."""
+    if ckpt is None:
+        return None, {}
+    try:
+        return Path(ckpt), training_state(Path(ckpt))
+    except DamagedError as error:
+        raise UserError(f"{error}; init={ckpt} takes a generator's weights alone") from None
 
 
 def _validation(trainer: pl.Trainer) -> dict[str, float]:

@@ -5,6 +5,7 @@ that ran through.
 """
 
 import argparse
+import csv
 import json
 import random
 import signal
@@ -41,12 +42,15 @@ class Trial(NamedTuple):
 class Row(NamedTuple):
     fault: str
     trials: list[Trial]
+    most: int
+    """Steps that may have to be done again."""
     identical: bool = True
     """Whether it has to be the same to the last bit."""
 
     @property
     def good(self) -> bool:
-        return all(t.recovered and (not self.identical or t.difference is None) for t in self.trials)
+        same = (not self.identical or t.difference is None for t in self.trials)
+        return all(same) and all(t.recovered and t.lost <= self.most for t in self.trials)
 
     def __str__(self) -> str:
         same = sum(t.difference is None for t in self.trials)
@@ -85,7 +89,7 @@ class Faults:
         command, folder = self._command(kind, workers, processes)
         note = self._folder / f"{folder.name}.step"
         act = moment, which.randint(1 + after, counts[moment]), send(number, note)
-        culprit = which.randrange(processes) if number == signal.SIGKILL and moment in _EVERYWHERE else 0
+        culprit = which.randrange(processes) if moment in _EVERYWHERE else 0
         codes = run(self._folder, command, processes=processes, act=act, culprit=culprit)
         # Where nothing is under way, as between training and test, a signal ends a process in its own way.
         if codes[culprit] not in (-number, 128 + number):
@@ -94,23 +98,38 @@ class Faults:
         stopped, began = int(note.read_text()), _newest_step(Run(self._folder / folder))
         return self._again(command, folder, expected, processes, max(0, stopped - began))
 
-    def harmed(self, act: tuple[str, int, object], *, kind: str = "paired", workers: int = 0,
-               more: tuple[str, ...] = ()) -> Trial:  # fmt: skip
+    def harmed(self, act: tuple[str, int, object], *, workers: int = 0, policy: str = "stop") -> Trial:
         """A training that has to get over something without being started again."""
-        expected, _ = self.through(kind, workers, 1)
-        command, folder = self._command(kind, workers, 1, more)
+        expected, counts = self.through("paired", workers, 1)
+        command, folder = self._command("paired", workers, 1, (f"callbacks.trouble.policy={policy}",))
         codes = run(self._folder, command, act=act)  # type: ignore[arg-type]
-        return self._judged(folder, codes, expected, 0)
+        trial = self._judged(folder, codes, expected, 0)
+        if not trial.recovered:
+            return trial
+        steps = json.loads((self._folder / f"{folder.name}.moments").read_text())["a batch begins"]
+        trial = trial._replace(lost=steps - counts["a batch begins"])
+        last = read_checkpoint(Run(self._folder / folder).last_checkpoint)
+        noticed = {"stop": True, "skip": last["callbacks"]["Trouble"]["skipped"] == 1,
+                   "go_back": last["callbacks"]["Trouble"]["returns"] == 1}[policy]  # fmt: skip
+        sound = all(value.isfinite().all() for value in last["state_dict"].values())
+        return trial._replace(recovered=noticed and sound, said="" if noticed else f"{act[:2]} went unnoticed")
 
     def at_random_times(self, which: random.Random) -> Trial:
         """Killed from outside, wherever it is."""
         expected, _ = self.through("paired", 0, 1)
-        command, folder = self._command("paired", 0, 1)
-        pid = trainings.start(self._folder, command)
-        time.sleep(which.uniform(0.5, 4))
-        trainings.os.kill(pid, signal.SIGKILL)
-        finish(pid)
-        return self._again(command, folder, expected, 1, 0)
+        longest = 4.0
+        while True:
+            command, folder = self._command("paired", 0, 1)
+            pid = trainings.start(self._folder, command)
+            time.sleep(which.uniform(0.3, longest))
+            trainings.os.kill(pid, signal.SIGKILL)
+            if finish(pid) == [-signal.SIGKILL]:
+                break
+            longest *= 0.8  # it had finished
+        rows = Run(self._folder / folder).metrics_file
+        done = max(_rows(rows), default=0) if rows.is_file() else 0
+        lost = max(0, done - _newest_step(Run(self._folder / folder)))
+        return self._again(command, folder, expected, 1, lost)
 
     def on_a_full_disk(self) -> Trial:
         """The folder of the checkpoints is a file system that holds one and a half of them."""
@@ -145,6 +164,12 @@ class Faults:
 
 _EVERYWHERE = ("a batch begins", "between the players", "a gradient is there", "a batch ends")
 """Moments that come in every process."""
+
+
+def _rows(metrics: Path) -> list[int]:
+    """The steps that a curve has; its last row may be half written."""
+    with metrics.open() as lines:
+        return [int(row["step"]) for row in csv.DictReader(lines) if (row.get("step") or "").isdigit()]
 
 
 def _newest_step(run: Run) -> int:
@@ -184,40 +209,37 @@ def rows(faults: Faults, times: int) -> Iterator[Row]:
     """The table; `times` is how often a training is killed at a random batch."""
     long, few, which = times >= 10, max(1, times // 10), random.Random(0)
     kill, moments = signal.SIGKILL, [_EVERYWHERE[i % len(_EVERYWHERE)] for i in range(times)]
-    yield Row("SIGKILL at a random batch", [faults.interrupted(kill, m, which) for m in moments])
-    yield Row("SIGKILL from outside, at a random time", [faults.at_random_times(which) for _ in range(few)])
+    yield Row("SIGKILL at a random batch", [faults.interrupted(kill, m, which) for m in moments], EVERY)
+    yield Row("SIGKILL from outside, at a random time", [faults.at_random_times(which) for _ in range(few)], EVERY)
     for moment in MOMENTS if long else ():
-        yield Row(f"SIGKILL when: {moment}", [faults.interrupted(kill, moment, which) for _ in range(2)])
+        yield Row(f"SIGKILL when: {moment}", [faults.interrupted(kill, moment, which) for _ in range(2)], EVERY)
     some = [_EVERYWHERE[i % 4] for i in range(few)] + ["validation", "a checkpoint is half written"] * long
     kinds = (("two processes with two workers each, without pairs", "cycle", 2, 2), ("two workers", "paired", 2, 1),
              ("without pairs", "cycle", 0, 1), ("two processes", "paired", 0, 2))  # fmt: skip
     for name, kind, workers, processes in kinds if long else kinds[:1]:
         options = {"kind": kind, "workers": workers, "processes": processes}
         trials = [faults.interrupted(kill, moment, which, **options) for moment in some]  # type: ignore[arg-type]
-        yield Row(f"SIGKILL, {name}", trials)
+        yield Row(f"SIGKILL, {name}", trials, EVERY)
     for number in (signal.SIGTERM, signal.SIGINT) if long else (signal.SIGTERM,):
         chosen = MOMENTS if long else ("between the players", "validation")
-        yield Row(f"{number.name} at every phase", [faults.interrupted(number, m, which) for m in chosen])
+        yield Row(f"{number.name} at every phase", [faults.interrupted(number, m, which) for m in chosen], 0)
     if long:
         two = [faults.interrupted(signal.SIGTERM, m, which, workers=2, processes=2) for m in some]
-        yield Row("SIGTERM to one of two processes", two)
+        yield Row("SIGTERM to one of two processes", two, 0)
     ends = "a batch ends"
     flips = [faults.interrupted(kill, ends, which, after=VALIDATION, then=_flip(which)) for _ in range(few)]
-    yield Row("a bit of last.ckpt flipped, after SIGKILL", flips)
+    yield Row("a bit of last.ckpt flipped, after SIGKILL", flips, 2 * EVERY)
     if long:
         cuts = [faults.interrupted(kill, ends, which, after=VALIDATION, then=_cut(which)) for _ in range(few)]
-        yield Row("last.ckpt cut short, after SIGKILL", cuts)
+        yield Row("last.ckpt cut short, after SIGKILL", cuts, 2 * EVERY)
     if trainings.os.geteuid() == 0:
-        yield Row("a full disk, then room again", [faults.on_a_full_disk()])
+        yield Row("a full disk, then room again", [faults.on_a_full_disk()], EVERY)
     dead = [faults.harmed((_EVERYWHERE[0], which.randint(2, 9), kill_a_worker), workers=2) for _ in range(few)]
-    yield Row("a loader's worker killed", dead)
-    skip = ("callbacks.trouble.policy=skip",)
-    spoilt = [faults.harmed((_EVERYWHERE[2], which.randint(2, 30), spoil_the_gradient), more=skip) for _ in range(few)]
-    yield Row("NaN in a gradient, policy skip", spoilt, identical=False)
-    back = ("callbacks.trouble.policy=go_back",)
-    if long:
-        spoilt = [faults.harmed((_EVERYWHERE[2], which.randint(18, 30), spoil_the_gradient), more=back)]
-        yield Row("NaN in a gradient, policy go_back", spoilt, identical=False)
+    yield Row("a loader's worker killed", dead, 0)
+    for policy, first, most in (("skip", 2, 0), ("go_back", 18, EVERY)) if long else (("skip", 2, 0),):
+        acts = [(_EVERYWHERE[2], which.randint(first, 30), spoil_the_gradient) for _ in range(few)]
+        spoilt = [faults.harmed(act, policy=policy) for act in acts]
+        yield Row(f"NaN in a gradient, policy {policy}", spoilt, most, identical=False)
 
 
 def main() -> int:

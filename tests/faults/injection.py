@@ -93,4 +93,6 @@ def kill_a_worker(module: PhasedModule | None) -> None:
 
 def spoil_the_gradient(module: PhasedModule | None) -> None:
     assert module is not None
-    next(p for p in module.generator.parameters() if p.grad is not None).grad.fill_(torch.nan)  # type: ignore[union-attr]
+    for parameter in module.parameters():  # of whichever player is about to step
+        if parameter.grad is not None:
+            parameter.grad.fill_(torch.nan)

@@ -1,9 +1,11 @@
 """What the tests of hostile files share."""
 
 import os
-import resource
 import struct
+import time
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +30,20 @@ class Call:
         return self._call
 
 
-def peak() -> int:
-    """Mebibytes that this process has had at most."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+@contextmanager
+def bounded(seconds: float = 20, mebibytes: float = 200) -> Iterator[None]:
+    """What is done meanwhile takes no longer, and at no moment so much more memory."""
+    Path("/proc/self/clear_refs").write_text("5")  # the highest mark of memory is the present one
+    begun, before = time.perf_counter(), _highest()
+    yield
+    assert time.perf_counter() - begun < seconds
+    assert _highest() - before < mebibytes
+
+
+def _highest() -> float:
+    """Mebibytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def png(path: Path, width: int, height: int, *, interlaced: bool = False) -> Path:

@@ -15,7 +15,7 @@ from deblurlab.inference.files import gather
 from deblurlab.inference.pictures import open_picture
 from deblurlab.inference.psf import File
 from deblurlab.inference.stores import Folder
-from security.hostile import peak, png
+from security.hostile import bounded, png
 
 SVG = """<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY secret SYSTEM "file://{0}">]>
 <svg xmlns="http://www.w3.org/2000/svg" width="64" height="64"><image href="{0}" width="64" height="64"/>
@@ -51,11 +51,10 @@ def test_a_kernel_is_no_program_either(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(60_000, 60_000), (2**31 - 1, 2**31 - 1), (2**31 - 1, 1)])
 def test_a_header_that_claims_a_huge_picture_takes_no_memory(width: int, height: int, tmp_path: Path) -> None:
-    file, before = png(tmp_path / "x.png", width, height), peak()
+    file = png(tmp_path / "x.png", width, height)
     for read in (read_image, image_size, open_picture, lambda path: File(path=str(path))):
-        with pytest.raises(UserError, match="x.png"):
+        with bounded(), pytest.raises(UserError, match="x.png"):
             read(file)
-    assert peak() - before < 200
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])

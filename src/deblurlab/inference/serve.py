@@ -26,6 +26,8 @@ try:
     from anyio import CapacityLimiter, to_thread
     from fastapi import Depends, FastAPI, HTTPException, Query, Request
     from fastapi.responses import FileResponse, JSONResponse
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+    from starlette.types import ASGIApp
 
     from deblurlab.inference.gate import Gate, Impatient, Limits, clearing
 except ImportError as error:
@@ -33,6 +35,7 @@ except ImportError as error:
 
 _PREVIEW = 1600
 """Longest side of the pictures on the page, in pixels."""
+_HERE = ["localhost", "127.0.0.1"]
 _STATUS = {"size": 413, "time": 504}
 _LOADERS = ("Jpeg", "Uhdr", "Png", "Tiff", "Webp")
 """What libvips may read here: nothing of which it says itself that it isn't made for strangers' files."""
@@ -158,7 +161,9 @@ def serve(restorers: Mapping[str, Network], limits: Limits, *, host: str, port: 
     """Until interrupted."""
     protocol = type("Protocol", (Impatient,), {"seconds": limits.transfer})
     with tempfile.TemporaryDirectory(prefix="deblurlab-") as folder, socket.create_server((host, port)) as bound:
-        app = application(restorers, limits, Path(folder))
+        app: ASGIApp = application(restorers, limits, Path(folder))
+        if host in _HERE:  # another site may have a name that leads here, and ask for pages in a visitor's browser
+            app = TrustedHostMiddleware(app, allowed_hosts=_HERE, www_redirect=False)
         server = uvicorn.Server(uvicorn.Config(app, http=protocol, ws="none", log_level="warning"))
         print(f"http://{host}:{bound.getsockname()[1]}", flush=True)
         server.run(sockets=[bound])
