@@ -110,6 +110,7 @@ def _timeless(run: Path) -> tuple[Any, list[dict[str, str]]]:
     return results, [{k: v for k, v in row.items() if k != "seconds"} for row in _rows(run)]
 
 
+@pytest.mark.slow
 def test_shards_and_a_kill_between_change_nothing(evaluate: Evaluate, data_root: Path, tmp_path: Path) -> None:
     """Three processes, one of them killed in its midst and started again: the same numbers to the last bit."""
     whole = evaluate("restorer=richardson_lucy", "restorer.method.iterations=3", "name=whole").with_name("whole")
@@ -227,6 +228,7 @@ def test_foreign_classes_are_refused(evaluate: Evaluate, tmp_path: Path) -> None
     assert not (tmp_path / "owned").exists()
 
 
+@pytest.mark.slow
 def test_a_sweep_ends_in_one_table(data_root: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "deblurlab", "evaluate", "-m", "restorer=identity,wiener", "data=synthetic_small"]
     environment = {**os.environ, "COLUMNS": "200"}
@@ -357,6 +359,7 @@ def test_equal_images_have_an_infinite_psnr_and_no_gain(
     assert _rows(run)[0]["psnr"] == "inf"
 
 
+@pytest.mark.slow
 def test_a_sweep_with_a_failing_job_ends_in_a_table_too(data_root: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "deblurlab", "evaluate", "-m", "restorer=wiener,identity", "psf=none", "limit=1"]
     done = subprocess.run(

@@ -141,6 +141,7 @@ def test_training_ends_when_its_time_is_up(train: Train) -> None:
     assert 0 < json.loads((run / "results.json").read_text())["steps"] < 100000
 
 
+@pytest.mark.slow
 def test_a_sanity_check_leaves_no_scores(train: Train) -> None:
     plain = train("name=a", "data.val=2").parent / "a"
     checked = train("name=b", "data.val=2", "trainer.num_sanity_val_steps=1").parent / "b"

@@ -159,6 +159,7 @@ def test_a_resumed_run_goes_on_with_its_curves_and_jobs_have_their_own(
     assert _logged(folder)["id"] != parts[0]["id"]
 
 
+@pytest.mark.slow
 def test_without_an_account_the_run_goes_on_and_says_so(tmp_path: Path, data_root: Path) -> None:
     words = ["+debug=smoke", *SMALL, "loss=l1", "logger=wandb", "name=run", f"data.root={data_root}"]
     hidden = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}

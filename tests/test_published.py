@@ -116,6 +116,7 @@ def test_wrappings_are_taken_off_one_by_one() -> None:
     assert unwrapped({"state_dict": {"params": {"module.a": tensor, "step": 3}}}, Path("f")) == {"a": tensor}
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_release_or_says_why_not(tmp_path: Path) -> None:
     torch.save(_state(originals.nafnet(16)), tmp_path / "a.pth")
     command = [sys.executable, "-m", "deblurlab", "weights", "convert", "a.pth", "--model", "nafnet_16", "-o", "out"]

@@ -13,7 +13,7 @@ from deblurlab.conf import parse_sum
 from support import option_names, small
 
 Train = Callable[..., Path]
-QUICK = ["+debug=smoke", "name=run", "trainer.limit_test_batches=1", "++loss.vgg.layers=[relu1_2]"]
+QUICK = ["+debug=smoke", "name=run", "data.train=4", "trainer.limit_test_batches=1", "++loss.vgg.layers=[relu1_2]"]
 
 
 @pytest.mark.parametrize("experiment", option_names("experiment"))
@@ -62,7 +62,9 @@ def test_every_term_is_drawn_and_sums_are_of_all_lengths() -> None:
     assert {len(names) for names in drawn} == {1, 2, 3, 4}
 
 
-@pytest.mark.parametrize("expression", EXPRESSIONS)
+@pytest.mark.parametrize(
+    "expression", [*EXPRESSIONS[:12], *(pytest.param(e, marks=pytest.mark.slow) for e in EXPRESSIONS[12:])]
+)
 def test_any_sum_trains_2_steps(expression: str, train: Train) -> None:
     run = train(
         f"loss={expression}", f"module={_module(expression)}", "trainer.max_steps=2", "trainer.val_check_interval=2",

@@ -76,6 +76,7 @@ def test_scores_are_the_means_over_images_of_what_the_pictures_show(train: Train
         assert float(row["psnr"]) == pytest.approx(peak_signal_noise_ratio(sharp, restored), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_run_and_another_seed_another(train: Train) -> None:
     weights = [
         generator_weights(train(*GAN, f"seed={seed}", "fresh=true") / "checkpoints" / "last.ckpt") for seed in (1, 1, 2)
@@ -265,6 +266,7 @@ def test_any_class_is_a_term_or_a_model_and_any_folder_holds_options(train: Trai
     assert any(row["loss/huber"] for row in _rows(run / "metrics.csv"))
 
 
+@pytest.mark.slow
 def test_a_sweep_gives_a_run_for_every_combination(train: Train) -> None:
     runs = train(
         "-m", "model=unet,unet_res", "loss=l1,l1+0.01*adv", "name=null", "trainer.max_steps=2",

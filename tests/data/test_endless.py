@@ -70,6 +70,7 @@ def test_settings_of_the_scenes_hold(tmp_path: Path) -> None:
         assert (batch["blurred"].int() - batch["sharp"].int()).abs().float().mean() > 1
 
 
+@pytest.mark.slow
 def test_it_trains_and_is_gone_on_with(train: Callable[..., Path]) -> None:
     """A training that was stopped in the midst of an epoch ends with the weights of one that wasn't."""
     made = ["data=synthetic_endless", "data.train=12", "data.val=1", "data.blurs=1", "data.height=64", "data.width=64"]

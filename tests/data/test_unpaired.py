@@ -162,6 +162,7 @@ def test_named_pairs_are_looked_for_at_once_and_one_is_enough(folders: Path) -> 
     assert len(data.tests()["test"]) == 1
 
 
+@pytest.mark.slow
 def test_a_run_isnt_deleted_for_data_that_cannot_be_used(folders: Path, train: Callable[..., Path]) -> None:
     run = train()
     with pytest.raises(SystemExit, match="learns from pairs alone"):

@@ -328,7 +328,10 @@ def test_an_interruption_leaves_whole_files_only(weights: Path, tmp_path: Path, 
     for i in range(60):
         _write(tmp_path / f"in/{i:02d}.png", cv2.resize(RGB, (900, 900)))
     command = [sys.executable, "-m", "deblurlab", "restore", "in", "-o", "out", "--weights", weights, "--device", "cpu"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which a shell's background ignores
+    )  # fmt: skip
     until = time.monotonic() + 120
     while len(list((tmp_path / "out").glob("*.png"))) < 2 and time.monotonic() < until:
         time.sleep(0.02)

@@ -93,12 +93,14 @@ def test_the_non_saturating_objective_converges_more_slowly_than_any_exponential
     assert turns[2] / turns[1] == pytest.approx(0.5**0.5, abs=0.06)
 
 
+@pytest.mark.slow
 def test_a_gradient_penalty_towards_norm_1_doesnt_converge() -> None:
     """Lemma 2.7 and figure 3: the discriminator's slope is held away from the 0 where it belongs."""
     distances = _play(AdvWGANGP(gradient_penalty=1.0))
     assert min(distances[-1000:]) > 0.3
 
 
+@pytest.mark.slow
 def test_a_gradient_penalty_towards_0_at_real_data_converges() -> None:
     """Theorem 4.1."""
     distances = _play(Adv(r1=1.0))
