@@ -36,6 +36,7 @@ class Published(NamedTuple):
 PUBLISHED = {
     "unet": Published("the paper's generator without residual blocks"),
     "unet_res_small": Published("the paper's generator, width 16"),
+    "unet_res_fast": Published("the paper's generator on squares of 2x2 pixels; the bundled model"),
     "unet_res": Published("the paper's generator"),
     "unet_res_large": Published("the paper's generator, width 48, deeper"),
     "resnet": Published(

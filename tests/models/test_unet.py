@@ -9,7 +9,7 @@ from deblurlab.models.cost import macs, parameters
 from support import config
 
 
-@pytest.mark.parametrize("model", [UNet(width=8), UNetRes(width=8)])
+@pytest.mark.parametrize("model", [UNet(width=8), UNetRes(width=8), UNetRes(width=8, patch=2)])
 def test_it_starts_as_the_identity(model: Model) -> None:
     image = torch.rand(1, 3, 37, 45)
     assert torch.equal(model(image), image)
@@ -37,7 +37,26 @@ def test_stages_have_the_blocks_asked_for() -> None:
     assert model.multiple_of == 4
 
 
+def test_squares_of_pixels_are_put_back_where_they_were() -> None:
+    """Convolutions that hand on each of a square's 4 x 3 colours as it is make the identity."""
+    model = UNetRes(width=12, depth=0, blocks=0, patch=2, global_residual=False)
+    assert (model.multiple_of, UNetRes(depth=3, patch=2).multiple_of) == (2, 16)
+    for convolution in (model.stem, model.head):
+        torch.nn.init.dirac_(convolution.weight)
+        torch.nn.init.zeros_(convolution.bias)
+    image = torch.rand(1, 3, 36, 45)
+    assert torch.equal(model(image), image)
+
+
+def test_squares_of_two_cost_a_quarter_but_for_their_colours() -> None:
+    plain, squares = (macs(UNetRes(width=8, patch=patch)) for patch in (1, 2))
+    colours = 2 * 9 * 3 * 8 * 256 * 256  # of stem and head, which see four times as many at a quarter of the places
+    assert squares - colours == (plain - colours) / 4
+
+
 def test_wrong_arguments_are_refused() -> None:
+    with pytest.raises(ValueError, match="patch is 0: at least 1"):
+        UNet(patch=0)
     with pytest.raises(ValueError, match="blocks has 2 numbers, a U-Net of depth 3 has 4 stages"):
         UNet(depth=3, blocks=[1, 2])
     with pytest.raises(ValueError, match="unknown norm 'group': none, instance or batch"):

@@ -24,7 +24,7 @@ class UNet(Model):
     starts as the identity.
 
     Raises:
-        ValueError: `blocks` has another length than `depth + 1`, or `norm` is unknown.
+        ValueError: `blocks` has another length than `depth + 1`, `patch` is less than 1, or `norm` is unknown.
     """
 
     block: ClassVar[type[nn.Module]] = PlainBlock
@@ -40,6 +40,8 @@ class UNet(Model):
         global_residual: bool = True,
     ) -> None:
         super().__init__()
+        if patch < 1:
+            raise ValueError(f"patch is {patch}: at least 1")
         counts = [blocks] * (depth + 1) if isinstance(blocks, int) else list(blocks)
         if len(counts) != depth + 1:
             raise ValueError(f"blocks has {len(counts)} numbers, a U-Net of depth {depth} has {depth + 1} stages")
