@@ -260,6 +260,13 @@ def test_an_order_of_a_file_that_was_not_uploaded_is_refused(client: httpx.Clien
     assert [file.name for file in tmp_path.iterdir()] == ["mine.png"]
 
 
+@pytest.mark.parametrize("path", ["/", "/restore", "/config"])
+def test_a_name_of_another_site_that_leads_here_gets_nothing(client: httpx.Client, path: str) -> None:
+    """DNS rebinding: a page of evil.example, which now has this machine's address, would be of the same origin."""
+    for host, status in (("evil.example", {400}), ("evil.example:80", {400}), ("localhost", {200, 404, 405})):
+        assert client.get(path, headers={"Host": host}).status_code in status
+
+
 def test_pages_of_other_sites_may_not_post(client: httpx.Client) -> None:
     answer = client.post(
         "/restore", content=PNG, headers={"Sec-Fetch-Site": "cross-site", "Origin": "http://elsewhere"}
@@ -283,7 +290,7 @@ def _answer(server: Server, *sent: bytes, pause: float = 0.0) -> tuple[bytes, fl
     return received, time.monotonic() - began
 
 
-HEAD = b"POST /restore HTTP/1.1\r\nHost: x\r\n"
+HEAD = b"POST /restore HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @pytest.mark.parametrize(
