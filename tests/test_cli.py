@@ -12,7 +12,7 @@ TRAIN = CONF.parent / "train.py"
 
 
 def _run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=120, **options)  # type: ignore[call-overload]
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=900, **options)  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("command", [[str(TRAIN)], ["-m", "deblurlab", "train"]], ids=["train.py", "deblurlab"])

@@ -204,7 +204,7 @@ def test_a_terminated_run_keeps_its_last_step_and_does_not_look_finished(train: 
             break
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == 128 + signal.SIGTERM
     assert "terminated; the same command goes on" in said
     kept = read_checkpoint(Path("runs/term/checkpoints/last.ckpt"))["global_step"]

@@ -120,11 +120,11 @@ def test_wrappings_are_taken_off_one_by_one() -> None:
 def test_the_command_writes_the_release_or_says_why_not(tmp_path: Path) -> None:
     torch.save(_state(originals.nafnet(16)), tmp_path / "a.pth")
     command = [sys.executable, "-m", "deblurlab", "weights", "convert", "a.pth", "--model", "nafnet_16", "-o", "out"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
     assert (done.returncode, done.stdout) == (0, "out\n"), done.stderr
     assert json.loads((tmp_path / "out" / "release.json").read_text())["model"]["arguments"]["width"] == 16
-    unnamed = subprocess.run(command[:-2], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    unnamed = subprocess.run(command[:-2], cwd=tmp_path, capture_output=True, text=True, timeout=900)
     assert (unnamed.returncode, unnamed.stdout) == (0, "a\n"), unnamed.stderr
-    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
     assert again.returncode == 1
     assert again.stderr == "deblurlab: out exists already: choose another with -o\n"

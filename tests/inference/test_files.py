@@ -336,7 +336,7 @@ def test_an_interruption_leaves_whole_files_only(weights: Path, tmp_path: Path, 
     while len(list((tmp_path / "out").glob("*.png"))) < 2 and time.monotonic() < until:
         time.sleep(0.02)
     os.kill(process.pid, number)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == code, said
     assert "Traceback" not in said
     found = sorted(path.name for path in (tmp_path / "out").iterdir())

@@ -24,7 +24,7 @@ def test_processes_that_torchrun_starts_train_what_one_does(tmp_path: Path, data
     two = [*torchrun, "trainer=ddp_cpu", "name=two"]
     expected: dict[str, torch.Tensor] = {}
     for command, run in ((one, "one"), (two, "two"), ([*two, "fresh=true"], "two")):
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("training time") == 1
         state = read_checkpoint(tmp_path / "runs" / run / "checkpoints" / "last.ckpt")["state_dict"]
@@ -47,7 +47,7 @@ def test_two_processes_give_the_weights_of_one(tmp_path: Path, data_root: Path, 
             command += ["module=cycle", "callbacks=unpaired", "callbacks.kid.patch=24"]
         if "vgg" in loss:
             command += ["loss.vgg.weights=random", "loss.vgg.layers=[relu1_2]"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
         assert done.returncode == 0, done.stderr
         weights[trainer] = read_checkpoint(tmp_path / "runs" / trainer / "checkpoints" / "last.ckpt")
     one, two = (weights[name]["state_dict"] for name in ("default", "ddp_cpu"))

@@ -36,7 +36,7 @@ def test_without_an_account_create_says_so_in_a_line(tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if key != "WANDB_API_KEY"}
     environment |= {"HOME": str(tmp_path), "NETRC": f"{tmp_path}/netrc"}
     command = [sys.executable, "-m", "deblurlab", "dashboard", "create", "--entity", "me"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 1
     assert re.search(r"^deblurlab: W&B can't be had: .*`deblurlab dashboard show` needs neither$", done.stderr, re.M)
     assert "Traceback" not in done.stderr
