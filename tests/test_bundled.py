@@ -30,3 +30,29 @@ def test_the_recipe_follows_the_recorded_curve(train: Callable[..., Path], data_
     with (run / "metrics.csv").open() as file:
         curve = [float(row["loss/l1"]) for row in csv.DictReader(file) if row["loss/l1"]]
     assert curve == pytest.approx(CURVE, rel=2e-3)
+
+
+@pytest.mark.parametrize("name", bundled.names())
+def test_it_is_small_and_sees_only_so_far(name: str) -> None:
+    restorer = deblurlab.Restorer.load(name, device="cpu")
+    assert restorer.engine.cost()["parameters"] < 5_000_000
+    assert restorer.engine.reach is not None
+    assert sum(file.stat().st_size for file in bundled.weights_folder(name).iterdir()) < 10_000_000
+
+
+def _gain(restored: np.ndarray, blurred: np.ndarray, sharp: np.ndarray) -> float:
+    """In dB of PSNR."""
+    before, after = (np.mean((image.astype(np.float64) - sharp) ** 2) for image in (blurred, restored))
+    return float(10 * np.log10(before / after))
+
+
+def test_fidelity_gains_on_photographs_of_which_it_has_seen_none() -> None:
+    """The mean over the five photographs, each shaken once as in the default test set."""
+    restorer = deblurlab.Restorer.load("fidelity", device="cpu")
+    shake = Synthesis(blur_length=(3, 15), rotation=(0, 0.5), objects=(0, 0), softness=(0, 0))
+    gains = []
+    for i, photograph in enumerate(PHOTOGRAPHS.values()):
+        blurred, sharp, _ = shake.photo_pair(np.random.default_rng(i), photograph()[:400, :400])
+        gains.append(_gain(restorer.restore(blurred), blurred, sharp))
+    print(gains)
+    assert np.mean(gains) > 0.6

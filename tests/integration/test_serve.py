@@ -1,11 +1,10 @@
 """The page of `deblurlab serve` in a real browser, and what it answers to programs."""
 
 import io
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 import skimage.data
@@ -32,12 +31,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def _post(address: str, content: bytes, query: str = "") -> tuple[int, bytes]:
-    request = urllib.request.Request(f"{address}/restore{query}", data=content, method="POST")
-    try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return answer.status, answer.read()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read()
+    # Reads the answer also where it comes before all has been sent, which urllib doesn't.
+    answer = httpx.post(f"{address}/restore{query}", content=content, timeout=60)
+    return answer.status_code, answer.content
 
 
 def test_programs_get_the_picture_back_as_it_was_but_sharp(address: str, photograph: Path) -> None:
