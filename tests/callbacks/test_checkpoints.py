@@ -21,10 +21,8 @@ class Trainer(SimpleNamespace):
 
     def save_checkpoint(self, path: Path) -> None:
         self.saved.append((self.global_step, path.name))
-        torch.save(
-            {"state_dict": {}, "global_step": self.global_step, "callbacks": {"Checkpoints": self.kept.state_dict()}},
-            path,
-        )
+        state = {"state_dict": {}, "loops": {}, "pytorch-lightning_version": "2.6.0", "global_step": self.global_step}
+        torch.save({**state, "callbacks": {"Checkpoints": self.kept.state_dict()}}, path)
 
 
 def test_last_is_written_every_so_many_steps(tmp_path: Path) -> None:
