@@ -80,3 +80,9 @@ def test_the_default_generator() -> None:
     model = instantiate(config("model=unet_res").model)
     assert parameters(model) == 4_730_211
     assert macs(model) == 19_239_272_448
+
+
+def test_channels_double_up_to_the_widest() -> None:
+    model = UNetRes(width=8, depth=3, widest=20, blocks=1)
+    assert [conv.out_channels for conv in model.down] == [16, 20, 20]
+    assert model(torch.rand(1, 3, 32, 32)).shape == (1, 3, 32, 32)

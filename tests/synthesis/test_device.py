@@ -22,7 +22,7 @@ def _batch(synthesis: Synthesis, seeds: range, side: int = 48) -> Scenes:
     return Scenes(**batch)
 
 
-@pytest.mark.parametrize("change", [{}, {"defocus": (1, 4)}, {"blur_key": "blur"}, {"rotation": (3, 9)}])
+@pytest.mark.parametrize("change", [{}, {"defocus": (1, 4)}, {"blur_key": "blur"}, {"rotation": (3, 9)}, {"blur_key": "either"}])
 def test_it_is_the_exposure_in_integers(change: dict) -> None:
     synthesis = replace(QUIET, **change)
     blurred, sharp = photograph(_batch(synthesis, range(6)), synthesis)
@@ -44,6 +44,16 @@ def test_a_picture_does_not_depend_on_its_batch() -> None:
     alone = photograph(Scenes(*(tensor[2:3] for tensor in batch)), synthesis)
     for mine, theirs in zip(together, alone, strict=True):
         assert (mine[2:3].int() - theirs.int()).abs().max() <= 1
+
+
+def test_some_pictures_of_a_batch_are_compressed_and_some_are_not() -> None:
+    synthesis = replace(QUIET, jpeg_quality=(20, 180))
+    batch = _batch(synthesis, range(8))
+    plain = photograph(batch, QUIET)[0]
+    found = photograph(batch, synthesis)[0]
+    same = [bool((mine == theirs).all()) for mine, theirs in zip(plain, found, strict=True)]
+    assert same == (batch.quality == 101).tolist()
+    assert 0 < sum(same) < 8
 
 
 def test_noise_has_the_deviation_asked_for_and_no_pattern() -> None:

@@ -89,8 +89,25 @@ def test_both_kinds_of_blur_are_of_the_same_scene() -> None:
 
 
 def test_an_unknown_kind_of_blur_is_refused() -> None:
-    with pytest.raises(ValueError, match="blur_key is 'gamma': blur or blur_gamma"):
+    with pytest.raises(ValueError, match="blur_key is 'gamma': blur, blur_gamma or either"):
         Synthesis(blur_key="gamma")
+
+
+def test_shares_of_the_pairs_are_still_uncompressed_and_of_either_kind() -> None:
+    synthesis = Synthesis(still=0.2, jpeg_quality=(81, 120), blur_key="either", defocus=(1, 2))
+    recipes = [synthesis._draw(np.random.default_rng(i), 100, 100)[0] for i in range(400)]
+    still = [r for r in recipes if r.blur_length == r.rotation == r.defocus == 0]
+    assert len(still) == pytest.approx(80, abs=25)
+    assert sum(r.jpeg_quality is None for r in recipes) == pytest.approx(200, abs=40)
+    assert all(81 <= r.jpeg_quality <= 100 for r in recipes if r.jpeg_quality is not None)
+    assert sum(r.blur_key == "blur" for r in recipes) == pytest.approx(200, abs=40)
+
+
+def test_a_still_pair_differs_by_nothing() -> None:
+    synthesis = replace(STILL, blur_length=(9, 9), objects=(2, 2), object_length=(9, 9), still=1.0)
+    blurred, sharp, recipe = synthesis.scene_pair(np.random.default_rng(0), 64, 64)
+    assert np.array_equal(blurred, sharp)
+    assert np.array(recipe.psf).max() == 1
 
 
 def test_recipes_stay_within_their_ranges_and_fill_them() -> None:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
+from functools import partial
 from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
@@ -74,7 +75,9 @@ class Synthetic(PairSet):
 
     Args:
         height: Of the made scenes, in pixels; likewise `width`.
-        blur_key: What is averaged over the exposure, "blur_gamma" or "blur"; the scenes of a seed are the same.
+        blur_key: What is averaged over the exposure, "blur_gamma" or "blur"; the scenes of a seed are the same. Made
+            scenes whose ranges say "either" have both, under this name.
+        texture: Share of the leaves with fine texture of a strong contrast, on average. The scenes of a seed are others.
         endless: Training pairs aren't written: an epoch has `train` new ones, made on the device that trains.
         photos: A folder of sharp photographs to make training and validation scenes from, instead of dead leaves: those
             that are large enough; the last tenth in name order serves for validation.
@@ -96,6 +99,7 @@ class Synthetic(PairSet):
         height: int = 320,
         width: int = 320,
         blur_key: BlurKey = "blur_gamma",
+        texture: float = 0.0,
         endless: bool = False,
         photos: str | None = None,
         scenes: Synthesis,
@@ -106,7 +110,9 @@ class Synthetic(PairSet):
         self._seed, self._train, self._val, self._blurs = seed, train, val, blurs
         self._size = height, width
         self._blur_key, self._endless = blur_key, endless
-        self._scenes, self._photographs = (replace(ranges, blur_key=blur_key) for ranges in (scenes, photographs))
+        self._scenes = scenes if scenes.blur_key == "either" else replace(scenes, blur_key=blur_key)
+        self._photographs = replace(photographs, blur_key=blur_key)
+        self._leaves = partial(dead_leaves, texture=texture)
         what: list[Any] = [
             _VERSION,
             seed,
@@ -114,6 +120,7 @@ class Synthetic(PairSet):
             val,
             blurs,
             self._size,
+            texture,
             asdict(self._scenes),
             asdict(self._photographs),
         ]
@@ -185,7 +192,7 @@ class Synthetic(PairSet):
                 raise UserError(f"augment.size={size} is too small for data.scenes.defocus={self._scenes.defocus}")
             if self._photos is not None:
                 self._large_enough(self._photos, size, size)
-        ground = self._grounds.get(_STREAMS["train"], dead_leaves)
+        ground = self._grounds.get(_STREAMS["train"], self._leaves)
         scenes = EndlessScenes(self._scenes, ground=ground, count=self._train, seed=seed)
         return Training(scenes, [self._train * repeat], [1.0], finish=scenes.finish)
 
@@ -212,7 +219,7 @@ class Synthetic(PairSet):
         for task in tasks:
             rng = np.random.default_rng(task.stream)
             if task.photograph is None:
-                ground = self._grounds.get(task.stream[1], dead_leaves)
+                ground = self._grounds.get(task.stream[1], self._leaves)
                 blurred, sharp, recipe = self._scenes.scene_pair(rng, *self._size, ground=ground)
             else:
                 blurred, sharp, recipe = self._photographs.photo_pair(rng, PHOTOGRAPHS[task.photograph]())

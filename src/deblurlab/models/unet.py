@@ -18,8 +18,7 @@ class UNet(Model):
     Images enter and leave in squares of `patch` x `patch` pixels, whose colours lie side by side as channels, so that
     all of the network works at that fraction of the size (Shi et al., "Real-Time Single Image and Video
     Super-Resolution", CVPR 2016, eq. 4, and its inverse). Channels double with each of `depth` halvings of the size,
-    starting from `width`. `blocks` is the number of
-    blocks per stage: one number, or one for each of the `depth + 1` sizes from the finest to the coarsest (the decoder
+    from `width` to at most `widest`. `blocks` is the number of blocks per stage: one number, or one for each of the `depth + 1` sizes from the finest to the coarsest (the decoder
     mirrors the encoder). With `global_residual` the network learns what to add to the blurred image, and
     starts as the identity.
 
@@ -36,6 +35,7 @@ class UNet(Model):
         depth: int = 3,
         blocks: int | Sequence[int] = 2,
         patch: int = 1,
+        widest: int | None = None,
         norm: Norm = "none",
         global_residual: bool = True,
     ) -> None:
@@ -45,7 +45,7 @@ class UNet(Model):
         counts = [blocks] * (depth + 1) if isinstance(blocks, int) else list(blocks)
         if len(counts) != depth + 1:
             raise ValueError(f"blocks has {len(counts)} numbers, a U-Net of depth {depth} has {depth + 1} stages")
-        widths = [width * 2**i for i in range(depth + 1)]
+        widths = [min(width * 2**i, widest or width * 2**i) for i in range(depth + 1)]
         self.multiple_of = patch * 2**depth
         self.patch = patch
         self.global_residual = global_residual

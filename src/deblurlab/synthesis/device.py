@@ -33,7 +33,9 @@ class Scenes(NamedTuple):
     noise: Tensor
     """`(B, 2)`: read and shot noise."""
     quality: Tensor
-    """`(B,)` int64, of the JPEG file if there is one."""
+    """`(B,)` int64, of the JPEG file; 101 if there is none."""
+    as_codes: Tensor
+    """`(B,)` bool: sRGB codes are averaged, not light."""
     seed: Tensor
     """`(B,)` int64, of the noise."""
 
@@ -56,7 +58,8 @@ def prepared(scene: Scene, synthesis: Synthesis, *, seed: int) -> Scenes:
         torch.from_numpy(paths),
         torch.from_numpy(spread.astype(np.float32)),
         torch.tensor([recipe.read_noise, recipe.shot_noise], dtype=torch.float32),
-        torch.tensor(recipe.jpeg_quality or 100),
+        torch.tensor(recipe.jpeg_quality or 101),
+        torch.tensor(recipe.blur_key == "blur"),
         torch.tensor(seed),
     )
 
@@ -68,55 +71,56 @@ def photograph(scenes: Scenes, synthesis: Synthesis) -> tuple[Tensor, Tensor]:
     As `Synthesis.scene_pair` makes them, but that positions aren't rounded to 1/32 pixel and the noise is another. A
     function of the scenes alone; devices differ by the rounding of floats.
     """
-    side, as_codes = synthesis.side(scenes.ground.shape[-1]), synthesis.blur_key == "blur"
-    light = _table(SRGB_TO_LINEAR, scenes.ground.device)[scenes.ground.long()]
-    objects = _objects(light, scenes)
-    moments = scenes.paths.shape[2]
-    mean = torch.zeros(len(light), 3, side, side, device=light.device)
+    side, as_codes = synthesis.side(scenes.ground.shape[-1]), scenes.as_codes[:, None, None, None]
+    layers = _layers(_table(SRGB_TO_LINEAR, scenes.ground.device)[scenes.ground.long()], scenes)
+    ways = _ways(scenes.paths, layers.shape[-2:], side)
+    moments = ways.shape[2]
+    mean = torch.zeros(len(layers), 3, side, side, device=layers.device)
     for t in range(moments):
-        frame = _frame(light, objects, scenes.paths[:, :, t], side)
-        mean += _codes(frame).float() if as_codes else frame
+        frame = _frame(layers, ways[:, :, t], side)
+        mean += torch.where(as_codes, _codes(frame), frame)
     mean /= moments
-    if as_codes:
-        mean = _table(SRGB_TO_LINEAR, light.device)[mean.round().long()]
+    mean = torch.where(as_codes, _table(SRGB_TO_LINEAR, mean.device)[mean.round().clamp(0, 255).long()], mean)
     blurred = _codes(_noisy(_spread(mean, scenes.discs), scenes))
     if synthesis.jpeg_quality is not None:
-        blurred = compressed(blurred, scenes.quality)
-    sharp = _codes(_frame(light, objects, torch.zeros_like(scenes.paths[:, :, 0]), side))
+        blurred = torch.where(scenes.quality[:, None, None, None] > 100, blurred, compressed(blurred, scenes.quality))
+    at_rest = _ways(torch.zeros_like(scenes.paths[:, :, :1]), layers.shape[-2:], side)
+    sharp = _codes(_frame(layers, at_rest[:, :, 0], side))
     return blurred, sharp
 
 
-def _objects(light: Tensor, scenes: Scenes) -> Tensor:
-    """`(B, N, 4, rows, columns)`: the light of each object and its mask in [0, 1]."""
+def _layers(light: Tensor, scenes: Scenes) -> Tensor:
+    """`(B, 1 + N, 4, rows, columns)`: the light of the ground and of each object, and its mask in [0, 1]."""
     columns = torch.arange(light.shape[-1], device=light.device)
     upside_down = light.flip(-2)
-    rolled = []
+    layers = [torch.cat([light, torch.ones_like(light[:, :1])], dim=1)]
     for n in range(scenes.masks.shape[1]):
         source = (columns - scenes.rolls[:, n, None]) % light.shape[-1]
         colours = upside_down.gather(-1, source[:, None, None].expand_as(upside_down))
-        rolled.append(torch.cat([colours, scenes.masks[:, n, None] / 255], dim=1))
-    return torch.stack(rolled, dim=1) if rolled else light.new_zeros(len(light), 0, 4, 1, 1)
+        layers.append(torch.cat([colours, scenes.masks[:, n, None] / 255], dim=1))
+    return torch.stack(layers, dim=1)
 
 
-def _frame(light: Tensor, objects: Tensor, places: Tensor, side: int) -> Tensor:
-    """One moment: `(B, 3, side, side)`. `places` `(B, 1 + N, 3)`."""
-    frame = _moved(light, places[:, 0], side)
-    for n in range(objects.shape[1]):
-        moved = _moved(objects[:, n], places[:, 1 + n], side)
-        frame = torch.lerp(frame, moved[:, :3], moved[:, 3:])
-    return frame
-
-
-def _moved(layer: Tensor, place: Tensor, side: int) -> Tensor:
-    """A layer moved by (x, y, angle), and the frame cut out of its middle."""
-    x, y, angle = place.unbind(-1)
+def _ways(paths: Tensor, size: torch.Size, side: int) -> Tensor:
+    """`(B, 1 + N, T, 2, 3)`: where a frame of `side` pixels finds its colours in layers of `size` that are moved along
+    these paths, `(B, 1 + N, T, 3)`, with the frame in their middle. In `grid_sample`'s units."""
+    x, y, angle = paths.unbind(-1)
     cos, sin = angle.cos(), angle.sin()
-    rows, columns = layer.shape[-2] - 1, layer.shape[-1] - 1
-    rotation = torch.stack([cos, sin, -sin, cos], dim=-1).view(-1, 2, 2) * (side - 1)
+    rotation = torch.stack([cos, sin, -sin, cos], dim=-1).unflatten(-1, (2, 2)) * (side - 1)
     shift = -2 * torch.stack([cos * x + sin * y, cos * y - sin * x], dim=-1)[..., None]
-    scale = layer.new_tensor([columns, rows])[:, None]
-    grid = F.affine_grid(torch.cat([rotation, shift], dim=-1) / scale, [len(layer), 1, side, side], align_corners=True)
-    return F.grid_sample(layer, grid, padding_mode="reflection", align_corners=True)
+    scale = paths.new_tensor([size[1] - 1, size[0] - 1])[:, None]
+    return torch.cat([rotation, shift], dim=-1) / scale
+
+
+def _frame(layers: Tensor, ways: Tensor, side: int) -> Tensor:
+    """One moment: `(B, 3, side, side)`. `ways` `(B, 1 + N, 2, 3)`."""
+    moved = layers.flatten(0, 1)
+    grid = F.affine_grid(ways.flatten(0, 1), [len(moved), 1, side, side], align_corners=True)
+    moved = F.grid_sample(moved, grid, padding_mode="reflection", align_corners=True).view(*layers.shape[:3], side, side)
+    frame = moved[:, 0, :3]
+    for n in range(1, layers.shape[1]):
+        frame = torch.lerp(frame, moved[:, n, :3], moved[:, n, 3:])
+    return frame
 
 
 def _spread(light: Tensor, discs: Tensor) -> Tensor:

@@ -34,6 +34,7 @@ class Recipe:
     read_noise: float
     shot_noise: float
     jpeg_quality: int | None
+    blur_key: BlurKey = "blur_gamma"
     defocus: float = 0.0
     """Radius of the disc that the blurred picture is out of focus by, in pixels."""
     psf: list[list[float]] | None = None
@@ -76,15 +77,18 @@ class Synthesis:
     read_noise: Range = (0.0, 0.0015)
     shot_noise: Range = (0.0, 0.01)
     jpeg_quality: tuple[int, int] | None = None
+    """What is drawn above 100 isn't compressed."""
+    still: float = 0.0
+    """Share of the pairs in which nothing moves."""
     defocus: Range = (0.0, 0.0)
     """Radius of the disc of a third of the pairs, in the blurred picture alone."""
-    blur_key: BlurKey = "blur_gamma"
+    blur_key: BlurKey | Literal["either"] = "blur_gamma"
     """What is averaged over the exposure: "blur_gamma" linear light, as a sensor does; "blur" sRGB codes, as whoever
-    averages the frames of a video. GoPro's two kinds of blur."""
+    averages the frames of a video; "either", half of the pairs each. GoPro's two kinds of blur."""
 
     def __post_init__(self) -> None:
-        if self.blur_key not in get_args(BlurKey):
-            raise ValueError(f"blur_key is {self.blur_key!r}: blur or blur_gamma")
+        if self.blur_key not in (*get_args(BlurKey), "either"):
+            raise ValueError(f"blur_key is {self.blur_key!r}: blur, blur_gamma or either")
 
     def scene_pair(
         self, rng: np.random.Generator, height: int, width: int, *, ground: Ground = dead_leaves
@@ -142,14 +146,24 @@ class Synthesis:
             softness=self.softness[0] + max(0.0, rng.uniform(-1, 1)) * (self.softness[1] - self.softness[0]),
             read_noise=rng.uniform(*self.read_noise),
             shot_noise=rng.uniform(*self.shot_noise),
-            jpeg_quality=None
-            if self.jpeg_quality is None
-            else int(rng.integers(self.jpeg_quality[0], self.jpeg_quality[1] + 1)),
+            jpeg_quality=self._quality(rng),
+            blur_key="blur_gamma" if self.blur_key == "either" else self.blur_key,
         )
         # Drawn last, and only if asked for, so that other pairs are what they were before there was any.
         if self.defocus[1] > 0 and rng.random() < 1 / 3:
             recipe = replace(recipe, defocus=rng.uniform(*self.defocus))
+        if self.blur_key == "either" and rng.random() < 0.5:
+            recipe = replace(recipe, blur_key="blur")
+        if self.still > 0 and rng.random() < self.still:
+            recipe = replace(recipe, blur_length=0.0, rotation=0.0, defocus=0.0)
+            paths = [np.zeros_like(path) for path in paths]
         return recipe, paths
+
+    def _quality(self, rng: np.random.Generator) -> int | None:
+        if self.jpeg_quality is None:
+            return None
+        quality = int(rng.integers(self.jpeg_quality[0], self.jpeg_quality[1] + 1))
+        return quality if quality <= 100 else None
 
     def needed(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the ground of a pair of that size."""
@@ -167,7 +181,7 @@ class Synthesis:
     def _photograph(
         self, rng: np.random.Generator, layers: list[Layer], height: int, width: int, recipe: Recipe
     ) -> tuple[Image, Image]:
-        light = expose(layers, height, width, as_codes=self.blur_key == "blur")
+        light = expose(layers, height, width, as_codes=recipe.blur_key == "blur")
         light = out_of_focus(light, recipe.defocus)
         light = sensor.add_noise(rng, light, read=recipe.read_noise, shot=recipe.shot_noise)
         blurred = sensor.develop(light)

@@ -13,6 +13,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from deblurlab.synthesis import textures
+from deblurlab.synthesis.textures import fractal_noise, stripes
+
 Image = npt.NDArray[np.uint8]
 """(H, W, 3), sRGB, 0..255."""
 
@@ -21,11 +24,17 @@ _LARGE = 40
 """Leaves of the largest kind that are painted first, so that no hole is left."""
 
 
-def dead_leaves(rng: np.random.Generator, height: int, width: int, *, leaves: int = 900) -> Image:
+def dead_leaves(
+    rng: np.random.Generator, height: int, width: int, *, leaves: int = 900, texture: float = 0.0
+) -> Image:
     """A collage of `leaves` textured, shaded shapes on a plain ground, with now and then a line of text.
 
-    Shapes are drawn at twice the size and averaged down, so edges are smooth.
+    Shapes are drawn at twice the size and averaged down, so edges are smooth. `texture` is the share of leaves, 0..1,
+    on average, that are covered with fine texture of a strong contrast; with any, a scene has between a twentieth of the
+    leaves and all of them, so that there are places with little in them, too.
     """
+    if texture:
+        leaves = max(_LARGE, int(leaves * 20 ** -rng.random()))
     smallest, largest = 3.0, 0.35 * min(2 * height, 2 * width)
     u = rng.random(leaves)
     radii = (u * (largest**-2 - smallest**-2) + smallest**-2) ** -0.5  # density r^-3
@@ -44,14 +53,16 @@ def dead_leaves(rng: np.random.Generator, height: int, width: int, *, leaves: in
 
     ids = np.ascontiguousarray(ids[::2, ::2])
     detail = np.zeros((height, width), np.int32)
-    for texture, strongest, rarity in (
+    for field, strongest, rarity in (
         (fractal_noise(rng, height, width, finest=1), 90.0, 1.5),
         (fractal_noise(rng, height, width, finest=8), 90.0, 1.5),
-        (_stripes(rng, height, width), 60.0, 30),
+        (stripes(rng, height, width), 60.0, 30),
     ):
         # Powers of uniform numbers: most leaves are nearly smooth, few are rough, as in photographs.
         strength = (strongest * rng.random(leaves + 1) ** rarity).astype(np.int32)
-        detail += strength[ids] * texture
+        detail += strength[ids] * field
+    if texture:
+        detail += _fine(rng, ids, leaves + 1, min(1.0, 2 * texture * rng.random()))
     light = 256 + fractal_noise(rng, height, width, finest=max(height, width) // 4) // 2
     lit = (scene.astype(np.int32) + (detail >> 7)[..., None]) * light[..., None]
     return np.clip(lit >> 8, 0, 255).astype(np.uint8)
@@ -66,20 +77,14 @@ def _painted(ids: npt.NDArray[np.uint16], colours: Image) -> Image:
     return np.ascontiguousarray(half[..., :3], np.uint8)
 
 
-def fractal_noise(rng: np.random.Generator, height: int, width: int, *, finest: int) -> npt.NDArray[np.int32]:
-    """(height, width) noise in about -128..127 whose amplitude grows with the scale, from `finest` pixels up (1/f)."""
-    noise = np.zeros((height, width), np.int32)
-    scale, total = finest, 0
-    while scale < max(height, width):
-        rows, columns = -(-height // scale) + 1, -(-width // scale) + 1
-        grid = rng.integers(0, 256, (rows, columns), dtype=np.uint8)
-        # The exact variant of bilinear interpolation works on integers and is the same everywhere.
-        size = (columns * scale, rows * scale)
-        octave = cv2.resize(grid, size, interpolation=cv2.INTER_LINEAR_EXACT)[:height, :width]
-        noise += scale * (octave.astype(np.int32) - 128)
-        total += scale * scale
-        scale *= 2
-    return noise // max(1, int(total**0.5))
+def _fine(rng: np.random.Generator, ids: npt.NDArray[np.uint16], count: int, share: float) -> textures.Texture:
+    """`(height, width)`, in 1/128 of a code: each leaf has one of three textures, or none."""
+    detail = np.zeros(ids.shape, np.int32)
+    strength = 120 * rng.random(count) ** 1.5 * (rng.random(count) < share)
+    kind = rng.integers(0, 3, count)
+    for i, make in enumerate(rng.choice(len(textures.KINDS), 3)):
+        detail += np.rint(strength * (kind == i)).astype(np.int32)[ids] * textures.KINDS[make](rng, *ids.shape)
+    return detail
 
 
 def blob(rng: np.random.Generator, height: int, width: int) -> Image:
@@ -126,14 +131,6 @@ def _colours(rng: np.random.Generator, below: npt.NDArray[np.uint16], sizes: npt
     for i, under in enumerate(below.tolist()):
         mixed[i] = [(1 - apart[i]) * there + apart[i] * own for there, own in zip(mixed[under], mixed[i], strict=True)]
     return np.rint(255 * np.clip(mixed, 0, 1)).astype(np.uint8)
-
-
-def _stripes(rng: np.random.Generator, height: int, width: int) -> npt.NDArray[np.int32]:
-    """(height, width) waves in -127..127 of one direction and a period of 4 to 40 pixels."""
-    angle, period = rng.uniform(0, np.pi), 4 * 10 ** rng.random()
-    y, x = np.arange(height)[:, None], np.arange(width)
-    phase = 2 * np.pi / period * (np.cos(angle) * x + np.sin(angle) * y)
-    return np.rint(127 * np.sin(phase)).astype(np.int32)
 
 
 def _write(rng: np.random.Generator, scene: Image) -> None:
