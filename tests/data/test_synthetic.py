@@ -48,6 +48,15 @@ def test_a_seed_always_gives_the_same_pictures(made: Synthetic, tmp_path: Path) 
     assert _digest(again) == _digest(made)
 
 
+def test_many_processes_make_the_same_pictures(
+    made: Synthetic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deblurlab.data.synthetic._FEW", 0)
+    again = _set(tmp_path)
+    again.prepare()
+    assert _digest(again) == _digest(made)
+
+
 def test_the_pictures_are_those_of_version_2(made: Synthetic) -> None:
     """Whoever changes them raises `_VERSION`, or published scores mean something else."""
     assert _digest(made) == "49d4e8b345650787b84845cc6690d40950433c5b83aea54ca41867d93bd2cb4a"

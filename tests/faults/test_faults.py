@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.slow
 def test_nothing_is_lost_to_any_fault() -> None:
     """`make test-faults` is the long version."""
     done = subprocess.run(

@@ -47,7 +47,12 @@ def test_the_reach_of_an_encoder_and_decoder_is_that_of_their_sum() -> None:
 
 
 @pytest.mark.parametrize(
-    "network", [nn.InstanceNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 3, 2 * LONGEST + 3, padding="same")]
+    "network",
+    [
+        nn.InstanceNorm2d(3),
+        nn.AdaptiveAvgPool2d(1),
+        pytest.param(nn.Conv2d(3, 3, 2 * LONGEST + 3, padding="same"), marks=pytest.mark.slow),
+    ],
 )
 def test_what_looks_at_the_whole_image_has_no_reach(network: nn.Module) -> None:
     with torch.no_grad():

@@ -84,6 +84,7 @@ def test_linear_objectives_circle(term: AdversarialTerm) -> None:
     assert distances == pytest.approx([1.0] * len(distances), abs=0.02)
 
 
+@pytest.mark.slow
 def test_the_non_saturating_objective_converges_more_slowly_than_any_exponential() -> None:
     """The eigenvalues are imaginary. With half the discriminator's gradient, theta^2 / 2 + psi^2 falls by
     theta psi tanh(theta psi / 2), of fourth order, so that distances fall as the root of time."""

@@ -22,7 +22,9 @@ def _batch(synthesis: Synthesis, seeds: range, side: int = 48) -> Scenes:
     return Scenes(**batch)
 
 
-@pytest.mark.parametrize("change", [{}, {"defocus": (1, 4)}, {"blur_key": "blur"}, {"rotation": (3, 9)}, {"blur_key": "either"}])
+@pytest.mark.parametrize(
+    "change", [{}, {"defocus": (1, 4)}, {"blur_key": "blur"}, {"rotation": (3, 9)}, {"blur_key": "either"}]
+)
 def test_it_is_the_exposure_in_integers(change: dict) -> None:
     synthesis = replace(QUIET, **change)
     blurred, sharp = photograph(_batch(synthesis, range(6)), synthesis)

@@ -25,7 +25,7 @@ def _slope(field: Texture) -> float:
 
 
 def test_amplitude_grows_with_scale_as_asked() -> None:
-    """A slope of 1 is a power spectrum of f^-4 in two dimensions at most (bilinear octaves fall steeper), 0 is flatter."""
+    """Power is amplitude squared: two more of one are two more of the other."""
     steep, flat = (
         np.mean([_slope(fractal_noise(np.random.default_rng(i), 256, 256, finest=1, slope=s)) for i in range(4)])
         for s in (1.0, 0.0)

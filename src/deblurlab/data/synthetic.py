@@ -40,6 +40,8 @@ PHOTOGRAPHS: dict[str, Callable[[], np.ndarray]] = {
 
 _VERSION = 2
 """Raised whenever the same seed gives other pictures."""
+_FEW = 64
+"""Pairs that are made sooner than other processes have started."""
 _STREAMS = {"train": 0, "val": 1, "test": 2}
 
 
@@ -77,7 +79,7 @@ class Synthetic(PairSet):
         height: Of the made scenes, in pixels; likewise `width`.
         blur_key: What is averaged over the exposure, "blur_gamma" or "blur"; the scenes of a seed are the same. Made
             scenes whose ranges say "either" have both, under this name.
-        texture: Share of the leaves with fine texture of a strong contrast, on average. The scenes of a seed are others.
+        texture: Share of the leaves with fine texture, on average. With any, the scenes of a seed are others.
         endless: Training pairs aren't written: an epoch has `train` new ones, made on the device that trains.
         photos: A folder of sharp photographs to make training and validation scenes from, instead of dead leaves: those
             that are large enough; the last tenth in name order serves for validation.
@@ -206,16 +208,20 @@ class Synthetic(PairSet):
                 yield _Task(root / "test" / photograph, i, (self._seed, _STREAMS["test"], p, i), photograph)
 
     def _make(self, tasks: list[_Task]) -> None:
+        said = f"Making {len(tasks)} synthetic pairs"
+        if len(tasks) <= _FEW:
+            for task in track(tasks, said):
+                self._write([task])
+            return
         workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 16)
         chunks = [tasks[i : i + 8] for i in range(0, len(tasks), 8)]
         # Spawned, not forked: this process may already run torch's threads.
-        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        with ProcessPoolExecutor(workers, get_context("spawn"), cv2.setNumThreads, (1,)) as pool:
             done = pool.map(self._write, chunks)
-            for _ in track(done, f"Making {len(tasks)} synthetic pairs", total=len(chunks)):
+            for _ in track(done, said, total=len(chunks)):
                 pass
 
     def _write(self, tasks: list[_Task]) -> None:
-        cv2.setNumThreads(1)
         for task in tasks:
             rng = np.random.default_rng(task.stream)
             if task.photograph is None:

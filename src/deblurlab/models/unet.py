@@ -18,8 +18,9 @@ class UNet(Model):
     Images enter and leave in squares of `patch` x `patch` pixels, whose colours lie side by side as channels, so that
     all of the network works at that fraction of the size (Shi et al., "Real-Time Single Image and Video
     Super-Resolution", CVPR 2016, eq. 4, and its inverse). Channels double with each of `depth` halvings of the size,
-    from `width` to at most `widest`. `blocks` is the number of blocks per stage: one number, or one for each of the `depth + 1` sizes from the finest to the coarsest (the decoder
-    mirrors the encoder). With `global_residual` the network learns what to add to the blurred image, and
+    from `width` to at most `widest`. `blocks` is the number of blocks per stage: one number, or one for each of the
+    `depth + 1` sizes from the finest to the coarsest (the decoder mirrors the encoder). With `global_residual` the
+    network learns what to add to the blurred image, and
     starts as the identity.
 
     Raises:

@@ -106,7 +106,7 @@ def _ways(paths: Tensor, size: torch.Size, side: int) -> Tensor:
     these paths, `(B, 1 + N, T, 3)`, with the frame in their middle. In `grid_sample`'s units."""
     x, y, angle = paths.unbind(-1)
     cos, sin = angle.cos(), angle.sin()
-    rotation = torch.stack([cos, sin, -sin, cos], dim=-1).unflatten(-1, (2, 2)) * (side - 1)
+    rotation = torch.stack([cos, sin, -sin, cos], dim=-1).view(*x.shape, 2, 2) * (side - 1)
     shift = -2 * torch.stack([cos * x + sin * y, cos * y - sin * x], dim=-1)[..., None]
     scale = paths.new_tensor([size[1] - 1, size[0] - 1])[:, None]
     return torch.cat([rotation, shift], dim=-1) / scale
@@ -116,7 +116,9 @@ def _frame(layers: Tensor, ways: Tensor, side: int) -> Tensor:
     """One moment: `(B, 3, side, side)`. `ways` `(B, 1 + N, 2, 3)`."""
     moved = layers.flatten(0, 1)
     grid = F.affine_grid(ways.flatten(0, 1), [len(moved), 1, side, side], align_corners=True)
-    moved = F.grid_sample(moved, grid, padding_mode="reflection", align_corners=True).view(*layers.shape[:3], side, side)
+    moved = F.grid_sample(moved, grid, padding_mode="reflection", align_corners=True).view(
+        *layers.shape[:3], side, side
+    )
     frame = moved[:, 0, :3]
     for n in range(1, layers.shape[1]):
         frame = torch.lerp(frame, moved[:, n, :3], moved[:, n, 3:])

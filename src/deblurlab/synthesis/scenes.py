@@ -8,6 +8,7 @@ Image Restoration Neural Networks", SSVM 2021).
 """
 
 import string
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -24,14 +25,13 @@ _LARGE = 40
 """Leaves of the largest kind that are painted first, so that no hole is left."""
 
 
-def dead_leaves(
-    rng: np.random.Generator, height: int, width: int, *, leaves: int = 900, texture: float = 0.0
-) -> Image:
+def dead_leaves(rng: np.random.Generator, height: int, width: int, *, leaves: int = 900, texture: float = 0.0) -> Image:
     """A collage of `leaves` textured, shaded shapes on a plain ground, with now and then a line of text.
 
     Shapes are drawn at twice the size and averaged down, so edges are smooth. `texture` is the share of leaves, 0..1,
     on average, that are covered with fine texture of a strong contrast; with any, a scene has between a twentieth of the
-    leaves and all of them, so that there are places with little in them, too.
+    leaves and all of them, so that there are places with little in them, too, and in most scenes edges are soft in
+    places and clear in others, with fine texture on both.
     """
     if texture:
         leaves = max(_LARGE, int(leaves * 20 ** -rng.random()))
@@ -52,6 +52,9 @@ def dead_leaves(
         _write(rng, scene)
 
     ids = np.ascontiguousarray(ids[::2, ::2])
+    focus = _focus(rng, height, width) if texture else None
+    if focus is not None:
+        scene = focus(scene)
     detail = np.zeros((height, width), np.int32)
     for field, strongest, rarity in (
         (fractal_noise(rng, height, width, finest=1), 90.0, 1.5),
@@ -62,7 +65,7 @@ def dead_leaves(
         strength = (strongest * rng.random(leaves + 1) ** rarity).astype(np.int32)
         detail += strength[ids] * field
     if texture:
-        detail += _fine(rng, ids, leaves + 1, min(1.0, 2 * texture * rng.random()))
+        detail += _fine(rng, ids, leaves + 1, min(1.0, 2 * texture * rng.random()), focus)
     light = 256 + fractal_noise(rng, height, width, finest=max(height, width) // 4) // 2
     lit = (scene.astype(np.int32) + (detail >> 7)[..., None]) * light[..., None]
     return np.clip(lit >> 8, 0, 255).astype(np.uint8)
@@ -77,13 +80,40 @@ def _painted(ids: npt.NDArray[np.uint16], colours: Image) -> Image:
     return np.ascontiguousarray(half[..., :3], np.uint8)
 
 
-def _fine(rng: np.random.Generator, ids: npt.NDArray[np.uint16], count: int, share: float) -> textures.Texture:
-    """`(height, width)`, in 1/128 of a code: each leaf has one of three textures, or none."""
+Focus = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
+
+
+def _focus(rng: np.random.Generator, height: int, width: int) -> Focus | None:
+    """Blurs some places of a picture of this size, and in a third of the scenes none."""
+    if rng.random() < 1 / 3:
+        return None
+    deviation = 10 ** rng.random()
+    places = fractal_noise(rng, height, width, finest=32) * 4 + int(rng.integers(-128, 384))
+    share = np.clip(places, 0, 255)
+
+    def focused(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        soft = cv2.GaussianBlur(picture, (0, 0), deviation).astype(np.int32)
+        by = share.reshape(*share.shape, *[1] * (picture.ndim - 2))
+        return (picture + ((soft - picture) * by >> 8)).astype(np.uint8)
+
+    return focused
+
+
+def _fine(
+    rng: np.random.Generator, ids: npt.NDArray[np.uint16], count: int, share: float, focus: Focus | None
+) -> textures.Texture:
+    """`(height, width)`, in 1/128 of a code: each leaf has one of three textures, or none. Half of the textures are soft,
+    and where leaves are out of `focus`, their textures pass into one another."""
     detail = np.zeros(ids.shape, np.int32)
     strength = 120 * rng.random(count) ** 1.5 * (rng.random(count) < share)
     kind = rng.integers(0, 3, count)
     for i, make in enumerate(rng.choice(len(textures.KINDS), 3)):
-        detail += np.rint(strength * (kind == i)).astype(np.int32)[ids] * textures.KINDS[make](rng, *ids.shape)
+        field, softness = textures.KINDS[make](rng, *ids.shape), 2 * max(0.0, rng.uniform(-1, 1))
+        if softness > 0.2:
+            bytes_ = np.clip(field + 128, 0, 255).astype(np.uint8)  # whose blur is the same on every processor
+            field = cv2.GaussianBlur(bytes_, (0, 0), softness).astype(np.int32) - 128
+        here = np.rint(strength * (kind == i)).astype(np.uint8)[ids]
+        detail += (here if focus is None else focus(here)).astype(np.int32) * field
     return detail
 
 

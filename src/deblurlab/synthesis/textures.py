@@ -12,9 +12,7 @@ import numpy.typing as npt
 Texture = npt.NDArray[np.int32]
 
 
-def fractal_noise(
-    rng: np.random.Generator, height: int, width: int, *, finest: int, slope: float = 1.0
-) -> Texture:
+def fractal_noise(rng: np.random.Generator, height: int, width: int, *, finest: int, slope: float = 1.0) -> Texture:
     """Noise whose amplitude grows with the scale to the power of `slope`, from `finest` pixels up: 1 is 1/f."""
     noise = np.zeros((height, width), np.int32)
     scale, total = finest, 0
@@ -50,7 +48,7 @@ def fur(rng: np.random.Generator, height: int, width: int) -> Texture:
     side = height + width
     grid = rng.integers(0, 256, (side // thickness + 1, side // length + 1), dtype=np.uint8)
     size = (grid.shape[1] * length, grid.shape[0] * thickness)
-    streaks = cv2.resize(grid, size, interpolation=cv2.INTER_LINEAR_EXACT)
+    streaks = np.asarray(cv2.resize(grid, size, interpolation=cv2.INTER_LINEAR_EXACT), np.uint8)
     wave = fractal_noise(rng, height, width, finest=int(rng.integers(16, 64))) * int(rng.integers(0, 40))
     return _turned(rng, streaks, height, width, wave)
 
