@@ -20,8 +20,7 @@ class UNet(Model):
     Super-Resolution", CVPR 2016, eq. 4, and its inverse). Channels double with each of `depth` halvings of the size,
     from `width` to at most `widest`. `blocks` is the number of blocks per stage: one number, or one for each of the
     `depth + 1` sizes from the finest to the coarsest (the decoder mirrors the encoder). With `global_residual` the
-    network learns what to add to the blurred image, and
-    starts as the identity.
+    network learns what to add to the blurred image, and starts as the identity.
 
     Raises:
         ValueError: `blocks` has another length than `depth + 1`, `patch` is less than 1, or `norm` is unknown.

@@ -29,9 +29,9 @@ def dead_leaves(rng: np.random.Generator, height: int, width: int, *, leaves: in
     """A collage of `leaves` textured, shaded shapes on a plain ground, with now and then a line of text.
 
     Shapes are drawn at twice the size and averaged down, so edges are smooth. `texture` is the share of leaves, 0..1,
-    on average, that are covered with fine texture of a strong contrast; with any, a scene has between a twentieth of the
-    leaves and all of them, so that there are places with little in them, too, and in most scenes edges are soft in
-    places and clear in others, with fine texture on both.
+    on average, that are covered with fine texture. With any, a scene has between a twentieth of the leaves and all of
+    them, so that there are places with little in them, too, and in most scenes edges are soft in places and clear in
+    others, with fine texture on both.
     """
     if texture:
         leaves = max(_LARGE, int(leaves * 20 ** -rng.random()))
@@ -102,8 +102,8 @@ def _focus(rng: np.random.Generator, height: int, width: int) -> Focus | None:
 def _fine(
     rng: np.random.Generator, ids: npt.NDArray[np.uint16], count: int, share: float, focus: Focus | None
 ) -> textures.Texture:
-    """`(height, width)`, in 1/128 of a code: each leaf has one of three textures, or none. Half of the textures are soft,
-    and where leaves are out of `focus`, their textures pass into one another."""
+    """`(height, width)`, in 1/128 of a code: each leaf has one of three textures, or none. Half of the textures are
+    soft, and where leaves are out of `focus`, their textures pass into one another."""
     detail = np.zeros(ids.shape, np.int32)
     strength = 120 * rng.random(count) ** 1.5 * (rng.random(count) < share)
     kind = rng.integers(0, 3, count)
