@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from deblurlab.data import Synthetic
@@ -17,8 +18,8 @@ from support import config
 SMALL = ["data.train=6", "data.val=2", "data.blurs=2", "data.height=72", "data.width=80"]
 
 
-def _set(root: Path, *overrides: str) -> Synthetic:
-    return instantiate(config("data=synthetic", *SMALL, f"data.root={root}", *overrides).data, _convert_="all")
+def _set(root: Path, *overrides: str, kind: str = "synthetic") -> Synthetic:
+    return instantiate(config(f"data={kind}", *SMALL, f"data.root={root}", *overrides).data, _convert_="all")
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,28 @@ def test_the_other_kind_of_blur_has_the_same_sharp_pictures(made: Synthetic, tmp
     for mine, theirs in zip(made.train(), other.train(), strict=True):
         assert np.array_equal(read_image(mine.sharp), read_image(theirs.sharp))
         assert not np.array_equal(read_image(mine.blurred), read_image(theirs.blurred))
+
+
+def test_a_wide_set_has_both_kinds_of_blur_and_is_tested_on_light(tmp_path: Path) -> None:
+    wide = _set(tmp_path, "data.endless=false", "data.train=12", kind="synthetic_wide")
+    wide.prepare()
+    recipes = [json.loads(path.read_text()) for path in wide.folder.glob("train/scenes/recipe/*.json")]
+    assert {recipe["blur_key"] for recipe in recipes} == {"blur", "blur_gamma"}
+    recipes = [json.loads(path.read_text()) for path in wide.folder.glob("test/*/recipe/*.json")]
+    assert {recipe["blur_key"] for recipe in recipes} == {"blur_gamma"}
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("data.texture=2", "data.texture=2 is a share"),
+        ("data.blur_key=either", "data.blur_key is 'either': blur or blur_gamma"),
+        ("data.scenes.blur_key=blur", "data.scenes.blur_key=blur and data.photographs.blur_key=blur_gamma"),
+    ],
+)
+def test_settings_that_contradict_one_another_are_one_line(tmp_path: Path, override: str, said: str) -> None:
+    with pytest.raises(InstantiationException, match=said):
+        _set(tmp_path, override)
 
 
 def test_another_seed_gives_others_in_another_folder(made: Synthetic, tmp_path: Path) -> None:

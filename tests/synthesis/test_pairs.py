@@ -110,6 +110,20 @@ def test_a_still_pair_differs_by_nothing() -> None:
     assert np.array(recipe.psf).max() == 1
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"still": 2}, "still is 2: a share"),
+        ({"jpeg_quality": (130, 70)}, r"jpeg_quality is \(130, 70\): two numbers"),
+        ({"jpeg_quality": (0, 70)}, "from 1 on"),
+        ({"jpeg_quality": (70,)}, "two numbers"),
+    ],
+)
+def test_what_is_no_range_is_refused(wrong: dict, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Synthesis(**wrong)
+
+
 def test_recipes_stay_within_their_ranges_and_fill_them() -> None:
     synthesis = Synthesis(blur_length=(2, 10), rotation=(0, 1), objects=(0, 2))
     recipes = [synthesis._draw(np.random.default_rng(i), 100, 100)[0] for i in range(300)]

@@ -1,17 +1,17 @@
 """The data set that needs no download: made scenes to train on, real photographs to test on."""
 
 import errno
+import functools
 import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, replace
-from functools import partial
+from dataclasses import asdict
 from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import cv2
 import numpy as np
@@ -40,8 +40,8 @@ PHOTOGRAPHS: dict[str, Callable[[], np.ndarray]] = {
 
 _VERSION = 2
 """Raised whenever the same seed gives other pictures."""
-_FEW = 64
-"""Pairs that are made sooner than other processes have started."""
+_FEW = 64 * 320 * 320
+"""Pixels that are made about as soon as other processes have started."""
 _STREAMS = {"train": 0, "val": 1, "test": 2}
 
 
@@ -77,9 +77,10 @@ class Synthetic(PairSet):
 
     Args:
         height: Of the made scenes, in pixels; likewise `width`.
-        blur_key: What is averaged over the exposure, "blur_gamma" or "blur"; the scenes of a seed are the same. Made
-            scenes whose ranges say "either" have both, under this name.
-        texture: Share of the leaves with fine texture, on average. With any, the scenes of a seed are others.
+        blur_key: What is averaged over the exposure, "blur_gamma" or "blur"; the scenes of a seed are the same. Both
+            ranges say so, too; those of the made scenes may say "either" and have both under this name.
+        texture: Share of the dead leaves with fine texture, as `dead_leaves` has it. With any, the scenes of a seed are
+            others.
         endless: Training pairs aren't written: an epoch has `train` new ones, made on the device that trains.
         photos: A folder of sharp photographs to make training and validation scenes from, instead of dead leaves: those
             that are large enough; the last tenth in name order serves for validation.
@@ -87,7 +88,8 @@ class Synthetic(PairSet):
         photographs: The ranges of the test pairs.
 
     Raises:
-        UserError: The folder can't be written, or there are fewer than two photographs of the size that is needed.
+        UserError: A number is out of its range, `blur_key` is unknown or not that of the ranges, the folder can't be
+            written, or there are fewer than two photographs of the size that is needed.
     """
 
     def __init__(
@@ -109,12 +111,20 @@ class Synthetic(PairSet):
     ) -> None:
         if min(train, val, blurs) < 1:
             raise UserError(f"data.train={train}, data.val={val} and data.blurs={blurs} must be at least 1")
+        if not 0 <= texture <= 1:
+            raise UserError(f"data.texture={texture} is a share: 0 to 1")
+        if blur_key not in get_args(BlurKey):
+            raise UserError(f"data.blur_key is {blur_key!r}: blur or blur_gamma")
+        if scenes.blur_key not in (blur_key, "either") or photographs.blur_key != blur_key:
+            raise UserError(
+                f"data.blur_key={blur_key}, and data.scenes.blur_key={scenes.blur_key} and "
+                f"data.photographs.blur_key={photographs.blur_key}: the same for all, or either for the scenes"
+            )
         self._seed, self._train, self._val, self._blurs = seed, train, val, blurs
         self._size = height, width
         self._blur_key, self._endless = blur_key, endless
-        self._scenes = scenes if scenes.blur_key == "either" else replace(scenes, blur_key=blur_key)
-        self._photographs = replace(photographs, blur_key=blur_key)
-        self._leaves = partial(dead_leaves, texture=texture)
+        self._scenes, self._photographs = scenes, photographs
+        self._leaves = functools.partial(dead_leaves, texture=texture)
         what: list[Any] = [
             _VERSION,
             seed,
@@ -122,7 +132,7 @@ class Synthetic(PairSet):
             val,
             blurs,
             self._size,
-            texture,
+            float(texture),
             asdict(self._scenes),
             asdict(self._photographs),
         ]
@@ -209,7 +219,7 @@ class Synthetic(PairSet):
 
     def _make(self, tasks: list[_Task]) -> None:
         said = f"Making {len(tasks)} synthetic pairs"
-        if len(tasks) <= _FEW:
+        if len(tasks) * math.prod(self._size) <= _FEW:
             for task in track(tasks, said):
                 self._write([task])
             return

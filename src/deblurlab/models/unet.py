@@ -23,7 +23,8 @@ class UNet(Model):
     network learns what to add to the blurred image, and starts as the identity.
 
     Raises:
-        ValueError: `blocks` has another length than `depth + 1`, `patch` is less than 1, or `norm` is unknown.
+        ValueError: `blocks` has another length than `depth + 1`, `patch` is less than 1, `widest` less than `width`, or
+            `norm` is unknown.
     """
 
     block: ClassVar[type[nn.Module]] = PlainBlock
@@ -42,10 +43,12 @@ class UNet(Model):
         super().__init__()
         if patch < 1:
             raise ValueError(f"patch is {patch}: at least 1")
+        if widest is not None and widest < width:
+            raise ValueError(f"widest is {widest}: at least the width, {width}")
         counts = [blocks] * (depth + 1) if isinstance(blocks, int) else list(blocks)
         if len(counts) != depth + 1:
             raise ValueError(f"blocks has {len(counts)} numbers, a U-Net of depth {depth} has {depth + 1} stages")
-        widths = [min(width * 2**i, widest or width * 2**i) for i in range(depth + 1)]
+        widths = [width * 2**i if widest is None else min(width * 2**i, widest) for i in range(depth + 1)]
         self.multiple_of = patch * 2**depth
         self.patch = patch
         self.global_residual = global_residual

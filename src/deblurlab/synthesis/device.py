@@ -58,7 +58,7 @@ def prepared(scene: Scene, synthesis: Synthesis, *, seed: int) -> Scenes:
         torch.from_numpy(paths),
         torch.from_numpy(spread.astype(np.float32)),
         torch.tensor([recipe.read_noise, recipe.shot_noise], dtype=torch.float32),
-        torch.tensor(recipe.jpeg_quality or 101),
+        torch.tensor(101 if recipe.jpeg_quality is None else recipe.jpeg_quality),
         torch.tensor(recipe.blur_key == "blur"),
         torch.tensor(seed),
     )
@@ -78,7 +78,9 @@ def photograph(scenes: Scenes, synthesis: Synthesis) -> tuple[Tensor, Tensor]:
     mean = torch.zeros(len(layers), 3, side, side, device=layers.device)
     for t in range(moments):
         frame = _frame(layers, ways[:, :, t], side)
-        mean += torch.where(as_codes, _codes(frame), frame)
+        if synthesis.blur_key != "blur_gamma":
+            frame = torch.where(as_codes, _codes(frame), frame)
+        mean += frame
     mean /= moments
     mean = torch.where(as_codes, _table(SRGB_TO_LINEAR, mean.device)[mean.round().clamp(0, 255).long()], mean)
     blurred = _codes(_noisy(_spread(mean, scenes.discs), scenes))

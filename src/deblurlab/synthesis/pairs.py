@@ -28,13 +28,14 @@ class Recipe:
     rotation: float
     """Largest swing of the camera about its axis, in degrees."""
     objects: int
-    """Layers that move by themselves in front of the background."""
+    """Layers in front of the background, which move by themselves unless nothing moves."""
     softness: float
     """Standard deviation of the Gaussian that the scene was seen through in both pictures, in pixels."""
     read_noise: float
     shot_noise: float
     jpeg_quality: int | None
     blur_key: BlurKey = "blur_gamma"
+    """What was averaged."""
     defocus: float = 0.0
     """Radius of the disc that the blurred picture is out of focus by, in pixels."""
     psf: list[list[float]] | None = None
@@ -89,6 +90,11 @@ class Synthesis:
     def __post_init__(self) -> None:
         if self.blur_key not in (*get_args(BlurKey), "either"):
             raise ValueError(f"blur_key is {self.blur_key!r}: blur, blur_gamma or either")
+        if not 0 <= self.still <= 1:
+            raise ValueError(f"still is {self.still}: a share, 0 to 1")
+        quality = self.jpeg_quality
+        if quality is not None and not (len(quality) == 2 and 1 <= quality[0] <= quality[1]):
+            raise ValueError(f"jpeg_quality is {self.jpeg_quality}: two numbers from 1 on, the lower one first")
 
     def scene_pair(
         self, rng: np.random.Generator, height: int, width: int, *, ground: Ground = dead_leaves

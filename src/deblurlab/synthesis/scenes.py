@@ -28,13 +28,13 @@ _LARGE = 40
 def dead_leaves(rng: np.random.Generator, height: int, width: int, *, leaves: int = 900, texture: float = 0.0) -> Image:
     """A collage of `leaves` textured, shaded shapes on a plain ground, with now and then a line of text.
 
-    Shapes are drawn at twice the size and averaged down, so edges are smooth. `texture` is the share of leaves, 0..1,
-    on average, that are covered with fine texture. With any, a scene has between a twentieth of the leaves and all of
-    them, so that there are places with little in them, too, and in most scenes edges are soft in places and clear in
-    others, with fine texture on both.
+    Shapes are drawn at twice the size and averaged down, so edges are smooth. Up to twice the share `texture`, 0..1, of
+    the leaves are covered with fine texture. With any, a scene has between a twentieth of the leaves and all of them,
+    so that there are places with little in them, too, and in two thirds of the scenes edges are softer in some places
+    than in others, with fine texture on both.
     """
     if texture:
-        leaves = max(_LARGE, int(leaves * 20 ** -rng.random()))
+        leaves = min(leaves, max(_LARGE, int(leaves * 20 ** -rng.random())))
     smallest, largest = 3.0, 0.35 * min(2 * height, 2 * width)
     u = rng.random(leaves)
     radii = (u * (largest**-2 - smallest**-2) + smallest**-2) ** -0.5  # density r^-3
@@ -66,7 +66,7 @@ def dead_leaves(rng: np.random.Generator, height: int, width: int, *, leaves: in
         detail += strength[ids] * field
     if texture:
         detail += _fine(rng, ids, leaves + 1, min(1.0, 2 * texture * rng.random()), focus)
-    light = 256 + fractal_noise(rng, height, width, finest=max(height, width) // 4) // 2
+    light = 256 + fractal_noise(rng, height, width, finest=max(1, max(height, width) // 4)) // 2
     lit = (scene.astype(np.int32) + (detail >> 7)[..., None]) * light[..., None]
     return np.clip(lit >> 8, 0, 255).astype(np.uint8)
 
@@ -84,7 +84,7 @@ Focus = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
 
 
 def _focus(rng: np.random.Generator, height: int, width: int) -> Focus | None:
-    """Blurs some places of a picture of this size, and in a third of the scenes none."""
+    """Blurs some places of a picture of this size; in a third of the scenes there is none."""
     if rng.random() < 1 / 3:
         return None
     deviation = 10 ** rng.random()
@@ -102,8 +102,8 @@ def _focus(rng: np.random.Generator, height: int, width: int) -> Focus | None:
 def _fine(
     rng: np.random.Generator, ids: npt.NDArray[np.uint16], count: int, share: float, focus: Focus | None
 ) -> textures.Texture:
-    """`(height, width)`, in 1/128 of a code: each leaf has one of three textures, or none. Half of the textures are
-    soft, and where leaves are out of `focus`, their textures pass into one another."""
+    """`(height, width)`, in 1/128 of a code: each leaf has one of three textures, or none. Nearly half of the textures
+    are soft, and where leaves are out of `focus`, their textures pass into one another."""
     detail = np.zeros(ids.shape, np.int32)
     strength = 120 * rng.random(count) ** 1.5 * (rng.random(count) < share)
     kind = rng.integers(0, 3, count)

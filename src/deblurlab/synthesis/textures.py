@@ -1,6 +1,6 @@
-"""What leaves are covered with: fields of brightness, `(height, width)` integers in about -128..127.
+"""What leaves are covered with: fields of brightness, `(height, width)` integers, most of them in -128..127.
 
-Each is made with whole numbers, so that it is the same on every processor.
+All that is interpolated are whole numbers, so that they are the same on every processor.
 """
 
 from collections.abc import Callable
@@ -58,7 +58,8 @@ def tiles(rng: np.random.Generator, height: int, width: int) -> Texture:
     rows, columns = (int(4 * 8 ** rng.random()) for _ in range(2))
     side = height + width
     cells = rng.integers(0, 256, (side // rows + 1, side // columns + 1), dtype=np.uint8)
-    cells = cells // int(rng.integers(1, 5)) + int(rng.integers(0, 64))
+    shallow, base = int(rng.integers(1, 5)), int(rng.integers(0, 64))
+    cells = cells // shallow + np.minimum(base, 255 - cells // shallow)  # saturated
     wall = np.repeat(np.repeat(cells, rows, axis=0), columns, axis=1)
     joint, shade = int(rng.integers(0, max(2, min(rows, columns) // 2))), int(rng.integers(0, 256))
     for i in range(joint):
