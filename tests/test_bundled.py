@@ -21,7 +21,7 @@ CURVE = [
     0.0143524, 0.0779782, 0.0547634, 0.113751, 0.0955338, 0.0843594, 0.0460268, 0.0919586, 0.022543, 0.0843018,
     0.0270486, 0.0372403, 0.0148282, 0.0396461, 0.0196226, 0.0407825, 0.0297903, 0.0904346, 0.024787, 0.0874811,
 ]  # fmt: skip
-"""l1 of 20 steps, recorded with the recipe that the weights were made by."""
+"""l1 of the recipe's first 20 steps, recorded."""
 
 
 def test_the_recipe_follows_the_recorded_curve(train: Callable[..., Path], data_root: Path) -> None:

@@ -11,14 +11,14 @@ from deblurlab.errors import UserError
 
 class Mixed(PairSet):
     """Draws each training pair from one of several `sets` by their `weights`, validates on all of theirs, and tests
-    on each apart. Names of pairs begin with that of their set. `root` is where sets lie that refer to it.
+    on each apart. Names of pairs begin with that of their set.
 
     Raises:
         UserError: Sets and weights have different names, or a set with a weight has nothing to train on.
     """
 
-    def __init__(self, *, sets: Mapping[str, PairSet], weights: Mapping[str, float], root: str = ".") -> None:
-        super().__init__(root=root, store="off")
+    def __init__(self, *, sets: Mapping[str, PairSet], weights: Mapping[str, float]) -> None:
+        super().__init__(root=".", store="off")
         if not sets or set(sets) != set(weights):
             raise UserError(
                 f"data.sets ({', '.join(sets) or 'none'}) and data.weights ({', '.join(weights) or 'none'}) name "
