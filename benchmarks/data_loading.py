@@ -21,7 +21,7 @@ import torch
 from hydra.utils import instantiate
 from torch.utils.data import DataLoader, default_collate
 
-from deblurlab import conf
+from deblurlab.config import compose as conf
 from deblurlab.data import EndlessScenes, KeyedBatches, PairDataset, Stage
 from deblurlab.data.frames import FrameStore, Reader, pack
 from deblurlab.data.images import read_image, write_png

@@ -25,7 +25,7 @@ from hydra.utils import instantiate
 from rich.console import Console
 from rich.table import Table
 
-from deblurlab import conf
+from deblurlab.config import compose as conf
 from deblurlab.data.images import read_image
 from deblurlab.data.pairs import Pair
 

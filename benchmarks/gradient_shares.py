@@ -11,7 +11,7 @@ import sys
 import torch
 from hydra.utils import instantiate
 
-from deblurlab import conf
+from deblurlab.config import compose as conf
 from deblurlab.data import KeyedBatches, PairDataset, Stage
 from deblurlab.modules.phases import total
 from deblurlab.training import build

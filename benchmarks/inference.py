@@ -38,7 +38,8 @@ import pyvips
 import torch
 from torch import Tensor
 
-from deblurlab import Restorer, conf
+from deblurlab import Restorer
+from deblurlab.config import compose as conf
 from deblurlab.inference import bundled
 from deblurlab.inference.engines import LONGEST, OnnxRuntime, Torch
 from deblurlab.inference.export import export_onnx

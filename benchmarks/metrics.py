@@ -18,7 +18,7 @@ import torch
 from hydra.utils import instantiate
 from skimage.metrics import structural_similarity
 
-from deblurlab import conf
+from deblurlab.config import compose as conf
 from deblurlab.data import Pair
 from deblurlab.inference import Restored, Restorer
 from deblurlab.inference.measuring import Work, measured

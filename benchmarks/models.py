@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from hydra.utils import instantiate
 
-from deblurlab import conf
+from deblurlab.config import compose as conf
 from deblurlab.models import Model
 from deblurlab.models.cost import macs, parameters
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from hydra.utils import instantiate
 
-from deblurlab import conf
+from deblurlab.config import compose as conf
 from deblurlab.models.cost import parameters
 
 STEPS = 400

@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from hydra.utils import instantiate
 from torch import Tensor
 
-from deblurlab import conf
 from deblurlab.callbacks import EMA, Trouble
+from deblurlab.config import compose as conf
 from deblurlab.loggers import MetricsCSV
 from deblurlab.modules import PairedRestoration
 from deblurlab.training import build

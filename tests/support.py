@@ -17,8 +17,8 @@ from hydra.utils import instantiate
 from scipy.ndimage import convolve
 
 from deblurlab import cli
-from deblurlab.conf import compose as config
-from deblurlab.conf import options as option_names
+from deblurlab.config.compose import compose as config
+from deblurlab.config.compose import options as option_names
 from deblurlab.data import DataModule
 from deblurlab.errors import UserError
 from deblurlab.releases import write_release

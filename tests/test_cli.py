@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deblurlab.conf import CONF, options
+from deblurlab.config.compose import CONF, options
 
 TRAIN = CONF.parent / "train.py"
 

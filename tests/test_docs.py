@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deblurlab import conf
+from deblurlab.config import compose as conf
 
 
 def test_the_table_of_models_is_true_of_the_models() -> None:

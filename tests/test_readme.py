@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from PIL import Image
 
-from deblurlab import conf
+from deblurlab.config import compose as conf
 from support import config
 
 ROOT = conf.CONF.parent

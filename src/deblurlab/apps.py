@@ -16,7 +16,7 @@ from hydra.errors import CompactHydraException, InstantiationException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from deblurlab import conf
+from deblurlab.config import compose as conf
 from deblurlab.errors import UserError, cause
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from deblurlab import conf
+from deblurlab.config import compose as conf
 from deblurlab.data.averaging import average
 from deblurlab.data.checking import Findings, check
 from deblurlab.data.frames import FrameStore, pack

@@ -9,7 +9,7 @@ from typing import Any
 from hydra.utils import instantiate
 from torch import Tensor
 
-from deblurlab import conf
+from deblurlab.config import compose as conf
 from deblurlab.errors import UserError, reason, some
 from deblurlab.foreign import load_tensors
 from deblurlab.models import Model

@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from deblurlab import conf
 from deblurlab.checkpoints import read_checkpoint
+from deblurlab.config import compose as conf
 from deblurlab.errors import UserError, reason
 from deblurlab.foreign import no_more_than_there_are
 from deblurlab.releases import is_release, read_release

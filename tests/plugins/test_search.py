@@ -15,7 +15,7 @@ from hydra_plugins.deblurlab_search import Search, _distribution
 APP = """
 import math, os, signal, sys
 import hydra
-from deblurlab import conf
+from deblurlab.config import compose as conf
 
 conf.register()
 

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from deblurlab import conf
+from deblurlab.config import compose as conf
 from support import config, option_names
 
 TERMS = option_names("loss")

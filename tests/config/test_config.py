@@ -8,7 +8,7 @@ from hydra.errors import ConfigCompositionException, InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from deblurlab import conf
+from deblurlab.config import compose as conf
 from deblurlab.errors import UserError
 from support import config, option_names
 

@@ -22,8 +22,8 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
-_SHIPPED = Path(__file__).parent / "shipped"
-_ROOT = _SHIPPED if _SHIPPED.is_dir() else Path(__file__).parents[2]
+_SHIPPED = Path(__file__).parents[1] / "shipped"
+_ROOT = _SHIPPED if _SHIPPED.is_dir() else Path(__file__).parents[3]
 CONF = _ROOT / "conf"
 """The configuration files: the checkout's, or in an installed wheel its own."""
 SWEEPS = _ROOT / "sweeps"

@@ -1,0 +1,1 @@
+"""Hydra configuration: search path, sum expressions, resolvers."""
