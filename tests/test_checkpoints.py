@@ -11,7 +11,7 @@ import torch
 
 from deblurlab.checkpoints import AtomicCheckpointIO, DamagedError, newest, read_checkpoint, training_state, whole
 from deblurlab.errors import UserError
-from deblurlab.runs import Run
+from deblurlab.runs.folder import Run
 
 
 def _content(step: int) -> dict:

@@ -13,7 +13,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from deblurlab.errors import UserError, reason
 from deblurlab.foreign import load_tensors
-from deblurlab.runs import Run
+from deblurlab.runs.folder import Run
 
 _LOG = logging.getLogger(__name__)
 

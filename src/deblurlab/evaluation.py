@@ -15,18 +15,18 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from deblurlab import environment
 from deblurlab.data import PairSet, Strangers
 from deblurlab.data.frames import Reader
 from deblurlab.data.images import write_png
-from deblurlab.environment import torch_device
 from deblurlab.errors import UserError
 from deblurlab.inference import Psf, Restorer
 from deblurlab.inference.measuring import Attempt, Row, Work, measured, read_pair
 from deblurlab.metrics import LOWER_IS_BETTER, NO_REFERENCE, Protocol
 from deblurlab.metrics.protocol import levels
 from deblurlab.reporting import write_evaluation
-from deblurlab.runs import Run, parse_shard, write_csv, write_json
+from deblurlab.runs import environment
+from deblurlab.runs.environment import torch_device
+from deblurlab.runs.folder import Run, parse_shard, write_csv, write_json
 
 Results = dict[str, Any]
 

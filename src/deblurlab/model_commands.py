@@ -19,7 +19,7 @@ def restore(arguments: list[str]) -> None:
     try:
         from deblurlab.inference import Restorer
         from deblurlab.inference.files import Options, restore_files
-        from deblurlab.runs import parse_shard
+        from deblurlab.runs.folder import parse_shard
 
         on_ray = _on_ray(options)
         weights = options.weights
@@ -120,7 +120,7 @@ def export(arguments: list[str]) -> None:
 
     def work() -> None:
         from deblurlab.releases import release_run
-        from deblurlab.runs import Run
+        from deblurlab.runs.folder import Run
         from deblurlab.trained import generator_weights, load_model
 
         if options.format == "release":

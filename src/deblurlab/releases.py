@@ -16,7 +16,7 @@ from torch import Tensor
 
 from deblurlab.errors import UserError, reason
 from deblurlab.foreign import lies_inside, parse_json, stays_inside
-from deblurlab.runs import Run, read_yaml, write_json
+from deblurlab.runs.folder import Run, read_yaml, write_json
 
 _INDEX, _WEIGHTS, _FORMAT = "release.json", "weights.safetensors", 1
 _DTYPES = {"torch.float16", "torch.bfloat16", "torch.float32", "torch.float64", "torch.int64"}

@@ -17,7 +17,7 @@ from deblurlab.config import compose as conf
 from deblurlab.errors import UserError, reason
 from deblurlab.foreign import no_more_than_there_are
 from deblurlab.releases import is_release, read_release
-from deblurlab.runs import Run, read_yaml
+from deblurlab.runs.folder import Run, read_yaml
 
 _LARGEST = 4096
 """Whole number among a model's arguments."""

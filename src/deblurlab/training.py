@@ -16,7 +16,6 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning.callbacks import Callback, Timer
 
-from deblurlab import environment
 from deblurlab.callbacks import Checkpoints, Continuation, FitLoop, GoBack, Quality
 from deblurlab.callbacks.metrics import set_name
 from deblurlab.checkpoints import AtomicCheckpointIO, DamagedError, newest, training_state
@@ -29,7 +28,8 @@ from deblurlab.metrics import METRICS, Protocol
 from deblurlab.models.cost import macs, parameters
 from deblurlab.modules import Restoration
 from deblurlab.reporting import write_report
-from deblurlab.runs import Run, write_csv, write_json
+from deblurlab.runs import environment
+from deblurlab.runs.folder import Run, write_csv, write_json
 from deblurlab.trained import load_generator
 
 Results = dict[str, Any]

@@ -14,7 +14,7 @@ from lightning_fabric.loggers.logger import rank_zero_experiment
 from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.loggers import WandbLogger
 
-from deblurlab.runs import Run
+from deblurlab.runs.folder import Run
 
 _LOG = logging.getLogger(__name__)
 

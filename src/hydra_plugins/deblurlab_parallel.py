@@ -22,7 +22,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from deblurlab.runs import Run
+from deblurlab.runs.folder import Run
 
 _LOG = logging.getLogger("hydra.deblurlab")
 _STOPPING = 60.0

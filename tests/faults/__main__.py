@@ -25,7 +25,7 @@ from trainings import EVERY, VALIDATION, difference, finish, outcome, run, words
 
 from deblurlab.checkpoints import read_checkpoint
 from deblurlab.errors import UserError
-from deblurlab.runs import Run
+from deblurlab.runs.folder import Run
 
 
 class Trial(NamedTuple):

@@ -18,7 +18,7 @@ from PIL import Image
 
 import deblurlab.training  # noqa: F401  once, before all forks
 from deblurlab.checkpoints import read_checkpoint
-from deblurlab.runs import Run
+from deblurlab.runs.folder import Run
 
 EVERY, VALIDATION, STEPS = 4, 6, 12
 _COMMON = [

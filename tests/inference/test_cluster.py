@@ -10,7 +10,7 @@ from deblurlab import cli
 from deblurlab.data.images import write_png
 from deblurlab.errors import UserError
 from deblurlab.inference.cluster import Crew, Job, crew
-from deblurlab.inference.stores import Folder
+from deblurlab.runs.storage import Folder
 
 
 def _job(device: str = "auto", workers: int | None = None) -> Job:

@@ -10,7 +10,7 @@ import pytest
 from deblurlab import cli
 from deblurlab.errors import UserError
 from deblurlab.reporting.statistics import compare, paired_bootstrap
-from deblurlab.runs import write_csv
+from deblurlab.runs.folder import write_csv
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:

@@ -14,7 +14,7 @@ from deblurlab.errors import UserError
 from deblurlab.inference.files import gather
 from deblurlab.inference.pictures import open_picture
 from deblurlab.inference.psf import File
-from deblurlab.inference.stores import Folder
+from deblurlab.runs.storage import Folder
 from security.hostile import bounded, png
 
 SVG = """<?xml version="1.0"?><!DOCTYPE svg [<!ENTITY secret SYSTEM "file://{0}">]>

@@ -12,7 +12,7 @@ from deblurlab.errors import UserError
 from deblurlab.reporting import print_results, write_evaluation
 from deblurlab.reporting.commands import table
 from deblurlab.reporting.sweep import read_jobs
-from deblurlab.runs import Run
+from deblurlab.runs.folder import Run
 from deblurlab.trained import load_model
 from security.hostile import bounded
 

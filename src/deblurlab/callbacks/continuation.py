@@ -5,7 +5,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.loops.fit_loop import _FitLoop
 
-from deblurlab.processes import gathered, own, random_streams, restore_random_streams
+from deblurlab.runs.distributed import gathered, own, random_streams, restore_random_streams
 
 
 class Continuation(pl.Callback):

@@ -20,8 +20,8 @@ from deblurlab.data.images import SUFFIXES
 from deblurlab.errors import UserError, reason
 from deblurlab.inference.pictures import MAX_PIXELS
 from deblurlab.inference.restorers import Network
-from deblurlab.inference.stores import open_store
 from deblurlab.inference.worker import Outcome, Worker
+from deblurlab.runs.storage import open_store
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before ray is imported, which would call home
 

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from deblurlab.data.pairs import Pair
-from deblurlab.environment import torch_device
 from deblurlab.errors import UserError
 from deblurlab.inference.bundled import weights_folder
 from deblurlab.inference.engines import Engine, Ensemble, OnnxRuntime, Torch
 from deblurlab.inference.kinds import unpack
 from deblurlab.inference.psf import Psf
 from deblurlab.inference.tiling import WINDOW, InMemory, Pixels, Rows, Tiling, choose, restored_rows
+from deblurlab.runs.environment import torch_device
 from deblurlab.trained import load_model
 
 

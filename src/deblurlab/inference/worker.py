@@ -13,7 +13,7 @@ import torch
 from deblurlab.errors import UserError, reason
 from deblurlab.inference.pictures import PictureWriter, open_picture
 from deblurlab.inference.restorers import Network
-from deblurlab.inference.stores import open_store
+from deblurlab.runs.storage import open_store
 
 _PAUSES = (1.0, 2.0, 4.0)
 """Seconds before each further try to fetch or to keep a file."""

@@ -15,7 +15,7 @@ from deblurlab.losses import AdversarialTerm, JudgedTerm
 from deblurlab.modules.adversary import Adversary, Seen
 from deblurlab.modules.phased import OptimizerFactory, PhasedModule, SchedulerFactory
 from deblurlab.modules.phases import Example, Phase, Summands
-from deblurlab.processes import gathered, own
+from deblurlab.runs.distributed import gathered, own
 
 Judged = tuple[Judgement | None, Judgement | None]
 """How real and made images were judged, where they were."""

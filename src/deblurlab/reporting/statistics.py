@@ -9,7 +9,7 @@ import numpy as np
 
 from deblurlab.errors import UserError
 from deblurlab.metrics import METRICS
-from deblurlab.runs import Run
+from deblurlab.runs.folder import Run
 
 _DRAWS = 10_000
 PerImage = Mapping[tuple[str, str], Mapping[str, float | None]]

@@ -58,7 +58,7 @@ def describe() -> dict[str, Any]:
 
 def revision() -> dict[str, Any]:
     """This package's version and, in a checkout, the commit and whether files differ from it."""
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     if not (root / ".git").exists():
         return {"version": __version__, "commit": None, "modified": None}
 

@@ -1,0 +1,1 @@
+"""Run folders, atomic file writes, storage and the environment."""
