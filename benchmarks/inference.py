@@ -39,6 +39,7 @@ import torch
 from torch import Tensor
 
 from deblurlab import Restorer
+from deblurlab.checkpoints.load import load_model
 from deblurlab.config import compose as conf
 from deblurlab.inference import bundled
 from deblurlab.inference.engines import LONGEST, OnnxRuntime, Torch
@@ -49,7 +50,6 @@ from deblurlab.inference.restorers import Network
 from deblurlab.inference.tiling import InMemory, Pixels, Tiling, choose, restored_rows
 from deblurlab.models import Model
 from deblurlab.synthesis.pairs import Synthesis
-from deblurlab.trained import load_model
 from models import build, processor
 
 Clock = Callable[[], float]

@@ -17,11 +17,11 @@ from hydra.utils import instantiate
 from scipy.ndimage import convolve
 
 from deblurlab import cli
+from deblurlab.checkpoints.release import write_release
 from deblurlab.config.compose import compose as config
 from deblurlab.config.compose import options as option_names
 from deblurlab.data import DataModule
 from deblurlab.errors import UserError
-from deblurlab.releases import write_release
 
 __all__ = [
     "SMALL",

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from deblurlab.checkpoints import read_checkpoint
+from deblurlab.checkpoints.io import read_checkpoint
+from deblurlab.checkpoints.load import load_model
 from deblurlab.modules import PairedRestoration
-from deblurlab.trained import load_model
 from support import SMALL
 
 Train = Callable[..., Path]

@@ -14,9 +14,9 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 from torch import Tensor
 
-from deblurlab.checkpoints import read_checkpoint
+from deblurlab.checkpoints.io import read_checkpoint
+from deblurlab.checkpoints.load import generator_weights
 from deblurlab.models import UNetRes
-from deblurlab.trained import generator_weights
 
 Train = Callable[..., Path]
 GAN = ["loss=l1+vgg+adv", "loss.vgg.weights=random", "loss.vgg.layers=[relu1_2]"]

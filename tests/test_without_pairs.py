@@ -11,12 +11,12 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 
 from deblurlab import cli
-from deblurlab.checkpoints import read_checkpoint
+from deblurlab.checkpoints.io import read_checkpoint
+from deblurlab.checkpoints.load import generator_weights, load_model
+from deblurlab.checkpoints.release import read_release
 from deblurlab.data.images import read_image, write_png
 from deblurlab.models import ResNet
 from deblurlab.modules import CycleRestoration
-from deblurlab.releases import read_release
-from deblurlab.trained import generator_weights, load_model
 from support import small
 
 Train = Callable[..., Path]

@@ -119,9 +119,9 @@ def export(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
 
     def work() -> None:
-        from deblurlab.releases import release_run
+        from deblurlab.checkpoints.load import generator_weights, load_model
+        from deblurlab.checkpoints.release import release_run
         from deblurlab.runs.folder import Run
-        from deblurlab.trained import generator_weights, load_model
 
         if options.format == "release":
             release_run(options.output, Run(options.run), generator_weights(options.run, exact=True), half=options.half)
@@ -152,7 +152,7 @@ def weights(arguments: list[str]) -> None:
     converting.add_argument("-o", "--output", type=Path, help="the release's folder; by default the file's name")
     options = parser.parse_args(arguments)
     output = options.output or Path(options.file.stem)
-    from deblurlab.published import convert
+    from deblurlab.checkpoints.convert import convert
 
     _write(output, lambda: convert(options.file, options.model, output))
 

@@ -18,7 +18,8 @@ from pytorch_lightning.callbacks import Callback, Timer
 
 from deblurlab.callbacks import Checkpoints, Continuation, FitLoop, GoBack, Quality
 from deblurlab.callbacks.metrics import set_name
-from deblurlab.checkpoints import AtomicCheckpointIO, DamagedError, newest, training_state
+from deblurlab.checkpoints.io import AtomicCheckpointIO, DamagedError, newest, training_state
+from deblurlab.checkpoints.load import load_generator
 from deblurlab.data import Augmentation, DataModule
 from deblurlab.discriminators import Discriminator
 from deblurlab.errors import UserError
@@ -30,7 +31,6 @@ from deblurlab.modules import Restoration
 from deblurlab.reporting import write_report
 from deblurlab.runs import environment
 from deblurlab.runs.folder import Run, write_csv, write_json
-from deblurlab.trained import load_generator
 
 Results = dict[str, Any]
 _LOG = logging.getLogger(__name__)

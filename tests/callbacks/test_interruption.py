@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 
 from deblurlab.callbacks import Interruption
 from deblurlab.callbacks.interruption import Interrupted
-from deblurlab.checkpoints import read_checkpoint
+from deblurlab.checkpoints.io import read_checkpoint
 from deblurlab.errors import UserError
 from steps import fit, module
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from deblurlab.callbacks import Collapse, Trouble
-from deblurlab.checkpoints import read_checkpoint
+from deblurlab.checkpoints.io import read_checkpoint
 from deblurlab.discriminators import Judgement
 from deblurlab.losses import L1, Adv
 from steps import Poisoned, fit, module, state

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from deblurlab.checkpoints import read_checkpoint
+from deblurlab.checkpoints.io import read_checkpoint
 from deblurlab.data import Stage, Synthetic
 from deblurlab.data.images import write_png
 from deblurlab.data.sampler import KeyedBatches

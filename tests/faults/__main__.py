@@ -23,7 +23,7 @@ import trainings
 from injection import MOMENTS, kill_a_worker, send, spoil_the_gradient
 from trainings import EVERY, VALIDATION, difference, finish, outcome, run, words
 
-from deblurlab.checkpoints import read_checkpoint
+from deblurlab.checkpoints.io import read_checkpoint
 from deblurlab.errors import UserError
 from deblurlab.runs.folder import Run
 

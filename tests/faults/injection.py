@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from deblurlab import checkpoints
 from deblurlab.callbacks import Checkpoints, Continuation
+from deblurlab.checkpoints import io as checkpoints
 from deblurlab.modules import Restoration
 from deblurlab.modules.phased import PhasedModule
 

@@ -17,7 +17,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from PIL import Image
 
 import deblurlab.training  # noqa: F401  once, before all forks
-from deblurlab.checkpoints import read_checkpoint
+from deblurlab.checkpoints.io import read_checkpoint
 from deblurlab.runs.folder import Run
 
 EVERY, VALIDATION, STEPS = 4, 6, 12

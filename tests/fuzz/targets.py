@@ -11,9 +11,9 @@ import zlib
 from hashlib import sha256
 from pathlib import Path
 
+from deblurlab.checkpoints.release import read_release
 from deblurlab.data.frames import FrameStore
 from deblurlab.errors import UserError
-from deblurlab.releases import read_release
 
 SEPARATOR = b"\n---\n"
 IMAGES = ("a.png", "b/c.png")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from deblurlab.checkpoints import read_checkpoint
+from deblurlab.checkpoints.io import read_checkpoint
 from support import SMALL
 
 STEPS = 800

@@ -252,7 +252,7 @@ def test_lpips_is_its_authors() -> None:
 def test_lpips_takes_torchvisions_weights(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     from torchvision.models import alexnet
 
-    from deblurlab import pretrained
+    from deblurlab.checkpoints import pretrained
     from deblurlab.errors import UserError
 
     network = alexnet()

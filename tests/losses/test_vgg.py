@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torchvision.models import vgg19
 
-from deblurlab import pretrained
+from deblurlab.checkpoints import pretrained
 from deblurlab.errors import UserError
 from deblurlab.losses import VGG
 

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import originals
+from deblurlab.checkpoints.convert import renamed
 from deblurlab.models import DeepDeblur, FPNInception, FPNMobileNet, MIMOUNetPlus, Model, NAFNet, ResNet, Restormer
-from deblurlab.published import renamed
 
 State = dict[str, Tensor]
 

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from deblurlab.checkpoints import read_checkpoint
+from deblurlab.checkpoints.io import read_checkpoint
 from deblurlab.discriminators import Discriminator, Judgement
 from deblurlab.losses import L1, Adv, AdvRaLS
 from deblurlab.modules.memory import History, ImagePool

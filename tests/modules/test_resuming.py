@@ -7,11 +7,11 @@ import pytorch_lightning as pl
 import torch
 
 from deblurlab.callbacks import EMA
-from deblurlab.checkpoints import read_checkpoint
+from deblurlab.checkpoints.io import read_checkpoint
+from deblurlab.checkpoints.load import generator_weights, load_generator
 from deblurlab.errors import UserError
 from deblurlab.losses import L1, VGG
 from deblurlab.models import UNetRes
-from deblurlab.trained import generator_weights, load_generator
 from steps import fit, module, same, state
 
 

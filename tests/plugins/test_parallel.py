@@ -12,7 +12,7 @@ import pytest
 import torch
 from hydra.errors import CompactHydraException
 
-from deblurlab.checkpoints import read_checkpoint
+from deblurlab.checkpoints.io import read_checkpoint
 from hydra_plugins.deblurlab_parallel import _needs
 from support import SMALL, config
 

@@ -11,12 +11,12 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from deblurlab.checkpoints.convert import unwrapped
+from deblurlab.checkpoints.load import load_model
+from deblurlab.checkpoints.release import write_release
+from deblurlab.checkpoints.safe_load import load_tensors
 from deblurlab.errors import UserError
-from deblurlab.foreign import load_tensors
 from deblurlab.models import UNet
-from deblurlab.published import unwrapped
-from deblurlab.releases import write_release
-from deblurlab.trained import load_model
 
 
 class Called:

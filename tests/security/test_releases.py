@@ -13,9 +13,9 @@ import pytest
 import safetensors.torch
 import torch
 
+from deblurlab.checkpoints.load import load_model
+from deblurlab.checkpoints.release import read_release
 from deblurlab.errors import UserError
-from deblurlab.releases import read_release
-from deblurlab.trained import load_model
 from security.hostile import bounded
 from support import small_release
 

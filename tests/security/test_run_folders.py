@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
+from deblurlab.checkpoints.load import load_model
 from deblurlab.errors import UserError
 from deblurlab.reporting import print_results, write_evaluation
 from deblurlab.reporting.commands import table
 from deblurlab.reporting.sweep import read_jobs
 from deblurlab.runs.folder import Run
-from deblurlab.trained import load_model
 from security.hostile import bounded
 
 EVIL = "<script>alert(1)</script>'\"&[/bold][link=x]$\\frac{"

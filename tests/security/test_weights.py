@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from deblurlab.checkpoints import read_checkpoint
+from deblurlab.checkpoints.convert import convert
+from deblurlab.checkpoints.io import read_checkpoint
+from deblurlab.checkpoints.load import load_model
+from deblurlab.checkpoints.pretrained import read_weights
 from deblurlab.errors import UserError
-from deblurlab.pretrained import read_weights
-from deblurlab.published import convert
-from deblurlab.trained import load_model
 from security.hostile import Call, Payload, bounded
 
 Read = Callable[[Path], Any]

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
 from deblurlab.callbacks.continuation import Continuation, validated
-from deblurlab.checkpoints import whole
+from deblurlab.checkpoints.io import whole
 from deblurlab.errors import UserError
 
 

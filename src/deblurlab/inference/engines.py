@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from deblurlab.checkpoints.safe_load import parse_json
 from deblurlab.errors import UserError, reason
-from deblurlab.foreign import parse_json
 from deblurlab.models.base import padded
 from deblurlab.models.cost import macs, parameters
 

@@ -17,9 +17,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from deblurlab.checkpoints.safe_load import lies_inside
 from deblurlab.data.images import SUFFIXES
 from deblurlab.errors import UserError, reason
-from deblurlab.foreign import lies_inside
 from deblurlab.inference import video
 from deblurlab.inference.pictures import IN_MEMORY, MAX_PIXELS, Picture, PictureWriter, open_picture
 from deblurlab.inference.restorers import Network

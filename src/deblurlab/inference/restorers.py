@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deblurlab.checkpoints.load import load_model
 from deblurlab.data.pairs import Pair
 from deblurlab.errors import UserError
 from deblurlab.inference.bundled import weights_folder
@@ -17,7 +18,6 @@ from deblurlab.inference.kinds import unpack
 from deblurlab.inference.psf import Psf
 from deblurlab.inference.tiling import WINDOW, InMemory, Pixels, Rows, Tiling, choose, restored_rows
 from deblurlab.runs.environment import torch_device
-from deblurlab.trained import load_model
 
 
 class Restored(NamedTuple):

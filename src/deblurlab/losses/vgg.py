@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torchvision.models import VGG19_Weights
 from torchvision.models.vgg import cfgs, make_layers
 
+from deblurlab.checkpoints.pretrained import load_part, read_weights
 from deblurlab.errors import UserError
 from deblurlab.losses.base import LossTerm
-from deblurlab.pretrained import load_part, read_weights
 
 _LOG = logging.getLogger(__name__)
 _URL = VGG19_Weights.IMAGENET1K_V1.url

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import Inception_V3_Weights, inception_v3
 
-from deblurlab.pretrained import load_part, read_weights
+from deblurlab.checkpoints.pretrained import load_part, read_weights
 
 _SMALLEST = 75
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchmetrics.functional.image.dists import DISTSNetwork
 from torchvision.models import AlexNet_Weights, VGG16_Weights
 
-from deblurlab.pretrained import load_part, read_weights
+from deblurlab.checkpoints.pretrained import load_part, read_weights
 
 _URLS = {"alex": AlexNet_Weights.IMAGENET1K_V1.url, "vgg": VGG16_Weights.IMAGENET1K_V1.url}
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from deblurlab.checkpoints.pretrained import load_part, read_state
 from deblurlab.errors import UserError
 from deblurlab.models.blocks import Norm
 from deblurlab.models.fpn import FPN, renamings
-from deblurlab.pretrained import load_part, read_state
 
 _KEY = "model.backbone_weights"
 

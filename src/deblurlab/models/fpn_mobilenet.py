@@ -3,9 +3,9 @@
 from torch import Tensor
 from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 
+from deblurlab.checkpoints.pretrained import load_part, read_weights
 from deblurlab.models.blocks import Norm
 from deblurlab.models.fpn import FPN, renamings
-from deblurlab.pretrained import load_part, read_weights
 
 _KEY = "model.backbone_weights"
 

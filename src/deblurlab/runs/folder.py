@@ -13,8 +13,8 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from deblurlab.checkpoints.safe_load import parse_json
 from deblurlab.errors import UserError, reason
-from deblurlab.foreign import parse_json
 
 _IGNORED = {"fresh", "name", "run", "runs", "shard"}
 """Settings in which a command may differ from the run that it continues: how it is called, where it lies, which share

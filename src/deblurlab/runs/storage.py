@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
 
+from deblurlab.checkpoints.safe_load import lies_inside
 from deblurlab.data.shards import bucket_and_prefix, s3_client, s3_errors
 from deblurlab.errors import UserError, reason
-from deblurlab.foreign import lies_inside
 
 
 class Store(Protocol):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from deblurlab.checkpoints import AtomicCheckpointIO, DamagedError, newest, read_checkpoint, training_state, whole
+from deblurlab.checkpoints.io import AtomicCheckpointIO, DamagedError, newest, read_checkpoint, training_state, whole
 from deblurlab.errors import UserError
 from deblurlab.runs.folder import Run
 

@@ -9,11 +9,11 @@ from typing import Any
 from hydra.utils import instantiate
 from torch import Tensor
 
+from deblurlab.checkpoints.release import write_release
+from deblurlab.checkpoints.safe_load import load_tensors
 from deblurlab.config import compose as conf
 from deblurlab.errors import UserError, reason, some
-from deblurlab.foreign import load_tensors
 from deblurlab.models import Model
-from deblurlab.releases import write_release
 
 _WRAPPINGS = ("params_ema", "params", "state_dict", "model", "G", "generator")
 """Under which keys projects put their state dicts."""

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from deblurlab.checkpoints.load import generator_weights
+from deblurlab.checkpoints.release import read_release
 from deblurlab.cli import export, main
 from deblurlab.errors import UserError
-from deblurlab.releases import read_release
-from deblurlab.trained import generator_weights
 
 
 @pytest.fixture

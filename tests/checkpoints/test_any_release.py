@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from deblurlab.checkpoints.release import read_release, write_release
 from deblurlab.errors import UserError
-from deblurlab.releases import read_release, write_release
 
 MODEL = {"_target_": "deblurlab.models.UNet", "width": 4, "blocks": [1, 2], "norm": None}
 WEIGHTS = {"a": torch.arange(6).reshape(2, 3) / 8, "b.c": torch.tensor(7)}

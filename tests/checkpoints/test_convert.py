@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 import originals
+from deblurlab.checkpoints.convert import convert, renamed, unwrapped
+from deblurlab.checkpoints.release import read_release
 from deblurlab.errors import UserError
 from deblurlab.models import DeepDeblur, MIMOUNetPlus, ResNet
-from deblurlab.published import convert, renamed, unwrapped
-from deblurlab.releases import read_release
 
 
 def _state(shapes: originals.Shapes) -> dict[str, Tensor]:

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from deblurlab.checkpoints.safe_load import load_tensors
 from deblurlab.errors import UserError, reason
-from deblurlab.foreign import load_tensors
 from deblurlab.runs.folder import Run
 
 _LOG = logging.getLogger(__name__)

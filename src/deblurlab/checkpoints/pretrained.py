@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from deblurlab.checkpoints.safe_load import load_tensors
 from deblurlab.errors import UserError, reason
-from deblurlab.foreign import load_tensors
 
 
 def read_weights(weights: str, url: str, *, key: str | None) -> dict[str, Tensor]:

@@ -12,11 +12,11 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from deblurlab.checkpoints import read_checkpoint
+from deblurlab.checkpoints.io import read_checkpoint
+from deblurlab.checkpoints.release import is_release, read_release
+from deblurlab.checkpoints.safe_load import no_more_than_there_are
 from deblurlab.config import compose as conf
 from deblurlab.errors import UserError, reason
-from deblurlab.foreign import no_more_than_there_are
-from deblurlab.releases import is_release, read_release
 from deblurlab.runs.folder import Run, read_yaml
 
 _LARGEST = 4096

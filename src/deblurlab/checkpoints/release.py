@@ -14,8 +14,8 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from deblurlab.checkpoints.safe_load import lies_inside, parse_json, stays_inside
 from deblurlab.errors import UserError, reason
-from deblurlab.foreign import lies_inside, parse_json, stays_inside
 from deblurlab.runs.folder import Run, read_yaml, write_json
 
 _INDEX, _WEIGHTS, _FORMAT = "release.json", "weights.safetensors", 1

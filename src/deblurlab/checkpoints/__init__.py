@@ -1,0 +1,1 @@
+"""Checkpoints, releases and pretrained weights."""
