@@ -22,7 +22,7 @@ from torch import Tensor
 
 from deblurlab.callbacks import EMA, Trouble
 from deblurlab.config import compose as conf
-from deblurlab.loggers import MetricsCSV
+from deblurlab.loggers.csv import MetricsCSV
 from deblurlab.modules import PairedRestoration
 from deblurlab.training import build
 

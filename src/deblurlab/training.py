@@ -23,7 +23,7 @@ from deblurlab.checkpoints.load import load_generator
 from deblurlab.data import Augmentation, DataModule
 from deblurlab.discriminators import Discriminator
 from deblurlab.errors import UserError
-from deblurlab.loggers import MetricsCSV
+from deblurlab.loggers.csv import MetricsCSV
 from deblurlab.losses import JudgedTerm, LossTerm
 from deblurlab.metrics import METRICS, Protocol
 from deblurlab.models.cost import macs, parameters

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from deblurlab.loggers import MetricsCSV
+from deblurlab.loggers.csv import MetricsCSV
 from deblurlab.modules import PairedRestoration
 from support import SMALL
 
