@@ -157,7 +157,7 @@ def test_metrics_that_cannot_be_had_are_left_out_aloud(
     train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    from deblurlab.metrics import measuring
+    from deblurlab.metrics import protocol as measuring
 
     measuring._missing.cache_clear()
     run = train("protocol.metrics=[psnr,lpips_alex]")

@@ -22,7 +22,7 @@ from deblurlab.errors import UserError
 from deblurlab.inference import Psf, Restorer
 from deblurlab.inference.measuring import Attempt, Row, Work, measured, read_pair
 from deblurlab.metrics import LOWER_IS_BETTER, NO_REFERENCE, Protocol
-from deblurlab.metrics.protocol import levels
+from deblurlab.metrics.levels import levels
 from deblurlab.reporting import write_evaluation
 from deblurlab.runs import environment
 from deblurlab.runs.environment import torch_device

@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader
 from deblurlab.callbacks import PerImage, Quality
 from deblurlab.data import Pair, PairSet, Strangers
 from deblurlab.errors import UserError
-from deblurlab.metrics import Protocol, measuring, psnr, sharpness
+from deblurlab.metrics import Protocol, psnr, sharpness
+from deblurlab.metrics import protocol as measuring
 
 PSNR_SSIM = Protocol(metrics=("psnr", "ssim"))
 

@@ -12,8 +12,9 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torchvision.models.vgg import cfgs, make_layers
 
 from deblurlab.errors import UserError
-from deblurlab.metrics import Protocol, measuring, perceptual, psnr, ssim
-from deblurlab.metrics.protocol import luma
+from deblurlab.metrics import Protocol, perceptual, psnr, ssim
+from deblurlab.metrics import protocol as measuring
+from deblurlab.metrics.levels import luma
 from deblurlab.metrics.ssim import ssim_matlab_rgb
 from support import config, option_names
 

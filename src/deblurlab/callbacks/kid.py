@@ -11,7 +11,7 @@ from torchmetrics.image.kid import poly_mmd
 
 from deblurlab.callbacks.metrics import set_name
 from deblurlab.metrics.inception import InceptionFeatures
-from deblurlab.metrics.protocol import levels
+from deblurlab.metrics.levels import levels
 
 _LOG = logging.getLogger(__name__)
 _MOST = 1000

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from deblurlab.data.dataset import Sample
 from deblurlab.data.images import write_png
-from deblurlab.metrics.protocol import levels
+from deblurlab.metrics.levels import levels
 from deblurlab.modules import Restoration
 
 

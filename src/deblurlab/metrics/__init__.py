@@ -1,6 +1,6 @@
 """Image quality, each number with its protocol. Plain functions of tensors."""
 
-from deblurlab.metrics.measuring import LOWER_IS_BETTER, METRICS, NO_REFERENCE, Protocol
+from deblurlab.metrics.protocol import LOWER_IS_BETTER, METRICS, NO_REFERENCE, Protocol
 from deblurlab.metrics.psnr import psnr
 from deblurlab.metrics.sharpness import sharpness
 from deblurlab.metrics.ssim import SMALLEST, ssim

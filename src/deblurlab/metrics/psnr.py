@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from deblurlab.metrics.protocol import comparable, mean
+from deblurlab.metrics.levels import comparable, mean
 
 
 def psnr(restored: Tensor, sharp: Tensor) -> Tensor:

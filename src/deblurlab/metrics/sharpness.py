@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deblurlab.metrics.protocol import luma, mean
+from deblurlab.metrics.levels import luma, mean
 
 
 def sharpness(images: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deblurlab.metrics.protocol import comparable, mean
+from deblurlab.metrics.levels import comparable, mean
 
 SMALLEST = 11
 """Smallest side of an image that has an SSIM: that of the window."""
