@@ -24,8 +24,8 @@ from torch.utils.data import DataLoader, default_collate
 from deblurlab.config import compose as conf
 from deblurlab.data import EndlessScenes, KeyedBatches, PairDataset, Stage
 from deblurlab.data.frames import FrameStore, Reader, pack
-from deblurlab.data.images import read_image, write_png
 from deblurlab.data.pairs import Pair
+from deblurlab.media.images import read_image, write_png
 from deblurlab.synthesis import Synthesis
 from deblurlab.synthesis.scenes import dead_leaves
 

@@ -26,8 +26,8 @@ from rich.console import Console
 from rich.table import Table
 
 from deblurlab.config import compose as conf
-from deblurlab.data.images import read_image
 from deblurlab.data.pairs import Pair
+from deblurlab.media.images import read_image
 
 Grey = npt.NDArray[np.float64]
 COLUMNS = ("slope", "kurtosis", "contrast", "PSNR", "energy left")

@@ -45,9 +45,9 @@ from deblurlab.inference import bundled
 from deblurlab.inference.engines import LONGEST, OnnxRuntime, Torch
 from deblurlab.inference.export import export_onnx
 from deblurlab.inference.files import Options, restore_files
-from deblurlab.inference.pictures import PictureWriter, open_picture
 from deblurlab.inference.restorers import Network
 from deblurlab.inference.tiling import InMemory, Pixels, Tiling, choose, restored_rows
+from deblurlab.media.large_images import PictureWriter, open_picture
 from deblurlab.models import Model
 from deblurlab.synthesis.pairs import Synthesis
 from models import build, processor

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deblurlab.data.images import write_png
+from deblurlab.media.images import write_png
 from deblurlab.runs.folder import write_csv
 
 TRAINING = [

@@ -13,7 +13,7 @@ from hypothesis import settings
 from PIL import Image
 
 from deblurlab import cli
-from deblurlab.data.images import write_png
+from deblurlab.media.images import write_png
 from support import small
 
 torch.set_num_threads(1)  # as many processes as processors run the tests

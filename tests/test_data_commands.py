@@ -8,8 +8,8 @@ from PIL import Image
 
 from deblurlab.data.averaging import average
 from deblurlab.data.frames import FrameStore
-from deblurlab.data.images import read_image, write_png
 from deblurlab.errors import UserError
+from deblurlab.media.images import read_image, write_png
 from support import data_command
 
 

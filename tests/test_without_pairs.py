@@ -14,7 +14,7 @@ from deblurlab import cli
 from deblurlab.checkpoints.io import read_checkpoint
 from deblurlab.checkpoints.load import generator_weights, load_model
 from deblurlab.checkpoints.release import read_release
-from deblurlab.data.images import read_image, write_png
+from deblurlab.media.images import read_image, write_png
 from deblurlab.models import ResNet
 from deblurlab.modules import CycleRestoration
 from support import small

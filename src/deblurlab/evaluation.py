@@ -17,10 +17,10 @@ from torch import Tensor
 
 from deblurlab.data import PairSet, Strangers
 from deblurlab.data.frames import Reader
-from deblurlab.data.images import write_png
 from deblurlab.errors import UserError
 from deblurlab.inference import Psf, Restorer
 from deblurlab.inference.measuring import Attempt, Row, Work, measured, read_pair
+from deblurlab.media.images import write_png
 from deblurlab.metrics import LOWER_IS_BETTER, NO_REFERENCE, Protocol
 from deblurlab.metrics.levels import levels
 from deblurlab.reporting import write_evaluation

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deblurlab.data.frames import FrameStore, pack
-from deblurlab.data.images import write_png
 from deblurlab.errors import UserError
+from deblurlab.media.images import write_png
 
 sizes = st.tuples(st.integers(1, 9), st.integers(1, 9))
 names = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]) | st.just("\udcff"), max_size=9)

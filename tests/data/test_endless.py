@@ -10,9 +10,9 @@ from hydra.utils import instantiate
 
 from deblurlab.checkpoints.io import read_checkpoint
 from deblurlab.data import Stage, Synthetic
-from deblurlab.data.images import write_png
 from deblurlab.data.sampler import KeyedBatches
 from deblurlab.errors import UserError
+from deblurlab.media.images import write_png
 from support import config
 
 SMALL = ["data.train=8", "data.val=1", "data.blurs=1", "data.height=64", "data.width=64"]

@@ -9,8 +9,8 @@ import pytest
 
 from deblurlab.data import frames as module
 from deblurlab.data.frames import FrameStore, open_reader, pack
-from deblurlab.data.images import read_image, write_png
 from deblurlab.errors import UserError
+from deblurlab.media.images import read_image, write_png
 
 
 @pytest.fixture

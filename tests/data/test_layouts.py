@@ -11,8 +11,8 @@ from PIL import Image
 
 from deblurlab.callbacks import Quality
 from deblurlab.data import PairDataset, PairSet
-from deblurlab.data.images import write_png
 from deblurlab.errors import UserError
+from deblurlab.media.images import write_png
 from deblurlab.metrics import Protocol, psnr
 from support import config
 
@@ -234,7 +234,7 @@ def test_settings_of_pairs_that_do_not_go_together(settings: list[str], message:
 
 @pytest.mark.parametrize(("orientation", "turns"), [(3, 2), (6, 3), (8, 1)])
 def test_images_stand_upright(orientation: int, turns: int, tmp_path: Path) -> None:
-    from deblurlab.data.images import read_image
+    from deblurlab.media.images import read_image
 
     pixels = np.random.default_rng(0).integers(0, 256, (8, 12, 3), dtype=np.uint8)
     exif = Image.Exif()
@@ -253,7 +253,7 @@ def test_images_stand_upright(orientation: int, turns: int, tmp_path: Path) -> N
     ],
 )
 def test_other_kinds_of_images_are_refused_by_name(mode: str, suffix: str, message: str, tmp_path: Path) -> None:
-    from deblurlab.data.images import read_image
+    from deblurlab.media.images import read_image
 
     file = tmp_path / f"a.{suffix}"
     Image.new(mode, (8, 8)).save(file)
@@ -262,7 +262,7 @@ def test_other_kinds_of_images_are_refused_by_name(mode: str, suffix: str, messa
 
 
 def test_a_jpeg_named_png_is_read_for_what_it_is(tmp_path: Path) -> None:
-    from deblurlab.data.images import read_image
+    from deblurlab.media.images import read_image
 
     Image.new("RGB", (8, 8), (200, 100, 50)).save(tmp_path / "a.jpg")
     (tmp_path / "a.jpg").rename(tmp_path / "a.png")

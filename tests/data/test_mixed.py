@@ -9,8 +9,8 @@ from hydra.utils import instantiate
 
 from deblurlab.data import Folders, Mixed
 from deblurlab.data.frames import FrameStore, pack
-from deblurlab.data.images import read_image
 from deblurlab.errors import UserError
+from deblurlab.media.images import read_image
 from support import config, small
 
 WritePairs = Callable[..., tuple[Path, Path]]

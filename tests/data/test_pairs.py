@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from deblurlab.data import Folders, GoPro, PairDataset
-from deblurlab.data.images import write_png
 from deblurlab.data.pairs import match
 from deblurlab.errors import UserError
+from deblurlab.media.images import write_png
 
 WritePairs = Callable[..., tuple[Path, Path]]
 GREY = np.full((16, 16, 3), 128, np.uint8)

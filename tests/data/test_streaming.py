@@ -13,8 +13,8 @@ import torch
 from hydra.utils import instantiate
 
 from deblurlab.data import DataModule, Mixed, Streaming, Unpaired
-from deblurlab.data.images import read_image, write_png
 from deblurlab.errors import UserError
+from deblurlab.media.images import read_image, write_png
 from support import config, data_command, feeding
 
 pytest.importorskip("litdata")

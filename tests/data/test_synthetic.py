@@ -10,9 +10,9 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from deblurlab.data import Synthetic
-from deblurlab.data.images import read_image, write_png
 from deblurlab.data.synthetic import PHOTOGRAPHS
 from deblurlab.errors import UserError
+from deblurlab.media.images import read_image, write_png
 from support import config
 
 SMALL = ["data.train=6", "data.val=2", "data.blurs=2", "data.height=72", "data.width=80"]

@@ -10,8 +10,8 @@ from hydra.utils import instantiate
 
 from deblurlab.data import KeyedBatches, PairDataset, Stage, Strangers, Unpaired
 from deblurlab.data.frames import FrameStore
-from deblurlab.data.images import read_image, write_png
 from deblurlab.errors import UserError
+from deblurlab.media.images import read_image, write_png
 from support import config, data_command
 
 SIDES = {"blurred": (100, 5, (40, 50)), "sharp": (0, 3, (60, 45))}

@@ -13,8 +13,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from deblurlab.cli import main
-from deblurlab.data.images import write_png
 from deblurlab.errors import UserError
+from deblurlab.media.images import write_png
 from deblurlab.reporting.ablation import read_ablation, table
 from deblurlab.reporting.statistics import bootstrap_over_seeds
 from deblurlab.reporting.sweep import configurations, read_jobs

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from deblurlab.data.frames import FrameStore, open_reader, pack
-from deblurlab.data.images import read_image, write_png
 from deblurlab.errors import UserError
+from deblurlab.media.images import read_image, write_png
 
 
 @pytest.fixture

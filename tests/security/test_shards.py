@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from deblurlab.data import Streaming
-from deblurlab.data.images import write_png
 from deblurlab.data.pairs import Pair
 from deblurlab.data.shards import write_shards
 from deblurlab.errors import UserError
+from deblurlab.media.images import write_png
 from security.hostile import Payload
 
 pytest.importorskip("litdata")

@@ -10,7 +10,7 @@ from torch import Tensor
 from deblurlab.errors import UserError
 from deblurlab.inference.engines import Engine
 from deblurlab.inference.restorers import Network
-from deblurlab.inference.video import restore
+from deblurlab.media.video import restore
 
 av = pytest.importorskip("av")
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from deblurlab.data.dataset import Sample
-from deblurlab.data.images import write_png
+from deblurlab.media.images import write_png
 from deblurlab.metrics.levels import levels
 from deblurlab.modules import Restoration
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from deblurlab.data.images import find_images, read_image, write_png
 from deblurlab.errors import UserError
+from deblurlab.media.images import find_images, read_image, write_png
 
 _GAMMA = 2.2
 _LINEAR = np.rint(65535 * (np.arange(256) / 255) ** _GAMMA).astype(np.uint32)

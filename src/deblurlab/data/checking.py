@@ -9,10 +9,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
-from deblurlab.data.images import read_image
 from deblurlab.data.pairs import Pair, Single
 from deblurlab.data.sets import Splits
 from deblurlab.errors import UserError
+from deblurlab.media.images import read_image
 
 
 class Look(NamedTuple):

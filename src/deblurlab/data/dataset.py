@@ -11,10 +11,10 @@ from torch.utils.data import Dataset
 
 from deblurlab.data.augmentation import Augmentation, Image
 from deblurlab.data.frames import Reader
-from deblurlab.data.images import read_image
 from deblurlab.data.pairs import Pair, Strangers
 from deblurlab.data.sampler import Key
 from deblurlab.errors import UserError
+from deblurlab.media.images import read_image
 
 
 class Sample(TypedDict):

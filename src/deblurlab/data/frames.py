@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from deblurlab.checkpoints.safe_load import lies_inside, parse_json, stays_inside
-from deblurlab.data.images import read_image
 from deblurlab.errors import UserError
+from deblurlab.media.images import read_image
 
 _LOG = logging.getLogger(__name__)
 _FOLDER, _PIXELS, _INDEX, _JOURNAL, _FORMAT = "frames", "pixels.bin", "index.json", "journal.jsonl", 1

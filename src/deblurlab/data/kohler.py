@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-from deblurlab.data.images import find_images
 from deblurlab.data.pairs import Pair, missing
 from deblurlab.data.sets import PairSet, Store
 from deblurlab.errors import UserError
+from deblurlab.media.images import find_images
 
 
 class Kohler(PairSet):

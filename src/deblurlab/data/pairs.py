@@ -5,8 +5,8 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from deblurlab.data.images import find_images
 from deblurlab.errors import UserError, some
+from deblurlab.media.images import find_images
 
 
 class Pair(NamedTuple):

@@ -9,9 +9,9 @@ from torch.utils.data import Dataset
 from deblurlab.data.augmentation import Augmentation
 from deblurlab.data.dataset import PairDataset, Sample
 from deblurlab.data.frames import Reader, Readers, open_reader
-from deblurlab.data.images import read_image
 from deblurlab.data.pairs import Pair, Single
 from deblurlab.errors import UserError
+from deblurlab.media.images import read_image
 
 Store = Literal["auto", "off"]
 Splits = Mapping[str, Sequence[Pair | Single]]

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from deblurlab.checkpoints.safe_load import lies_inside, parse_json, stays_inside
 from deblurlab.data.frames import Image, Reader
-from deblurlab.data.images import decode_image
 from deblurlab.data.pairs import Pair
 from deblurlab.data.sets import PairSet
 from deblurlab.data.shards import SIDES, litdata, patience
 from deblurlab.errors import UserError, reason
+from deblurlab.media.images import decode_image
 
 if TYPE_CHECKING:
     from litdata import StreamingDataset

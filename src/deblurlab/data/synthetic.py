@@ -22,10 +22,10 @@ from rich.progress import track
 from deblurlab.data.augmentation import Augmentation
 from deblurlab.data.endless import EndlessScenes
 from deblurlab.data.gopro import pairs_of
-from deblurlab.data.images import find_images, image_size, read_image, write_png
 from deblurlab.data.pairs import Pair
 from deblurlab.data.sets import PairSet, Training
 from deblurlab.errors import UserError
+from deblurlab.media.images import find_images, image_size, read_image, write_png
 from deblurlab.synthesis import BlurKey, Ground, Synthesis
 from deblurlab.synthesis.scenes import Image, dead_leaves
 

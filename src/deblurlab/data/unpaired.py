@@ -12,11 +12,11 @@ from deblurlab.data.augmentation import Augmentation
 from deblurlab.data.dataset import Sample, augmented, read_pair, to_tensor
 from deblurlab.data.folders import Source
 from deblurlab.data.frames import Reader, open_reader
-from deblurlab.data.images import read_image
 from deblurlab.data.pairs import Pair, Single, Strangers, singles
 from deblurlab.data.sampler import Key
 from deblurlab.data.sets import PairSet, Splits, Store, Training, merged
 from deblurlab.errors import UserError
+from deblurlab.media.images import read_image
 
 Side = str | PairSet
 _LOG = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from deblurlab.errors import UserError
-from deblurlab.inference.pictures import open_picture
 from deblurlab.inference.tiling import as_codes, full_scale
+from deblurlab.media.large_images import open_picture
 
 
 class Unpacked(NamedTuple):

@@ -9,9 +9,9 @@ from PIL import Image
 from deblurlab.checkpoints.safe_load import parse_json
 from deblurlab.classical.estimation import line, motion
 from deblurlab.classical.frequency import Array, checked
-from deblurlab.data.images import FORMATS
 from deblurlab.data.pairs import Pair
 from deblurlab.errors import UserError
+from deblurlab.media.images import FORMATS
 
 _LARGEST = 4096
 """Pixels of a side of a kernel in a file."""

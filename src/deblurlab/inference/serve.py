@@ -11,10 +11,10 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-from deblurlab.data.images import SUFFIXES
 from deblurlab.errors import UserError
-from deblurlab.inference.pictures import PictureWriter, TooLargeError, open_picture
 from deblurlab.inference.restorers import Network
+from deblurlab.media.images import SUFFIXES
+from deblurlab.media.large_images import PictureWriter, TooLargeError, open_picture
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported, which would call home
 os.environ["HF_HUB_OFFLINE"] = "1"

@@ -9,8 +9,8 @@ import torch
 from PIL import Image, ImageDraw
 
 from deblurlab.data.frames import Reader
-from deblurlab.data.images import write_png
 from deblurlab.data.pairs import Pair, Single
+from deblurlab.media.images import write_png
 from deblurlab.metrics import psnr
 
 _GAP, _TITLE = 6, 16

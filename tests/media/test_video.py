@@ -15,7 +15,8 @@ import pytest
 
 from deblurlab import cli
 from deblurlab.errors import UserError
-from deblurlab.inference import Network, Restorer, video
+from deblurlab.inference import Network, Restorer
+from deblurlab.media import video
 from support import small_release
 
 RNG = np.random.default_rng(0)

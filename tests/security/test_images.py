@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deblurlab.data.images import image_size, read_image
 from deblurlab.errors import UserError
 from deblurlab.inference.files import gather
-from deblurlab.inference.pictures import open_picture
 from deblurlab.inference.psf import File
+from deblurlab.media.images import image_size, read_image
+from deblurlab.media.large_images import open_picture
 from deblurlab.runs.storage import Folder
 from security.hostile import bounded, png
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deblurlab.data.images import find_images, read_image, write_png
 from deblurlab.errors import UserError
+from deblurlab.media.images import find_images, read_image, write_png
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 31, 3), dtype=np.uint8)
 

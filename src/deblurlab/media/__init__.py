@@ -1,0 +1,1 @@
+"""Image files, large images and video."""
