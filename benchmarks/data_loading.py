@@ -22,9 +22,10 @@ from hydra.utils import instantiate
 from torch.utils.data import DataLoader, default_collate
 
 from deblurlab.config import compose as conf
-from deblurlab.data import EndlessScenes, KeyedBatches, PairDataset, Stage
-from deblurlab.data.frames import FrameStore, Reader, pack
-from deblurlab.data.pairs import Pair
+from deblurlab.dataloading import KeyedBatches, Stage
+from deblurlab.datasets import EndlessScenes, PairDataset
+from deblurlab.datasets.base import Pair
+from deblurlab.datasets.frame_store import FrameStore, Reader, pack
 from deblurlab.media.images import read_image, write_png
 from deblurlab.synthesis import Synthesis
 from deblurlab.synthesis.scenes import dead_leaves

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deblurlab.config import compose as conf
-from deblurlab.data.pairs import Pair
+from deblurlab.datasets.base import Pair
 from deblurlab.media.images import read_image
 
 Grey = npt.NDArray[np.float64]

@@ -12,7 +12,8 @@ import torch
 from hydra.utils import instantiate
 
 from deblurlab.config import compose as conf
-from deblurlab.data import KeyedBatches, PairDataset, Stage
+from deblurlab.dataloading import KeyedBatches, Stage
+from deblurlab.datasets import PairDataset
 from deblurlab.modules.phases import total
 from deblurlab.training import build
 

@@ -19,7 +19,7 @@ from hydra.utils import instantiate
 from skimage.metrics import structural_similarity
 
 from deblurlab.config import compose as conf
-from deblurlab.data import Pair
+from deblurlab.datasets import Pair
 from deblurlab.inference import Restored, Restorer
 from deblurlab.inference.measuring import Work, measured
 from deblurlab.metrics import Protocol, ssim

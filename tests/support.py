@@ -20,7 +20,7 @@ from deblurlab import cli
 from deblurlab.checkpoints.release import write_release
 from deblurlab.config.compose import compose as config
 from deblurlab.config.compose import options as option_names
-from deblurlab.data import DataModule
+from deblurlab.dataloading import DataModule
 from deblurlab.errors import UserError
 
 __all__ = [

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import deblurlab
-from deblurlab.data.synthetic import PHOTOGRAPHS
+from deblurlab.datasets.synthetic import PHOTOGRAPHS
 from deblurlab.inference import bundled
 from deblurlab.synthesis import Synthesis
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deblurlab.data.averaging import average
-from deblurlab.data.frames import FrameStore
+from deblurlab.datasets.averaging import average
+from deblurlab.datasets.frame_store import FrameStore
 from deblurlab.errors import UserError
 from deblurlab.media.images import read_image, write_png
 from support import data_command

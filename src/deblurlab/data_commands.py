@@ -15,12 +15,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from deblurlab.config import compose as conf
-from deblurlab.data.averaging import average
-from deblurlab.data.checking import Findings, check
-from deblurlab.data.frames import FrameStore, pack
-from deblurlab.data.pairs import Pair, Single
-from deblurlab.data.sets import PairSet
-from deblurlab.data.shards import write_shards
+from deblurlab.datasets.averaging import average
+from deblurlab.datasets.base import Pair, Single
+from deblurlab.datasets.checks import Findings, check
+from deblurlab.datasets.frame_store import FrameStore, pack
+from deblurlab.datasets.sets import PairSet
+from deblurlab.datasets.shards import write_shards
 from deblurlab.errors import UserError, reason
 from deblurlab.reporting.sheet import write_sheet
 

@@ -15,8 +15,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from deblurlab.data import PairSet, Strangers
-from deblurlab.data.frames import Reader
+from deblurlab.datasets import PairSet, Strangers
+from deblurlab.datasets.frame_store import Reader
 from deblurlab.errors import UserError
 from deblurlab.inference import Psf, Restorer
 from deblurlab.inference.measuring import Attempt, Row, Work, measured, read_pair

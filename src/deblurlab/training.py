@@ -20,7 +20,7 @@ from deblurlab.callbacks import Checkpoints, Continuation, FitLoop, GoBack, Qual
 from deblurlab.callbacks.metrics import set_name
 from deblurlab.checkpoints.io import AtomicCheckpointIO, DamagedError, newest, training_state
 from deblurlab.checkpoints.load import load_generator
-from deblurlab.data import Augmentation, DataModule
+from deblurlab.dataloading import Augmentation, DataModule
 from deblurlab.discriminators import Discriminator
 from deblurlab.errors import UserError
 from deblurlab.loggers.csv import MetricsCSV

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from deblurlab.callbacks import PerImage, Quality
-from deblurlab.data import Pair, PairSet, Strangers
+from deblurlab.datasets import Pair, PairSet, Strangers
 from deblurlab.errors import UserError
 from deblurlab.metrics import Protocol, psnr, sharpness
 from deblurlab.metrics import protocol as measuring

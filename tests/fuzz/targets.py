@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from deblurlab.checkpoints.release import read_release
-from deblurlab.data.frames import FrameStore
+from deblurlab.datasets.frame_store import FrameStore
 from deblurlab.errors import UserError
 
 SEPARATOR = b"\n---\n"

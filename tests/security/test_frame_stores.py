@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deblurlab.data.frames import FrameStore, open_reader, pack
+from deblurlab.datasets.frame_store import FrameStore, open_reader, pack
 from deblurlab.errors import UserError
 from deblurlab.media.images import read_image, write_png
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deblurlab.data import Streaming
-from deblurlab.data.pairs import Pair
-from deblurlab.data.shards import write_shards
+from deblurlab.datasets import Streaming
+from deblurlab.datasets.base import Pair
+from deblurlab.datasets.shards import write_shards
 from deblurlab.errors import UserError
 from deblurlab.media.images import write_png
 from security.hostile import Payload

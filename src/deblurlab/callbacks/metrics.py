@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from deblurlab.data import PairSet, Strangers
-from deblurlab.data.dataset import Sample
+from deblurlab.datasets import PairSet, Strangers
+from deblurlab.datasets.samples import Sample
 from deblurlab.errors import UserError
 from deblurlab.metrics import NO_REFERENCE, SMALLEST, Protocol
 

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from deblurlab.data.dataset import Sample
+from deblurlab.datasets.samples import Sample
 from deblurlab.media.images import write_png
 from deblurlab.metrics.levels import levels
 from deblurlab.modules import Restoration

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from deblurlab.data import Pair, Strangers
-from deblurlab.data.dataset import to_tensor
-from deblurlab.data.frames import Reader
+from deblurlab.datasets import Pair, Strangers
+from deblurlab.datasets.frame_store import Reader
+from deblurlab.datasets.samples import to_tensor
 from deblurlab.errors import UserError
 from deblurlab.inference.psf import read_recipe
 from deblurlab.inference.restorers import Restored, Restorer

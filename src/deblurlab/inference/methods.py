@@ -10,7 +10,7 @@ from torch import Tensor
 
 from deblurlab.classical.estimation import EstimationError
 from deblurlab.classical.frequency import Array
-from deblurlab.data.pairs import Pair
+from deblurlab.datasets.base import Pair
 from deblurlab.errors import UserError
 from deblurlab.inference.psf import NoPsf, Psf
 from deblurlab.inference.restorers import Restored, Restorer

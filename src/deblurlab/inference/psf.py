@@ -9,7 +9,7 @@ from PIL import Image
 from deblurlab.checkpoints.safe_load import parse_json
 from deblurlab.classical.estimation import line, motion
 from deblurlab.classical.frequency import Array, checked
-from deblurlab.data.pairs import Pair
+from deblurlab.datasets.base import Pair
 from deblurlab.errors import UserError
 from deblurlab.media.images import FORMATS
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from deblurlab.checkpoints.load import load_model
-from deblurlab.data.pairs import Pair
+from deblurlab.datasets.base import Pair
 from deblurlab.errors import UserError
 from deblurlab.inference.bundled import weights_folder
 from deblurlab.inference.engines import Engine, Ensemble, OnnxRuntime, Torch

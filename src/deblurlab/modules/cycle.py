@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from deblurlab.data import PairSet
-from deblurlab.data.dataset import Sample
+from deblurlab.datasets import PairSet
+from deblurlab.datasets.samples import Sample
 from deblurlab.discriminators import Discriminator
 from deblurlab.errors import UserError
 from deblurlab.modules.adversary import Seen

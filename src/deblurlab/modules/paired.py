@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from deblurlab.data import PairSet
-from deblurlab.data.dataset import Sample
+from deblurlab.datasets import PairSet
+from deblurlab.datasets.samples import Sample
 from deblurlab.errors import UserError
 from deblurlab.modules.adversary import Seen
 from deblurlab.modules.phases import Example, Summands

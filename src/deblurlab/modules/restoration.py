@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deblurlab.data import PairSet
-from deblurlab.data.dataset import Sample
+from deblurlab.datasets import PairSet
+from deblurlab.datasets.samples import Sample
 from deblurlab.discriminators import Discriminator, Judgement
 from deblurlab.errors import UserError
 from deblurlab.losses import AdversarialTerm, JudgedTerm

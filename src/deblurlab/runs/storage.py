@@ -10,7 +10,7 @@ from typing import Protocol
 from uuid import uuid4
 
 from deblurlab.checkpoints.safe_load import lies_inside
-from deblurlab.data.shards import bucket_and_prefix, s3_client, s3_errors
+from deblurlab.datasets.shards import bucket_and_prefix, s3_client, s3_errors
 from deblurlab.errors import UserError, reason
 
 

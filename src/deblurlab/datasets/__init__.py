@@ -1,0 +1,39 @@
+"""Data sets."""
+
+from deblurlab.datasets.base import Pair, Single, Strangers
+from deblurlab.datasets.disjoint import Disjoint
+from deblurlab.datasets.endless import EndlessScenes
+from deblurlab.datasets.gopro import GoPro
+from deblurlab.datasets.hide import HIDE
+from deblurlab.datasets.kohler import Kohler
+from deblurlab.datasets.mixed import Mixed
+from deblurlab.datasets.pairs import Folders
+from deblurlab.datasets.realblur import RealBlur, RSBlur
+from deblurlab.datasets.reds import REDS
+from deblurlab.datasets.samples import PairDataset, Sample
+from deblurlab.datasets.sets import PairSet
+from deblurlab.datasets.streaming import Streaming
+from deblurlab.datasets.synthetic import Synthetic
+from deblurlab.datasets.unpaired import Unpaired
+
+__all__ = [
+    "Disjoint",
+    "EndlessScenes",
+    "Folders",
+    "GoPro",
+    "HIDE",
+    "Kohler",
+    "Mixed",
+    "Pair",
+    "PairDataset",
+    "PairSet",
+    "REDS",
+    "RSBlur",
+    "RealBlur",
+    "Sample",
+    "Single",
+    "Strangers",
+    "Streaming",
+    "Synthetic",
+    "Unpaired",
+]

@@ -1,0 +1,66 @@
+"""Batches of any sets, for any number of processes, from any step on."""
+
+from collections import Counter
+from itertools import chain, islice
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deblurlab.dataloading.sampler import Key, KeyedBatches, Stage
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> dict[str, Any]:
+    """What a `KeyedBatches` is made with; its batches can be filled and shared."""
+    sizes = draw(st.lists(st.integers(1, 12), min_size=1, max_size=4))
+    world = draw(st.integers(1, min(4, sum(sizes))))
+    first = world * draw(st.integers(1, sum(sizes) // world))
+    later = st.builds(Stage, st.integers(1, 30), st.integers(1, 9), st.integers(1, 5).map(lambda n: n * world))
+    return {
+        "sizes": sizes,
+        "weights": [draw(st.floats(0.1, 10)) for _ in sizes],
+        "stages": draw(st.permutations([Stage(0, 16, first), *draw(st.lists(later, max_size=3))])),
+        "seed": draw(st.integers(0, 2**32 - 1)),
+        "world": world,
+    }
+
+
+def _from_the_start(batches: KeyedBatches, count: int) -> list[list[Key]]:
+    epochs = (batches.at(len(batches) * epoch) for epoch in range(count // len(batches) + 1))
+    return list(islice(chain.from_iterable(epochs), count))
+
+
+@given(plans(), st.integers(0, 40))
+def test_batches_from_a_step_on_are_those_that_would_have_come(plan: dict[str, Any], step: int) -> None:
+    batches = KeyedBatches(**plan)
+    whole = _from_the_start(batches, step + len(batches))
+    assert list(KeyedBatches(**plan, step=lambda: step)) == whole[step:]
+
+
+@given(plans(), st.integers(0, 40))
+def test_processes_share_each_batch_evenly(plan: dict[str, Any], step: int) -> None:
+    whole = KeyedBatches(**{**plan, "world": 1}).at(step)
+    shares = [KeyedBatches(**plan, rank=rank).at(step) for rank in range(plan["world"])]
+    for batch, *parts in zip(whole, *shares, strict=True):
+        assert Counter(batch) == Counter(chain.from_iterable(parts))
+        assert len({len(part) for part in parts}) == 1
+
+
+@given(plans(), st.integers(0, 3))
+def test_each_batch_is_of_its_stage_and_no_sample_comes_again_before_its_set_is_through(
+    plan: dict[str, Any], epoch: int
+) -> None:
+    batches = KeyedBatches(**{**plan, "world": 1})
+    drawn = []
+    for step, batch in enumerate(batches.at(epoch * len(batches)), epoch * len(batches)):
+        begun = max(stage.step for stage in plan["stages"] if stage.step <= step)
+        found = len(batch), {key[2] for key in batch}
+        assert found in [(stage.batch_size, {stage.size}) for stage in plan["stages"] if stage.step == begun]
+        drawn += [index for _, index, _ in batch]
+    end = 0
+    for size in plan["sizes"]:
+        start, end = end, end + size
+        of_set = [index for index in drawn if start <= index < end]
+        assert all(len({*of_set[at : at + size]}) == len(of_set[at : at + size]) for at in range(0, len(of_set), size))
+    assert all(0 <= index < end for index in drawn)

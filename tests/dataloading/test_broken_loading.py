@@ -1,0 +1,155 @@
+"""Workers that die, storage that hangs, images that can't be read: told, counted or got over, never waited for."""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch.utils.data import DataLoader, Dataset
+
+from deblurlab.dataloading.loader import Loader, Substituted, calm_worker
+from deblurlab.dataloading.sampler import Key, KeyedBatches, Stage
+from deblurlab.errors import UserError
+
+Train = Callable[..., Path]
+WritePairs = Callable[..., tuple[Path, Path]]
+
+
+class Numbers(Dataset[Any]):
+    """Samples that are their index; harm is done when the one at `at` is read, as long as the file `once` is there."""
+
+    def __init__(self, once: Path, harm: Callable[[], None], at: int = 5) -> None:
+        self._once, self._harm, self._at = once, harm, at
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, key: Key) -> Any:
+        if key[1] == self._at and self._once.exists():
+            self._harm()
+        return {"index": key[1]}
+
+
+def _loader(numbers: Numbers, *, retries: int = 3, timeout: float = 0, workers: int = 2) -> Loader:
+    batches = KeyedBatches([8], stages=[Stage(0, 1, 2)])
+
+    def make(sampler: Any) -> DataLoader[Any]:
+        return DataLoader(
+            numbers, batch_sampler=sampler, num_workers=workers, persistent_workers=workers > 0,
+            worker_init_fn=calm_worker,
+        )  # fmt: skip
+
+    return Loader(make, batches, files=lambda key: [f"file {key[1]}"], retries=retries, timeout=timeout)
+
+
+def _indices(loader: Loader) -> list[list[int]]:
+    return [batch["index"].tolist() for batch in loader]
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _freeze() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _hang() -> None:
+    time.sleep(60)
+
+
+@pytest.fixture
+def once(tmp_path: Path) -> Path:
+    (tmp_path / "once").touch()
+    return tmp_path / "once"
+
+
+@pytest.mark.parametrize("harm", ["death", "hang", "freeze"])
+def test_every_batch_comes_once_and_in_order_although_a_worker_fails(
+    once: Path, caplog: pytest.LogCaptureFixture, harm: str
+) -> None:
+    expected = _indices(_loader(Numbers(once.with_name("no"), _die), workers=0))
+
+    def fail() -> None:
+        once.unlink()  # and not again
+        {"death": _die, "hang": _hang, "freeze": _freeze}[harm]()
+
+    loader = _loader(Numbers(once, fail), timeout=0 if harm == "death" else 5)
+    assert _indices(loader) == expected
+    assert _indices(loader) == expected  # the next epoch
+    assert "the workers are started anew (1 of 3)" in caplog.text
+    assert "waiting for a batch of file " in caplog.text
+    loader.close()
+
+
+@pytest.mark.parametrize(("harm", "message"), [(_die, "has died 2 times"), (_hang, "nothing was read")])
+def test_what_fails_for_good_is_an_error_that_names_the_files(
+    once: Path, harm: Callable[[], None], message: str
+) -> None:
+    loader = _loader(Numbers(once, harm), retries=1, timeout=20 if harm is _die else 1)
+    with pytest.raises(UserError, match=rf"{message}.* in a row, waiting for a batch of file .*same command"):
+        _indices(loader)
+
+
+def test_an_error_of_ones_own_is_no_failure_of_the_workers(once: Path) -> None:
+    def fail() -> None:
+        raise RuntimeError("mine")
+
+    with pytest.raises(RuntimeError, match="mine"):
+        _indices(_loader(Numbers(once, fail)))
+
+
+def test_a_worker_survives_what_its_whole_group_is_sent(once: Path) -> None:
+    """The main process finishes its batch first; a worker of one that doesn't is gone after a while."""
+    loader = _loader(Numbers(once.with_name("no"), _die))
+    batches = iter(loader)
+    next(batches)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        for worker in multiprocessing.active_children():
+            os.kill(worker.pid or 0, number)
+    assert len(list(batches)) == 3
+    loader.close()
+
+
+def test_the_next_sample_stands_in_for_one_that_cannot_be_read(once: Path) -> None:
+    def fail() -> None:
+        raise UserError("photo.png is damaged")
+
+    samples = Substituted(Numbers(once, fail, at=7))
+    assert samples[0, 7, 1] == {"index": 0, "unreadable": "photo.png is damaged"}
+    assert samples[0, 6, 1] == {"index": 6, "unreadable": ""}
+
+
+def test_a_set_that_cannot_be_read_at_all_is_refused(once: Path) -> None:
+    class Broken(Numbers):
+        def __getitem__(self, key: Key) -> Any:
+            raise UserError(f"{key[1]}.png is damaged")
+
+    with pytest.raises(UserError, match=r"3 samples in a row can't be read: 6\.png is damaged"):
+        Substituted(Broken(once, _die), most=3)[0, 6, 1]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_unreadable_image_stops_a_training_or_is_skipped_and_counted(
+    train: Train, write_pairs: WritePairs, capfd: pytest.CaptureFixture[str], workers: int
+) -> None:
+    blurred, sharp = write_pairs(count=6, size=(72, 72))
+    (blurred / "001.png").write_bytes((blurred / "001.png").read_bytes()[:1000])
+    pairs = ["data=pairs", f"data.blurred={blurred}", f"data.sharp={sharp}", "data.val_share=0.2"]
+    options = [*pairs, "loader.repeat=2", f"loader.workers={workers}", "trainer.max_steps=5"]
+    with pytest.raises(SystemExit, match=r"001\.png is damaged or truncated .*replace it"):
+        train(*options)
+    run = train(*options, "loader.unreadable=skip", "name=skips").parent / "skips"
+    assert json.loads((run / "results.json").read_text())["unreadable"] == 2  # once in each of two rounds
+    assert capfd.readouterr().err.count("The next sample stands in for it") == 2
+
+
+@pytest.mark.parametrize("override", ["loader.unreadable=hope", "loader.timeout=-1", "loader.retries=-1"])
+def test_settings_that_cannot_be_are_refused(train: Train, override: str) -> None:
+    with pytest.raises(SystemExit, match=override.partition("=")[0]):
+        train(override)

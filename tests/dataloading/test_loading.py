@@ -1,0 +1,239 @@
+"""From pairs to batches: keyed augmentation, keyed order, whatever the number of workers and processes."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import albumentations as A
+import numpy as np
+import pytest
+import torch
+from hydra.utils import instantiate
+
+from deblurlab.dataloading import Augmentation, DataModule, KeyedBatches, OrderedBatches, Stage
+from deblurlab.datasets import Folders, PairDataset
+from deblurlab.datasets.base import match
+from deblurlab.errors import UserError
+from support import config, feeding
+
+WritePairs = Callable[..., tuple[Path, Path]]
+
+
+def _augmentation(name: str = "flip_rot", size: int = 32) -> Augmentation:
+    return instantiate(config(f"augment={name}", f"augment.size={size}").augment, _convert_="all")
+
+
+CROPS = {32: _augmentation()}
+
+
+def _module(folders: tuple[Path, Path], world: int = 1, rank: int = 0, **arguments: object) -> DataModule:
+    data = Folders(blurred=str(folders[0]), sharp=str(folders[1]))
+    options = {"augmentations": lambda size: _augmentation(size=size), "size": 32, **arguments}
+    module = DataModule(data=data, **options)  # type: ignore[arg-type]
+    return feeding(module, world=world, rank=rank)
+
+
+def _epoch(module: DataModule, epoch: int, done: int = 0) -> list[dict]:
+    """An epoch's batches, from the one on that follows those that are done."""
+    loader = module.train_dataloader()
+    module.trainer.global_step = epoch * len(loader) + done  # type: ignore[union-attr,misc]
+    return list(loader)
+
+
+@pytest.mark.parametrize("name", ["flip_rot", "none", "paper", "strong"])
+def test_both_images_get_the_same_transform(name: str) -> None:
+    image = np.random.default_rng(0).integers(0, 200, (48, 64, 3), dtype=np.uint8)
+    augmentation = _augmentation(name)
+    for key in range(20):
+        blurred, sharp = augmentation(image, image, key=(0, 0, key))
+        assert blurred.shape == (32, 32, 3)
+        assert np.array_equal(blurred, sharp)
+
+
+def test_degradations_are_for_the_blurred_image_alone() -> None:
+    image = np.full((48, 64, 3), 100, np.uint8)
+    noise = A.GaussNoise(std_range=(0.1, 0.1), p=1.0)
+    augmentation = Augmentation(size=32, transforms=[A.RandomCrop(32, 32)], degradations=[noise])
+    blurred, sharp = augmentation(image, image, key=(0, 0, 1))
+    assert np.array_equal(sharp, np.full((32, 32, 3), 100, np.uint8))
+    assert blurred.std() > 10
+    assert np.array_equal(blurred, augmentation(image, image, key=(0, 0, 1))[0])
+    moving = Augmentation(size=32, transforms=[A.RandomCrop(32, 32)], degradations=[A.RandomCrop(16, 16)])
+    with pytest.raises(ValueError, match="they may not move pixels"):
+        moving(image, image, key=(0, 0, 1))
+
+
+def test_cutblur_shows_a_rectangle_of_one_image_in_the_other() -> None:
+    blurred, sharp = np.zeros((32, 32, 3), np.uint8), np.full((32, 32, 3), 255, np.uint8)
+    augmentation = Augmentation(size=32, transforms=[A.NoOp()], cutblur=0.5)
+    shares = []
+    for key in range(300):
+        mixed, target = augmentation(blurred, sharp, key=(0, 0, key))
+        assert np.array_equal(target, sharp)
+        rows, columns = (mixed[..., 0] == 255).nonzero()
+        if 0 < len(rows) < 32 * 32:
+            inside = mixed if len(rows) < 512 else 255 - mixed
+            rows, columns = inside[..., 0].nonzero()
+            box = inside[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+            assert (box == 255).all()  # a full rectangle
+        shares.append((mixed == 255).mean())
+    untouched = np.mean([share == 0 for share in shares])
+    assert untouched == pytest.approx(0.5, abs=0.1)
+    assert np.mean([share > 0.5 for share in shares]) == pytest.approx(0.25, abs=0.08)
+
+
+def test_flips_and_turns_take_all_eight_forms_and_move_pixels_only() -> None:
+    image = np.arange(32 * 32 * 3, dtype=np.int64).reshape(32, 32, 3) % 251
+    image = image.astype(np.uint8)
+    augmentation = _augmentation()
+    seen = {augmentation(image, image, key=(0, 0, key))[0].tobytes() for key in range(100)}
+    turned = [np.rot90(form, k) for form in (image, image[:, ::-1]) for k in range(4)]
+    assert seen == {np.ascontiguousarray(form).tobytes() for form in turned}
+
+
+def test_a_sample_is_a_function_of_its_key_alone(write_pairs: WritePairs) -> None:
+    pairs = match(*write_pairs(3))
+    one, other = (PairDataset(pairs, augmentations=CROPS, seed=5) for _ in range(2))
+    _ = [other[7, 1, 32], other[0, 2, 32]]  # another history
+    assert torch.equal(one[3, 2, 32]["blurred"], other[3, 2, 32]["blurred"])
+    different = [
+        PairDataset(pairs, augmentations=CROPS, seed=seed)[epoch, 2, 32]["blurred"]
+        for seed, epoch in [(5, 3), (5, 4), (6, 3)]
+    ]
+    assert not any(torch.equal(different[0], d) for d in different[1:])
+
+
+def test_an_epoch_is_gone_on_with_where_it_was_left(write_pairs: WritePairs) -> None:
+    """What follows is what would have followed, to the end of the epoch and beyond."""
+    folders = write_pairs(9)
+    module = _module(folders, batch_size=2, workers=0)
+    batches = [*_epoch(module, 1), *_epoch(module, 2)]
+    assert len(batches) == 8
+    for done in range(4):
+        rest = _epoch(module, 1, done)
+        for mine, theirs in zip(rest, batches[done : done + 4], strict=True):
+            assert mine["name"] == theirs["name"]
+            assert torch.equal(mine["blurred"], theirs["blurred"])
+
+
+def test_repeats_are_augmented_apart(write_pairs: WritePairs) -> None:
+    (first, again), *_ = _epoch(_module(write_pairs(2), batch_size=2, repeat=2, workers=0), epoch=0)[0]["blurred"], 0
+    assert not torch.equal(first, again)
+
+
+def test_images_smaller_than_the_crop_are_named(write_pairs: WritePairs) -> None:
+    dataset = PairDataset(match(*write_pairs(1)), augmentations={256: _augmentation(size=256)})
+    with pytest.raises(UserError, match=r"000.png \(64x48\) can't be augmented: .*augment.size"):
+        dataset[0, 0, 256]
+
+
+def test_transforms_that_do_not_make_the_size_are_refused(write_pairs: WritePairs) -> None:
+    dataset = PairDataset(match(*write_pairs(1)), augmentations={32: Augmentation(size=32, transforms=[])})
+    with pytest.raises(UserError, match=r"make \(48, 64, 3\), not 32x32"):
+        dataset[0, 0, 32]
+
+
+def _batches(sizes: list[int], *stages: tuple[int, int, int], **options: Any) -> KeyedBatches:
+    return KeyedBatches(sizes, stages=[Stage(*stage) for stage in stages], **options)
+
+
+def _indices(batches: KeyedBatches, epoch: int) -> list[int]:
+    return [index for batch in batches.at(epoch * len(batches)) for _, index, _ in batch]
+
+
+def test_an_epoch_visits_every_sample_once_in_an_order_of_its_own() -> None:
+    batches = _batches([10], (0, 32, 3), seed=1)
+    orders = [_indices(batches, epoch) for epoch in (0, 1, 0)]
+    assert len(set(orders[0])) == 9 == 3 * len(batches)  # the tenth doesn't fill a batch
+    assert orders[0] == orders[2] != orders[1]
+    assert {(epoch, size) for batch in batches.at(12) for epoch, _, size in batch} == {(4, 32)}
+
+
+def test_processes_share_the_same_global_batches() -> None:
+    alone = list(_batches([12], (0, 32, 4)))
+    shares = [list(_batches([12], (0, 32, 4), rank=rank, world=2)) for rank in (0, 1)]
+    for whole, *parts in zip(alone, *shares, strict=True):
+        assert sorted(whole) == sorted(key for part in parts for key in part)
+        assert [len(part) for part in parts] == [2, 2]
+
+
+def test_crops_grow_and_batches_shrink_with_the_steps_of_the_training() -> None:
+    """Four steps an epoch, from 8 pairs; the second stage begins at step 3, the third at step 6, in the second
+    epoch."""
+    batches = _batches([8], (6, 64, 3), (0, 16, 2), (3, 32, 1))
+    seen = []
+    for epoch in range(3):
+        assert len(batches) == 4
+        seen.append([(len(batch), {size for _, _, size in batch}) for batch in batches.at(4 * epoch)])
+    assert seen[0] == [(2, {16}), (2, {16}), (2, {16}), (1, {32})]
+    assert seen[1] == [(1, {32}), (1, {32}), (3, {64}), (3, {64})]
+    assert seen[2] == [(3, {64})] * 4
+    drawn = _indices(batches, 2)
+    assert sorted(drawn[:8]) == list(range(8))  # all once before any comes again
+    assert set(drawn[8:]) <= set(range(8))
+
+
+def test_sets_are_drawn_from_by_their_weights() -> None:
+    batches = _batches([30, 70], (0, 32, 10), weights=[3.0, 1.0])
+    drawn = [index for epoch in range(40) for index in _indices(batches, epoch)]
+    assert np.mean([index < 30 for index in drawn]) == pytest.approx(0.75, abs=0.02)
+    assert set(drawn) == set(range(100))
+    once = _indices(batches, 0)
+    first = [index for index in once if index < 30]
+    assert sorted(first[:30]) == list(range(30))
+    assert once == _indices(_batches([30, 70], (0, 32, 10), weights=[3.0, 1.0]), 0)
+
+
+def test_evaluation_keeps_the_order_and_gives_all_processes_the_same_number_of_images() -> None:
+    shares = [[batch[0][1] for batch in OrderedBatches(5, rank=rank, world=2)] for rank in (0, 1)]
+    assert shares == [[0, 2, 4], [1, 3, 0]]
+    assert [len(OrderedBatches(5, rank=rank, world=2)) for rank in (0, 1)] == [3, 3]
+    assert list(OrderedBatches(3)) == [[(0, 0, 0)], [(0, 1, 0)], [(0, 2, 0)]]
+
+
+def test_a_schedule_reaches_the_batches(write_pairs: WritePairs) -> None:
+    schedule = [{"step": 1, "size": 16, "batch_size": 4}]
+    first, second = _epoch(_module(write_pairs(5), batch_size=2, workers=2, schedule=schedule), epoch=0)
+    assert first["blurred"].shape == (2, 3, 32, 32)
+    assert second["blurred"].shape == (4, 3, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        ([{"step": 1, "size": 16}], "loader.schedule is a list of step, size and batch_size"),
+        ([{"step": 0, "size": 16, "batch_size": 2}], "steps are above 0"),
+        ([{"step": 5, "size": 16, "batch_size": 0}], "at least 1"),
+    ],
+)
+def test_a_wrong_schedule_is_refused(schedule: list[dict], message: str, write_pairs: WritePairs) -> None:
+    with pytest.raises(UserError, match=message):
+        _module(write_pairs(4), batch_size=2, schedule=schedule)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_batches_do_not_depend_on_the_number_of_workers(write_pairs: WritePairs, workers: int) -> None:
+    folders = write_pairs(9)
+    none, some = (_epoch(_module(folders, batch_size=4, workers=n), epoch=3) for n in (0, workers))
+    assert len(none) == 2
+    for a, b in zip(none, some, strict=True):
+        assert a["name"] == b["name"]
+        assert torch.equal(a["blurred"], b["blurred"])
+        assert torch.equal(a["sharp"], b["sharp"])
+        assert a["blurred"].dtype == torch.uint8
+
+
+def test_evaluation_sees_whole_images_one_by_one(write_pairs: WritePairs) -> None:
+    folders = write_pairs(10)
+    (loader,) = _module(folders, batch_size=4, workers=0).val_dataloader()
+    (batch,) = list(loader)
+    assert batch["blurred"].shape == (1, 3, 48, 64)
+    assert batch["name"] == ["009"]
+
+
+def test_a_batch_that_cannot_be_filled_or_shared_is_refused(write_pairs: WritePairs) -> None:
+    folders = write_pairs(4)
+    with pytest.raises(UserError, match="3 training pairs don't fill a batch of 8"):
+        _module(folders, batch_size=8).train_dataloader()
+    with pytest.raises(UserError, match="batch_size=3 can't be shared evenly by 2 processes"):
+        _module(folders, world=2, batch_size=3).train_dataloader()

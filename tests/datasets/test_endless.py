@@ -1,0 +1,104 @@
+"""Pairs without end: other ones in each epoch, the same for a seed, whoever makes them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra.utils import instantiate
+
+from deblurlab.checkpoints.io import read_checkpoint
+from deblurlab.dataloading import Stage
+from deblurlab.dataloading.sampler import KeyedBatches
+from deblurlab.datasets import Synthetic
+from deblurlab.errors import UserError
+from deblurlab.media.images import write_png
+from support import config
+
+SMALL = ["data.train=8", "data.val=1", "data.blurs=1", "data.height=64", "data.width=64"]
+
+
+def _set(root: Path, *overrides: str) -> Synthetic:
+    return instantiate(config("data=synthetic_endless", *SMALL, f"data.root={root}", *overrides).data, _convert_="all")
+
+
+def _batches(data: Synthetic, *, epoch: int, workers: int = 0, seed: int = 0) -> list[dict]:
+    training = data.training({}, repeat=1, seed=seed)
+    order = KeyedBatches(training.sizes, stages=[Stage(0, 40, 4)], seed=seed, step=lambda: 2 * epoch)
+    loader = torch.utils.data.DataLoader(training.dataset, batch_sampler=order, num_workers=workers)
+    return [training.finish(batch) for batch in loader]  # type: ignore[misc]
+
+
+def _same(left: list[dict], right: list[dict]) -> bool:
+    keys = ("blurred", "sharp")
+    return all(torch.equal(a[key], b[key]) for a, b in zip(left, right, strict=True) for key in keys)
+
+
+def test_a_seed_and_an_epoch_always_give_the_same_pairs(tmp_path: Path) -> None:
+    data = _set(tmp_path)
+    first = _batches(data, epoch=3)
+    assert first[0]["blurred"].shape == (4, 3, 40, 40)
+    assert first[0]["blurred"].dtype == torch.uint8
+    assert _same(first, _batches(data, epoch=3, workers=2))
+    assert not _same(first, _batches(data, epoch=4))
+    assert not _same(first, _batches(data, epoch=3, seed=1))
+
+
+def test_no_picture_comes_twice(tmp_path: Path) -> None:
+    data = _set(tmp_path)
+    pictures = [
+        picture.numpy().tobytes() for e in range(3) for batch in _batches(data, epoch=e) for picture in batch["sharp"]
+    ]
+    assert len(set(pictures)) == len(pictures) == 24
+
+
+def test_only_what_is_measured_on_is_on_disk(tmp_path: Path) -> None:
+    data = _set(tmp_path)
+    data.prepare()
+    assert data.train() == []
+    assert len(data.val()) == 1
+    assert len(data.tests()["photographs"]) == 5
+    assert not (data.folder / "train" / "scenes").exists()
+
+
+def test_settings_of_the_scenes_hold(tmp_path: Path) -> None:
+    """Without motion, noise and defocus both pictures are one; with JPEG of a poor quality they aren't."""
+    still = [f"data.scenes.{key}=[0,0]" for key in ("blur_length", "rotation", "objects", "read_noise", "shot_noise")]
+    for batch in _batches(_set(tmp_path, *still), epoch=0):
+        assert torch.equal(batch["blurred"], batch["sharp"])
+    for batch in _batches(_set(tmp_path, *still, "data.scenes.jpeg_quality=[20,20]"), epoch=0):
+        assert (batch["blurred"].int() - batch["sharp"].int()).abs().float().mean() > 1
+
+
+@pytest.mark.slow
+def test_it_trains_and_is_gone_on_with(train: Callable[..., Path]) -> None:
+    """A training that was stopped in the midst of an epoch ends with the weights of one that wasn't."""
+    made = ["data=synthetic_endless", "data.train=12", "data.val=1", "data.blurs=1", "data.height=64", "data.width=64"]
+    rest = ["loss=l1", "scheduler=constant", "loader.repeat=1", "trainer.val_check_interval=null"]
+    runs = train(*made, *rest, "name=whole", "trainer.max_steps=5").parent
+    train(*made, *rest, "name=begun", "trainer.max_steps=2")
+    train(*made, *rest, "name=ended", "trainer.max_steps=5", f"ckpt={runs / 'begun/checkpoints/last.ckpt'}")
+    weights = [read_checkpoint(runs / name / "checkpoints/last.ckpt")["state_dict"] for name in ("whole", "ended")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_crops_too_large_for_ones_own_photographs_are_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for i in range(2):
+        write_png(tmp_path / "photos" / f"{i}.png", np.zeros((200, 200, 3), np.uint8))
+    data = _set(tmp_path, f"data.photos={tmp_path / 'photos'}", "data.scenes.defocus=[0,5]")
+    data.training({80: None}, repeat=1, seed=0)  # type: ignore[dict-item]
+    with pytest.raises(UserError, match="of the 2 photographs in"):
+        data.training({80: None, 190: None}, repeat=1, seed=0)  # type: ignore[dict-item]
+    with pytest.raises(UserError, match="augment.size=5 is too small for data.scenes.defocus"):
+        data.training({5: None}, repeat=1, seed=0)  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("option", ["synthetic_endless", "unpaired"])
+def test_what_lists_no_pairs_cannot_be_mixed(tmp_path: Path, option: str) -> None:
+    sides = ["data.sets.more.blurred=a", "data.sets.more.sharp=b"] if option == "unpaired" else []
+    cfg = config("data=mixed", f"+data@data.sets.more={option}", "+data.weights.more=1", *sides)
+    with pytest.raises(Exception, match="only sets that list pairs can be mixed") as caught:
+        instantiate(cfg.data, _convert_="all")
+    assert isinstance(caught.value.__cause__, UserError)

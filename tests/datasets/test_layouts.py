@@ -1,0 +1,269 @@
+"""Every data set's layout, built in small and read back."""
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra.utils import instantiate
+from PIL import Image
+
+from deblurlab.callbacks import Quality
+from deblurlab.datasets import PairDataset, PairSet
+from deblurlab.errors import UserError
+from deblurlab.media.images import write_png
+from deblurlab.metrics import Protocol, psnr
+from support import config
+
+
+def _write(root: Path, *names: str) -> None:
+    """An image of its own for every name."""
+    for name in names:
+        rng = np.random.default_rng(zlib.crc32(name.encode()))
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        write_png(root / name, rng.integers(0, 256, (16, 20, 3), dtype=np.uint8))
+
+
+def _set(name: str, root: Path, *overrides: str) -> PairSet:
+    return instantiate(config(f"data={name}", f"data.root={root}", *overrides).data, _convert_="all")
+
+
+def _gopro(root: Path, *, sequences: dict[str, list[str]] | None = None) -> None:
+    for split, names in (sequences or {"train": ["a", "b", "c"], "test": ["d"]}).items():
+        for name in names:
+            for kind in ("blur", "blur_gamma", "sharp"):
+                _write(root, *(f"{split}/{name}/{kind}/{i:06d}.png" for i in (1, 2)))
+
+
+def _reds(root: Path) -> None:
+    for split, clips in (("train", ("000", "001")), ("val", ("020",))):
+        for clip in clips:
+            _write(root, *(f"{split}/{split}_{kind}/{clip}/{i:08d}.png" for kind in ("blur", "sharp") for i in (0, 1)))
+
+
+def _realblur(root: Path) -> None:
+    folder = "RealBlur-J_ECC_IMCORR_centroid_itensity_ref"
+    for split, scenes in (("train", ("scene001", "scene002")), ("test", ("scene003",))):
+        lines = []
+        for scene in scenes:
+            for i in (1, 2):
+                pair = f"{folder}/{scene}/gt/gt_{i}.png", f"{folder}/{scene}/blur/blur_{i}.png"
+                _write(root, *pair)
+                lines.append(" ".join(pair))
+        (root / f"RealBlur_J_{split}_list.txt").write_text("\n".join(lines) + "\n")
+
+
+def _rsblur(root: Path) -> None:
+    for split, scenes in (("train", ("0001", "0002")), ("val", ("0003",)), ("test", ("0004",))):
+        pairs = [(f"RSBlur/{s}/000001/gt/gt.png", f"RSBlur/{s}/000001/real_blur/real_blur.png") for s in scenes]
+        for pair in pairs:
+            _write(root, *pair)
+        (root / f"RSBlur_real_{split}.txt").write_text("".join(f"{sharp} {blurred}\n" for sharp, blurred in pairs))
+
+
+def _hide(root: Path) -> None:
+    _write(root, *(f"test/{kind}/{i}fromGOPR1089.png" for kind in ("input", "target") for i in (1, 2, 3)))
+
+
+def _kohler(root: Path) -> None:
+    for key in ("1_1", "1_10", "2_1"):
+        _write(
+            root, f"Blurry{key}.png", *(f"Image{key[0]}/Kernel{key[2:]}/GroundTruth{key}_{k}.png" for k in (1, 2, 10))
+        )
+
+
+EXPECTED = {
+    "gopro": (
+        _gopro, ["a/000001", "a/000002"], ["b/000001", "b/000002", "c/000001", "c/000002"],
+        {"gopro": ["d/000001", "d/000002"]},
+    ),
+    "reds": (
+        _reds, ["001/00000000", "001/00000001"], ["000/00000000", "000/00000001"],
+        {"reds": ["020/00000000", "020/00000001"]},
+    ),
+    "realblur_j": (_realblur, 2, 2, {"realblur_j": 2}),
+    "rsblur": (_rsblur, 2, 1, {"rsblur": 1}),
+    "hide": (_hide, [], [], {"hide": ["1fromGOPR1089", "2fromGOPR1089", "3fromGOPR1089"]}),
+    "kohler": (_kohler, [], [], {"kohler": ["1/1", "1/10", "2/1"]}),
+}  # fmt: skip
+BUILT = pytest.mark.parametrize("name", EXPECTED)
+
+
+@BUILT
+def test_a_layout_is_read_as_its_makers_meant_it(name: str, tmp_path: Path) -> None:
+    build, train, val, tests = EXPECTED[name]
+    build(tmp_path)
+    overrides = ["data.val_share=0.5"] if name == "realblur_j" else []
+    data = _set(name, tmp_path, *overrides)
+    data.prepare()
+
+    def names(pairs: list, expected: object) -> object:
+        return len(pairs) if isinstance(expected, int) else [pair.name for pair in pairs]
+
+    assert names(data.train(), train) == train
+    assert names(data.val(), val) == val
+    assert {key: names(pairs, tests[key]) for key, pairs in data.tests().items()} == tests
+    everything = [*data.train(), *data.val(), *(p for pairs in data.tests().values() for p in pairs)]
+    assert len({pair.blurred for pair in everything}) == len(everything)  # nothing is in two splits
+    for pair in everything:
+        sample = PairDataset([pair])[0, 0, 0]
+        assert sample["blurred"].shape == sample["sharp"].shape == (3, 16, 20)
+        assert not torch.equal(sample["blurred"], sample["sharp"])
+    assert sum(map(len, data.splits().values())) == len(everything)
+
+
+@BUILT
+def test_a_set_that_is_not_there_says_what_to_get_and_where_to_put_it(name: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"(?s)there is no .* data set at .*: get .* from the project page of .*data.root="
+    ):
+        _set(name, tmp_path / "nowhere").prepare()
+
+
+def test_realblur_holds_out_whole_scenes(tmp_path: Path) -> None:
+    _realblur(tmp_path)
+    data = _set("realblur_j", tmp_path, "data.val_share=0.25")
+    assert {pair.name.split("/")[1] for pair in data.val()} == {"scene002"}
+    assert {pair.name.split("/")[1] for pair in data.train()} == {"scene001"}
+    assert data.train()[0].blurred.name == "blur_1.png"
+    assert data.train()[0].sharp.name == "gt_1.png"
+
+
+def test_gopros_two_blurs_are_two_data_sets(tmp_path: Path) -> None:
+    _gopro(tmp_path)
+    assert _set("gopro", tmp_path).train()[0].blurred.parent.name == "blur"
+    assert _set("gopro_gamma", tmp_path).train()[0].blurred.parent.name == "blur_gamma"
+    for image in (tmp_path / "train" / "a" / "blur_gamma").iterdir():
+        image.unlink()
+    (tmp_path / "train" / "a" / "blur_gamma").rmdir()
+    with pytest.raises(UserError, match=r"train/a has no blur_gamma \(it has blur, sharp\): data.blur_key"):
+        _set("gopro_gamma", tmp_path).train()
+
+
+def test_a_sequence_in_train_and_test_is_refused(tmp_path: Path) -> None:
+    _gopro(tmp_path, sequences={"train": ["a", "b", "c"], "test": ["b"]})
+    with pytest.raises(UserError, match="has the sequence b in train and in test"):
+        _set("gopro", tmp_path).prepare()
+
+
+def test_the_papers_split_is_drawn_by_seed_and_warns(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _gopro(tmp_path)
+    monkeypatch.setattr("deblurlab.datasets.gopro._PAPER", {"train": 3, "val": 2, "test": 2})
+    drawn = []
+    for seed in (0, 0, 1):
+        data = _set("gopro", tmp_path, "data.split=paper", f"data.split_seed={seed}")
+        data.prepare()
+        parts = [data.train(), data.val(), data.tests()["gopro_paper"]]
+        assert [len(part) for part in parts] == [3, 2, 2]
+        assert len({pair.name for part in parts for pair in part}) == 7
+        drawn.append(parts)
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert "scores flatter" in caplog.text
+
+
+def test_the_papers_split_needs_the_whole_set(tmp_path: Path) -> None:
+    _gopro(tmp_path)
+    with pytest.raises(UserError, match=r"takes 2213 pairs, \S+ has 8"):
+        _set("gopro", tmp_path, "data.split=paper").train()
+
+
+def test_of_kohlers_sharp_photographs_the_best_counts(tmp_path: Path) -> None:
+    _kohler(tmp_path)
+    pair = _set("kohler", tmp_path).tests()["kohler"][1]
+    assert [path.stem for path in (pair.sharp, *pair.others)] == [f"GroundTruth1_10_{k}" for k in (1, 2, 10)]
+    sample = PairDataset([pair])[0, 0, 0]
+    batch = torch.utils.data.default_collate([sample])
+    restored = torch.rand(1, 3, 16, 20)
+    quality = Quality(Protocol(metrics=("psnr",)))
+    quality._update("test", restored, batch)
+    references = [sample["sharp"], *sample["others"]]
+    best = max(psnr(restored, reference[None] / 255).item() for reference in references)
+    assert quality._metrics["test/psnr"].compute().item() == pytest.approx(best)
+    assert best > min(psnr(restored, reference[None] / 255).item() for reference in references)
+
+
+def test_a_blurred_photograph_without_sharp_ones_is_named(tmp_path: Path) -> None:
+    _write(tmp_path, "Blurry3_4.png")
+    with pytest.raises(UserError, match=r"Blurry3_4.png has no sharp photographs GroundTruth3_4_<moment>"):
+        _set("kohler", tmp_path).tests()
+
+
+def test_pairs_may_be_listed_in_a_file(tmp_path: Path) -> None:
+    _write(tmp_path, "a b/1.png", "s/1.png", "x.png", "y.png", "z.png", "w.png")
+    (tmp_path / "list.txt").write_text("# blurred sharp\n'a b/1.png' s/1.png\n\nx.png y.png\nz.png w.png\n")
+    data = instantiate(config("data=pairs", f"data.list={tmp_path / 'list.txt'}").data, _convert_="all")
+    assert [pair.name for pair in data.train()] == ["a b/1", "x"]
+    assert [(pair.blurred.name, pair.sharp.name) for pair in data.val()] == [("z.png", "w.png")]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("x.png gone.png\n", r"line 1 of .*list.txt: there is no image .*gone.png"),
+        ("x.png\n", "line 1 of .* holds 1 paths instead of two"),
+        ("# nothing\n", "lists no pairs"),
+    ],
+)
+def test_a_wrong_list_is_refused_naming_the_line(lines: str, message: str, tmp_path: Path) -> None:
+    _write(tmp_path, "x.png")
+    (tmp_path / "list.txt").write_text(lines)
+    with pytest.raises(UserError, match=message):
+        instantiate(config("data=pairs", f"data.list={tmp_path / 'list.txt'}").data, _convert_="all").prepare()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ([], "data=pairs needs data.blurred"),
+        (["data.blurred=a"], "data.blurred and data.sharp go together"),
+        (["data.blurred=a", "data.sharp=b", "data.list=c"], "two ways to say the same"),
+        (["data.list=nowhere.txt"], "there is no list of pairs nowhere.txt"),
+    ],
+)
+def test_settings_of_pairs_that_do_not_go_together(settings: list[str], message: str) -> None:
+    def build() -> None:
+        instantiate(config("data=pairs", *settings).data, _convert_="all").prepare()
+
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        build()
+    assert message in str(caught.value.__cause__ or caught.value)
+
+
+@pytest.mark.parametrize(("orientation", "turns"), [(3, 2), (6, 3), (8, 1)])
+def test_images_stand_upright(orientation: int, turns: int, tmp_path: Path) -> None:
+    from deblurlab.media.images import read_image
+
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 12, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(read_image(tmp_path / "a.png"), np.rot90(pixels, turns))
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix", "message"),
+    [
+        ("CMYK", "jpg", "mode CMYK"),
+        ("P", "png", "mode P"),
+        ("RGBA", "png", "with transparency"),
+        ("I;16", "png", "16-bit grey"),
+    ],
+)
+def test_other_kinds_of_images_are_refused_by_name(mode: str, suffix: str, message: str, tmp_path: Path) -> None:
+    from deblurlab.media.images import read_image
+
+    file = tmp_path / f"a.{suffix}"
+    Image.new(mode, (8, 8)).save(file)
+    with pytest.raises(UserError, match=rf"a.{suffix} is .*{message}"):
+        read_image(file)
+
+
+def test_a_jpeg_named_png_is_read_for_what_it_is(tmp_path: Path) -> None:
+    from deblurlab.media.images import read_image
+
+    Image.new("RGB", (8, 8), (200, 100, 50)).save(tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").rename(tmp_path / "a.png")
+    assert np.abs(read_image(tmp_path / "a.png").astype(int) - [200, 100, 50]).max() <= 2

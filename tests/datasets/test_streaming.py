@@ -1,0 +1,219 @@
+"""Shards, in a folder and in an object store over HTTP."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra.utils import instantiate
+
+from deblurlab.dataloading import DataModule
+from deblurlab.datasets import Mixed, Streaming, Unpaired
+from deblurlab.errors import UserError
+from deblurlab.media.images import read_image, write_png
+from support import config, data_command, feeding
+
+pytest.importorskip("litdata")
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[str]:
+    """A bucket of a real server on this machine."""
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    settings = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "key",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        import boto3
+
+        boto3.client("s3").create_bucket(Bucket="shards")
+        yield "s3://shards"
+    server.stop()
+
+
+def _place(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path / "shards") if kind == "folder" else f"{request.getfixturevalue('store')}/{tmp_path.name}"
+
+
+def _opened(place: str) -> Streaming:
+    data: Streaming = instantiate(config("data=streaming", f"data.root={place}").data, _convert_="all")
+    data.prepare()
+    return data
+
+
+@pytest.mark.parametrize("kind", ["folder", "store"])
+def test_what_is_packed_is_read(kind: str, request: pytest.FixtureRequest, tmp_path: Path, gopro_tree: Path) -> None:
+    place = _place(kind, request, tmp_path)
+    source = instantiate(config("data=gopro", f"data.root={gopro_tree}", "data.validation=1").data, _convert_="all")
+    arguments = ["pack", "gopro", str(gopro_tree), "data.validation=1", "--streaming", place]
+    assert data_command(*arguments) == 0
+    data = _opened(place)
+    read = data.reader()
+    parts = [
+        (source.train(), data.train()),
+        (source.val(), data.val()),
+        (source.tests()["gopro"], data.tests()["gopro"]),
+    ]
+    for theirs, mine in parts:
+        assert [pair.name for pair in mine] == [pair.name for pair in theirs]
+        for pair, original in zip(mine, theirs, strict=True):
+            assert np.array_equal(read(pair.blurred), read_image(original.blurred))
+            assert np.array_equal(read(pair.sharp), read_image(original.sharp))
+    with pytest.raises(UserError, match="choose another (folder|place)"):
+        data_command(*arguments)
+
+
+@pytest.mark.parametrize("kind", ["folder", "store"])
+def test_workers_read_the_same_samples(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, gopro_tree: Path
+) -> None:
+    place = _place(kind, request, tmp_path)
+    assert data_command("pack", "gopro", gopro_tree, "data.validation=1", "--streaming", place) == 0
+    augmentation = instantiate(config("augment.size=16").augment, _convert_="all")
+    epochs = []
+    for workers in (0, 2):
+        module = DataModule(
+            data=_opened(place),
+            augmentations=lambda size: augmentation,
+            size=16,
+            batch_size=2,
+            workers=workers,
+            repeat=4,
+        )
+        epochs.append([batch["blurred"] for batch in feeding(module).train_dataloader()])
+    assert len(epochs[0]) >= 4
+    assert all(torch.equal(a, b) for a, b in zip(*epochs, strict=True))
+
+
+def test_half_written_shards_are_not_read(tmp_path: Path, gopro_tree: Path) -> None:
+    (tmp_path / "shards" / "images").mkdir(parents=True)
+    with pytest.raises(UserError, match="holds no shards or can't be reached.*--streaming OUT"):
+        _opened(str(tmp_path / "shards"))
+
+
+def test_an_interrupted_attempt_leaves_no_shards_and_can_be_repeated(tmp_path: Path, gopro_tree: Path) -> None:
+    broken = sorted(gopro_tree.glob("test/*/sharp/*.png"))[-1]
+    content = broken.read_bytes()
+    broken.write_bytes(content[:-300])
+    place = tmp_path / "shards"
+    arguments = ["pack", "gopro", str(gopro_tree), "data.validation=1", "--streaming", str(place)]
+    with pytest.raises(UserError, match="is damaged or truncated"):
+        data_command(*arguments)
+    assert not place.exists()
+    broken.write_bytes(content)
+    assert data_command(*arguments) == 0
+    assert _opened(str(place)).train()
+
+
+def test_a_store_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "key")
+    with pytest.raises(UserError, match="data.root=s3://nowhere/set holds no shards or can't be reached"):
+        _opened("s3://nowhere/set")
+
+
+def test_without_litdata_one_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "litdata", None)
+    with pytest.raises(UserError, match=re.escape("pip install 'deblurlab[streaming]'")):
+        _opened(str(tmp_path))
+
+
+@pytest.mark.slow
+def test_it_trains(tmp_path: Path, gopro_tree: Path, store: str, train: Callable[..., Path]) -> None:
+    place = f"{store}/{tmp_path.name}"
+    assert data_command("pack", "gopro", gopro_tree, "data.validation=1", "--streaming", place) == 0
+    run = train("data=streaming", f"data.root={place}", "augment.size=32")
+    assert (run / "results.json").is_file()
+    assert os.environ["AWS_ENDPOINT_URL"].startswith("http://127.0.0.1")
+
+
+def _tree(root: Path, level: int) -> Path:
+    for place in ("train/a", "train/b", "test/c"):
+        for kind in ("blur", "sharp"):
+            (root / place / kind).mkdir(parents=True)
+            write_png(root / place / kind / "0.png", np.full((64, 64, 3), level, np.uint8))
+    return root
+
+
+def test_two_sets_of_shards_dont_get_mixed_up(tmp_path: Path) -> None:
+    for name, level in (("dark", 10), ("light", 200)):
+        tree = _tree(tmp_path / name, level)
+        arguments = ["pack", "gopro", tree, "data.validation=1", "--streaming", tmp_path / f"{name}-shards"]
+        assert data_command(*arguments) == 0
+    sets = {name: Streaming(root=str(tmp_path / f"{name}-shards")) for name in ("dark", "light")}
+    mixed = Mixed(sets=sets, weights={"dark": 1.0, "light": 1.0})
+    read = mixed.reader()
+    assert [int(read(pair.sharp)[0, 0, 0]) for pair in mixed.train()] == [10, 200]
+    unpaired = Unpaired(blurred=sets["dark"], sharp=sets["light"])
+    read = unpaired.reader()
+    assert [int(read(unpaired.images(side)[0].image)[0, 0, 0]) for side in ("blurred", "sharp")] == [10, 200]
+
+
+def test_a_bucket_without_a_folder_is_not_overwritten_either(gopro_tree: Path, store: str) -> None:
+    import boto3
+
+    boto3.client("s3").create_bucket(Bucket="another")
+    arguments = ["pack", "gopro", gopro_tree, "data.validation=1", "--streaming", "s3://another"]
+    assert data_command(*arguments) == 0
+    with pytest.raises(UserError, match="holds shards already"):
+        data_command(*arguments)
+    assert _opened("s3://another").train()
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [("s3://", "shards are written to a folder or to s3://"), ("gs://bucket/x", "shards are written to a folder or to"),
+     ("s3://not-there/x", "s3://not-there/x can't be written")],
+)  # fmt: skip
+def test_places_that_cannot_be_written_are_named(place: str, message: str, gopro_tree: Path, store: str) -> None:
+    with pytest.raises(UserError, match=message):
+        data_command("pack", "gopro", gopro_tree, "data.validation=1", "--streaming", place)
+
+
+def test_shards_cut_short_are_named(tmp_path: Path, gopro_tree: Path) -> None:
+    place = tmp_path / "shards"
+    assert data_command("pack", "gopro", gopro_tree, "data.validation=1", "--streaming", place) == 0
+    data = _opened(str(place))
+    for shard in (place / "images").glob("*.bin"):
+        shard.unlink()
+    with pytest.raises(UserError, match=r"data.root=.*shards: sample 0 can't be read"):
+        data.reader()(data.train()[0].blurred)
+
+
+@pytest.mark.slow
+def test_nothing_is_left_in_the_temporary_folder(tmp_path: Path, gopro_tree: Path, store: str) -> None:
+    place = f"{store}/{tmp_path.name}"
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
+    (tmp_path / "tmp").mkdir()
+    command = [sys.executable, "-m", "deblurlab", "data"]
+    packing = [*command, "pack", "gopro", str(gopro_tree), "data.validation=1", "--streaming", place]
+    subprocess.run(packing, env=environment, check=True)
+    subprocess.run([*command, "show", "streaming", place, "-o", str(tmp_path / "x.png")], env=environment, check=True)
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_shards_are_neither_checked_nor_packed_again(tmp_path: Path, gopro_tree: Path) -> None:
+    place = tmp_path / "shards"
+    assert data_command("pack", "gopro", gopro_tree, "data.validation=1", "--streaming", place) == 0
+    for arguments in (["check", "streaming", place], ["pack", "streaming", place, "--streaming", tmp_path / "more"]):
+        with pytest.raises(UserError, match="packed"):
+            data_command(*arguments)
+
+
+def test_a_set_without_pairs_is_not_packed(tmp_path: Path) -> None:
+    (tmp_path / "kohler").mkdir()
+    write_png(tmp_path / "kohler" / "some.png", np.zeros((32, 32, 3), np.uint8))
+    with pytest.raises(UserError, match="there are no pairs"):
+        data_command("pack", "kohler", tmp_path / "kohler", "--streaming", tmp_path / "shards")
+    assert not (tmp_path / "shards").exists()
