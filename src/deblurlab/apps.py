@@ -71,7 +71,7 @@ def _train(cfg: DictConfig) -> dict[str, Any]:
     from lightning_utilities.core.rank_zero import rank_zero_only
     from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-    from deblurlab.callbacks.interruption import Interrupted
+    from deblurlab.callbacks.preemption import Interrupted
     from deblurlab.reporting import print_results
     from deblurlab.training import train
 

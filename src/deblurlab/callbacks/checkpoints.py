@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
-from deblurlab.callbacks.continuation import Continuation, validated
+from deblurlab.callbacks.resume import Continuation, validated
 from deblurlab.checkpoints.io import whole
 from deblurlab.errors import UserError
 

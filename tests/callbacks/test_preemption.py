@@ -9,7 +9,7 @@ import pytest
 import pytorch_lightning as pl
 
 from deblurlab.callbacks import Interruption
-from deblurlab.callbacks.interruption import Interrupted
+from deblurlab.callbacks.preemption import Interrupted
 from deblurlab.checkpoints.io import read_checkpoint
 from deblurlab.errors import UserError
 from steps import fit, module
