@@ -39,16 +39,16 @@ import torch
 from torch import Tensor
 
 from deblurlab import Restorer
+from deblurlab.batch.local import Options, restore_files
 from deblurlab.checkpoints.load import load_model
 from deblurlab.config import compose as conf
 from deblurlab.inference import bundled
 from deblurlab.inference.engines import LONGEST, OnnxRuntime, Torch
 from deblurlab.inference.export import export_onnx
-from deblurlab.inference.files import Options, restore_files
-from deblurlab.inference.restorers import Network
 from deblurlab.inference.tiling import InMemory, Pixels, Tiling, choose, restored_rows
 from deblurlab.media.large_images import PictureWriter, open_picture
 from deblurlab.models import Model
+from deblurlab.restorers.network import Network
 from deblurlab.synthesis.pairs import Synthesis
 from models import build, processor
 

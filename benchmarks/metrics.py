@@ -20,9 +20,9 @@ from skimage.metrics import structural_similarity
 
 from deblurlab.config import compose as conf
 from deblurlab.datasets import Pair
-from deblurlab.inference import Restored, Restorer
-from deblurlab.inference.measuring import Work, measured
+from deblurlab.evaluation.evaluator import Work, measured
 from deblurlab.metrics import Protocol, ssim
+from deblurlab.restorers import Restored, Restorer
 from deblurlab.synthesis import Synthesis
 
 

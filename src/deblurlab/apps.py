@@ -43,7 +43,7 @@ def evaluate(arguments: list[str]) -> None:
 
     def job(cfg: DictConfig) -> None:
         nonlocal failed
-        from deblurlab.evaluation import evaluate
+        from deblurlab.evaluation.run import evaluate
 
         _quieten()
         context = HydraConfig.get()

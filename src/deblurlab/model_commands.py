@@ -17,8 +17,8 @@ def restore(arguments: list[str]) -> None:
     options = _restore_options().parse_args(arguments)
     signal.signal(signal.SIGTERM, _ended)
     try:
-        from deblurlab.inference import Restorer
-        from deblurlab.inference.files import Options, restore_files
+        from deblurlab.batch.local import Options, restore_files
+        from deblurlab.restorers import Restorer
         from deblurlab.runs.folder import parse_shard
 
         on_ray = _on_ray(options)
@@ -80,10 +80,10 @@ def serve(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _ended)  # so that visitors' files are deleted
     try:
-        from deblurlab.inference import Restorer
         from deblurlab.inference import serve as serving
         from deblurlab.inference.bundled import DEFAULT
-        from deblurlab.inference.gate import Limits
+        from deblurlab.restorers import Restorer
+        from deblurlab.serving.limits import Limits
 
         if len({Path(n or DEFAULT).name for n in options.weights}) < len(options.weights):
             raise UserError("two of --weights have the same name, by which visitors would choose")

@@ -9,9 +9,10 @@ from torch import nn
 
 from deblurlab import cli
 from deblurlab.errors import UserError
-from deblurlab.inference import Network, Restorer, export
+from deblurlab.inference import export
 from deblurlab.inference.engines import OnnxRuntime
 from deblurlab.models import Model
+from deblurlab.restorers import Network, Restorer
 from support import small_release
 
 RNG = np.random.default_rng(0)

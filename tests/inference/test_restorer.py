@@ -10,7 +10,7 @@ from PIL import Image
 
 import deblurlab
 from deblurlab.errors import UserError
-from deblurlab.inference import Network
+from deblurlab.restorers import Network
 from support import small_release
 
 RNG = np.random.default_rng(0)

@@ -13,9 +13,9 @@ import pyvips
 from PIL import Image
 
 from deblurlab import Restorer, cli
+from deblurlab.batch.cluster import Job, restore
 from deblurlab.errors import UserError
-from deblurlab.inference import Network
-from deblurlab.inference.cluster import Job, restore
+from deblurlab.restorers import Network
 from support import small_release
 
 pytest.importorskip("ray")

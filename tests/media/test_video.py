@@ -15,8 +15,8 @@ import pytest
 
 from deblurlab import cli
 from deblurlab.errors import UserError
-from deblurlab.inference import Network, Restorer
 from deblurlab.media import video
+from deblurlab.restorers import Network, Restorer
 from support import small_release
 
 RNG = np.random.default_rng(0)
@@ -118,7 +118,7 @@ def test_an_interrupted_film_goes_on(
     source = _film(tmp_path / "x.mp4", 30)
     video.restore(source, tmp_path / "once.mp4", restorer)
     code = (
-        "import sys; from pathlib import Path; from deblurlab.inference import Restorer, video; video.SEGMENT = 4;"
+        "import sys; from pathlib import Path; from deblurlab.restorers import Restorer; from deblurlab.media import video; video.SEGMENT = 4;"
         "video.restore(Path(sys.argv[1]), Path(sys.argv[2]), Restorer.load(sys.argv[3], device='cpu'))"
     )
     process = subprocess.Popen([sys.executable, "-c", code, source, tmp_path / "out.mp4", weights])

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deblurlab.batch.local import gather
 from deblurlab.errors import UserError
-from deblurlab.inference.files import gather
-from deblurlab.inference.psf import File
 from deblurlab.media.images import image_size, read_image
 from deblurlab.media.large_images import open_picture
+from deblurlab.restorers.psf import File
 from deblurlab.runs.storage import Folder
 from security.hostile import bounded, png
 

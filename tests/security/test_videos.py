@@ -9,8 +9,8 @@ from torch import Tensor
 
 from deblurlab.errors import UserError
 from deblurlab.inference.engines import Engine
-from deblurlab.inference.restorers import Network
 from deblurlab.media.video import restore
+from deblurlab.restorers.network import Network
 
 av = pytest.importorskip("av")
 

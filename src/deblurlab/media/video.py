@@ -18,9 +18,9 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from deblurlab.errors import UserError, reason
-from deblurlab.inference.restorers import Network
 from deblurlab.inference.tiling import InMemory, Pixels
 from deblurlab.media.large_images import MAX_PIXELS
+from deblurlab.restorers.network import Network
 
 if TYPE_CHECKING:  # PyAV loads FFmpeg
     import av

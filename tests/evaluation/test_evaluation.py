@@ -19,9 +19,9 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from deblurlab import cli
 from deblurlab.classical import line, wiener
-from deblurlab.inference import Identity, Restored
-from deblurlab.inference.methods import from_light, to_light
 from deblurlab.media.images import read_image, write_png
+from deblurlab.restorers import Identity, Restored
+from deblurlab.restorers.classical import from_light, to_light
 from support import blurred
 
 Evaluate = Callable[..., Path]

@@ -18,7 +18,8 @@ import torch
 from PIL import Image, ImageCms
 
 from deblurlab import cli
-from deblurlab.inference import Restorer, files
+from deblurlab.inference import files
+from deblurlab.restorers import Restorer
 from support import small_release
 
 RNG = np.random.default_rng(0)

@@ -11,8 +11,8 @@ from typing import TypedDict
 import torch
 
 from deblurlab.errors import UserError, reason
-from deblurlab.inference.restorers import Network
 from deblurlab.media.large_images import PictureWriter, open_picture
+from deblurlab.restorers.network import Network
 from deblurlab.runs.storage import open_store
 
 _PAUSES = (1.0, 2.0, 4.0)

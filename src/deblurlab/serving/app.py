@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from deblurlab.errors import UserError
-from deblurlab.inference.restorers import Network
 from deblurlab.media.images import SUFFIXES
 from deblurlab.media.large_images import PictureWriter, TooLargeError, open_picture
+from deblurlab.restorers.network import Network
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported, which would call home
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -29,7 +29,7 @@ try:
     from starlette.middleware.trustedhost import TrustedHostMiddleware
     from starlette.types import ASGIApp
 
-    from deblurlab.inference.gate import Gate, Impatient, Limits, clearing
+    from deblurlab.serving.limits import Gate, Impatient, Limits, clearing
 except ImportError as error:
     raise UserError("deblurlab serve needs Gradio: pip install 'deblurlab[serve]'") from error
 

@@ -14,9 +14,9 @@ from deblurlab.datasets.base import Pair
 from deblurlab.errors import UserError
 from deblurlab.inference.bundled import weights_folder
 from deblurlab.inference.engines import Engine, Ensemble, OnnxRuntime, Torch
-from deblurlab.inference.kinds import unpack
-from deblurlab.inference.psf import Psf
+from deblurlab.inference.images import unpack
 from deblurlab.inference.tiling import WINDOW, InMemory, Pixels, Rows, Tiling, choose, restored_rows
+from deblurlab.restorers.psf import Psf
 from deblurlab.runs.environment import torch_device
 
 

@@ -15,9 +15,9 @@ from deblurlab.datasets import Pair, Strangers
 from deblurlab.datasets.frame_store import Reader
 from deblurlab.datasets.samples import to_tensor
 from deblurlab.errors import UserError
-from deblurlab.inference.psf import read_recipe
-from deblurlab.inference.restorers import Restored, Restorer
 from deblurlab.metrics import Protocol
+from deblurlab.restorers.network import Restored, Restorer
+from deblurlab.restorers.psf import read_recipe
 
 Row = dict[str, Any]
 """What is known of one image: a line of `per_image.csv`."""

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.progress import track
 
+from deblurlab.batch.worker import Outcome, Worker
 from deblurlab.errors import UserError, reason
-from deblurlab.inference.restorers import Network
-from deblurlab.inference.worker import Outcome, Worker
 from deblurlab.media.images import SUFFIXES
 from deblurlab.media.large_images import MAX_PIXELS
+from deblurlab.restorers.network import Network
 from deblurlab.runs.storage import open_store
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before ray is imported, which would call home

@@ -19,11 +19,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from deblurlab.checkpoints.safe_load import lies_inside
 from deblurlab.errors import UserError, reason
-from deblurlab.inference.restorers import Network
 from deblurlab.inference.tiling import InMemory, Rows, seam_error
 from deblurlab.media import video
 from deblurlab.media.images import SUFFIXES
 from deblurlab.media.large_images import IN_MEMORY, MAX_PIXELS, Picture, PictureWriter, open_picture
+from deblurlab.restorers.network import Network
 
 JOURNAL = ".deblurlab.jsonl"
 """In the output folder: what has been restored from what, and how."""

@@ -12,8 +12,8 @@ from deblurlab.classical.estimation import EstimationError
 from deblurlab.classical.frequency import Array
 from deblurlab.datasets.base import Pair
 from deblurlab.errors import UserError
-from deblurlab.inference.psf import NoPsf, Psf
-from deblurlab.inference.restorers import Restored, Restorer
+from deblurlab.restorers.network import Restored, Restorer
+from deblurlab.restorers.psf import NoPsf, Psf
 
 
 class Classical(Restorer):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from deblurlab import cli
+from deblurlab.batch.cluster import Crew, Job, crew
 from deblurlab.errors import UserError
-from deblurlab.inference.cluster import Crew, Job, crew
 from deblurlab.media.images import write_png
 from deblurlab.runs.storage import Folder
 

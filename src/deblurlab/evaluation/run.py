@@ -18,12 +18,12 @@ from torch import Tensor
 from deblurlab.datasets import PairSet, Strangers
 from deblurlab.datasets.frame_store import Reader
 from deblurlab.errors import UserError
-from deblurlab.inference import Psf, Restorer
-from deblurlab.inference.measuring import Attempt, Row, Work, measured, read_pair
+from deblurlab.evaluation.evaluator import Attempt, Row, Work, measured, read_pair
 from deblurlab.media.images import write_png
 from deblurlab.metrics import LOWER_IS_BETTER, NO_REFERENCE, Protocol
 from deblurlab.metrics.levels import levels
 from deblurlab.reporting import write_evaluation
+from deblurlab.restorers import Psf, Restorer
 from deblurlab.runs import environment
 from deblurlab.runs.environment import torch_device
 from deblurlab.runs.folder import Run, parse_shard, write_csv, write_json
