@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from training_step import arguments, compare
 
-from deblurlab.modules import CycleRestoration
+from deblurlab.training import CycleRestoration
 
 SMALL = ["model.width=16", "model.blocks=3", "discriminator.width=16", "loader.batch_size=2", "augment.size=96"]
 

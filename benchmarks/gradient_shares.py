@@ -14,8 +14,8 @@ from hydra.utils import instantiate
 from deblurlab.config import compose as conf
 from deblurlab.dataloading import KeyedBatches, Stage
 from deblurlab.datasets import PairDataset
-from deblurlab.modules.phases import total
-from deblurlab.training import build
+from deblurlab.training.phases import total
+from deblurlab.training.run import build
 
 STEPS = (1, 10, 50, 100, 200, 400, 700, 1000)
 """As far as `trainer.max_steps` goes."""

@@ -23,8 +23,8 @@ from torch import Tensor
 from deblurlab.callbacks import EMA, Trouble
 from deblurlab.config import compose as conf
 from deblurlab.loggers.csv import MetricsCSV
-from deblurlab.modules import PairedRestoration
-from deblurlab.training import build
+from deblurlab.training import PairedRestoration
+from deblurlab.training.run import build
 
 SMALL = [
     "model.width=16", "model.depth=2", "model.blocks=1", "discriminator.width=32",

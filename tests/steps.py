@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from deblurlab.discriminators import PatchGAN
 from deblurlab.losses import L1, Adv, JudgedTerm
 from deblurlab.models import UNetRes
-from deblurlab.modules import PairedRestoration
-from deblurlab.schedules import constant
+from deblurlab.training import PairedRestoration
+from deblurlab.training.schedulers import constant
 
 
 def images(seed: int) -> Tensor:

@@ -73,7 +73,7 @@ def _train(cfg: DictConfig) -> dict[str, Any]:
 
     from deblurlab.callbacks.preemption import Interrupted
     from deblurlab.reporting import print_results
-    from deblurlab.training import train
+    from deblurlab.training.run import train
 
     _quieten()
     context = HydraConfig.get()

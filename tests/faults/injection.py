@@ -12,8 +12,8 @@ import torch
 
 from deblurlab.callbacks import Checkpoints, Continuation
 from deblurlab.checkpoints import io as checkpoints
-from deblurlab.modules import Restoration
-from deblurlab.modules.phased import PhasedModule
+from deblurlab.training import Restoration
+from deblurlab.training.phased import PhasedModule
 
 MOMENTS = (
     "a batch begins", "between the players", "a gradient is there", "a batch ends", "a checkpoint is half written",

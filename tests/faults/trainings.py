@@ -16,7 +16,7 @@ from injection import Act, Moments
 from lightning_utilities.core.rank_zero import rank_zero_only
 from PIL import Image
 
-import deblurlab.training  # noqa: F401  once, before all forks
+import deblurlab.training.run  # noqa: F401  once, before all forks
 from deblurlab.checkpoints.io import read_checkpoint
 from deblurlab.runs.folder import Run
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from deblurlab.loggers.csv import MetricsCSV
-from deblurlab.modules import PairedRestoration
+from deblurlab.training import PairedRestoration
 from support import SMALL
 
 

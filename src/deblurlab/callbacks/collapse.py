@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from deblurlab.modules import Restoration
+from deblurlab.training import Restoration
 
 _LOG = logging.getLogger(__name__)
 _REMEDIES = {

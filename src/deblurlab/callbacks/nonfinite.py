@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from deblurlab.errors import UserError
-from deblurlab.modules.phased import PhasedModule
+from deblurlab.training.phased import PhasedModule
 
 _LOG = logging.getLogger(__name__)
 Policy = Literal["stop", "skip", "go_back"]

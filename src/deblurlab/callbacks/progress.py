@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.table import Table
 
 from deblurlab.models.cost import macs, parameters
-from deblurlab.modules import Restoration
+from deblurlab.training import Restoration
 
 
 class TrainingProgress(ProgressBar):

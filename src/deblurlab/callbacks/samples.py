@@ -11,7 +11,7 @@ from torch import Tensor
 from deblurlab.datasets.samples import Sample
 from deblurlab.media.images import write_png
 from deblurlab.metrics.levels import levels
-from deblurlab.modules import Restoration
+from deblurlab.training import Restoration
 
 
 class Samples(pl.Callback):

@@ -12,10 +12,10 @@ from deblurlab.datasets.samples import Sample
 from deblurlab.discriminators import Discriminator, Judgement
 from deblurlab.errors import UserError
 from deblurlab.losses import AdversarialTerm, JudgedTerm
-from deblurlab.modules.adversary import Adversary, Seen
-from deblurlab.modules.phased import OptimizerFactory, PhasedModule, SchedulerFactory
-from deblurlab.modules.phases import Example, Phase, Summands
 from deblurlab.runs.distributed import gathered, own
+from deblurlab.training.adversarial import Adversary, Seen
+from deblurlab.training.phased import OptimizerFactory, PhasedModule, SchedulerFactory
+from deblurlab.training.phases import Example, Phase, Summands
 
 Judged = tuple[Judgement | None, Judgement | None]
 """How real and made images were judged, where they were."""

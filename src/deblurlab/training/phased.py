@@ -14,8 +14,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from deblurlab.errors import UserError
-from deblurlab.modules.guard import Held, Update
-from deblurlab.modules.phases import Example, Phase, total
+from deblurlab.training.nonfinite import Held, Update
+from deblurlab.training.phases import Example, Phase, total
 
 OptimizerFactory = Callable[[Any], Optimizer]
 SchedulerFactory = Callable[..., LRScheduler]

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from deblurlab.discriminators import Discriminator, Judgement
 from deblurlab.losses import AdversarialTerm, JudgedTerm
-from deblurlab.modules.memory import History, ImagePool
-from deblurlab.modules.phases import Summands, frozen
+from deblurlab.training.memory import History, ImagePool
+from deblurlab.training.phases import Summands, frozen
 
 
 class Seen(NamedTuple):

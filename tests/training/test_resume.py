@@ -14,7 +14,7 @@ import torch
 
 from deblurlab.checkpoints.io import read_checkpoint
 from deblurlab.checkpoints.load import load_model
-from deblurlab.modules import PairedRestoration
+from deblurlab.training import PairedRestoration
 from support import SMALL
 
 Train = Callable[..., Path]

@@ -16,7 +16,7 @@ from deblurlab.checkpoints.load import generator_weights, load_model
 from deblurlab.checkpoints.release import read_release
 from deblurlab.media.images import read_image, write_png
 from deblurlab.models import ResNet
-from deblurlab.modules import CycleRestoration
+from deblurlab.training import CycleRestoration
 from support import small
 
 Train = Callable[..., Path]

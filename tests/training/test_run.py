@@ -124,7 +124,7 @@ def test_fresh_deletes_nothing_but_its_own_run(train: Train) -> None:
 def test_a_stopped_run_goes_on_where_it_was(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped while step 3 was being taken, after the checkpoint of step 2."""
     through = generator_weights(train(*GAN, "callbacks.checkpoints.every=1", "name=run") / "checkpoints" / "last.ckpt")
-    from deblurlab.modules import PairedRestoration
+    from deblurlab.training import PairedRestoration
 
     step = PairedRestoration.training_step
 
@@ -226,7 +226,7 @@ def test_a_disk_that_fills_up_at_the_end_is_one_line(train: Train, monkeypatch: 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "runs/run/results.json")
 
-    monkeypatch.setattr("deblurlab.training.write_json", full)
+    monkeypatch.setattr("deblurlab.training.run.write_json", full)
     with pytest.raises(SystemExit, match=r"^deblurlab: the disk is full .*: 'runs/run/results.json'\): make room; the"):
         train()
 

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from deblurlab.losses import L1, Adv
 from deblurlab.models import UNetRes
-from deblurlab.modules.guard import Held, Update
+from deblurlab.training.nonfinite import Held, Update
 from steps import BATCHES, adam, fit, module, same, sgd, state
 
 

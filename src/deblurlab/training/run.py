@@ -27,10 +27,10 @@ from deblurlab.loggers.csv import MetricsCSV
 from deblurlab.losses import JudgedTerm, LossTerm
 from deblurlab.metrics import METRICS, Protocol
 from deblurlab.models.cost import macs, parameters
-from deblurlab.modules import Restoration
 from deblurlab.reporting import write_report
 from deblurlab.runs import environment
 from deblurlab.runs.folder import Run, write_csv, write_json
+from deblurlab.training import Restoration
 
 Results = dict[str, Any]
 _LOG = logging.getLogger(__name__)

@@ -9,10 +9,10 @@ from deblurlab.datasets import PairSet
 from deblurlab.datasets.samples import Sample
 from deblurlab.discriminators import Discriminator
 from deblurlab.errors import UserError
-from deblurlab.modules.adversary import Seen
-from deblurlab.modules.phased import OptimizerFactory, SchedulerFactory
-from deblurlab.modules.phases import Example, Summands
-from deblurlab.modules.restoration import Restoration, scales
+from deblurlab.training.adversarial import Seen
+from deblurlab.training.module import Restoration, scales
+from deblurlab.training.phased import OptimizerFactory, SchedulerFactory
+from deblurlab.training.phases import Example, Summands
 
 _OTHER = {"sharp": "blurred", "blurred": "sharp"}
 

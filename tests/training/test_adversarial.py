@@ -11,7 +11,7 @@ from torch import Tensor
 from deblurlab.checkpoints.io import read_checkpoint
 from deblurlab.discriminators import Discriminator, Judgement
 from deblurlab.losses import L1, Adv, AdvRaLS
-from deblurlab.modules.memory import History, ImagePool
+from deblurlab.training.memory import History, ImagePool
 from steps import BATCHES, fit, module, same, state
 
 

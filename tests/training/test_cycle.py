@@ -15,10 +15,10 @@ from deblurlab.discriminators import Discriminator, Judgement, PatchGAN
 from deblurlab.losses import L1, TV, Adv, AdvLS, Cycle, FeatureMatching, Identity, JudgedTerm
 from deblurlab.models import UNetRes
 from deblurlab.models.cost import parameters
-from deblurlab.modules import CycleRestoration
-from deblurlab.modules.memory import ImagePool
-from deblurlab.schedules import constant
-from deblurlab.training import build
+from deblurlab.training import CycleRestoration
+from deblurlab.training.memory import ImagePool
+from deblurlab.training.run import build
+from deblurlab.training.schedulers import constant
 from steps import BATCHES, adam, fit, images, same, sgd, state
 from support import config
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from deblurlab.losses import L1, MSE, Adv, AdvWGANGP
 from deblurlab.losses.base import JudgedTerm
-from deblurlab.modules import PairedRestoration
-from deblurlab.schedules import cosine, linear, poly
+from deblurlab.training import PairedRestoration
+from deblurlab.training.schedulers import cosine, linear, poly
 from steps import BATCHES, fit, images, module, same, sgd, state
 
 SGD = {"generator": sgd, "discriminator": sgd}

@@ -5,9 +5,9 @@ from torch import Tensor, nn
 from deblurlab.datasets import PairSet
 from deblurlab.datasets.samples import Sample
 from deblurlab.errors import UserError
-from deblurlab.modules.adversary import Seen
-from deblurlab.modules.phases import Example, Summands
-from deblurlab.modules.restoration import Restoration
+from deblurlab.training.adversarial import Seen
+from deblurlab.training.module import Restoration
+from deblurlab.training.phases import Example, Summands
 
 
 class PairedRestoration(Restoration):
