@@ -2,7 +2,7 @@
 
 import sys
 
-from deblurlab.cli import evaluate
+from deblurlab.cli.main import evaluate
 
 if __name__ == "__main__":
     evaluate(sys.argv[1:])

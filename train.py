@@ -2,7 +2,7 @@
 
 import sys
 
-from deblurlab.cli import train
+from deblurlab.cli.main import train
 
 if __name__ == "__main__":
     train(sys.argv[1:])

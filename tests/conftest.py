@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
 from PIL import Image
 
-from deblurlab import cli
+from deblurlab.cli import main as cli
 from deblurlab.media.images import write_png
 from support import small
 

@@ -16,8 +16,8 @@ import torch
 from hydra.utils import instantiate
 from scipy.ndimage import convolve
 
-from deblurlab import cli
 from deblurlab.checkpoints.release import write_release
+from deblurlab.cli import main as cli
 from deblurlab.config.compose import compose as config
 from deblurlab.config.compose import options as option_names
 from deblurlab.dataloading import DataModule

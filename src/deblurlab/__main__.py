@@ -1,6 +1,6 @@
 """python -m deblurlab"""
 
-from deblurlab.cli import main
+from deblurlab.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deblurlab import cli
 from deblurlab.batch.cluster import Crew, Job, crew
+from deblurlab.cli import main as cli
 from deblurlab.errors import UserError
 from deblurlab.media.images import write_png
 from deblurlab.runs.storage import Folder

@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from deblurlab import cli
+from deblurlab.cli import main as cli
 from deblurlab.inference import files
 from deblurlab.restorers import Restorer
 from support import small_release

@@ -11,7 +11,7 @@ import torch
 
 from deblurlab.checkpoints.load import generator_weights
 from deblurlab.checkpoints.release import read_release
-from deblurlab.cli import export, main
+from deblurlab.cli.main import export, main
 from deblurlab.errors import UserError
 
 

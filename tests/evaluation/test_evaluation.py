@@ -17,8 +17,8 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from skimage.metrics import peak_signal_noise_ratio
 
-from deblurlab import cli
 from deblurlab.classical import line, wiener
+from deblurlab.cli import main as cli
 from deblurlab.media.images import read_image, write_png
 from deblurlab.restorers import Identity, Restored
 from deblurlab.restorers.classical import from_light, to_light

@@ -81,7 +81,7 @@ def command_name(command: Sequence[str]) -> str:
 
 
 def _train(command: Sequence[str]) -> int:
-    from deblurlab import cli
+    from deblurlab.cli import main as cli
 
     sys.argv = ["train.py"]
     try:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from deblurlab import cli
+from deblurlab.cli import main as cli
 from deblurlab.errors import UserError
 from deblurlab.inference import export
 from deblurlab.inference.engines import OnnxRuntime

@@ -12,8 +12,9 @@ import pytest
 import pyvips
 from PIL import Image
 
-from deblurlab import Restorer, cli
+from deblurlab import Restorer
 from deblurlab.batch.cluster import Job, restore
+from deblurlab.cli import main as cli
 from deblurlab.errors import UserError
 from deblurlab.restorers import Network
 from support import small_release

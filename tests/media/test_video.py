@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deblurlab import cli
+from deblurlab.cli import main as cli
 from deblurlab.errors import UserError
 from deblurlab.media import video
 from deblurlab.restorers import Network, Restorer

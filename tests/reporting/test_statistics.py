@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deblurlab import cli
+from deblurlab.cli import main as cli
 from deblurlab.errors import UserError
 from deblurlab.reporting.statistics import compare, paired_bootstrap
 from deblurlab.runs.folder import write_csv

@@ -158,7 +158,7 @@ def test_ckpt_goes_on_from_another_run(train: Train) -> None:
 def test_init_starts_from_the_weights_of_a_run_or_release(
     train: Train, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from deblurlab.cli import export
+    from deblurlab.cli.main import export
 
     first = train("optimizer.lr=0.01", "name=first").parent / "first"
     if source == "release":

@@ -10,10 +10,10 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 
-from deblurlab import cli
 from deblurlab.checkpoints.io import read_checkpoint
 from deblurlab.checkpoints.load import generator_weights, load_model
 from deblurlab.checkpoints.release import read_release
+from deblurlab.cli import main as cli
 from deblurlab.media.images import read_image, write_png
 from deblurlab.models import ResNet
 from deblurlab.training import CycleRestoration

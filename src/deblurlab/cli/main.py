@@ -10,9 +10,9 @@ from typing import Any
 
 from hydra.errors import InstantiationException
 
-from deblurlab.apps import evaluate, train
+from deblurlab.cli.hydra_commands import evaluate, train
+from deblurlab.cli.models import export, restore, serve, weights
 from deblurlab.errors import UserError, cause
-from deblurlab.model_commands import export, restore, serve, weights
 
 __all__ = ["dashboard", "data", "evaluate", "export", "main", "report", "restore", "serve", "train", "weights"]
 
@@ -115,7 +115,7 @@ def dashboard(arguments: list[str]) -> None:
 def data(arguments: list[str]) -> None:
     """Data sets."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-    from deblurlab import data_commands
+    from deblurlab.cli import data as data_commands
 
     try:
         sys.exit(data_commands.run(arguments))
