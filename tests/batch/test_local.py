@@ -17,8 +17,8 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
+from deblurlab.batch import local as files
 from deblurlab.cli import main as cli
-from deblurlab.inference import files
 from deblurlab.restorers import Restorer
 from support import small_release
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deblurlab.data import frames as module
+from deblurlab.datasets import frame_store as module
 from deblurlab.datasets.frame_store import FrameStore, open_reader, pack
 from deblurlab.errors import UserError
 from deblurlab.media.images import read_image, write_png

@@ -118,7 +118,8 @@ def test_an_interrupted_film_goes_on(
     source = _film(tmp_path / "x.mp4", 30)
     video.restore(source, tmp_path / "once.mp4", restorer)
     code = (
-        "import sys; from pathlib import Path; from deblurlab.restorers import Restorer; from deblurlab.media import video; video.SEGMENT = 4;"
+        "import sys; from pathlib import Path; from deblurlab.media import video; "
+        "from deblurlab.restorers import Restorer; video.SEGMENT = 4;"
         "video.restore(Path(sys.argv[1]), Path(sys.argv[2]), Restorer.load(sys.argv[3], device='cpu'))"
     )
     process = subprocess.Popen([sys.executable, "-c", code, source, tmp_path / "out.mp4", weights])

@@ -34,7 +34,7 @@ def restore(arguments: list[str]) -> None:
             trust=options.trust,
         )
         if on_ray:
-            from deblurlab.inference import cluster
+            from deblurlab.batch import cluster
 
             job = cluster.Job(
                 source=options.input,
@@ -80,9 +80,9 @@ def serve(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _ended)  # so that visitors' files are deleted
     try:
-        from deblurlab.inference import serve as serving
         from deblurlab.inference.bundled import DEFAULT
         from deblurlab.restorers import Restorer
+        from deblurlab.serving import app as serving
         from deblurlab.serving.limits import Limits
 
         if len({Path(n or DEFAULT).name for n in options.weights}) < len(options.weights):

@@ -17,17 +17,17 @@ from deblurlab.datasets.synthetic import Synthetic
 from deblurlab.datasets.unpaired import Unpaired
 
 __all__ = [
+    "HIDE",
+    "REDS",
     "Disjoint",
     "EndlessScenes",
     "Folders",
     "GoPro",
-    "HIDE",
     "Kohler",
     "Mixed",
     "Pair",
     "PairDataset",
     "PairSet",
-    "REDS",
     "RSBlur",
     "RealBlur",
     "Sample",
