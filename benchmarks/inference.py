@@ -46,7 +46,7 @@ from deblurlab.inference import bundled
 from deblurlab.inference.engines import LONGEST, OnnxRuntime, Torch
 from deblurlab.inference.export import export_onnx
 from deblurlab.inference.tiling import InMemory, Pixels, Tiling, choose, restored_rows
-from deblurlab.media.large_images import PictureWriter, open_picture
+from deblurlab.media.large_images import LargeImageWriter, open_image
 from deblurlab.models import Model
 from deblurlab.restorers.network import Network
 from deblurlab.synthesis.pairs import Synthesis
@@ -188,12 +188,12 @@ def one_after_another(folder: Path, network: Network) -> tuple[float, float, flo
     spent = np.zeros(3)
     for file in sorted((folder / "in").iterdir()):
         marks = [time.perf_counter()]
-        picture = open_picture(file)
+        picture = open_image(file)
         pixels = picture.read(picture.height)
         marks.append(time.perf_counter())
         restored = restore(network, pixels)
         marks.append(time.perf_counter())
-        with PictureWriter(folder / "apart" / file.name, picture) as writer:
+        with LargeImageWriter(folder / "apart" / file.name, picture) as writer:
             for rows in restored:
                 writer.write(rows)
             writer.finish()

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from hydra.utils import instantiate
 from torch import Tensor
 
-from deblurlab.callbacks import EMA, Trouble
+from deblurlab.callbacks import EMA, NonFinite
 from deblurlab.config import compose as conf
 from deblurlab.loggers.csv import MetricsCSV
 from deblurlab.training import PairedRestoration
@@ -62,7 +62,7 @@ def compare(overrides: list[str], pairs: int, bare: Callable[[Any, Any, str], An
         module, _ = build(cfg)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         turns = Turns(bare(module, instantiate(cfg.optimizer, _convert_="all"), device), device, cfg)
-        callbacks = [EMA(decay=cfg.callbacks.ema.decay), Trouble(folder=folder)]
+        callbacks = [EMA(decay=cfg.callbacks.ema.decay), NonFinite(folder=folder)]
         trainer = instantiate(cfg.trainer)(
             callbacks=callbacks, logger=[MetricsCSV(path=f"{folder}/metrics.csv")], enable_checkpointing=False,
             enable_progress_bar=False, limit_val_batches=0, val_check_interval=None,

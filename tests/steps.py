@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from deblurlab.discriminators import PatchGAN
-from deblurlab.losses import L1, Adv, JudgedTerm
+from deblurlab.losses import L1, Adv, DiscriminatorLoss
 from deblurlab.models import UNetRes
 from deblurlab.training import PairedRestoration
 from deblurlab.training.schedulers import constant
@@ -45,7 +45,7 @@ def module(terms: Mapping[str, nn.Module] | None = None, **arguments: Any) -> Pa
     """A small one with weights from a fixed seed; L1 and an adversary unless other terms are given."""
     torch.manual_seed(0)
     terms = {"l1": L1(), "adv": Adv()} if terms is None else terms
-    judged = any(isinstance(term, JudgedTerm) for term in terms.values())
+    judged = any(isinstance(term, DiscriminatorLoss) for term in terms.values())
     defaults = {
         "generator": UNetRes(width=4, depth=1, blocks=1),
         "discriminator": PatchGAN(n_layers=1, width=4) if judged else None,

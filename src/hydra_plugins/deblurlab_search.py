@@ -63,7 +63,7 @@ class Search(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        self._see_that_it_can_be()
+        self._check_settings()
         assert self.config is not None
         fixed, space = self._space(arguments)
         folder = Path(self.config.hydra.sweep.dir)
@@ -93,7 +93,7 @@ class Search(Sweeper):
                 raise CompactHydraException("deblurlab: every trial has failed so far: the search ends")
         self._tell(study)
 
-    def _see_that_it_can_be(self) -> None:
+    def _check_settings(self) -> None:
         assert self.config is not None
         if find_spec("optuna") is None:
             raise CompactHydraException("deblurlab: hydra/sweeper=search needs: pip install 'deblurlab[search]'")

@@ -312,13 +312,13 @@ def test_a_full_disk_leaves_no_half_file(
 ) -> None:
     """/dev/full is one."""
     _write(Path("in/x.png"), RGB)
-    original = files.PictureWriter._save
+    original = files.LargeImageWriter._save
 
     def save(self: object, image: object) -> None:
         self._partial.symlink_to("/dev/full")  # type: ignore[attr-defined]
         original(self, image)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(files.PictureWriter, "_save", save)
+    monkeypatch.setattr(files.LargeImageWriter, "_save", save)
     assert restore("in", "-o", "out") == 1
     assert "out/x.png couldn't be written" in capsys.readouterr().err
     assert [path.name for path in Path("out").iterdir()] == []

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from deblurlab.callbacks import Checkpoints, Continuation
+from deblurlab.callbacks import Checkpoints, ResumeState
 from deblurlab.errors import UserError
 
 
@@ -31,8 +31,8 @@ def test_last_is_written_every_so_many_steps(tmp_path: Path) -> None:
     for trainer.global_step in range(1, 8):
         checkpoints.on_train_batch_end(trainer)  # type: ignore[arg-type]
     assert trainer.saved == [(3, "last.ckpt"), (6, "last.ckpt")]
-    trainer.callbacks, trainer.global_step = [continuation := Continuation()], 7
-    continuation.due = True  # a validation comes, which may take longer than a machine is left to us
+    trainer.callbacks, trainer.global_step = [resume_state := ResumeState()], 7
+    resume_state.due = True  # a validation comes, which may take longer than a machine is left to us
     checkpoints.on_train_batch_end(trainer)  # type: ignore[arg-type]
     assert trainer.saved[2:] == [(7, "last.ckpt")]
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from deblurlab.callbacks import PerImage, Quality
-from deblurlab.datasets import Pair, PairSet, Strangers
+from deblurlab.callbacks import ImageMetrics, PerImage
+from deblurlab.datasets import Pair, PairSet, Unreferenced
 from deblurlab.errors import UserError
 from deblurlab.metrics import Protocol, psnr, sharpness
 from deblurlab.metrics import protocol as measuring
@@ -51,7 +51,7 @@ class Images(torch.utils.data.Dataset):
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
 def test_the_mean_over_images_does_not_depend_on_the_batches(batch_size: int) -> None:
-    sets, quality = [Images(5, seed=0), Images(1, seed=1)], Quality(PSNR_SSIM)
+    sets, quality = [Images(5, seed=0), Images(1, seed=1)], ImageMetrics(PSNR_SSIM)
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[quality])
     (logged, second) = trainer.test(Darken(), [DataLoader(s, batch_size=batch_size) for s in sets], verbose=False)
     for images, scores in zip(sets, quality.scores, strict=True):
@@ -74,7 +74,7 @@ def test_blurred_images_are_measured_once_for_all_validations(monkeypatch: pytes
     calls = []
     plain = measuring.METRICS["psnr"]
     monkeypatch.setitem(measuring.METRICS, "psnr", lambda x, y, mask: calls.append(1) or plain(x, y, mask))
-    quality = Quality(Protocol(metrics=("psnr",)))
+    quality = ImageMetrics(Protocol(metrics=("psnr",)))
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[quality])
     loader = DataLoader(Images(3, seed=0))
     first, again = (trainer.validate(Darken(), loader, verbose=False)[0] for _ in range(2))
@@ -93,7 +93,7 @@ class Unpaired(Images):
 
 def test_images_without_twins_are_measured_by_what_needs_none() -> None:
     images = Unpaired(3, seed=0)
-    quality = Quality(Protocol(metrics=("psnr", "ssim", "sharpness")))
+    quality = ImageMetrics(Protocol(metrics=("psnr", "ssim", "sharpness")))
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[quality])
     (logged,) = trainer.test(Darken(), DataLoader(images), verbose=False)
     assert logged.keys() == {"test/sharpness", "test/sharpness_blurred", "step"}
@@ -110,11 +110,11 @@ def test_metrics_suit_the_data() -> None:
         def val(self) -> list[Pair]:
             return self._pairs
 
-    pair, strangers = Pair("a", Path("a"), Path("b")), Strangers("a", Path("a"), Path("b"))
-    quality = Quality(Protocol(metrics=("psnr", "sharpness")))
-    quality.suit(Data(pair))
+    pair, strangers = Pair("a", Path("a"), Path("b")), Unreferenced("a", Path("a"), Path("b"))
+    quality = ImageMetrics(Protocol(metrics=("psnr", "sharpness")))
+    quality.check_data(Data(pair))
     assert quality.protocol.metrics == ("psnr", "sharpness")
-    quality.suit(Data(strangers))
+    quality.check_data(Data(strangers))
     assert quality.protocol.metrics == ("sharpness",)
     with pytest.raises(UserError, match=r"data names no pairs to validate on, and protocol.metrics=\['psnr', 'ssim'\]"):
-        Quality(PSNR_SSIM).suit(Data(strangers))
+        ImageMetrics(PSNR_SSIM).check_data(Data(strangers))

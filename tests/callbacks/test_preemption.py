@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 
-from deblurlab.callbacks import Interruption
-from deblurlab.callbacks.preemption import Interrupted
+from deblurlab.callbacks import Preemption
+from deblurlab.callbacks.preemption import Preempted
 from deblurlab.checkpoints.io import read_checkpoint
 from deblurlab.errors import UserError
 from steps import fit, module
@@ -32,8 +32,8 @@ def test_the_batch_is_finished_and_kept_and_the_exit_status_tells_the_signal(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], number: int, code: int
 ) -> None:
     before = signal.getsignal(number)
-    with pytest.raises(Interrupted) as end:  # twice at once is once: a group's signal and the process's own
-        fit(module(), 6, Interruption(folder=str(tmp_path)), Signalled(number, times=2))
+    with pytest.raises(Preempted) as end:  # twice at once is once: a group's signal and the process's own
+        fit(module(), 6, Preemption(folder=str(tmp_path)), Signalled(number, times=2))
     assert end.value.code == code
     assert read_checkpoint(tmp_path / "last.ckpt")["global_step"] == 3
     assert capfd.readouterr().err.count("finishing the batch") == 1
@@ -43,7 +43,7 @@ def test_the_batch_is_finished_and_kept_and_the_exit_status_tells_the_signal(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_ends_at_once(tmp_path: Path, number: int) -> None:
     if (child := os.fork()) == 0:  # which it kills
-        fit(module(), 6, Interruption(folder=str(tmp_path)), Signalled(number, times=2, apart=1.1))
+        fit(module(), 6, Preemption(folder=str(tmp_path)), Signalled(number, times=2, apart=1.1))
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -number
     assert not (tmp_path / "last.ckpt").exists()
@@ -57,8 +57,8 @@ def test_the_step_is_kept_before_the_job_is_queued_again(tmp_path: Path) -> None
 
     before = signal.signal(signal.SIGUSR2, submitit)
     try:
-        with pytest.raises(Interrupted):
-            fit(module(), 6, Interruption(folder=str(tmp_path)), Signalled())
+        with pytest.raises(Preempted):
+            fit(module(), 6, Preemption(folder=str(tmp_path)), Signalled())
         assert signal.getsignal(signal.SIGUSR2) is submitit
     finally:
         signal.signal(signal.SIGUSR2, before)
@@ -74,15 +74,15 @@ def test_a_job_without_a_scheduler_of_its_own_queues_itself(
     scontrol.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_JOB_ID", "17")
-    with pytest.raises(UserError if code else Interrupted, match="job 17 again .not now" if code else None):
-        fit(module(), 6, Interruption(folder=str(tmp_path)), Signalled())
+    with pytest.raises(UserError if code else Preempted, match="job 17 again .not now" if code else None):
+        fit(module(), 6, Preemption(folder=str(tmp_path)), Signalled())
     assert signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL
     assert (tmp_path / "said").read_text() == "requeue 17\n"
     assert read_checkpoint(tmp_path / "last.ckpt")["global_step"] == 3
 
 
 def test_without_a_signal_nothing_happens(tmp_path: Path) -> None:
-    fit(module(), 2, Interruption(folder=str(tmp_path)))
+    fit(module(), 2, Preemption(folder=str(tmp_path)))
     assert not list(tmp_path.iterdir())
     with pytest.raises(ValueError, match="every=0"):
-        Interruption(folder="", every=0)
+        Preemption(folder="", every=0)

@@ -9,7 +9,7 @@ import torch
 from hydra.utils import instantiate
 from PIL import Image
 
-from deblurlab.callbacks import Quality
+from deblurlab.callbacks import ImageMetrics
 from deblurlab.datasets import PairDataset, PairSet
 from deblurlab.errors import UserError
 from deblurlab.media.images import write_png
@@ -177,7 +177,7 @@ def test_of_kohlers_sharp_photographs_the_best_counts(tmp_path: Path) -> None:
     sample = PairDataset([pair])[0, 0, 0]
     batch = torch.utils.data.default_collate([sample])
     restored = torch.rand(1, 3, 16, 20)
-    quality = Quality(Protocol(metrics=("psnr",)))
+    quality = ImageMetrics(Protocol(metrics=("psnr",)))
     quality._update("test", restored, batch)
     references = [sample["sharp"], *sample["others"]]
     best = max(psnr(restored, reference[None] / 255).item() for reference in references)

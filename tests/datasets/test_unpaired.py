@@ -9,7 +9,7 @@ import torch
 from hydra.utils import instantiate
 
 from deblurlab.dataloading import KeyedBatches, Stage
-from deblurlab.datasets import PairDataset, Strangers, Unpaired
+from deblurlab.datasets import PairDataset, Unpaired, Unreferenced
 from deblurlab.datasets.frame_store import FrameStore
 from deblurlab.errors import UserError
 from deblurlab.media.images import read_image, write_png
@@ -178,7 +178,7 @@ def test_images_are_held_out_to_compare_as_sets_unless_pairs_are_named(folders: 
     assert [single.name for single in data.images("blurred")] == ["deep/0", "deep/1", "deep/2"]
     assert [single.name for single in data.images("sharp")] == ["deep/0", "deep/1"]
     first, second = data.val()
-    assert isinstance(first, Strangers)
+    assert isinstance(first, Unreferenced)
     assert [first.name, second.name] == ["deep/3", "deep/4"]
     assert {first.sharp.name, second.sharp.name} == {"2.png"}
     sample = PairDataset(data.val())[0, 1, 0]
@@ -187,7 +187,7 @@ def test_images_are_held_out_to_compare_as_sets_unless_pairs_are_named(folders: 
     assert "sharp" not in sample
     named = _set(folders, f"data.val_blurred={folders / 'blurred'}", f"data.val_sharp={folders / 'blurred'}")
     assert len(named.images("blurred")) == len(named.val()) == 5
-    assert not isinstance(named.val()[0], Strangers)
+    assert not isinstance(named.val()[0], Unreferenced)
 
 
 def test_a_side_of_one_image_works_and_is_warned_of(folders: Path, caplog: pytest.LogCaptureFixture) -> None:

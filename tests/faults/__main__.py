@@ -101,7 +101,7 @@ class Faults:
     def harmed(self, act: tuple[str, int, object], *, workers: int = 0, policy: str = "stop") -> Trial:
         """A training that has to get over something without being started again."""
         expected, counts = self.through("paired", workers, 1)
-        command, folder = self._command("paired", workers, 1, (f"callbacks.trouble.policy={policy}",))
+        command, folder = self._command("paired", workers, 1, (f"callbacks.nonfinite.policy={policy}",))
         codes = run(self._folder, command, act=act)  # type: ignore[arg-type]
         trial = self._judged(folder, codes, expected, 0)
         if not trial.recovered:
@@ -109,8 +109,8 @@ class Faults:
         steps = json.loads((self._folder / f"{folder.name}.moments").read_text())["a batch begins"]
         trial = trial._replace(lost=steps - counts["a batch begins"])
         last = read_checkpoint(Run(self._folder / folder).last_checkpoint)
-        noticed = {"stop": True, "skip": last["callbacks"]["Trouble"]["skipped"] == 1,
-                   "go_back": last["callbacks"]["Trouble"]["returns"] == 1}[policy]  # fmt: skip
+        noticed = {"stop": True, "skip": last["callbacks"]["NonFinite"]["skipped"] == 1,
+                   "rollback": last["callbacks"]["NonFinite"]["returns"] == 1}[policy]  # fmt: skip
         sound = all(value.isfinite().all() for value in last["state_dict"].values())
         return trial._replace(recovered=noticed and sound, said="" if noticed else f"{act[:2]} went unnoticed")
 
@@ -236,7 +236,7 @@ def rows(faults: Faults, times: int) -> Iterator[Row]:
         yield Row("a full disk, then room again", [faults.on_a_full_disk()], EVERY)
     dead = [faults.harmed((_EVERYWHERE[0], which.randint(2, 9), kill_a_worker), workers=2) for _ in range(few)]
     yield Row("a loader's worker killed", dead, 0)
-    for policy, first, most in (("skip", 2, 0), ("go_back", 18, EVERY)) if long else (("skip", 2, 0),):
+    for policy, first, most in (("skip", 2, 0), ("rollback", 18, EVERY)) if long else (("skip", 2, 0),):
         acts = [(_EVERYWHERE[2], which.randint(first, 30), spoil_the_gradient) for _ in range(few)]
         spoilt = [faults.harmed(act, policy=policy) for act in acts]
         yield Row(f"NaN in a gradient, policy {policy}", spoilt, most, identical=False)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from deblurlab.callbacks import Checkpoints, Continuation
+from deblurlab.callbacks import Checkpoints, ResumeState
 from deblurlab.checkpoints import io as checkpoints
 from deblurlab.training import Restoration
 from deblurlab.training.phased import PhasedModule
@@ -36,8 +36,8 @@ class Moments:
         self._hook(PhasedModule, "_record", "a row of metrics")
         self._hook(Restoration, "test_step", "the test")
         self._hook(Checkpoints, "on_validation_end", "validation ends")
-        self._hook(Continuation, "on_train_epoch_end", "an epoch ends")
-        self._hook(Continuation, "on_validation_batch_end", "validation")
+        self._hook(ResumeState, "on_train_epoch_end", "an epoch ends")
+        self._hook(ResumeState, "on_validation_batch_end", "validation")
         self._hook(checkpoints.Path, "replace", "a checkpoint is renamed", lambda path: ".ckpt" in path.name)
         self._halve_writing()
 

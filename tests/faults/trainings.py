@@ -26,7 +26,7 @@ _COMMON = [
     "discriminator.n_layers=1", "discriminator.norm=spectral", "augment.size=32", "loader.batch_size=2",
     "module.image_pool=4", f"trainer.max_steps={STEPS}", f"trainer.val_check_interval={VALIDATION}",
     "trainer.log_every_n_steps=1", f"callbacks.checkpoints.every={EVERY}", "trainer.accelerator=cpu",
-    "+callbacks.interruption.every=1", "data=pairs", "data.blurred=pairs/blurred", "data.sharp=pairs/sharp",
+    "+callbacks.preemption.every=1", "data=pairs", "data.blurred=pairs/blurred", "data.sharp=pairs/sharp",
     "data.val_share=0.25", "hydra.job_logging.root.level=WARNING",
 ]  # fmt: skip
 KINDS = {

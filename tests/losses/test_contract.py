@@ -6,8 +6,8 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from deblurlab.discriminators import Judgement
-from deblurlab.losses import AdversarialTerm, JudgedTerm
+from deblurlab.discriminators import DiscriminatorOutput
+from deblurlab.losses import AdversarialLoss, DiscriminatorLoss
 from support import config, option_names
 
 SMALL = {
@@ -26,9 +26,9 @@ def _build(name: str) -> nn.Module:
 
 
 TERMS = {name: _build(name) for name in option_names("loss")}
-COMPARING = [name for name, term in TERMS.items() if not isinstance(term, JudgedTerm)]
-JUDGED = [name for name, term in TERMS.items() if isinstance(term, JudgedTerm)]
-ADVERSARIAL = [name for name, term in TERMS.items() if isinstance(term, AdversarialTerm)]
+COMPARING = [name for name, term in TERMS.items() if not isinstance(term, DiscriminatorLoss)]
+JUDGED = [name for name, term in TERMS.items() if isinstance(term, DiscriminatorLoss)]
+ADVERSARIAL = [name for name, term in TERMS.items() if isinstance(term, AdversarialLoss)]
 
 
 def _images(seed: int, *shape: int) -> Tensor:
@@ -103,9 +103,9 @@ def test_its_gradient_is_right(name: str) -> None:
 @pytest.mark.parametrize("name", JUDGED)
 def test_the_gradient_of_the_generators_side_is_right(name: str) -> None:
     term = TERMS[name].double()
-    real = Judgement(list(_judgement(1)), list(_judgement(1)))
+    real = DiscriminatorOutput(list(_judgement(1)), list(_judgement(1)))
     fake = tuple(logits.requires_grad_() for logits in _judgement(0))
-    assert torch.autograd.gradcheck(lambda *m: term.generator_loss(real, Judgement(list(m), list(m))), fake)
+    assert torch.autograd.gradcheck(lambda *m: term.generator_loss(real, DiscriminatorOutput(list(m), list(m))), fake)
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
@@ -113,13 +113,14 @@ def test_the_gradient_of_the_discriminators_side_is_right(name: str) -> None:
     term = TERMS[name].double()
     maps = tuple(logits.requires_grad_() for logits in (*_judgement(0), *_judgement(1)))
     assert torch.autograd.gradcheck(
-        lambda *m: term.discriminator_loss(Judgement(list(m[:2]), []), Judgement(list(m[2:]), [])), maps
+        lambda *m: term.discriminator_loss(DiscriminatorOutput(list(m[:2]), []), DiscriminatorOutput(list(m[2:]), [])),
+        maps,
     )
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
 def test_each_side_is_happier_when_it_wins(name: str) -> None:
     term = TERMS[name]
-    high, low = (Judgement([torch.full((1, 1, 2, 2), v)], []) for v in (3.0, -3.0))
+    high, low = (DiscriminatorOutput([torch.full((1, 1, 2, 2), v)], []) for v in (3.0, -3.0))
     assert term.generator_loss(high, high) < term.generator_loss(high, low)
     assert term.discriminator_loss(high, low) < term.discriminator_loss(low, high)

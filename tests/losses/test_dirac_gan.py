@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deblurlab.discriminators import Judgement
-from deblurlab.losses import Adv, AdversarialTerm, AdvHinge, AdvLS, AdvRaLS, AdvWGANGP
+from deblurlab.discriminators import DiscriminatorOutput
+from deblurlab.losses import Adv, AdversarialLoss, AdvHinge, AdvLS, AdvRaLS, AdvWGANGP
 
 
 class Game(nn.Module):
@@ -24,10 +24,10 @@ class Game(nn.Module):
         self.theta = nn.Parameter(torch.tensor(theta, dtype=torch.float64))
         self.psi = nn.Parameter(torch.tensor(psi, dtype=torch.float64))
 
-    def forward(self, image: Tensor, blurred: Tensor) -> Judgement:
-        return Judgement([self.psi * image], [])
+    def forward(self, image: Tensor, blurred: Tensor) -> DiscriminatorOutput:
+        return DiscriminatorOutput([self.psi * image], [])
 
-    def move(self, term: AdversarialTerm) -> tuple[float, float]:
+    def move(self, term: AdversarialLoss) -> tuple[float, float]:
         """Minus the gradients: where the generator and the discriminator want to go."""
         real, fake = torch.zeros(1, 1, 1, 1, dtype=torch.float64), self.theta.view(1, 1, 1, 1)
         loss = term.discriminator_loss(self(real, real), self(fake.detach(), real))
@@ -43,7 +43,7 @@ def _sigmoid(t: float) -> float:
 
 
 Field = Callable[[float, float], tuple[float, float]]
-FIELDS: list[tuple[str, AdversarialTerm, Field]] = [
+FIELDS: list[tuple[str, AdversarialLoss, Field]] = [
     ("adv", Adv(), lambda t, p: (p * _sigmoid(-p * t), -t * _sigmoid(p * t) / 2)),
     ("adv with r1", Adv(r1=2.0), lambda t, p: (p * _sigmoid(-p * t), -t * _sigmoid(p * t) / 2 - 2 * p)),
     ("adv_ls", AdvLS(), lambda t, p: (-2 * p * (p * t - 1), -p * t * t)),
@@ -59,12 +59,12 @@ FIELDS: list[tuple[str, AdversarialTerm, Field]] = [
 @pytest.mark.parametrize("theta", [-1.5, 0.4, 2.0])
 @pytest.mark.parametrize("psi", [-0.8, 0.3, 1.7])
 def test_each_player_moves_as_the_objective_says(
-    name: str, term: AdversarialTerm, field: Field, theta: float, psi: float
+    name: str, term: AdversarialLoss, field: Field, theta: float, psi: float
 ) -> None:
     assert Game(theta, psi).move(term) == pytest.approx(field(theta, psi), abs=1e-9)
 
 
-def _play(term: AdversarialTerm, steps: int = 4000, rate: float = 0.02) -> list[float]:
+def _play(term: AdversarialLoss, steps: int = 4000, rate: float = 0.02) -> list[float]:
     """Distances from the equilibrium (0, 0) when the players take turns, the discriminator first."""
     game, distances = Game(1.0, 0.0), []
     for _ in range(steps):
@@ -78,7 +78,7 @@ def _play(term: AdversarialTerm, steps: int = 4000, rate: float = 0.02) -> list[
 
 
 @pytest.mark.parametrize("term", [AdvHinge(), AdvWGANGP(gradient_penalty=0.0)], ids=["hinge", "wgan"])
-def test_linear_objectives_circle(term: AdversarialTerm) -> None:
+def test_linear_objectives_circle(term: AdversarialLoss) -> None:
     """Both eigenvalues are imaginary, and theta^2 + psi^2 stays."""
     distances = _play(term)
     assert distances == pytest.approx([1.0] * len(distances), abs=0.02)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from deblurlab.discriminators import Judgement, PatchGAN
+from deblurlab.discriminators import DiscriminatorOutput, PatchGAN
 from deblurlab.losses import (
     FFT,
     L1,
@@ -31,9 +31,9 @@ from deblurlab.losses import (
 )
 
 
-def _judgement(*values: float) -> Judgement:
+def _judgement(*values: float) -> DiscriminatorOutput:
     """One head per value, its map full of it; the heads differ in size."""
-    return Judgement([torch.full((2, 1, i, 3), value) for i, value in enumerate(values, start=1)], [])
+    return DiscriminatorOutput([torch.full((2, 1, i, 3), value) for i, value in enumerate(values, start=1)], [])
 
 
 def test_pixel_terms() -> None:
@@ -89,7 +89,9 @@ def test_wasserstein_by_hand() -> None:
 
 def test_relativistic_average_by_hand() -> None:
     """Two patches a side: real 1 and 3, restored -1 and 0."""
-    real, fake = (Judgement([torch.tensor(values).view(1, 1, 1, 2)], []) for values in ([1.0, 3.0], [-1.0, 0.0]))
+    real, fake = (
+        DiscriminatorOutput([torch.tensor(values).view(1, 1, 1, 2)], []) for values in ([1.0, 3.0], [-1.0, 0.0])
+    )
     # Averages 2 and -0.5.
     discriminator = ((1.5 - 1) ** 2 + (3.5 - 1) ** 2) / 2 + ((-3 + 1) ** 2 + (-2 + 1) ** 2) / 2
     generator = ((-3 - 1) ** 2 + (-2 - 1) ** 2) / 2 + ((1.5 + 1) ** 2 + (3.5 + 1) ** 2) / 2
@@ -112,9 +114,9 @@ class Linear(nn.Module):
         super().__init__()
         self.slope = nn.Parameter(slope)
 
-    def forward(self, image: Tensor, blurred: Tensor) -> Judgement:
+    def forward(self, image: Tensor, blurred: Tensor) -> DiscriminatorOutput:
         value = (image * self.slope).sum(dim=(1, 2, 3)).view(-1, 1, 1, 1)
-        return Judgement([value, value + 7], [])
+        return DiscriminatorOutput([value, value + 7], [])
 
 
 def test_gradient_penalties_of_a_linear_critic() -> None:
@@ -147,8 +149,8 @@ def test_penalties_of_a_compiled_discriminator_are_those_of_the_plain_one() -> N
 class Quadratic(nn.Module):
     """Half the squared norm of an image: its gradient is the image itself."""
 
-    def forward(self, image: Tensor, blurred: Tensor) -> Judgement:
-        return Judgement([image.square().sum(dim=(1, 2, 3)).view(-1, 1, 1, 1) / 2], [])
+    def forward(self, image: Tensor, blurred: Tensor) -> DiscriminatorOutput:
+        return DiscriminatorOutput([image.square().sum(dim=(1, 2, 3)).view(-1, 1, 1, 1) / 2], [])
 
 
 def test_the_gradient_is_penalised_at_a_mixture_of_each_sample_of_its_own() -> None:
@@ -161,8 +163,8 @@ def test_the_gradient_is_penalised_at_a_mixture_of_each_sample_of_its_own() -> N
 
 
 def test_feature_matching_by_hand() -> None:
-    real = Judgement([], [torch.zeros(1, 2, 2, 2), torch.zeros(1, 1, 3, 3)])
-    fake = Judgement([], [torch.full((1, 2, 2, 2), 0.5), torch.full((1, 1, 3, 3), -2.0)])
+    real = DiscriminatorOutput([], [torch.zeros(1, 2, 2, 2), torch.zeros(1, 1, 3, 3)])
+    fake = DiscriminatorOutput([], [torch.full((1, 2, 2, 2), 0.5), torch.full((1, 1, 3, 3), -2.0)])
     assert FeatureMatching().generator_loss(real, fake).item() == pytest.approx((0.5 + 2.0) / 2)
 
 

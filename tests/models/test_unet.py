@@ -57,8 +57,8 @@ def test_squares_of_two_cost_a_quarter_but_for_their_colours() -> None:
 def test_wrong_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="patch is 0: at least 1"):
         UNet(patch=0)
-    with pytest.raises(ValueError, match="widest is 4: at least the width, 8"):
-        UNet(width=8, widest=4)
+    with pytest.raises(ValueError, match="max_width is 4: at least the width, 8"):
+        UNet(width=8, max_width=4)
     with pytest.raises(ValueError, match="blocks has 2 numbers, a U-Net of depth 3 has 4 stages"):
         UNet(depth=3, blocks=[1, 2])
     with pytest.raises(ValueError, match="unknown norm 'group': none, instance or batch"):
@@ -85,6 +85,6 @@ def test_the_default_generator() -> None:
 
 
 def test_channels_double_up_to_the_widest() -> None:
-    model = UNetRes(width=8, depth=3, widest=20, blocks=1)
+    model = UNetRes(width=8, depth=3, max_width=20, blocks=1)
     assert [conv.out_channels for conv in model.down] == [16, 20, 20]
     assert model(torch.rand(1, 3, 32, 32)).shape == (1, 3, 32, 32)

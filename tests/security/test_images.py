@@ -12,7 +12,7 @@ from PIL import Image
 from deblurlab.batch.local import gather
 from deblurlab.errors import UserError
 from deblurlab.media.images import image_size, read_image
-from deblurlab.media.large_images import open_picture
+from deblurlab.media.large_images import open_image
 from deblurlab.restorers.psf import File
 from deblurlab.runs.storage import Folder
 from security.hostile import bounded, png
@@ -33,7 +33,7 @@ DISGUISED = {
 
 
 @pytest.mark.parametrize("kind", DISGUISED)
-@pytest.mark.parametrize("read", [read_image, open_picture], ids=["training", "restoring"])
+@pytest.mark.parametrize("read", [read_image, open_image], ids=["training", "restoring"])
 def test_what_is_called_png_and_is_none_is_refused_unread(kind: str, read: object, tmp_path: Path) -> None:
     file = tmp_path / "x.png"
     file.write_bytes(DISGUISED[kind])
@@ -52,7 +52,7 @@ def test_a_kernel_is_no_program_either(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("width", "height"), [(60_000, 60_000), (2**31 - 1, 2**31 - 1), (2**31 - 1, 1)])
 def test_a_header_that_claims_a_huge_picture_takes_no_memory(width: int, height: int, tmp_path: Path) -> None:
     file = png(tmp_path / "x.png", width, height)
-    for read in (read_image, image_size, open_picture, lambda path: File(path=str(path))):
+    for read in (read_image, image_size, open_image, lambda path: File(path=str(path))):
         with bounded(), pytest.raises(UserError, match="x.png"):
             read(file)
 
@@ -68,7 +68,7 @@ def test_a_picture_that_is_decoded_as_a_whole_may_not_be_huge(kind: str, tmp_pat
         data[21:25] = struct.pack("<I", 16383 - 1 | (16383 - 1) << 14)  # 14 bits each, less one
         (file := tmp_path / "x").write_bytes(data)
     with pytest.raises(UserError, match="x has .* pixels and can't be read row by row: save it as TIFF"):
-        open_picture(file)
+        open_image(file)
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
@@ -82,7 +82,7 @@ def test_a_truncated_picture_is_refused_wherever_it_ends(kind: str, tmp_path: Pa
         with pytest.raises(UserError, match="x\\."):
             read_image(file)
         with pytest.raises(UserError, match="x\\."):
-            (picture := open_picture(file)).read(picture.height)
+            (picture := open_image(file)).read(picture.height)
 
 
 def test_a_kernel_with_objects_in_it_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from deblurlab.checkpoints.io import read_checkpoint
-from deblurlab.discriminators import Discriminator, Judgement
+from deblurlab.discriminators import Discriminator, DiscriminatorOutput
 from deblurlab.losses import L1, Adv, AdvRaLS
 from deblurlab.training.memory import History, ImagePool
 from steps import BATCHES, fit, module, same, state
@@ -61,8 +61,8 @@ def test_a_pool_goes_on_from_its_state() -> None:
 def test_a_history_averages_the_last_batches() -> None:
     history = History(2)
     for value in (1.0, 2.0, 4.0):
-        judged = Judgement([torch.full((1, 1, 2, 2), value), torch.full((1, 1, 1, 1), -value)], [])
-        history.add(real=judged, fake=Judgement([logits + 1 for logits in judged.logits], []))
+        judged = DiscriminatorOutput([torch.full((1, 1, 2, 2), value), torch.full((1, 1, 1, 1), -value)], [])
+        history.add(real=judged, fake=DiscriminatorOutput([logits + 1 for logits in judged.logits], []))
     assert history.beside("real", judged).history == [torch.tensor(3.0), torch.tensor(-3.0)]
     assert history.beside("fake", judged).history == [torch.tensor(4.0), torch.tensor(-2.0)]
     assert [mean.item() for mean in judged.means()] == [4.0, -4.0]
@@ -72,7 +72,7 @@ def test_a_history_averages_the_last_batches() -> None:
 def test_shares_of_a_batch_are_one_batch() -> None:
     history = History(5)
     for value, share in ((1.0, 0.75), (5.0, 0.25), (4.0, 1.0)):
-        judged = Judgement([torch.full((1, 1, 1, 1), value)], [])
+        judged = DiscriminatorOutput([torch.full((1, 1, 1, 1), value)], [])
         history.add(real=judged, fake=judged, share=share)
     assert [mean.item() for mean in history.state_dict()["real"]] == [2.0, 4.0]
 
@@ -96,10 +96,10 @@ class Seen(Discriminator):
         self.weight = torch.nn.Parameter(torch.ones(()))
         self.shown: list[tuple[Tensor, Tensor]] = []
 
-    def forward(self, image: Tensor, blurred: Tensor) -> Judgement:
+    def forward(self, image: Tensor, blurred: Tensor) -> DiscriminatorOutput:
         self.shown.append((image.detach().clone(), blurred.clone()))
         logits = self.weight * image.mean(dim=(1, 2, 3)).view(-1, 1, 1, 1)
-        return Judgement([logits], [logits])
+        return DiscriminatorOutput([logits], [logits])
 
 
 STILL = dict.fromkeys(("generator", "discriminator"), still)

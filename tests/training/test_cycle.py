@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deblurlab.discriminators import Discriminator, Judgement, PatchGAN
-from deblurlab.losses import L1, TV, Adv, AdvLS, Cycle, FeatureMatching, Identity, JudgedTerm
+from deblurlab.discriminators import Discriminator, DiscriminatorOutput, PatchGAN
+from deblurlab.losses import L1, TV, Adv, AdvLS, Cycle, DiscriminatorLoss, FeatureMatching, Identity
 from deblurlab.models import UNetRes
 from deblurlab.models.cost import parameters
 from deblurlab.training import CycleRestoration
@@ -48,7 +48,7 @@ def cycle(terms: dict[str, nn.Module] | None = None, **arguments: Any) -> CycleR
     """A small one; cycle, identity and an adversary unless other terms are given."""
     torch.manual_seed(0)
     terms = {"cycle": Cycle(), "identity": Identity(), "adv_ls": AdvLS()} if terms is None else terms
-    judged = any(isinstance(term, JudgedTerm) for term in terms.values())
+    judged = any(isinstance(term, DiscriminatorLoss) for term in terms.values())
     defaults = {
         "generator": UNetRes(width=4, depth=1, blocks=1, global_residual=False),
         "reblurrer": UNetRes(width=4, depth=1, blocks=1, global_residual=False),
@@ -243,11 +243,11 @@ class Watched(Discriminator):
         self.weight = nn.Parameter(torch.ones(()))
         self.shown: list[tuple[Tensor, Tensor]] = []
 
-    def forward(self, image: Tensor, blurred: Tensor) -> Judgement:
+    def forward(self, image: Tensor, blurred: Tensor) -> DiscriminatorOutput:
         assert not blurred.requires_grad
         self.shown.append((image.detach().clone(), blurred.clone()))
         logits = self.weight * image.mean(dim=(1, 2, 3), keepdim=True)
-        return Judgement([logits], [logits])
+        return DiscriminatorOutput([logits], [logits])
 
 
 def test_each_discriminator_sees_its_own_side_and_beside_it_the_counterpart() -> None:

@@ -88,11 +88,11 @@ class Poison(L1):
 class Note(pl.Callback):
     def __init__(self) -> None:
         self.states: list[dict[str, Tensor]] = []
-        self.trouble: list[list[str]] = []
+        self.seen: list[list[str]] = []
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: object) -> None:
         self.states.append(state(pl_module))
-        self.trouble.append([name for name, bad in pl_module.trouble.items() if bad])
+        self.seen.append([name for name, bad in pl_module.nonfinite.items() if bad])
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
@@ -102,7 +102,7 @@ def test_a_loss_that_is_no_number_changes_nothing_and_is_named(value: float) -> 
     fit(trained, 5, note)
     assert same(note.states[1], note.states[2] | _counters(note.states[1]))
     assert not same(note.states[2], note.states[3])
-    assert note.trouble == [[], [], ["loss/l1", "gradient/generator"], [], []]
+    assert note.seen == [[], [], ["loss/l1", "gradient/generator"], [], []]
 
 
 def _counters(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -131,6 +131,6 @@ def test_a_spoilt_image_does_not_stay_in_the_discriminators_memory() -> None:
     trained = module({"l1": L1(), "adv": Adv()}, image_pool=3, history=4)
     note = Note()
     fit(trained, 6, Spoilt(), note)
-    assert note.trouble[2]
-    assert not any(note.trouble[3:])
+    assert note.seen[2]
+    assert not any(note.seen[3:])
     assert all(value.isfinite().all() for value in state(trained).values())

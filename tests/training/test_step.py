@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deblurlab.losses import L1, MSE, Adv, AdvWGANGP
-from deblurlab.losses.base import JudgedTerm
+from deblurlab.losses.base import DiscriminatorLoss
 from deblurlab.training import PairedRestoration
 from deblurlab.training.schedulers import cosine, linear, poly
 from steps import BATCHES, fit, images, module, same, sgd, state
@@ -300,7 +300,7 @@ def test_a_compiled_step_is_the_plain_one_to_rounding() -> None:
 
 
 def test_players_and_terms_that_do_not_go_together_are_refused() -> None:
-    class Judged(JudgedTerm):
+    class Judged(DiscriminatorLoss):
         def generator_loss(self, real: Any, fake: Any) -> Tensor:
             return fake.logits[0].mean()
 

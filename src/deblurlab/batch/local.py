@@ -22,7 +22,7 @@ from deblurlab.errors import UserError, reason
 from deblurlab.inference.tiling import InMemory, Rows, seam_error
 from deblurlab.media import video
 from deblurlab.media.images import SUFFIXES
-from deblurlab.media.large_images import IN_MEMORY, MAX_PIXELS, Picture, PictureWriter, open_picture
+from deblurlab.media.large_images import IN_MEMORY, MAX_PIXELS, LargeImageWriter, Picture, open_image
 from deblurlab.restorers.network import Network
 
 JOURNAL = ".deblurlab.jsonl"
@@ -164,7 +164,7 @@ class _Work:
             raise UserError(f"{job.target} exists already: --overwrite replaces it")
         if job.source.suffix.lower() in video.SUFFIXES:
             return job
-        picture = open_picture(job.source, self._options.max_pixels)
+        picture = open_image(job.source, self._options.max_pixels)
         if picture.width * picture.height > IN_MEMORY:
             return _Opened(picture, picture)
         return _Opened(picture, InMemory(picture.read(picture.height), picture.colours))
@@ -182,7 +182,7 @@ class _Work:
             if isinstance(opened, Job):
                 self._restore_video(job, advance)
                 return None
-            writer = PictureWriter(job.target, opened.picture, 1 + self._options.side_by_side)
+            writer = LargeImageWriter(job.target, opened.picture, 1 + self._options.side_by_side)
         except Exception as error:
             self._failed(job, error)
             return None
@@ -196,7 +196,7 @@ class _Work:
             return None
         return lambda: self._finish(job, writer)
 
-    def _compute(self, opened: _Opened, writer: PictureWriter, advance: Callable[[float], None]) -> None:
+    def _compute(self, opened: _Opened, writer: LargeImageWriter, advance: Callable[[float], None]) -> None:
         picture, rows, begun = opened.picture, 0, time.perf_counter()
         tiling = self._restorer.tiling(picture.height, picture.width)
         for blurred, restored in self._restorer.rows(opened.rows):
@@ -212,7 +212,7 @@ class _Work:
             begun = time.perf_counter()
         self._megapixels += picture.width * picture.height / 1e6
 
-    def _finish(self, job: Job, writer: PictureWriter) -> None:
+    def _finish(self, job: Job, writer: LargeImageWriter) -> None:
         try:
             with writer:
                 writer.finish()

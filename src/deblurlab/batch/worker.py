@@ -11,7 +11,7 @@ from typing import TypedDict
 import torch
 
 from deblurlab.errors import UserError, reason
-from deblurlab.media.large_images import PictureWriter, open_picture
+from deblurlab.media.large_images import LargeImageWriter, open_image
 from deblurlab.restorers.network import Network
 from deblurlab.runs.storage import open_store
 
@@ -73,8 +73,8 @@ class Worker:
             _insist(lambda: self._target.put(restored, key))
 
     def _compute(self, blurred: Path, restored: Path) -> None:
-        picture = open_picture(blurred, self._max_pixels)
-        with PictureWriter(restored, picture) as writer:
+        picture = open_image(blurred, self._max_pixels)
+        with LargeImageWriter(restored, picture) as writer:
             for _, rows in self._restorer.rows(picture):
                 writer.write(rows)
             writer.finish()

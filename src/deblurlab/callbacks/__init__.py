@@ -5,11 +5,11 @@ from deblurlab.callbacks.collapse import Collapse
 from deblurlab.callbacks.ema import EMA
 from deblurlab.callbacks.freeze import FreezeBackbone
 from deblurlab.callbacks.kid import KID
-from deblurlab.callbacks.metrics import PerImage, Quality
-from deblurlab.callbacks.nonfinite import GoBack, Trouble
-from deblurlab.callbacks.preemption import Interruption
+from deblurlab.callbacks.metrics import ImageMetrics, PerImage
+from deblurlab.callbacks.nonfinite import NonFinite, Rollback
+from deblurlab.callbacks.preemption import Preemption
 from deblurlab.callbacks.progress import TrainingProgress
-from deblurlab.callbacks.resume import Continuation, FitLoop
+from deblurlab.callbacks.resume import FitLoop, ResumeState
 from deblurlab.callbacks.samples import Samples
 
 __all__ = [
@@ -17,14 +17,14 @@ __all__ = [
     "KID",
     "Checkpoints",
     "Collapse",
-    "Continuation",
     "FitLoop",
     "FreezeBackbone",
-    "GoBack",
-    "Interruption",
+    "ImageMetrics",
+    "NonFinite",
     "PerImage",
-    "Quality",
+    "Preemption",
+    "ResumeState",
+    "Rollback",
     "Samples",
     "TrainingProgress",
-    "Trouble",
 ]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
-from deblurlab.callbacks.resume import Continuation, validated
+from deblurlab.callbacks.resume import ResumeState, validated
 from deblurlab.checkpoints.io import whole
 from deblurlab.errors import UserError
 
@@ -34,7 +34,7 @@ class Checkpoints(Checkpoint):
         """What the validation said of `best.ckpt`."""
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
-        due = any(c.due for c in trainer.callbacks if isinstance(c, Continuation))  # type: ignore[attr-defined]
+        due = any(c.due for c in trainer.callbacks if isinstance(c, ResumeState))  # type: ignore[attr-defined]
         if due or trainer.global_step % self._every == 0:
             trainer.save_checkpoint(self._folder / "last.ckpt")
 

@@ -1,4 +1,4 @@
-"""Quality of whole images."""
+"""ImageMetrics of whole images."""
 
 import logging
 from dataclasses import replace
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from deblurlab.datasets import PairSet, Strangers
+from deblurlab.datasets import PairSet, Unreferenced
 from deblurlab.datasets.samples import Sample
 from deblurlab.errors import UserError
 from deblurlab.metrics import NO_REFERENCE, SMALLEST, Protocol
@@ -42,7 +42,7 @@ class PerImage(Metric):
         return value[torch.cat([index.new_ones(1, dtype=torch.bool), index[1:] != index[:-1]])]
 
 
-class Quality(pl.Callback):
+class ImageMetrics(pl.Callback):
     """Measures restored images on validation and test sets, and beside them, once, the blurred ones.
 
     Logs `val/psnr`, `val/psnr_blurred` and so on for each metric of the protocol, likewise `test/...`; of several test
@@ -60,14 +60,14 @@ class Quality(pl.Callback):
         self.scores: list[dict[str, list[float]]] = []
         """For each test set: metric name -> value of each image, in the data set's order."""
 
-    def suit(self, data: PairSet) -> None:
+    def check_data(self, data: PairSet) -> None:
         """Measure what can be measured on a data set.
 
         Raises:
             UserError: Some images have no sharp twins, and every metric needs one.
         """
         sets = [data.val(), *data.tests().values()]
-        strangers = [isinstance(pair, Strangers) for pairs in sets for pair in pairs[:1]]
+        strangers = [isinstance(pair, Unreferenced) for pairs in sets for pair in pairs[:1]]
         alone = tuple(name for name in self.protocol.metrics if name in NO_REFERENCE)
         if any(strangers) and not alone:
             raise UserError(

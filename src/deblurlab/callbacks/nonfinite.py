@@ -12,14 +12,14 @@ from deblurlab.errors import UserError
 from deblurlab.training.phased import PhasedModule
 
 _LOG = logging.getLogger(__name__)
-Policy = Literal["stop", "skip", "go_back"]
+Policy = Literal["stop", "skip", "rollback"]
 
 
-class GoBack(Exception):  # noqa: N818  nothing has failed yet
+class Rollback(Exception):  # noqa: N818  nothing has failed yet
     """The training shall go on from its last checkpoint, with lower rates."""
 
 
-class Trouble(pl.Callback):
+class NonFinite(pl.Callback):
     """Sees to NaN and infinities in loss terms that carry weight and in gradients. The module doesn't take such steps,
     so the weights are sound whatever happens here. The device's notes are read every `every` steps, before validation
     and before a checkpoint is written, so that no step waits for them.
@@ -27,8 +27,8 @@ class Trouble(pl.Callback):
     Args:
         folder: Where the checkpoints are.
         policy: "stop" ends the training, naming the step and the term. "skip" goes on without those batches, with a
-            warning, and ends the training when `in_a_row` of them were. "go_back" goes on from the last checkpoint
-            with the learning rates times `factor`, at most `most` times.
+            warning, and ends the training when `max_consecutive` of them were. "rollback" goes on from the last checkpoint
+            with the learning rates times `factor`, at most `max_rollbacks` times.
         every: Steps.
 
     Raises:
@@ -41,18 +41,18 @@ class Trouble(pl.Callback):
         folder: str,
         policy: Policy = "stop",
         every: int = 50,
-        in_a_row: int = 50,
+        max_consecutive: int = 50,
         factor: float = 0.5,
-        most: int = 3,
+        max_rollbacks: int = 3,
     ) -> None:
         if every < 1:
             raise ValueError(f"every={every}: steps are at least 1 (trainer.log_every_n_steps)")
         if policy not in get_args(Policy):
-            raise ValueError(f"callbacks.trouble.policy={policy} is unknown: {', '.join(get_args(Policy))}")
+            raise ValueError(f"callbacks.nonfinite.policy={policy} is unknown: {', '.join(get_args(Policy))}")
         if not 0 < factor < 1:
-            raise ValueError(f"callbacks.trouble.factor={factor} must be between 0 and 1")
+            raise ValueError(f"callbacks.nonfinite.factor={factor} must be between 0 and 1")
         self._folder, self._policy, self._every = Path(folder), policy, every
-        self._in_a_row, self._factor, self._most = in_a_row, factor, most
+        self._max_consecutive, self._factor, self._max_rollbacks = max_consecutive, factor, max_rollbacks
         self._returns, self._kept_returns = 0, 0
         self.skipped = 0
         """Steps that weren't taken."""
@@ -77,10 +77,10 @@ class Trouble(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(pl_module, PhasedModule)
-        if list(pl_module.trouble) != self._names:  # an adversary comes into play
+        if list(pl_module.nonfinite) != self._names:  # an adversary comes into play
             self._read(trainer)
-            self._names, self._first = list(pl_module.trouble), None
-        bad = torch.stack(list(pl_module.trouble.values()))
+            self._names, self._first = list(pl_module.nonfinite), None
+        bad = torch.stack(list(pl_module.nonfinite.values()))
         if self._first is None or self._count is None:
             self._first = torch.zeros(len(bad), dtype=torch.int64, device=bad.device)
             self._count = torch.zeros((), dtype=torch.int64, device=bad.device)
@@ -125,7 +125,7 @@ class Trouble(pl.Callback):
         name = "another process's loss" if i is None else self._names[i]
         self.skipped += count
         running = 0 if self._running is None else int(self._running)
-        lasting = trainer.strategy.reduce_boolean_decision(running >= self._in_a_row, all=False)
+        lasting = trainer.strategy.reduce_boolean_decision(running >= self._max_consecutive, all=False)
         self._act(f"{name} was no finite number at step {step}, which wasn't taken", count, lasting=lasting)
 
     def _act(self, what: str, count: int, *, lasting: bool) -> None:
@@ -133,9 +133,9 @@ class Trouble(pl.Callback):
         good = sorted(self._folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime)
         if self._policy == "skip" and not lasting:
             _LOG.warning("%s (%d since the last look, %d in all): the training goes on.", what, count, self.skipped)
-        elif self._policy == "go_back" and good and self._returns < self._most:
+        elif self._policy == "rollback" and good and self._returns < self._max_rollbacks:
             self._returns += 1
-            raise GoBack(
+            raise Rollback(
                 f"{what}: the training goes back to its last checkpoint, with learning rates times "
                 f"{self._factor**self._returns:g}"
             )

@@ -23,11 +23,11 @@ _WAIT = 60.0
 """Seconds in which a job that has been queued again is ended by the cluster."""
 
 
-class Interrupted(SystemExit):
+class Preempted(SystemExit):
     """Ends the program with 128 + the signal's number, as a shell has it."""
 
 
-class Interruption(pl.Callback):
+class Preemption(pl.Callback):
     """On SIGTERM or SIGINT (Ctrl-C), finishes the batch, writes `last.ckpt` into `folder` and ends the program with the
     exit status 143 or 130; a second signal ends it at once. A validation or test isn't finished: what came before it
     has been kept.
@@ -99,7 +99,7 @@ class Interruption(pl.Callback):
     def _leave(self, trainer: pl.Trainer, number: int) -> None:
         if number in _QUEUE_AGAIN:
             self._queue_again(trainer, number)
-        raise Interrupted(128 + number)
+        raise Preempted(128 + number)
 
     def _queue_again(self, trainer: pl.Trainer, number: int) -> None:
         if trainer.global_rank:

@@ -8,7 +8,7 @@ from pytorch_lightning.loops.fit_loop import _FitLoop
 from deblurlab.runs.distributed import gathered, own, random_streams, restore_random_streams
 
 
-class Continuation(pl.Callback):
+class ResumeState(pl.Callback):
     """Keeps in every checkpoint the random streams of each process, the latest validation's scores, and whether one was
     due at that step. A training that goes on takes the streams up where they stood, and its `FitLoop` makes up for the
     validation. It stands before all other callbacks.
@@ -58,18 +58,18 @@ class Continuation(pl.Callback):
 class FitLoop(_FitLoop):
     """Lightning's, which would pass over the validation that a training was killed in."""
 
-    def __init__(self, trainer: pl.Trainer, continuation: Continuation) -> None:
+    def __init__(self, trainer: pl.Trainer, resume_state: ResumeState) -> None:
         plain = trainer.fit_loop
         super().__init__(trainer, plain.min_epochs, plain.max_epochs)
-        self.epoch_loop, self._continuation = plain.epoch_loop, continuation
+        self.epoch_loop, self._resume_state = plain.epoch_loop, resume_state
 
     @property
     def skip(self) -> bool:
-        return super().skip and not self._continuation.due  # also after the last step
+        return super().skip and not self._resume_state.due  # also after the last step
 
     def on_run_start(self) -> None:
         super().on_run_start()
-        if self._continuation.due:
+        if self._resume_state.due:
             self.trainer.validating = True
             self.epoch_loop.val_loop.restarting = False
             self.epoch_loop.val_loop.run()

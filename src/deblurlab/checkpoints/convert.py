@@ -40,7 +40,7 @@ def convert(file: Path, model: str, folder: Path) -> None:
         raise UserError(f"{file} can't be read as tensors and plain data: {reason(error)}") from error
     counters = {n: v for n, v in network.state_dict().items() if n.endswith("num_batches_tracked")}  # younger than some
     weights = counters | renamed(unwrapped(content, file), network)
-    _see_that_it_fits(weights, network, file, model)
+    _check_weights_fit(weights, network, file, model)
     source = {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
     write_release(folder, node, weights, {"source": source})
 
@@ -71,7 +71,7 @@ def renamed(state: Mapping[str, Tensor], network: Model) -> dict[str, Tensor]:
     return found
 
 
-def _see_that_it_fits(weights: Mapping[str, Tensor], network: Model, file: Path, model: str) -> None:
+def _check_weights_fit(weights: Mapping[str, Tensor], network: Model, file: Path, model: str) -> None:
     own = network.state_dict()
     wrong = {
         "missing": own.keys() - weights.keys(),

@@ -53,6 +53,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return read_checkpoint(Path(path))
 
 
+_RENAMED_CALLBACKS = {"Continuation": "ResumeState", "Interruption": "Preemption", "Trouble": "NonFinite"}
+"""State keys of callbacks in checkpoints written before the rename, and their current names."""
+
+
 class DamagedError(UserError):
     """A checkpoint isn't what was written."""
 
@@ -74,6 +78,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise DamagedError(f"{path} can't be read as a checkpoint: {reason(error)}") from error
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
         raise DamagedError(f"{path} isn't a checkpoint of deblurlab: it has no state_dict")
+    if isinstance(callbacks := content.get("callbacks"), dict):
+        content["callbacks"] = {_RENAMED_CALLBACKS.get(key, key): state for key, state in callbacks.items()}
     return content
 
 

@@ -20,7 +20,9 @@ from deblurlab.errors import UserError, reason
 from deblurlab.runs.folder import Run, read_yaml
 
 _LARGEST = 4096
-"""Whole number among a model's arguments."""
+"""Maximum absolute value of an integer among a model's arguments."""
+_RENAMED = {"widest": "max_width"}
+"""Model arguments of releases and runs written before the rename, and their current names."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -56,10 +58,12 @@ def load_model(path: Path, *, trust: Sequence[str] = ()) -> nn.Module:
         )
     make = getattr(import_module(named.rpartition(".")[0]), named.rpartition(".")[2])
     # Arguments are data, whatever they look like; what the weights were before the training is of no interest.
-    arguments = {key: value for key, value in node.items() if key != "_target_" and not _of_weights(key)}
+    arguments = {
+        _RENAMED.get(key, key): value for key, value in node.items() if key != "_target_" and not _of_weights(key)
+    }
     try:
         if named in known:
-            _see_that_it_fits(make, arguments, weights, path)
+            _check_weights_fit(make, arguments, weights, path)
         generator: nn.Module = make(**arguments)
     except UserError:
         raise
@@ -133,7 +137,7 @@ def _shipped(option: str) -> Any:
     return OmegaConf.select(OmegaConf.load(conf.CONF / "model" / f"{option}.yaml"), "_target_")
 
 
-def _see_that_it_fits(
+def _check_weights_fit(
     make: Callable[..., nn.Module], arguments: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path
 ) -> None:
     """Give up on a model that isn't the one whose weights these are before it takes memory or time."""

@@ -69,14 +69,14 @@ def load_tensors(path: Path) -> Any:
         file.seek(0)
         if zipped:
             with zipfile.ZipFile(file) as archive:
-                _see_that_it_is_as_written(archive, file, size)
+                _check_archive(archive, file, size)
                 for name in archive.namelist():
                     if name.casefold().endswith(".pkl"):  # torch finds its records whatever their case
                         with archive.open(name) as pickled:
-                            _see_that_it_is_plain(pickled)
+                            _check_pickle(pickled)
         else:
             for _ in range(_PICKLES):
-                _see_that_it_is_plain(file)
+                _check_pickle(file)
         file.seek(0)
         content = torch.load(file, map_location="cpu", weights_only=True)
     if sum(_storages(content).values()) > size:  # of the old format, where torch takes a file's word for it
@@ -110,7 +110,7 @@ def _storages(content: Any) -> dict[int, int]:
     return sizes
 
 
-def _see_that_it_is_as_written(archive: zipfile.ZipFile, file: IO[bytes], size: int) -> None:
+def _check_archive(archive: zipfile.ZipFile, file: IO[bytes], size: int) -> None:
     """torch writes records as they are, one after the other, with checksums that it doesn't look at."""
     records = archive.infolist()
     if any(record.compress_type != zipfile.ZIP_STORED for record in records):
@@ -138,7 +138,7 @@ def _directories(file: IO[bytes], size: int) -> list[int]:
     return places
 
 
-def _see_that_it_is_plain(pickled: IO[bytes]) -> None:
+def _check_pickle(pickled: IO[bytes]) -> None:
     """What torch takes for plain data includes `bytearray(10**10)`, codecs and conversions: gigabytes in few bytes."""
     for opcode, argument, _ in pickletools.genops(pickled):
         if opcode.name == "STACK_GLOBAL" or (opcode.name == "GLOBAL" and not _is_plain(str(argument))):

@@ -30,7 +30,7 @@ def richardson_lucy(
         ValueError: The kernel is none, or there are no iterations.
     """
     psf = checked(image, psf)
-    _see_that("iterations", iterations)
+    _check_positive("iterations", iterations)
     if not tv >= 0:
         raise ValueError(f"tv={tv} must be at least 0")
     wide, inside = extended(image, psf) if taper else (image, (slice(None), slice(None)))
@@ -64,7 +64,7 @@ def total_variation(image: Array, psf: Array | None, *, weight: float = 0.002, i
     Raises:
         ValueError: The kernel is none, or a number is out of range.
     """
-    _see_that("iterations", iterations)
+    _check_positive("iterations", iterations)
     if not weight > 0:
         raise ValueError(f"weight={weight} must be more than 0")
     if psf is None:
@@ -108,7 +108,7 @@ def non_local_means(image: Array, psf: Array | None, *, k: float = 0.005, streng
     return np.asarray(denoised, np.float64)
 
 
-def _see_that(name: str, count: int) -> None:
+def _check_positive(name: str, count: int) -> None:
     """A count is one."""
     if not isinstance(count, int) or count < 1:
         raise ValueError(f"{name}={count} must be a whole number, at least 1")

@@ -71,7 +71,7 @@ def _train(cfg: DictConfig) -> dict[str, Any]:
     from lightning_utilities.core.rank_zero import rank_zero_only
     from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-    from deblurlab.callbacks.preemption import Interrupted
+    from deblurlab.callbacks.preemption import Preempted
     from deblurlab.reporting import print_results
     from deblurlab.training.run import train
 
@@ -79,10 +79,10 @@ def _train(cfg: DictConfig) -> dict[str, Any]:
     context = HydraConfig.get()
     options = _choices(context.runtime.choices)
     with _one_line_errors(context.mode, cfg):
-        _see_that_jobs_can_have_processes(cfg, context)
+        _check_launcher(cfg, context)
         try:
             results = train(cfg, overrides=context.overrides.task, options=options)
-        except (SIGTERMException, Interrupted) as end:  # the former would exit with 0
+        except (SIGTERMException, Preempted) as end:  # the former would exit with 0
             print(f"deblurlab: terminated; {_same(cfg)} goes on", file=sys.stderr)
             sys.exit(end.code or 128 + signal.SIGTERM)
         except SystemExit as end:
@@ -94,7 +94,7 @@ def _train(cfg: DictConfig) -> dict[str, Any]:
     return results
 
 
-def _see_that_jobs_can_have_processes(cfg: DictConfig, context: Any) -> None:
+def _check_launcher(cfg: DictConfig, context: Any) -> None:
     in_turn = context.mode == RunMode.MULTIRUN and context.runtime.choices["hydra/launcher"] == "basic"
     if in_turn and str(cfg.trainer.devices) != "1" and "WORLD_SIZE" not in os.environ:
         raise UserError(

@@ -1,6 +1,6 @@
 """Data sets."""
 
-from deblurlab.datasets.base import Pair, Single, Strangers
+from deblurlab.datasets.base import Pair, Single, Unreferenced
 from deblurlab.datasets.disjoint import Disjoint
 from deblurlab.datasets.endless import EndlessScenes
 from deblurlab.datasets.gopro import GoPro
@@ -32,8 +32,8 @@ __all__ = [
     "RealBlur",
     "Sample",
     "Single",
-    "Strangers",
     "Streaming",
     "Synthetic",
     "Unpaired",
+    "Unreferenced",
 ]

@@ -34,7 +34,7 @@ class Pair(NamedTuple):
         return self.sharp
 
 
-class Strangers(Pair):
+class Unreferenced(Pair):
     """A blurred image and some sharp one, which has nothing to do with it, where there are no pairs to validate on."""
 
 

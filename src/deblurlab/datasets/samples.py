@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from deblurlab.dataloading.augmentation import Augmentation, Image
 from deblurlab.dataloading.sampler import Key
-from deblurlab.datasets.base import Pair, Strangers
+from deblurlab.datasets.base import Pair, Unreferenced
 from deblurlab.datasets.frame_store import Reader
 from deblurlab.errors import UserError
 from deblurlab.media.images import read_image
@@ -65,7 +65,7 @@ class PairDataset(Dataset[Sample]):
     def __getitem__(self, key: Key) -> Sample:
         epoch, index, size = key
         pair = self.pairs[index]
-        if isinstance(pair, Strangers):
+        if isinstance(pair, Unreferenced):
             both = [to_tensor(self._read(path)) for path in pair.files]
             return {"blurred": both[0], "other": both[1], "name": pair.name, "index": index}
         blurred, sharp = read_pair(pair, self._read)

@@ -137,11 +137,11 @@ def _open(place: str, kinds: list[str]) -> "StreamingDataset":
     # Of a remote set only the index is kept on disk.
     cache_dir = tempfile.mkdtemp(dir=_scratch().name)
     shards = library.StreamingDataset(place, cache_dir=cache_dir, storage_options=options)
-    _see_that_they_are_plain(Path(shards.input_dir.path), kinds)
+    _check_index_files(Path(shards.input_dir.path), kinds)
     return shards
 
 
-def _see_that_they_are_plain(folder: Path, kinds: list[str]) -> None:
+def _check_index_files(folder: Path, kinds: list[str]) -> None:
     """An index may tell litdata to unpickle, import, inflate, or read elsewhere."""
     index = parse_json((folder / _INDEX).read_text())
     config, chunks = index["config"], index["chunks"]

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from deblurlab.dataloading.augmentation import Augmentation
 from deblurlab.dataloading.sampler import Key
-from deblurlab.datasets.base import Pair, Single, Strangers, singles
+from deblurlab.datasets.base import Pair, Single, Unreferenced, singles
 from deblurlab.datasets.frame_store import Reader, open_reader
 from deblurlab.datasets.pairs import Source
 from deblurlab.datasets.samples import Sample, augmented, read_pair, to_tensor
@@ -101,12 +101,12 @@ class Unpaired(PairSet):
         return found
 
     def val(self) -> list[Pair]:
-        """The pairs that are named, or else a `Strangers` for every blurred image that is held out."""
+        """The pairs that are named, or else a `Unreferenced` for every blurred image that is held out."""
         if "val" in self._pairs:
             return self._named("val")
         blurred, sharp = (self._split(side)[1] for side in self._sides)
         return [
-            Strangers(single.name, single.image, sharp[i * len(sharp) // len(blurred)].image)
+            Unreferenced(single.name, single.image, sharp[i * len(sharp) // len(blurred)].image)
             for i, single in enumerate(blurred)
         ]
 

@@ -1,10 +1,10 @@
 """Discriminators: networks that judge images, one file per idea."""
 
-from deblurlab.discriminators.base import Discriminator, Judgement
+from deblurlab.discriminators.base import Discriminator, DiscriminatorOutput
 from deblurlab.discriminators.double import Double
 from deblurlab.discriminators.multiscale import Multiscale
 from deblurlab.discriminators.patchgan import PatchGAN
 from deblurlab.discriminators.pixel import Pixel
 from deblurlab.discriminators.unet import UNet
 
-__all__ = ["Discriminator", "Double", "Judgement", "Multiscale", "PatchGAN", "Pixel", "UNet"]
+__all__ = ["Discriminator", "DiscriminatorOutput", "Double", "Multiscale", "PatchGAN", "Pixel", "UNet"]

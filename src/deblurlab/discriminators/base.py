@@ -6,7 +6,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 
-class Judgement(NamedTuple):
+class DiscriminatorOutput(NamedTuple):
     """What a discriminator says of a batch of images."""
 
     logits: list[Tensor]
@@ -28,5 +28,5 @@ class Discriminator(nn.Module, ABC):
     min_size: int = 1
 
     @abstractmethod
-    def forward(self, image: Tensor, blurred: Tensor) -> Judgement:
+    def forward(self, image: Tensor, blurred: Tensor) -> DiscriminatorOutput:
         """Judge `image`; `blurred` is what it was or would be restored from, for discriminators that look at it too."""

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from deblurlab.discriminators.base import Discriminator, Judgement
+from deblurlab.discriminators.base import Discriminator, DiscriminatorOutput
 from deblurlab.discriminators.layers import Norm
 from deblurlab.discriminators.patchgan import PatchGAN
 
@@ -26,6 +26,6 @@ class Double(Discriminator):
         self.full = PatchGAN(n_layers=full_layers, width=width, norm=norm, padding=padding, conditional=conditional)
         self.min_size = max(self.patch.min_size, self.full.min_size)
 
-    def forward(self, image: Tensor, blurred: Tensor) -> Judgement:
+    def forward(self, image: Tensor, blurred: Tensor) -> DiscriminatorOutput:
         patch, full = self.patch(image, blurred), self.full(image, blurred)
-        return Judgement(patch.logits + full.logits, patch.features + full.features)
+        return DiscriminatorOutput(patch.logits + full.logits, patch.features + full.features)

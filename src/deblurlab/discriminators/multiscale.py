@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deblurlab.discriminators.base import Discriminator, Judgement
+from deblurlab.discriminators.base import Discriminator, DiscriminatorOutput
 from deblurlab.discriminators.layers import Norm
 from deblurlab.discriminators.patchgan import PatchGAN
 
@@ -36,13 +36,13 @@ class Multiscale(Discriminator):
         )
         self.min_size = self.scales[0].min_size * 2 ** (scales - 1)
 
-    def forward(self, image: Tensor, blurred: Tensor) -> Judgement:
-        whole = Judgement([], [])
+    def forward(self, image: Tensor, blurred: Tensor) -> DiscriminatorOutput:
+        whole = DiscriminatorOutput([], [])
         for i, discriminator in enumerate(self.scales):
             if i > 0:
                 image, blurred = _half(image), _half(blurred)
             judgement = discriminator(image, blurred)
-            whole = Judgement(whole.logits + judgement.logits, whole.features + judgement.features)
+            whole = DiscriminatorOutput(whole.logits + judgement.logits, whole.features + judgement.features)
         return whole
 
 

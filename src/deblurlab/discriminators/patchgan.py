@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from deblurlab.discriminators.base import Discriminator, Judgement
+from deblurlab.discriminators.base import Discriminator, DiscriminatorOutput
 from deblurlab.discriminators.layers import Norm, initialise, layer, seen
 
 
@@ -41,9 +41,9 @@ class PatchGAN(Discriminator):
         self.stages = nn.ModuleList(stages)
         self.head = initialise(nn.Conv2d(widths[-1], 1, 4, padding=padding))
 
-    def forward(self, image: Tensor, blurred: Tensor) -> Judgement:
+    def forward(self, image: Tensor, blurred: Tensor) -> DiscriminatorOutput:
         x, features = seen(image, blurred, self._conditional), []
         for stage in self.stages:
             x = stage(x)
             features.append(x)
-        return Judgement([self.head(x)], features)
+        return DiscriminatorOutput([self.head(x)], features)

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from deblurlab.discriminators.base import Discriminator, Judgement
+from deblurlab.discriminators.base import Discriminator, DiscriminatorOutput
 from deblurlab.discriminators.layers import Norm, initialise, layer, seen
 
 
@@ -24,7 +24,7 @@ class Pixel(Discriminator):
         self.second = layer(width, 2 * width, norm, kernel=1, padding=0)
         self.head = initialise(nn.Conv2d(2 * width, 1, 1))
 
-    def forward(self, image: Tensor, blurred: Tensor) -> Judgement:
+    def forward(self, image: Tensor, blurred: Tensor) -> DiscriminatorOutput:
         shallow = self.first(seen(image, blurred, self._conditional))
         deep = self.second(shallow)
-        return Judgement([self.head(deep)], [shallow, deep])
+        return DiscriminatorOutput([self.head(deep)], [shallow, deep])

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from deblurlab.discriminators.base import Discriminator, Judgement
+from deblurlab.discriminators.base import Discriminator, DiscriminatorOutput
 from deblurlab.discriminators.layers import initialise, seen
 
 
@@ -24,7 +24,7 @@ class UNet(Discriminator):
         self.last = nn.ModuleList(_normed(width, width, 3) for _ in range(2))
         self.head = initialise(nn.Conv2d(width, 1, 3, padding=1))
 
-    def forward(self, image: Tensor, blurred: Tensor) -> Judgement:
+    def forward(self, image: Tensor, blurred: Tensor) -> DiscriminatorOutput:
         features = [_activated(self.stem(seen(image, blurred, self._conditional)))]
         for down in self.down:
             features.append(_activated(down(features[-1])))
@@ -35,7 +35,7 @@ class UNet(Discriminator):
             features.append(x)
         for layer in self.last:
             x = _activated(layer(x))
-        return Judgement([self.head(x)], features)
+        return DiscriminatorOutput([self.head(x)], features)
 
 
 def _normed(inputs: int, outputs: int, kernel: int, *, stride: int = 1) -> nn.Module:

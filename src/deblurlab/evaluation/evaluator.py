@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from deblurlab.datasets import Pair, Strangers
+from deblurlab.datasets import Pair, Unreferenced
 from deblurlab.datasets.frame_store import Reader
 from deblurlab.datasets.samples import to_tensor
 from deblurlab.errors import UserError
@@ -106,6 +106,6 @@ def _row(one: Work, attempt: Attempt, protocol: Protocol) -> tuple[Row, Attempt]
 
 def read_pair(pair: Pair, reader: Reader) -> tuple[Tensor, list[Tensor]]:
     """A blurred image and the sharp ones that it may be compared with."""
-    files = pair.files[:1] if isinstance(pair, Strangers) else pair.files
+    files = pair.files[:1] if isinstance(pair, Unreferenced) else pair.files
     blurred, *sharp = (to_tensor(reader(path)).float() / 255 for path in files)
     return blurred, sharp

@@ -15,7 +15,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from deblurlab.datasets import PairSet, Strangers
+from deblurlab.datasets import PairSet, Unreferenced
 from deblurlab.datasets.frame_store import Reader
 from deblurlab.errors import UserError
 from deblurlab.evaluation.evaluator import Attempt, Row, Work, measured, read_pair
@@ -59,7 +59,7 @@ def evaluate(
     restorer: Restorer = instantiate(cfg.restorer, _convert_="all")
     data.prepare()
     work = _work(data, cfg.limit)
-    _see_that_something_is_measured(work, protocol)
+    _check_measurable(work, protocol)
     restorer.prepare(torch_device(cfg.device), psf)
     if cfg.fresh:
         if run.checkpoints.exists():
@@ -126,7 +126,7 @@ def _write_cases(
     """Pictures, `blurred | restored | sharp`, of the images that gained least, most, and the one between."""
     run.samples.mkdir(exist_ok=True)
     for name in dict.fromkeys(one.set for one in work):
-        both = [(one, row) for one, row in zip(work, rows, strict=True) if not isinstance(one.pair, Strangers)]
+        both = [(one, row) for one, row in zip(work, rows, strict=True) if not isinstance(one.pair, Unreferenced)]
         good = [(one, row) for one, row in both if one.set == name and not row["error"]]
         good.sort(key=lambda case: _gain(case[1]))
         places = {0: "worst", len(good) - 1: "best", (len(good) - 1) // 2: "median"} if good else {}
@@ -152,8 +152,8 @@ def _work(data: PairSet, limit: int | None) -> list[Work]:
     return work
 
 
-def _see_that_something_is_measured(work: Sequence[Work], protocol: Protocol) -> None:
-    if any(isinstance(one.pair, Strangers) for one in work) and not NO_REFERENCE & set(protocol.metrics):
+def _check_measurable(work: Sequence[Work], protocol: Protocol) -> None:
+    if any(isinstance(one.pair, Unreferenced) for one in work) and not NO_REFERENCE & set(protocol.metrics):
         raise UserError(
             "the data set's images have no sharp twins to measure by: name pairs (data.test_blurred, data.test_sharp), "
             "or take protocol.metrics=[sharpness], which needs none"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from deblurlab.errors import UserError
 from deblurlab.inference.tiling import as_codes, full_scale
-from deblurlab.media.large_images import open_picture
+from deblurlab.media.large_images import open_image
 
 
 class Unpacked(NamedTuple):
@@ -31,7 +31,7 @@ def unpack(picture: Any) -> Unpacked:
     if 0 in getattr(picture, "shape", ()):
         return _refused(picture)
     if isinstance(picture, (str, Path)):
-        opened = open_picture(Path(picture))
+        opened = open_image(Path(picture))
         rows = opened.read(opened.height)
         return unpack(rows[..., 0] if opened.bands == 1 else rows)
     if isinstance(picture, Image.Image):

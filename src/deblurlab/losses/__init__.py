@@ -5,7 +5,7 @@ from deblurlab.losses.adv_hinge import AdvHinge
 from deblurlab.losses.adv_ls import AdvLS
 from deblurlab.losses.adv_ra_ls import AdvRaLS
 from deblurlab.losses.adv_wgan_gp import AdvWGANGP
-from deblurlab.losses.base import AdversarialTerm, JudgedTerm, LossTerm
+from deblurlab.losses.base import AdversarialLoss, DiscriminatorLoss, LossTerm
 from deblurlab.losses.charbonnier import Charbonnier
 from deblurlab.losses.cycle import Cycle
 from deblurlab.losses.edge import Edge
@@ -37,13 +37,13 @@ __all__ = [
     "AdvLS",
     "AdvRaLS",
     "AdvWGANGP",
-    "AdversarialTerm",
+    "AdversarialLoss",
     "Charbonnier",
     "Cycle",
+    "DiscriminatorLoss",
     "Edge",
     "FeatureMatching",
     "FocalFrequency",
     "Identity",
-    "JudgedTerm",
     "LossTerm",
 ]

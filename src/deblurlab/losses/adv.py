@@ -3,11 +3,11 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from deblurlab.discriminators.base import Discriminator, Judgement
-from deblurlab.losses.base import AdversarialTerm, per_head, squared_gradient_norm
+from deblurlab.discriminators.base import Discriminator, DiscriminatorOutput
+from deblurlab.losses.base import AdversarialLoss, per_head, squared_gradient_norm
 
 
-class Adv(AdversarialTerm):
+class Adv(AdversarialLoss):
     """Binary cross-entropy on logits, non-saturating for the generator (Goodfellow et al., NeurIPS 2014; the paper's
     equations 4 and 5), averaged over patches, then over the discriminator's heads.
 
@@ -23,10 +23,10 @@ class Adv(AdversarialTerm):
         super().__init__()
         self._r1 = r1
 
-    def generator_loss(self, real: Judgement | None, fake: Judgement) -> Tensor:
+    def generator_loss(self, real: DiscriminatorOutput | None, fake: DiscriminatorOutput) -> Tensor:
         return per_head(F.softplus(-logits).mean() for logits in fake.logits)
 
-    def discriminator_loss(self, real: Judgement, fake: Judgement) -> Tensor:
+    def discriminator_loss(self, real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Tensor:
         heads = zip(real.logits, fake.logits, strict=True)
         return 0.5 * per_head(F.softplus(-r).mean() + F.softplus(f).mean() for r, f in heads)
 

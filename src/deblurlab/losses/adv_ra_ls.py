@@ -2,11 +2,11 @@
 
 from torch import Tensor
 
-from deblurlab.discriminators.base import Judgement
-from deblurlab.losses.base import AdversarialTerm, per_head
+from deblurlab.discriminators.base import DiscriminatorOutput
+from deblurlab.losses.base import AdversarialLoss, per_head
 
 
-class AdvRaLS(AdversarialTerm):
+class AdvRaLS(AdversarialLoss):
     """Real images shall be judged by 1 more real than the average restored one, and the other way round; the
     generator wants the opposite (Jolicoeur-Martineau, "The relativistic discriminator", ICLR 2019; DeblurGAN-v2,
     Kupyn et al., ICCV 2019, equation 2). Half the sum of both sides, averaged over patches, then heads.
@@ -17,15 +17,15 @@ class AdvRaLS(AdversarialTerm):
 
     generator_needs_real = True
 
-    def generator_loss(self, real: Judgement | None, fake: Judgement) -> Tensor:
+    def generator_loss(self, real: DiscriminatorOutput | None, fake: DiscriminatorOutput) -> Tensor:
         assert real is not None
         return _pull_apart(fake, real)
 
-    def discriminator_loss(self, real: Judgement, fake: Judgement) -> Tensor:
+    def discriminator_loss(self, real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Tensor:
         return _pull_apart(real, fake)
 
 
-def _pull_apart(above: Judgement, below: Judgement) -> Tensor:
+def _pull_apart(above: DiscriminatorOutput, below: DiscriminatorOutput) -> Tensor:
     """The first by 1 above the average of the second, and the second by 1 below that of the first."""
     heads = zip(above.logits, below.logits, above.means(), below.means(), strict=True)
     return 0.5 * per_head(

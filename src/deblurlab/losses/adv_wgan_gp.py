@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from deblurlab.discriminators.base import Discriminator, Judgement
-from deblurlab.losses.base import AdversarialTerm, per_head, squared_gradient_norm
+from deblurlab.discriminators.base import Discriminator, DiscriminatorOutput
+from deblurlab.losses.base import AdversarialLoss, per_head, squared_gradient_norm
 
 
-class AdvWGANGP(AdversarialTerm):
+class AdvWGANGP(AdversarialLoss):
     """Difference of mean logits; the critic's gradient is held at norm 1 on random mixtures of sharp and restored
     images (Gulrajani et al., "Improved Training of Wasserstein GANs", NeurIPS 2017, equation 3), five critic steps to
     one of the generator. The norm is over all values of a sample, each sample has its mixture, and a sample's logit
@@ -20,10 +20,10 @@ class AdvWGANGP(AdversarialTerm):
         super().__init__()
         self._gradient_penalty = gradient_penalty
 
-    def generator_loss(self, real: Judgement | None, fake: Judgement) -> Tensor:
+    def generator_loss(self, real: DiscriminatorOutput | None, fake: DiscriminatorOutput) -> Tensor:
         return per_head(-logits.mean() for logits in fake.logits)
 
-    def discriminator_loss(self, real: Judgement, fake: Judgement) -> Tensor:
+    def discriminator_loss(self, real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Tensor:
         heads = zip(real.logits, fake.logits, strict=True)
         return per_head(f.mean() - r.mean() for r, f in heads)
 

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from deblurlab.discriminators.base import Discriminator, Judgement
+from deblurlab.discriminators.base import Discriminator, DiscriminatorOutput
 
 Compares = Literal["pair", "set", "cycle", "identity"]
 
@@ -33,18 +33,18 @@ class LossTerm(nn.Module):
         return {}
 
 
-class JudgedTerm(LossTerm, ABC):
+class DiscriminatorLoss(LossTerm, ABC):
     """A summand made from the discriminator's judgement of sharp (`real`) and restored (`fake`) images."""
 
     generator_needs_real: ClassVar[bool] = False
     """Whether `generator_loss` looks at `real`, which costs a pass of the discriminator."""
 
     @abstractmethod
-    def generator_loss(self, real: Judgement | None, fake: Judgement) -> Tensor:
+    def generator_loss(self, real: DiscriminatorOutput | None, fake: DiscriminatorOutput) -> Tensor:
         """What the generator minimises; `real` carries no gradient and is None unless declared above."""
 
 
-class AdversarialTerm(JudgedTerm):
+class AdversarialLoss(DiscriminatorLoss):
     """A judged term that also trains the discriminator."""
 
     compares: ClassVar[Compares] = "set"
@@ -54,7 +54,7 @@ class AdversarialTerm(JudgedTerm):
     """The logit above which an image is judged real, if there is one."""
 
     @abstractmethod
-    def discriminator_loss(self, real: Judgement, fake: Judgement) -> Tensor:
+    def discriminator_loss(self, real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Tensor:
         """What the discriminator minimises, on sharp and on restored images that carry no gradient."""
 
     def penalty(self, discriminator: Discriminator, sharp: Tensor, restored: Tensor, blurred: Tensor) -> Tensor | None:

@@ -31,7 +31,7 @@ _KEPT = ("exif-", "xmp-data", "iptc-data", "icc-profile-data", "orientation", "r
 
 
 class Picture:
-    """A file that is read from the top to the bottom (see `open_picture`)."""
+    """A file that is read from the top to the bottom (see `open_image`)."""
 
     def __init__(self, image: pyvips.Image, path: Path) -> None:
         self.path, self.image = path, image
@@ -56,7 +56,7 @@ class Picture:
         return np.frombuffer(content, self.dtype).reshape(count, self.width, self.bands)
 
 
-def open_picture(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
+def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
     """Open an image file by its header; nothing is decoded until rows are read.
 
     Raises:
@@ -95,7 +95,7 @@ def open_picture(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
     return Picture(image, path)
 
 
-class PictureWriter:
+class LargeImageWriter:
     """A picture file that is there whole or not at all, with everything that the one it is made from has beside pixels:
     profile, EXIF, orientation, resolution; `times` as wide. Its name says its format.
 

@@ -18,12 +18,12 @@ class UNet(Model):
     Images enter and leave in squares of `patch` x `patch` pixels, whose colours lie side by side as channels, so that
     all of the network works at that fraction of the size (Shi et al., "Real-Time Single Image and Video
     Super-Resolution", CVPR 2016, eq. 4, and its inverse). Channels double with each of `depth` halvings of the size,
-    from `width` to at most `widest`. `blocks` is the number of blocks per stage: one number, or one for each of the
+    from `width` to at most `max_width`. `blocks` is the number of blocks per stage: one number, or one for each of the
     `depth + 1` sizes from the finest to the coarsest (the decoder mirrors the encoder). With `global_residual` the
     network learns what to add to the blurred image, and starts as the identity.
 
     Raises:
-        ValueError: `blocks` has another length than `depth + 1`, `patch` is less than 1, `widest` less than `width`, or
+        ValueError: `blocks` has another length than `depth + 1`, `patch` is less than 1, `max_width` less than `width`, or
             `norm` is unknown.
     """
 
@@ -36,19 +36,19 @@ class UNet(Model):
         depth: int = 3,
         blocks: int | Sequence[int] = 2,
         patch: int = 1,
-        widest: int | None = None,
+        max_width: int | None = None,
         norm: Norm = "none",
         global_residual: bool = True,
     ) -> None:
         super().__init__()
         if patch < 1:
             raise ValueError(f"patch is {patch}: at least 1")
-        if widest is not None and widest < width:
-            raise ValueError(f"widest is {widest}: at least the width, {width}")
+        if max_width is not None and max_width < width:
+            raise ValueError(f"max_width is {max_width}: at least the width, {width}")
         counts = [blocks] * (depth + 1) if isinstance(blocks, int) else list(blocks)
         if len(counts) != depth + 1:
             raise ValueError(f"blocks has {len(counts)} numbers, a U-Net of depth {depth} has {depth + 1} stages")
-        widths = [width * 2**i if widest is None else min(width * 2**i, widest) for i in range(depth + 1)]
+        widths = [width * 2**i if max_width is None else min(width * 2**i, max_width) for i in range(depth + 1)]
         self.multiple_of = patch * 2**depth
         self.patch = patch
         self.global_residual = global_residual

@@ -59,7 +59,7 @@ def configurations(jobs: Sequence[Job]) -> list[Configuration]:
     finished = [job for job in jobs if job.state == "finished"]
     if not finished:
         raise UserError("none of the jobs has finished")
-    _see_that_they_compare(finished)
+    _check_comparable(finished)
     keys = list(dict.fromkeys(key for job in finished for key in job.overrides))
     varied = [key for key in keys if len({job.overrides.get(key) for job in finished}) > 1 and key not in _NOT_VARIED]
     found: dict[tuple[str, ...], list[Job]] = {}
@@ -75,7 +75,7 @@ def configurations(jobs: Sequence[Job]) -> list[Configuration]:
     return [Configuration(dict(zip(varied, values, strict=True)), group) for values, group in found.items()]
 
 
-def _see_that_they_compare(finished: Sequence[Job]) -> None:
+def _check_comparable(finished: Sequence[Job]) -> None:
     first = finished[0]
     for job in finished[1:]:
         for what, a, b in (

@@ -109,15 +109,15 @@ class File(Psf):
 def _read(path: Path) -> Array:
     if path.suffix == ".npy":
         mapped = np.lib.format.open_memmap(path, mode="r")  # reads no objects, and no more than there is
-        _see_that_it_is_small(mapped.shape)
+        _check_size(mapped.shape)
         return np.array(mapped, np.float64)
     with Image.open(path, formats=FORMATS) as image:
-        _see_that_it_is_small(image.size)
+        _check_size(image.size)
         kernel = np.asarray(image.convert("F"), np.float64)
     return kernel / max(kernel.sum(), 1e-12)
 
 
-def _see_that_it_is_small(shape: tuple[int, ...]) -> None:
+def _check_size(shape: tuple[int, ...]) -> None:
     if len(shape) != 2 or max(shape) > _LARGEST:
         raise ValueError(f"a kernel is a matrix of at most {_LARGEST} x {_LARGEST} numbers, not of shape {shape}")
 

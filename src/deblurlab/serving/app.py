@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from deblurlab.errors import UserError
 from deblurlab.media.images import SUFFIXES
-from deblurlab.media.large_images import PictureWriter, TooLargeError, open_picture
+from deblurlab.media.large_images import LargeImageWriter, TooLargeError, open_image
 from deblurlab.restorers.network import Network
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported, which would call home
@@ -73,11 +73,11 @@ class Desk:
         until = time.monotonic() + self.limits.seconds
         with self._my_turn(until):
             try:
-                picture = open_picture(source, int(self.limits.megapixels * 1e6))
+                picture = open_image(source, int(self.limits.megapixels * 1e6))
             except TooLargeError as error:
                 raise LimitError("size", f"it has more than {self.limits.megapixels:g} million pixels") from error
             target = target or source.with_name(f"restored.{picture.kind}")
-            with PictureWriter(target, picture) as writer:
+            with LargeImageWriter(target, picture) as writer:
                 for _, restored in restorer.rows(picture):
                     if time.monotonic() > until:
                         raise LimitError("time", f"it took more than {self.limits.seconds:g} seconds")
@@ -189,7 +189,7 @@ def _page(desk: Desk, folder: Path) -> gr.Blocks:
                 photo = gr.Image(
                     label="Blurred", type="filepath", image_mode=None, sources=["upload", "clipboard"], buttons=[]
                 )
-                photo.preprocess = lambda sent: sent and sent.path  # as it is: nothing but `open_picture` reads it
+                photo.preprocess = lambda sent: sent and sent.path  # as it is: nothing but `open_image` reads it
                 model = gr.Dropdown(names, value=names[0], label="Model", visible=len(names) > 1)
                 strength = gr.Slider(0, 1, value=1, step=0.05, label="Strength")
                 start = gr.Button("Restore", variant="primary")
@@ -234,5 +234,5 @@ def _restore_on(desk: Desk, folder: Path) -> Callable[[str | None, str, float], 
 def _preview(picture: Path, place: Path, name: str) -> str:
     """What a browser shows of it."""
     shown = place / f"{picture.stem}_{name}.png"
-    open_picture(picture).image.thumbnail_image(_PREVIEW, size="down").pngsave(str(shown))
+    open_image(picture).image.thumbnail_image(_PREVIEW, size="down").pngsave(str(shown))
     return str(shown)

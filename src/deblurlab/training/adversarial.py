@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from deblurlab.discriminators import Discriminator, Judgement
-from deblurlab.losses import AdversarialTerm, JudgedTerm
+from deblurlab.discriminators import Discriminator, DiscriminatorOutput
+from deblurlab.losses import AdversarialLoss, DiscriminatorLoss
 from deblurlab.training.memory import History, ImagePool
 from deblurlab.training.phases import Summands, frozen
 
@@ -34,8 +34,10 @@ class Adversary:
         self, discriminator: Discriminator, terms: Mapping[str, nn.Module], *, pool: int, history: int
     ) -> None:
         self.discriminator = discriminator
-        self._teachers = {name: term for name, term in terms.items() if isinstance(term, AdversarialTerm)}
-        self._needs_real = any(term.generator_needs_real for term in terms.values() if isinstance(term, JudgedTerm))
+        self._teachers = {name: term for name, term in terms.items() if isinstance(term, AdversarialLoss)}
+        self._needs_real = any(
+            term.generator_needs_real for term in terms.values() if isinstance(term, DiscriminatorLoss)
+        )
         self._size = pool
         self._pool, self._history = ImagePool(pool), History(history)
         self.accuracy: Tensor | None = None
@@ -66,14 +68,14 @@ class Adversary:
         return summands
 
     @torch.no_grad()
-    def _measured(self, real: Judgement, fake: Judgement) -> Tensor | None:
+    def _measured(self, real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Tensor | None:
         boundaries = [term.boundary for term in self._teachers.values() if term.boundary is not None]
         if not boundaries:
             return None
         right = [logits > boundaries[0] for logits in real.logits] + [logits < boundaries[0] for logits in fake.logits]
         return torch.cat([each.flatten() for each in right]).float().mean()
 
-    def judge(self, real: Seen, fake: Seen) -> tuple[Judgement | None, Judgement]:
+    def judge(self, real: Seen, fake: Seen) -> tuple[DiscriminatorOutput | None, DiscriminatorOutput]:
         """Its judgements of real images, if some term looks at them, and of made ones, for those who make them."""
         with frozen(self.discriminator):
             judged_fake = self.discriminator(*fake)

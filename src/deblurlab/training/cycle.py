@@ -87,7 +87,7 @@ class CycleRestoration(Restoration):
     def generators(self) -> tuple[nn.Module, ...]:
         return self.generator, self.reblurrer
 
-    def suit(self, data: PairSet) -> None:
+    def check_data(self, data: PairSet) -> None:
         named = self._named("pair")
         if named and not data.has_pairs:
             raise UserError(

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deblurlab.discriminators import Judgement
+from deblurlab.discriminators import DiscriminatorOutput
 
 
 class ImagePool:
@@ -55,7 +55,7 @@ class History:
         self._begun: dict[str, Tensor] = {}
         self._share = 0.0
 
-    def add(self, *, real: Judgement, fake: Judgement, share: float = 1.0) -> None:
+    def add(self, *, real: DiscriminatorOutput, fake: DiscriminatorOutput, share: float = 1.0) -> None:
         """Remember a batch, or a `share` of one: shares that make up a whole are remembered as one batch."""
         for side, judgement in (("real", real), ("fake", fake)) if self._size else ():
             means = torch.stack([logits.detach().float().mean() for logits in judgement.logits]).nan_to_num(0, 0, 0)
@@ -66,7 +66,7 @@ class History:
                 self._means[side] = [*self._means[side], latest][-self._size :]
             self._begun, self._share = {}, 0.0
 
-    def beside(self, side: str, judgement: Judgement) -> Judgement:
+    def beside(self, side: str, judgement: DiscriminatorOutput) -> DiscriminatorOutput:
         """A judgement of a "real" or "fake" batch with the means of that side over all that is remembered."""
         if not self._means[side]:
             return judgement

@@ -9,15 +9,15 @@ from torch import Tensor, nn
 
 from deblurlab.datasets import PairSet
 from deblurlab.datasets.samples import Sample
-from deblurlab.discriminators import Discriminator, Judgement
+from deblurlab.discriminators import Discriminator, DiscriminatorOutput
 from deblurlab.errors import UserError
-from deblurlab.losses import AdversarialTerm, JudgedTerm
+from deblurlab.losses import AdversarialLoss, DiscriminatorLoss
 from deblurlab.runs.distributed import gathered, own
 from deblurlab.training.adversarial import Adversary, Seen
 from deblurlab.training.phased import OptimizerFactory, PhasedModule, SchedulerFactory
 from deblurlab.training.phases import Example, Phase, Summands
 
-Judged = tuple[Judgement | None, Judgement | None]
+Judged = tuple[DiscriminatorOutput | None, DiscriminatorOutput | None]
 """How real and made images were judged, where they were."""
 
 
@@ -75,11 +75,11 @@ class Restoration(PhasedModule):
             compile=compile,
             record=record,
         )
-        judged = [term for term in terms.values() if isinstance(term, JudgedTerm)]
+        judged = [term for term in terms.values() if isinstance(term, DiscriminatorLoss)]
         if (discriminator is None) == bool(judged):
             raise ValueError("there is a discriminator exactly if some loss term needs it")
-        _see_that_something_is_learnt(terms, weights, discriminator_start)
-        teachers = [term for term in judged if isinstance(term, AdversarialTerm)]
+        _check_trainable(terms, weights, discriminator_start)
+        teachers = [term for term in judged if isinstance(term, AdversarialLoss)]
         updates = max((term.n_critic for term in teachers), default=1) if n_critic is None else n_critic
         if updates < 1 or updates != int(updates):
             raise ValueError(f"n_critic={n_critic} must be a whole number of at least 1")
@@ -107,7 +107,7 @@ class Restoration(PhasedModule):
         if not self._taught:
             discriminator.requires_grad_(False)
 
-    def suit(self, data: PairSet) -> None:
+    def check_data(self, data: PairSet) -> None:
         """See that this can learn from a data set.
 
         Raises:
@@ -164,7 +164,7 @@ class Restoration(PhasedModule):
     def _judge(self, names: list[str], side: str, real: Seen, fake: Seen) -> Judged:
         """What the generators are told by a side's discriminator, if some of these terms listens to it; nothing before
         it comes into play."""
-        heard = any(isinstance(self.terms[name], JudgedTerm) for name in names)
+        heard = any(isinstance(self.terms[name], DiscriminatorLoss) for name in names)
         if not heard or self.global_step < self._discriminator_start:
             return None, None
         return self._adversaries[side].judge(real, fake)
@@ -178,7 +178,7 @@ class Restoration(PhasedModule):
         for name in names:
             term = self.terms[name]
             with self._heeded(name):
-                if not isinstance(term, JudgedTerm):
+                if not isinstance(term, DiscriminatorLoss):
                     value = _compared(term, made, wanted)
                 elif fake is None:
                     value = made[-1].new_zeros(())
@@ -249,13 +249,11 @@ def _compared(term: nn.Module, made: list[Tensor], wanted: Tensor) -> Tensor:
     return sum((term(image, _resized(wanted, image)) for image in applied), start=0.0)  # type: ignore[return-value]
 
 
-def _see_that_something_is_learnt(
-    terms: Mapping[str, nn.Module], weights: Mapping[str, float], discriminator_start: int
-) -> None:
+def _check_trainable(terms: Mapping[str, nn.Module], weights: Mapping[str, float], discriminator_start: int) -> None:
     weighted = [terms[name] for name in terms if weights[name]]
     if not weighted:
         raise ValueError("every loss term has weight 0: nothing would be learnt")
-    if discriminator_start and all(isinstance(term, JudgedTerm) for term in weighted):
+    if discriminator_start and all(isinstance(term, DiscriminatorLoss) for term in weighted):
         raise ValueError(
             f"until discriminator_start={discriminator_start} nothing would be learnt: every loss term with a weight "
             f"needs the discriminator"

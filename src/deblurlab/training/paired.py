@@ -17,7 +17,7 @@ class PairedRestoration(Restoration):
     def generators(self) -> tuple[nn.Module, ...]:
         return (self.generator,)
 
-    def suit(self, data: PairSet) -> None:
+    def check_data(self, data: PairSet) -> None:
         if not data.paired:
             raise UserError(
                 "data has no pairs, and the module learns from pairs alone: choose another data=, or "

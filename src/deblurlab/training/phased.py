@@ -66,7 +66,7 @@ class PhasedModule(pl.LightningModule):
         self._playing = PLAYERS[0]
         self._gradients: dict[str, Tensor] = {}
         self._update: Update | None = None
-        self.trouble: dict[str, Tensor] = {}
+        self.nonfinite: dict[str, Tensor] = {}
         """What wasn't finite in the latest step, and so kept it from being taken: term or gradient -> bool, on the
         device."""
         self._format = torch.channels_last if channels_last else torch.contiguous_format
@@ -85,12 +85,12 @@ class PhasedModule(pl.LightningModule):
         examples = self._examples(batch)
         optimizers = self._players()
         values: dict[str, Tensor] = {}
-        self.trouble = {}
+        self.nonfinite = {}
         statistics = Held(b for b in self.buffers() if b.is_floating_point())  # that batch norm and spectral norm keep
         for phase in self.phases:
             for _ in range(phase.updates if self.global_step >= phase.start else 0):
                 values |= self._learn(phase, optimizers[phase.optimizer], examples)
-        statistics.keep(~torch.stack(list(self.trouble.values())).any())
+        statistics.keep(~torch.stack(list(self.nonfinite.values())).any())
         if self._logs(self.global_step):
             rates = {f"lr/{name}": o.param_groups[0]["lr"] for name, o in zip(PLAYERS, optimizers, strict=False)}
             losses = {f"loss/{name}": value for name, value in values.items()}
@@ -127,7 +127,7 @@ class PhasedModule(pl.LightningModule):
         return values
 
     def _note(self, name: str, bad: Tensor) -> None:
-        self.trouble[name] = self.trouble.get(name, False) | bad
+        self.nonfinite[name] = self.nonfinite.get(name, False) | bad
 
     def _in_sync(self, now: bool) -> AbstractContextManager[None]:
         """Gradients travel between processes with the last part of a batch."""

@@ -16,7 +16,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning.callbacks import Callback, Timer
 
-from deblurlab.callbacks import Checkpoints, Continuation, FitLoop, GoBack, Quality
+from deblurlab.callbacks import Checkpoints, FitLoop, ImageMetrics, ResumeState, Rollback
 from deblurlab.callbacks.metrics import set_name
 from deblurlab.checkpoints.io import AtomicCheckpointIO, DamagedError, newest, training_state
 from deblurlab.checkpoints.load import load_generator
@@ -24,7 +24,7 @@ from deblurlab.dataloading import Augmentation, DataModule
 from deblurlab.discriminators import Discriminator
 from deblurlab.errors import UserError
 from deblurlab.loggers.csv import MetricsCSV
-from deblurlab.losses import JudgedTerm, LossTerm
+from deblurlab.losses import DiscriminatorLoss, LossTerm
 from deblurlab.metrics import METRICS, Protocol
 from deblurlab.models.cost import macs, parameters
 from deblurlab.reporting import write_report
@@ -57,18 +57,18 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
         UserError: Whatever the user can mend.
     """
     run, leader = Run(Path(cfg.run)), getattr(rank_zero_only, "rank", 0) == 0
-    _spare_others(cfg, run)
+    _check_paths(cfg, run)
     module, decided = build(cfg)
     protocol: Protocol = instantiate(cfg.protocol, _convert_="all")
-    quality, timer, continuation = Quality(protocol), Timer(duration=cfg.trainer.get("max_time")), Continuation()
-    trainer, loader = _trainer(cfg, [continuation, quality, timer])
-    trainer.fit_loop = FitLoop(trainer, continuation)
-    module.suit(loader.data)
+    quality, timer, resume_state = ImageMetrics(protocol), Timer(duration=cfg.trainer.get("max_time")), ResumeState()
+    trainer, loader = _trainer(cfg, [resume_state, quality, timer])
+    trainer.fit_loop = FitLoop(trainer, resume_state)
+    module.check_data(loader.data)
     fresh = _starts_over(cfg)
     if leader and (fresh or run.results() is None):
         loader.data.prepare()  # what can't be read deletes and claims nothing
-        quality.suit(loader.data)
-        _see_that_the_best_can_be_told(cfg, quality)
+        quality.check_data(loader.data)
+        _check_monitor(cfg, quality)
     if fresh and leader:
         run.clear()
     if leader:
@@ -141,14 +141,14 @@ def build(cfg: DictConfig) -> tuple[Restoration, dict[str, str]]:
     generator = _another(cfg.model)
     if cfg.init is not None:
         load_generator(generator, Path(cfg.init))
-    judged = any(isinstance(term, JudgedTerm) for term in terms.values())
+    judged = any(isinstance(term, DiscriminatorLoss) for term in terms.values())
     make = instantiate(cfg.module, _convert_="all")
     players = {"generator": generator, "discriminator": _another(cfg.discriminator) if judged else None}
     for name, group in _PARTNERS.items():
         if name in make.keywords and make.keywords[name] is None:
             players[name] = _another(cfg[group]) if judged or group == "model" else None
     judges = {name: node for name, node in {**make.keywords, **players}.items() if isinstance(node, Discriminator)}
-    _see_that_crops_are_large_enough(cfg, {**judges, **terms})
+    _check_crop_size(cfg, {**judges, **terms})
     optimizer, scheduler = (instantiate(node, _convert_="all") for node in (cfg.optimizer, cfg.scheduler))
     try:
         module: Restoration = make(
@@ -169,14 +169,14 @@ def _another(node: DictConfig) -> Any:
     return instantiate(node, _convert_="all")
 
 
-def _see_that_crops_are_large_enough(cfg: DictConfig, nodes: Mapping[str, Any]) -> None:
+def _check_crop_size(cfg: DictConfig, nodes: Mapping[str, Any]) -> None:
     size = min([cfg.augment.size, *(stage.size for stage in cfg.loader.schedule)])
     for name, node in nodes.items():
         if size < (needed := getattr(node, "min_size", 1)):
             raise UserError(f"augment.size={size} is too small for {name}, which needs at least {needed} pixels")
 
 
-def _see_that_the_best_can_be_told(cfg: DictConfig, quality: Quality) -> None:
+def _check_monitor(cfg: DictConfig, quality: ImageMetrics) -> None:
     monitor = (cfg.callbacks.get("checkpoints") or {}).get("monitor")
     metrics = quality.protocol.metrics
     if monitor is not None and (name := monitor.removeprefix("val/")) in METRICS and name not in metrics:
@@ -186,7 +186,7 @@ def _see_that_the_best_can_be_told(cfg: DictConfig, quality: Quality) -> None:
         )
 
 
-def _spare_others(cfg: DictConfig, run: Run) -> None:
+def _check_paths(cfg: DictConfig, run: Run) -> None:
     """See that this run is one among others and doesn't delete what it starts from."""
     if cfg.name is not None and Path(str(cfg.name)).name in ("", ".."):
         raise UserError(f"name={cfg.name!r} names no folder below runs={cfg.runs}")
@@ -210,7 +210,7 @@ def _trainer(cfg: DictConfig, measuring: list[Callback]) -> tuple[pl.Trainer, Da
 
     plugins: list[Any] = [AtomicCheckpointIO()]
     if SLURMEnvironment.detect():
-        # callbacks.interruption queues again, between two steps; Lightning's own way may be within one.
+        # callbacks.preemption queues again, between two steps; Lightning's own way may be within one.
         plugins.append(SLURMEnvironment(auto_requeue=False))
     try:
         loader = instantiate(cfg.loader, _convert_="all")(data=data, augmentations=augmentations, size=cfg.augment.size)
@@ -234,8 +234,8 @@ def _fit(
         try:
             trainer.fit(module, loader, ckpt_path=_start(cfg, run, trainer, fresh=fresh), weights_only=True)
             return
-        except GoBack as trouble:
-            _LOG.warning("%s.", trouble)
+        except Rollback as rollback:
+            _LOG.warning("%s.", rollback)
             fresh = False
 
 
@@ -246,7 +246,7 @@ def _start(cfg: DictConfig, run: Run, trainer: pl.Trainer, *, fresh: bool) -> Pa
     step = content.get("global_step", 0)
     if not own and checkpoint and trainer.max_steps is not None and 0 <= trainer.max_steps <= step:
         raise UserError(f"{checkpoint} stands at step {step} and trainer.max_steps={trainer.max_steps}: raise it")
-    validated = not content.get("callbacks", {}).get("Continuation", {}).get("due", False)
+    validated = not content.get("callbacks", {}).get("ResumeState", {}).get("due", False)
     for logger in trainer.loggers:
         if isinstance(logger, MetricsCSV):
             logger.rewind(step, validated=validated)
@@ -265,12 +265,12 @@ def _other(ckpt: str | None) -> tuple[Path | None, dict[str, Any]]:
 
 def _validation(trainer: pl.Trainer) -> dict[str, float]:
     """Scores of the state that is kept: the best, or where none is told from others the last."""
-    keep = (Checkpoints, Continuation)
-    kept = sorted((c for c in trainer.callbacks if isinstance(c, keep)), key=lambda c: isinstance(c, Continuation))  # type: ignore[attr-defined]
+    keep = (Checkpoints, ResumeState)
+    kept = sorted((c for c in trainer.callbacks if isinstance(c, keep)), key=lambda c: isinstance(c, ResumeState))  # type: ignore[attr-defined]
     return next((c.scores for c in kept if c.scores), {})
 
 
-def _measured(module: Restoration, loader: DataModule, quality: Quality, trainer: pl.Trainer) -> dict[str, Any]:
+def _measured(module: Restoration, loader: DataModule, quality: ImageMetrics, trainer: pl.Trainer) -> dict[str, Any]:
     """What the model costs, its mean scores on every test set, and what was measured of sets as wholes."""
     sets = {}
     for i, (name, scores) in enumerate(zip(loader.test_sets(), quality.scores, strict=True)):
@@ -291,7 +291,7 @@ def _means(scores: dict[str, list[float]]) -> dict[str, Any]:
     return {"images": images, **{name: float(np.mean(values)) for name, values in scores.items()}}
 
 
-def _per_image(loader: DataModule, quality: Quality) -> list[dict[str, Any]]:
+def _per_image(loader: DataModule, quality: ImageMetrics) -> list[dict[str, Any]]:
     rows = []
     for (name, pairs), scores in zip(loader.test_sets().items(), quality.scores, strict=True):
         for pair, *values in zip(pairs, *scores.values(), strict=False):  # trainer.limit_test_batches may end it early
