@@ -17,13 +17,13 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from deblurlab.checkpoints.safe_load import lies_inside
 from deblurlab.errors import UserError, reason
 from deblurlab.inference.tiling import InMemory, Rows, seam_error
 from deblurlab.media import video
 from deblurlab.media.images import SUFFIXES
 from deblurlab.media.large_images import IN_MEMORY, MAX_PIXELS, LargeImageWriter, Picture, open_image
 from deblurlab.restorers.network import Network
+from deblurlab.runs.untrusted import is_inside
 
 JOURNAL = ".deblurlab.jsonl"
 """In the output folder: what has been restored from what, and how."""
@@ -75,7 +75,7 @@ def gather(inputs: Sequence[str], output: Path) -> tuple[list[Job], list[str]]:
         elif not found:
             wrong.append(f"{given}: there are no images or videos ({', '.join(sorted(SUFFIXES | video.SUFFIXES))})")
         for file, name in found:
-            if path.is_dir() and not lies_inside(file, path):
+            if path.is_dir() and not is_inside(file, path):
                 wrong.append(f"{file} is a link out of {path}: name it by itself to restore it")
                 continue
             target = output if _is_file(output) else output / name

@@ -17,7 +17,8 @@ from deblurlab.checkpoints.release import is_release, read_release
 from deblurlab.checkpoints.safe_load import no_more_than_there_are
 from deblurlab.config import compose as conf
 from deblurlab.errors import UserError, reason
-from deblurlab.runs.folder import Run, read_yaml
+from deblurlab.runs.folder import Run
+from deblurlab.runs.untrusted import read_yaml
 
 _LARGEST = 4096
 """Maximum absolute value of an integer among a model's arguments."""

@@ -14,9 +14,9 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from deblurlab.checkpoints.safe_load import lies_inside, parse_json, stays_inside
 from deblurlab.errors import UserError, reason
-from deblurlab.runs.folder import Run, read_yaml, write_json
+from deblurlab.runs.folder import Run, write_json
+from deblurlab.runs.untrusted import is_inside, is_safe_relative_path, parse_json, read_yaml
 
 _INDEX, _WEIGHTS, _FORMAT = "release.json", "weights.safetensors", 1
 _DTYPES = {"torch.float16", "torch.bfloat16", "torch.float32", "torch.float64", "torch.int64"}
@@ -88,7 +88,7 @@ def read_release(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             raise TypeError("the model's arguments aren't an object")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder / _INDEX} isn't the index of a release: {reason(error)}") from error
-    if Path(name).name != name or not stays_inside(name) or not lies_inside(folder / name, folder):
+    if Path(name).name != name or not is_safe_relative_path(name) or not is_inside(folder / name, folder):
         raise UserError(f"{folder / _INDEX} names a file outside the release: {name}")
     try:
         if (folder / name).stat().st_size > _MOST:

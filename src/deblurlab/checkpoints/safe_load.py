@@ -1,14 +1,13 @@
 """Files from strangers as plain data: reading one runs nothing, and takes memory in proportion to its size."""
 
-import json
 import pickletools
 import struct
 import zipfile
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # who reads JSON doesn't wait for torch
+if TYPE_CHECKING:
     from torch import Tensor
 
 _PICKLES = 5
@@ -26,32 +25,6 @@ _NAMES = {
 """What pickles of tensors and plain data name, beside storages and types of numbers."""
 _SHARED = 4
 """How often weights may stand for the same bytes, on average."""
-
-
-def parse_json(text: str) -> Any:
-    """What JSON says.
-
-    Raises:
-        ValueError: It isn't JSON, or nested too deeply.
-    """
-    try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-
-
-def stays_inside(name: str) -> bool:
-    """Whether a path leads nowhere but below the folder that it is relative to, links apart."""
-    path = PurePosixPath(name)
-    return name not in ("", ".") and "\0" not in name and not path.is_absolute() and ".." not in path.parts
-
-
-def lies_inside(file: Path, folder: Path) -> bool:
-    """Whether a file lies below a folder when links are followed."""
-    try:
-        return file.resolve().is_relative_to(folder.resolve())
-    except ValueError:  # no file has such a name
-        return False
 
 
 def load_tensors(path: Path) -> Any:

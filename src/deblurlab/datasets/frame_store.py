@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from deblurlab.checkpoints.safe_load import lies_inside, parse_json, stays_inside
 from deblurlab.errors import UserError
 from deblurlab.media.images import read_image
+from deblurlab.runs.untrusted import is_inside, is_safe_relative_path, parse_json
 
 _LOG = logging.getLogger(__name__)
 _FOLDER, _PIXELS, _INDEX, _JOURNAL, _FORMAT = "frames", "pixels.bin", "index.json", "journal.jsonl", 1
@@ -60,7 +60,7 @@ class FrameStore:
         self._root = root
         self._file = root / _FOLDER / _PIXELS
         self._frames = {frame.name: frame for frame in _read_index(root / _FOLDER / _INDEX)}
-        if not lies_inside(self._file, root / _FOLDER):
+        if not is_inside(self._file, root / _FOLDER):
             raise UserError(f"{self._file} is a link out of the frame store")
         expected = _end(list(self._frames.values()))
         if not self._file.is_file() or self._file.stat().st_size != expected:
@@ -152,7 +152,7 @@ def pack(root: Path, files: Sequence[Path]) -> Iterator[int]:
     for place in (root / _FOLDER, partial, partial / _PIXELS, partial / _JOURNAL, partial / _INDEX):
         if place.is_symlink():
             raise UserError(f"{place} is a link, and what it leads to would be overwritten: delete it")
-    files = [path for path in files if stays_inside(os.path.relpath(path, root))]
+    files = [path for path in files if is_safe_relative_path(os.path.relpath(path, root))]
     frames = _resume(partial, root, files)
     offset = _end(frames)
     rest = files[len(frames) :]
@@ -266,7 +266,7 @@ def _frame(values: Any, offset: int) -> Frame:
         ValueError, TypeError: It doesn't, or is none.
     """
     frame = Frame(*values)
-    if not isinstance(frame.name, str) or not stays_inside(frame.name) or os.path.normpath(frame.name) != frame.name:
+    if not isinstance(frame.name, str) or not is_safe_relative_path(frame.name) or os.path.normpath(frame.name) != frame.name:
         raise ValueError(f"{frame.name!r:.100} names no file of the data set")
     if any(type(number) is not int for number in frame[1:]) or min(frame[1:]) < 0 or 0 in (frame.height, frame.width):
         raise ValueError(f"{frame.name:.100} is of no size")

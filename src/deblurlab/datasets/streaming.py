@@ -8,13 +8,13 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deblurlab.checkpoints.safe_load import lies_inside, parse_json, stays_inside
 from deblurlab.datasets.base import Pair
 from deblurlab.datasets.frame_store import Image, Reader
 from deblurlab.datasets.sets import PairSet
 from deblurlab.datasets.shards import SIDES, litdata, patience
 from deblurlab.errors import UserError, reason
 from deblurlab.media.images import decode_image
+from deblurlab.runs.untrusted import is_inside, is_safe_relative_path, parse_json
 
 if TYPE_CHECKING:
     from litdata import StreamingDataset
@@ -119,7 +119,7 @@ def _checked(names: Any) -> dict[str, list[str]]:
         if split not in ("train", "val") and not re.fullmatch(r"test/[\w.+-]*\w", split):
             raise ValueError(f"{split[:100]!r} is no split")
     for name in itertools.chain.from_iterable(names.values()):
-        if not isinstance(name, str) or not stays_inside(name):
+        if not isinstance(name, str) or not is_safe_relative_path(name):
             raise ValueError(f"{name!r:.100} is no name of a pair")
     return names
 
@@ -155,7 +155,7 @@ def _check_index_files(folder: Path, kinds: list[str]) -> None:
     ):
         raise ValueError(f"{folder / _INDEX} isn't an index that deblurlab writes")
     for name in (chunk["filename"] for chunk in chunks):
-        if not re.fullmatch(r"chunk-\d+-\d+\.bin", name) or not lies_inside(folder / name, folder):
+        if not re.fullmatch(r"chunk-\d+-\d+\.bin", name) or not is_inside(folder / name, folder):
             raise ValueError(f"{folder / _INDEX} names a file that is no shard: {name[:100]!r}")
 
 

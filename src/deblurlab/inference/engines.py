@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deblurlab.checkpoints.safe_load import parse_json
 from deblurlab.errors import UserError, reason
 from deblurlab.models.base import padded
 from deblurlab.models.cost import macs, parameters
+from deblurlab.runs.untrusted import parse_json
 
 ALIGNMENT = 32
 """What windows are multiples of for a network that doesn't say."""

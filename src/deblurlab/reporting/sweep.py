@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from deblurlab.errors import UserError, some
 from deblurlab.reporting.statistics import PerImage, per_image
-from deblurlab.runs.folder import Run, read_yaml
+from deblurlab.runs.folder import Run
+from deblurlab.runs.untrusted import read_yaml
 
 State = Literal["finished", "unfinished", "broken"]
 _NOT_VARIED = {"seed", "name", "runs", "fresh"}

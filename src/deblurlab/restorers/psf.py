@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from deblurlab.checkpoints.safe_load import parse_json
 from deblurlab.classical.estimation import line, motion
 from deblurlab.classical.frequency import Array, checked
 from deblurlab.datasets.base import Pair
 from deblurlab.errors import UserError
 from deblurlab.media.images import FORMATS
+from deblurlab.runs.untrusted import parse_json
 
 _LARGEST = 4096
 """Pixels of a side of a kernel in a file."""

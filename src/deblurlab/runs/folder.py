@@ -9,18 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from deblurlab.checkpoints.safe_load import parse_json
-from deblurlab.errors import UserError, reason
+from deblurlab.errors import UserError
+from deblurlab.runs.untrusted import parse_json, read_yaml
 
 _IGNORED = {"fresh", "name", "run", "runs", "shard"}
 """Settings in which a command may differ from the run that it continues: how it is called, where it lies, which share
 of the work it does."""
-_LARGEST, _DEEPEST = 2**20, 32
-"""Of a run's YAML files, in bytes; how far they are nested."""
 
 
 class Run:
@@ -123,30 +119,6 @@ class Run:
             raise UserError(
                 f"{self.folder} can't be written ({error.strerror}): choose another place with runs=<folder>"
             ) from error
-
-
-def read_yaml(path: Path) -> Any:
-    """Plain data in a YAML file that may be a stranger's. `${...}` stays text.
-
-    Raises:
-        UserError: It can't be read, or holds what no run writes: tags, or anchors, of which a few lines can make
-            gigabytes.
-    """
-    try:
-        if path.stat().st_size > _LARGEST:
-            raise ValueError(f"it has {path.stat().st_size / 1e6:.0f} MB")
-        text = path.read_text()
-        depth = 0
-        for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-            if getattr(event, "anchor", None) or getattr(event, "tag", None):
-                raise ValueError("it has an anchor or a tag")
-            begins, ends = isinstance(event, yaml.CollectionStartEvent), isinstance(event, yaml.CollectionEndEvent)
-            depth += begins - ends
-            if depth > _DEEPEST:
-                raise ValueError("it is nested too deeply")
-        return OmegaConf.to_container(OmegaConf.create(text)) if text.strip() else None
-    except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"{path} can't be read as a run's YAML: {reason(error)}") from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
 
-from deblurlab.checkpoints.safe_load import lies_inside
 from deblurlab.datasets.shards import bucket_and_prefix, s3_client, s3_errors
 from deblurlab.errors import UserError, reason
+from deblurlab.runs.untrusted import is_inside
 
 
 class Store(Protocol):
@@ -61,7 +61,7 @@ class Folder:
         self.address = f"{self._root}/"
 
     def keys(self) -> Iterator[str]:
-        files = (path for path in sorted(self._root.rglob("*")) if path.is_file() and lies_inside(path, self._root))
+        files = (path for path in sorted(self._root.rglob("*")) if path.is_file() and is_inside(path, self._root))
         return (path.relative_to(self._root).as_posix() for path in files)
 
     def fetch(self, key: str, file: Path) -> None:
