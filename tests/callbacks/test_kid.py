@@ -28,7 +28,7 @@ class Images(torch.utils.data.Dataset):
         return len(self.blurred)
 
     def __getitem__(self, i: int) -> dict:
-        return {"blurred": self.blurred[i], "other": self.other[i]}
+        return {"blurred": self.blurred[i], "unpaired_sharp": self.other[i]}
 
 
 class Darken(pl.LightningModule):

@@ -88,7 +88,7 @@ class Unpaired(Images):
     def __getitem__(self, i: int) -> dict:
         sample = super().__getitem__(i)
         other = sample.pop("sharp")[:, :20]
-        return {**sample, "other": other}
+        return {**sample, "unpaired_sharp": other}
 
 
 def test_images_without_twins_are_measured_by_what_needs_none() -> None:
@@ -110,11 +110,11 @@ def test_metrics_suit_the_data() -> None:
         def val(self) -> list[Pair]:
             return self._pairs
 
-    pair, strangers = Pair("a", Path("a"), Path("b")), Unreferenced("a", Path("a"), Path("b"))
+    pair, unreferenced = Pair("a", Path("a"), Path("b")), Unreferenced("a", Path("a"), Path("b"))
     quality = ImageMetrics(Protocol(metrics=("psnr", "sharpness")))
     quality.check_data(Data(pair))
     assert quality.protocol.metrics == ("psnr", "sharpness")
-    quality.check_data(Data(strangers))
+    quality.check_data(Data(unreferenced))
     assert quality.protocol.metrics == ("sharpness",)
     with pytest.raises(UserError, match=r"data names no pairs to validate on, and protocol.metrics=\['psnr', 'ssim'\]"):
-        ImageMetrics(PSNR_SSIM).check_data(Data(strangers))
+        ImageMetrics(PSNR_SSIM).check_data(Data(unreferenced))

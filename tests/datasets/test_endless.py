@@ -87,7 +87,7 @@ def test_crops_too_large_for_ones_own_photographs_are_refused_at_once(tmp_path: 
     (tmp_path / "photos").mkdir()
     for i in range(2):
         write_png(tmp_path / "photos" / f"{i}.png", np.zeros((200, 200, 3), np.uint8))
-    data = _set(tmp_path, f"data.photos={tmp_path / 'photos'}", "data.scenes.defocus=[0,5]")
+    data = _set(tmp_path, f"data.source_images={tmp_path / 'photos'}", "data.scenes.defocus=[0,5]")
     data.training({80: None}, repeat=1, seed=0)  # type: ignore[dict-item]
     with pytest.raises(UserError, match="of the 2 photographs in"):
         data.training({80: None, 190: None}, repeat=1, seed=0)  # type: ignore[dict-item]

@@ -173,13 +173,13 @@ def test_the_papers_split_needs_the_whole_set(tmp_path: Path) -> None:
 def test_of_kohlers_sharp_photographs_the_best_counts(tmp_path: Path) -> None:
     _kohler(tmp_path)
     pair = _set("kohler", tmp_path).tests()["kohler"][1]
-    assert [path.stem for path in (pair.sharp, *pair.others)] == [f"GroundTruth1_10_{k}" for k in (1, 2, 10)]
+    assert [path.stem for path in (pair.sharp, *pair.extra_references)] == [f"GroundTruth1_10_{k}" for k in (1, 2, 10)]
     sample = PairDataset([pair])[0, 0, 0]
     batch = torch.utils.data.default_collate([sample])
     restored = torch.rand(1, 3, 16, 20)
     quality = ImageMetrics(Protocol(metrics=("psnr",)))
     quality._update("test", restored, batch)
-    references = [sample["sharp"], *sample["others"]]
+    references = [sample["sharp"], *sample["extra_references"]]
     best = max(psnr(restored, reference[None] / 255).item() for reference in references)
     assert quality._metrics["test/psnr"].compute().item() == pytest.approx(best)
     assert best > min(psnr(restored, reference[None] / 255).item() for reference in references)

@@ -86,7 +86,7 @@ def test_a_wide_set_has_both_kinds_of_blur_and_is_tested_on_light(tmp_path: Path
     [
         ("data.texture=2", "data.texture=2 is a share"),
         ("data.blur_key=either", "data.blur_key is 'either': blur or blur_gamma"),
-        ("data.scenes.blur_key=blur", "data.scenes.blur_key=blur and data.photographs.blur_key=blur_gamma"),
+        ("data.scenes.blur_key=blur", "data.scenes.blur_key=blur and data.test_photographs.blur_key=blur_gamma"),
     ],
 )
 def test_settings_that_contradict_one_another_are_one_line(tmp_path: Path, override: str, said: str) -> None:
@@ -200,13 +200,13 @@ def _photos(folder: Path, count: int, size: tuple[int, int] = (260, 280)) -> Pat
 def test_scenes_can_be_made_from_photographs_of_ones_own(tmp_path: Path) -> None:
     photos = _photos(tmp_path / "photos", 5)
     still = [f"data.scenes.{key}=[0,0]" for key in ("objects", "softness", "rotation")]
-    data = _set(tmp_path, f"data.photos={photos}", *still)
+    data = _set(tmp_path, f"data.source_images={photos}", *still)
     data.prepare()
     blues = [{int(np.median(read_image(pair.sharp)[..., 2])) for pair in pairs} for pairs in (data.train(), data.val())]
     assert blues[0] <= {0, 20, 40, 60}
     assert len(blues[0]) > 1
     assert blues[1] == {80}  # held out
-    again = _set(tmp_path / "again", f"data.photos={photos}", *still)
+    again = _set(tmp_path / "again", f"data.source_images={photos}", *still)
     again.prepare()
     assert _digest(again) == _digest(data)
     assert again.folder.name == data.folder.name != _set(tmp_path, *still).folder.name
@@ -215,5 +215,5 @@ def test_scenes_can_be_made_from_photographs_of_ones_own(tmp_path: Path) -> None
 def test_photographs_that_are_too_small_are_refused(tmp_path: Path) -> None:
     photos = _photos(tmp_path / "photos", 3, size=(80, 90))
     with pytest.raises(Exception) as caught:  # noqa: PT011
-        _set(tmp_path, f"data.photos={photos}")
+        _set(tmp_path, f"data.source_images={photos}")
     assert "of the 3 photographs in" in str(caught.value.__cause__)

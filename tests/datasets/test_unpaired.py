@@ -43,8 +43,8 @@ def _drawn(data: Unpaired, epoch: int, seed: int = 0) -> list[tuple[int, int]]:
     found = []
     for (key,) in order.at(epoch * len(order)):
         sample = training.dataset[key]
-        assert sample["blurred"].shape == sample["other"].shape == (3, 16, 16)
-        found.append((int(sample["blurred"][0, 0, 0]), int(sample["other"][0, 0, 0])))
+        assert sample["blurred"].shape == sample["unpaired_sharp"].shape == (3, 16, 16)
+        found.append((int(sample["blurred"][0, 0, 0]), int(sample["unpaired_sharp"][0, 0, 0])))
     return found
 
 
@@ -66,7 +66,7 @@ def test_only_the_blurred_side_is_degraded(folders: Path) -> None:
     training = _set(folders).training({16: instantiate(cfg.augment, _convert_="all")}, repeat=1, seed=0)
     sample = training.dataset[0, 0, 16]
     assert int(sample["blurred"][0, 0, 0]) == 255 - 100
-    assert int(sample["other"][0, 0, 0]) < 3
+    assert int(sample["unpaired_sharp"][0, 0, 0]) < 3
 
 
 def test_sides_can_be_other_data_sets(folders: Path, gopro_tree: Path) -> None:
@@ -183,7 +183,7 @@ def test_images_are_held_out_to_compare_as_sets_unless_pairs_are_named(folders: 
     assert {first.sharp.name, second.sharp.name} == {"2.png"}
     sample = PairDataset(data.val())[0, 1, 0]
     assert sample["blurred"].shape == (3, 40, 50)
-    assert sample["other"].shape == (3, 60, 45)
+    assert sample["unpaired_sharp"].shape == (3, 60, 45)
     assert "sharp" not in sample
     named = _set(folders, f"data.val_blurred={folders / 'blurred'}", f"data.val_sharp={folders / 'blurred'}")
     assert len(named.images("blurred")) == len(named.val()) == 5

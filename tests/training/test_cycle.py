@@ -9,6 +9,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
+from deblurlab.training.memory import ImagePool
 from torch import Tensor, nn
 
 from deblurlab.discriminators import Discriminator, DiscriminatorOutput, PatchGAN
@@ -16,7 +17,6 @@ from deblurlab.losses import L1, TV, Adv, AdvLS, Cycle, DiscriminatorLoss, Featu
 from deblurlab.models import UNetRes
 from deblurlab.models.cost import parameters
 from deblurlab.training import CycleRestoration
-from deblurlab.training.memory import ImagePool
 from deblurlab.training.run import build
 from deblurlab.training.schedulers import constant
 from steps import BATCHES, adam, fit, images, same, sgd, state
@@ -30,7 +30,7 @@ class Unpaired:
     """The batches of steps.py without their pairs; with others' pairs beside them."""
 
     def __init__(self, *, pairs: bool = False, start: int = 0) -> None:
-        batches = [{"blurred": batch["blurred"], "other": batch["sharp"]} for batch in BATCHES]
+        batches = [{"blurred": batch["blurred"], "unpaired_sharp": batch["sharp"]} for batch in BATCHES]
         if pairs:
             batches = [
                 {**b, "pair_blurred": images(i + 200), "pair_sharp": images(i + 300)} for i, b in enumerate(batches)
@@ -99,7 +99,7 @@ def test_two_steps_are_those_of_the_published_algorithm_written_by_hand(pool: in
     pools = [ImagePool(pool, seed=0), ImagePool(pool, seed=1_000_000)]
     optimizer_g, optimizer_d = sgd([*g.parameters(), *f.parameters()]), sgd([*d.parameters(), *b.parameters()])
     for batch in Unpaired().batches[:2]:
-        blurred, sharp = batch["blurred"].double() / 255, batch["other"].double() / 255
+        blurred, sharp = batch["blurred"].double() / 255, batch["unpaired_sharp"].double() / 255
         restored, reblurred = g(blurred), f(sharp)
         optimizer_d.zero_grad()
         for judge, real, fake, kept in ((d, sharp, restored, pools[0]), (b, blurred, reblurred, pools[1])):
@@ -189,7 +189,7 @@ def test_cycle_and_identity_by_hand() -> None:
     terms = {"cycle": Cycle(), "identity": Identity()}
     trained = cycle(terms, generator=Affine(2.0, -0.1), reblurrer=Affine(0.5, 0.2))
     blurred, sharp = (torch.full((1, 3, 8, 8), value, dtype=torch.uint8) for value in (102, 204))  # 0.4, 0.8
-    (example,) = trained._examples({"blurred": blurred, "other": sharp})
+    (example,) = trained._examples({"blurred": blurred, "unpaired_sharp": sharp})
     values = {name: (weight, value.item()) for name, (weight, value) in trained._generator_losses(example).items()}
     assert values == {
         "cycle_blurred": (1.0, pytest.approx(abs((2 * 0.4 - 0.1) / 2 + 0.2 - 0.4))),
@@ -230,7 +230,7 @@ def test_terms_about_sets_are_taken_of_both_sides() -> None:
     values = Values()
     trained = cycle({"cycle": Cycle(), "tv": TV()}, generator=Affine(0.5, 0.0), reblurrer=Affine(0.25, 0.0))
     train(trained, 1, values)
-    for side, source, factor in (("sharp", "blurred", 0.5), ("blurred", "other", 0.25)):
+    for side, source, factor in (("sharp", "blurred", 0.5), ("blurred", "unpaired_sharp", 0.25)):
         image = factor * Unpaired().batches[0][source] / 255
         torch.testing.assert_close(values.seen[0][f"tv_{side}"], TV()(image, image))
 
@@ -254,7 +254,7 @@ def test_each_discriminator_sees_its_own_side_and_beside_it_the_counterpart() ->
     judges = {"discriminator": Watched(), "blurred_discriminator": Watched()}
     makers = {"generator": Affine(0.5, 0.0), "reblurrer": Affine(0.25, 0.0)}
     train(cycle({"cycle": Cycle(), "adv": Adv()}, **judges, **makers), 1)
-    blurred, sharp = (Unpaired().batches[0][key] / 255 for key in ("blurred", "other"))
+    blurred, sharp = (Unpaired().batches[0][key] / 255 for key in ("blurred", "unpaired_sharp"))
     for name, real, made_of_it, source, made in (
         ("discriminator", sharp, sharp / 4, blurred, blurred / 2),
         ("blurred_discriminator", blurred, blurred / 2, sharp, sharp / 4),
@@ -335,7 +335,7 @@ def test_what_is_looked_at() -> None:
         torch.full((1, 3, 12, 20), 51, dtype=torch.uint8),
         torch.full((1, 3, 16, 10), 204, dtype=torch.uint8),
     )
-    row = trained.views({"blurred": blurred, "other": other}, trained(blurred / 255))  # type: ignore[typeddict-item]
+    row = trained.views({"blurred": blurred, "unpaired_sharp": other}, trained(blurred / 255))  # type: ignore[typeddict-item]
     assert {tuple(image.shape) for image in row} == {(3, 12, 10)}
     assert [round(image.mean().item(), 4) for image in row] == [0.2, 0.4, 0.1, 0.8, 0.2, 0.4]
 

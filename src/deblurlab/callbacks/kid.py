@@ -81,7 +81,7 @@ class KID(pl.Callback):
         name = set_name(split, number)
         images = {"restored": levels(restored)}
         if name not in self._known:
-            images |= {"sharp": batch["sharp" if "sharp" in batch else "other"], "blurred": batch["blurred"]}
+            images |= {"sharp": batch["sharp" if "sharp" in batch else "unpaired_sharp"], "blurred": batch["blurred"]}
         for kind, of in images.items():
             rows = self._collected.setdefault(name, {}).setdefault(kind, Rows().to(restored.device))
             for patches in torch.split(self._patches(of), _AT_ONCE):

@@ -67,14 +67,14 @@ class ImageMetrics(pl.Callback):
             UserError: Some images have no sharp twins, and every metric needs one.
         """
         sets = [data.val(), *data.tests().values()]
-        strangers = [isinstance(pair, Unreferenced) for pairs in sets for pair in pairs[:1]]
+        unreferenced = [isinstance(pair, Unreferenced) for pairs in sets for pair in pairs[:1]]
         alone = tuple(name for name in self.protocol.metrics if name in NO_REFERENCE)
-        if any(strangers) and not alone:
+        if any(unreferenced) and not alone:
             raise UserError(
                 f"data names no pairs to validate on, and protocol.metrics={list(self.protocol.metrics)} need some: "
                 f"name data.val_blurred and data.val_sharp, or take protocol.metrics=[sharpness]"
             )
-        if strangers and all(strangers):
+        if unreferenced and all(unreferenced):
             self.protocol = replace(self.protocol, metrics=alone)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -107,10 +107,12 @@ class ImageMetrics(pl.Callback):
         known = {key for key in self._blurred if _set(key) == name}
         for i, index in enumerate(torch.as_tensor(batch["index"]).tolist()):
             # Of several sharp images that the restored one may be like, the best score counts.
-            sharp = [batch["sharp"][i], *batch.get("others", batch["sharp"][:, :0])[i]] if "sharp" in batch else []
-            scores = self._measured(restored[i], sharp, batch["name"][i])
+            references = []
+            if "sharp" in batch:
+                references = [batch["sharp"][i], *batch.get("extra_references", batch["sharp"][:, :0])[i]]
+            scores = self._measured(restored[i], references, batch["name"][i])
             if not known:
-                blurred = self._measured(batch["blurred"][i] / 255, sharp, batch["name"][i])
+                blurred = self._measured(batch["blurred"][i] / 255, references, batch["name"][i])
                 scores |= {f"{metric}_blurred": value for metric, value in blurred.items()}
             for metric, value in scores.items():
                 collected = self._metrics.setdefault(f"{name}/{metric}", PerImage().to(restored.device))

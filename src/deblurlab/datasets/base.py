@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from deblurlab.errors import UserError, some
+from deblurlab.errors import UserError, list_first
 from deblurlab.media.images import find_images
 
 
@@ -16,7 +16,7 @@ class Pair(NamedTuple):
     """Unique in its set: the path without suffix, relative to the set."""
     blurred: Path
     sharp: Path
-    others: tuple[Path, ...] = ()
+    extra_references: tuple[Path, ...] = ()
     """Further sharp images that the restored one may be like as well; the best score counts."""
 
     @property
@@ -26,7 +26,7 @@ class Pair(NamedTuple):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        return self.blurred, self.sharp, *self.others
+        return self.blurred, self.sharp, *self.extra_references
 
     @property
     def original(self) -> Path:
@@ -75,7 +75,7 @@ def match(blurred: Path, sharp: Path) -> list[Pair]:
         if lone:
             raise UserError(
                 f"{len(left)} images in {blurred}, {len(right)} in {sharp}: "
-                f"{some(sorted(lone))} of {here} without a twin of that name in {there}"
+                f"{list_first(sorted(lone))} of {here} without a twin of that name in {there}"
             )
     return [Pair(name, left[name], right[name]) for name in sorted(left)]
 
@@ -120,5 +120,5 @@ def _by_name(folder: Path) -> dict[str, Path]:
     names = [path.relative_to(folder).with_suffix("").as_posix() for path in files]
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
-        raise UserError(f"{folder} has several files called {some(twice)}, which differ only in their suffix")
+        raise UserError(f"{folder} has several files called {list_first(twice)}, which differ only in their suffix")
     return dict(zip(names, files, strict=True))

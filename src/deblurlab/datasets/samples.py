@@ -24,9 +24,9 @@ class Sample(TypedDict):
     """`(3, H, W)` uint8: images travel as bytes and become floats on the device."""
     sharp: NotRequired[Tensor]
     """Its twin."""
-    others: NotRequired[Tensor]
+    extra_references: NotRequired[Tensor]
     """`(N, 3, H, W)` uint8: further sharp images that the restored one may be like as well, if the pair has any."""
-    other: NotRequired[Tensor]
+    unpaired_sharp: NotRequired[Tensor]
     """In place of a twin: a sharp image that has nothing to do with the blurred one, of any size."""
     pair_blurred: NotRequired[Tensor]
     """With `pair_sharp` a pair to learn from, beside images without twins."""
@@ -67,14 +67,14 @@ class PairDataset(Dataset[Sample]):
         pair = self.pairs[index]
         if isinstance(pair, Unreferenced):
             both = [to_tensor(self._read(path)) for path in pair.files]
-            return {"blurred": both[0], "other": both[1], "name": pair.name, "index": index}
+            return {"blurred": both[0], "unpaired_sharp": both[1], "name": pair.name, "index": index}
         blurred, sharp = read_pair(pair, self._read)
         if self._augmentations is not None:
             key = (self._seed, epoch, index)
             blurred, sharp = augmented(self._augmentations[size], blurred, sharp, pair.blurred, key)
         sample: Sample = {"blurred": to_tensor(blurred), "sharp": to_tensor(sharp), "name": pair.name, "index": index}
-        if pair.others:
-            sample["others"] = torch.stack([to_tensor(self._read(path)) for path in pair.others])
+        if pair.extra_references:
+            sample["extra_references"] = torch.stack([to_tensor(self._read(path)) for path in pair.extra_references])
         return sample
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from deblurlab.datasets.base import Pair
 from deblurlab.datasets.checks import look_at
-from deblurlab.errors import UserError, reason
+from deblurlab.errors import UserError, first_sentence
 
 SIDES = ("blurred", "sharp")
 _SHARD = 64 << 20
@@ -39,7 +39,7 @@ def _write(target: "_Folder | _Bucket", parts: Mapping[str, Sequence[Pair]]) -> 
     with target as scratch:
         shards = _writer(scratch / "images")
         for pair in (pair for pairs in parts.values() for pair in pairs):
-            if pair.others:
+            if pair.extra_references:
                 raise UserError(f"{pair.name} has several sharp images, which shards don't hold")
             if (look := look_at(pair)).complaint is not None:
                 raise UserError(look.complaint)
@@ -117,7 +117,7 @@ class _Bucket:
         try:
             yield
         except s3_errors() as error:
-            raise UserError(f"{self._address} can't be written: {reason(error)}") from error
+            raise UserError(f"{self._address} can't be written: {first_sentence(error)}") from error
 
 
 def _writer(folder: Path) -> Any:

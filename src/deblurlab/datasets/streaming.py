@@ -12,7 +12,7 @@ from deblurlab.datasets.base import Pair
 from deblurlab.datasets.frame_store import Image, Reader
 from deblurlab.datasets.sets import PairSet
 from deblurlab.datasets.shards import SIDES, litdata, patience
-from deblurlab.errors import UserError, reason
+from deblurlab.errors import UserError, first_sentence
 from deblurlab.media.images import decode_image
 from deblurlab.runs.untrusted import is_inside, is_safe_relative_path, parse_json
 
@@ -65,7 +65,7 @@ class Streaming(PairSet):
             raise
         except Exception as error:  # whatever litdata, its cloud client or the network make of it
             raise UserError(
-                f"data.root={self._place} holds no shards or can't be reached: {reason(error)}; `deblurlab data pack "
+                f"data.root={self._place} holds no shards or can't be reached: {first_sentence(error)}; `deblurlab data pack "
                 f"<set> <root> --streaming OUT` writes them"
             ) from error
         found: dict[str, list[Pair]] = {}
@@ -98,7 +98,7 @@ class _ShardReader:
                 self._last = number, dict(zip(SIDES, self._shards[number], strict=True))
             except Exception as error:  # whatever litdata, its cloud client or the network make of it
                 raise UserError(
-                    f"data.root={self._place}: sample {number} can't be read: {reason(error)}; the same command goes "
+                    f"data.root={self._place}: sample {number} can't be read: {first_sentence(error)}; the same command goes "
                     f"on once it can; damaged shards must be packed again"
                 ) from error
         return decode_image(io.BytesIO(self._last[1][path.name]), f"{self._place}, sample {number}, {path.name}")

@@ -82,10 +82,10 @@ class Synthetic(PairSet):
         texture: Share of the dead leaves with fine texture, as `dead_leaves` has it. With any, the scenes of a seed are
             others.
         endless: Training pairs aren't written: an epoch has `train` new ones, made on the device that trains.
-        photos: A folder of sharp photographs to make training and validation scenes from, instead of dead leaves: those
+        source_images: A folder of sharp photographs to make training and validation scenes from, instead of dead leaves: those
             that are large enough; the last tenth in name order serves for validation.
         scenes: The ranges that training and validation pairs are drawn from.
-        photographs: The ranges of the test pairs.
+        test_photographs: The ranges of the test pairs.
 
     Raises:
         UserError: A number is out of its range, `blur_key` is unknown or not that of the ranges, the folder can't be
@@ -105,9 +105,9 @@ class Synthetic(PairSet):
         blur_key: BlurKey = "blur_gamma",
         texture: float = 0.0,
         endless: bool = False,
-        photos: str | None = None,
+        source_images: str | None = None,
         scenes: Synthesis,
-        photographs: Synthesis,
+        test_photographs: Synthesis,
     ) -> None:
         if min(train, val, blurs) < 1:
             raise UserError(f"data.train={train}, data.val={val} and data.blurs={blurs} must be at least 1")
@@ -115,15 +115,15 @@ class Synthetic(PairSet):
             raise UserError(f"data.texture={texture} is a share: 0 to 1")
         if blur_key not in get_args(BlurKey):
             raise UserError(f"data.blur_key is {blur_key!r}: blur or blur_gamma")
-        if scenes.blur_key not in (blur_key, "either") or photographs.blur_key != blur_key:
+        if scenes.blur_key not in (blur_key, "either") or test_photographs.blur_key != blur_key:
             raise UserError(
                 f"data.blur_key={blur_key}, and data.scenes.blur_key={scenes.blur_key} and "
-                f"data.photographs.blur_key={photographs.blur_key}: the same for all, or either for the scenes"
+                f"data.test_photographs.blur_key={test_photographs.blur_key}: the same for all, or either for the scenes"
             )
         self._seed, self._train, self._val, self._blurs = seed, train, val, blurs
         self._size = height, width
         self._blur_key, self._endless = blur_key, endless
-        self._scenes, self._photographs = scenes, photographs
+        self._scenes, self._test_photographs = scenes, test_photographs
         self._leaves = functools.partial(dead_leaves, texture=texture)
         what: list[Any] = [
             _VERSION,
@@ -134,12 +134,12 @@ class Synthetic(PairSet):
             self._size,
             float(texture),
             asdict(self._scenes),
-            asdict(self._photographs),
+            asdict(self._test_photographs),
         ]
         self._grounds: dict[int, Ground] = {}
-        self._photos = None if photos is None else Path(photos)
-        if photos is not None:
-            files = self._large_enough(Path(photos), height, width)
+        self._source_images = None if source_images is None else Path(source_images)
+        if source_images is not None:
+            files = self._large_enough(Path(source_images), height, width)
             held_out = max(1, len(files) // 10)
             self._grounds = {0: _Photos(files[:-held_out]), 1: _Photos(files[-held_out:])}
             what.append([[path.name, path.stat().st_size] for path in files])
@@ -167,7 +167,7 @@ class Synthetic(PairSet):
         files = [path for path in found if all(a >= b for a, b in zip(image_size(path), (columns, rows), strict=True))]
         if len(files) < 2:
             raise UserError(
-                f"of the {len(found)} photographs in data.photos={folder} {len(files)} have {columns}x{rows} pixels or "
+                f"of the {len(found)} photographs in data.source_images={folder} {len(files)} have {columns}x{rows} pixels or "
                 f"more: one to train and one to validate on are needed; smaller scenes (data.height, data.width; "
                 f"augment.size of endless ones) need less"
             )
@@ -202,8 +202,8 @@ class Synthetic(PairSet):
         for size in augmentations:
             if size <= math.ceil(self._scenes.defocus[1]):
                 raise UserError(f"augment.size={size} is too small for data.scenes.defocus={self._scenes.defocus}")
-            if self._photos is not None:
-                self._large_enough(self._photos, size, size)
+            if self._source_images is not None:
+                self._large_enough(self._source_images, size, size)
         ground = self._grounds.get(_STREAMS["train"], self._leaves)
         scenes = EndlessScenes(self._scenes, ground=ground, count=self._train, seed=seed)
         return Training(scenes, [self._train * repeat], [1.0], finish=scenes.finish)
@@ -238,7 +238,7 @@ class Synthetic(PairSet):
                 ground = self._grounds.get(task.stream[1], self._leaves)
                 blurred, sharp, recipe = self._scenes.scene_pair(rng, *self._size, ground=ground)
             else:
-                blurred, sharp, recipe = self._photographs.photo_pair(rng, PHOTOGRAPHS[task.photograph]())
+                blurred, sharp, recipe = self._test_photographs.photo_pair(rng, PHOTOGRAPHS[task.photograph]())
             blurred_file, sharp_file, recipe_file = self._files(task)
             write_png(blurred_file, blurred)
             write_png(sharp_file, sharp)

@@ -217,7 +217,7 @@ class UnpairedDataset(Dataset[Sample]):
                 self._augmentations[size], image, image, single.image, (self._seed, epoch, index, 1 + side)
             )
             images.append(to_tensor(both[side]))
-        sample: Sample = {"blurred": images[0], "other": images[1], "name": blurred.name, "index": index}
+        sample: Sample = {"blurred": images[0], "unpaired_sharp": images[1], "name": blurred.name, "index": index}
         if self._pairs:
             pair = self._pairs[int(random.integers(len(self._pairs)))]
             both = read_pair(pair, self._read)

@@ -174,7 +174,7 @@ class CycleRestoration(Restoration):
 
 
 def _any_sharp(batch: Sample) -> Tensor:
-    return batch["sharp"] if "sharp" in batch else batch["other"]
+    return batch["sharp"] if "sharp" in batch else batch["unpaired_sharp"]
 
 
 def _middle(image: Tensor, height: int, width: int) -> Tensor:
