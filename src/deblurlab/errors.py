@@ -1,27 +1,34 @@
-"""The one exception that is meant for the user's eyes."""
+"""Exception for errors that the user can fix, and helpers for its messages."""
 
 from collections.abc import Sequence
 
 
 class UserError(Exception):
-    """Something outside the code is wrong and the user can mend it.
+    """Error outside the code that the user can fix: a setting, a file, a missing package.
 
-    The message says what happened, to which file or setting, and what to do. The command line prints it
-    without a traceback and exits with 1.
+    The message says in one line what is wrong, which file or setting causes it, and the remedy. The command line prints
+    it without a traceback and exits with code 1.
     """
 
 
-def some(names: Sequence[str], count: int = 3) -> str:
-    """The first few of many names, for a message."""
+def list_first(names: Sequence[str], count: int = 3) -> str:
+    """Return the first `count` names for a message, with the number of the others.
+
+    >>> list_first(["a", "b", "c", "d"], 2)
+    'a, b and 2 more'
+    """
     return ", ".join(names[:count]) + (f" and {len(names) - count} more" if len(names) > count else "")
 
 
-def reason(error: BaseException) -> str:
-    """The first sentence of what an error says; torch's go on with advice on how to run a stranger's code."""
+def first_sentence(error: BaseException) -> str:
+    """Return the first sentence of an error's message, or the error's class if it has none.
+
+    The messages of torch.load continue with advice on how to run code from the file.
+    """
     lines = str(error).strip().splitlines()
     return lines[0].split(". ")[0] if lines else type(error).__name__
 
 
-def cause(error: BaseException) -> BaseException:
-    """What the user can mend, also where Hydra has wrapped it."""
+def user_cause(error: BaseException) -> BaseException:
+    """Return the UserError that Hydra wrapped in `error`, or `error` itself."""
     return error.__cause__ if isinstance(error.__cause__, UserError) else error

@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.progress import track
 
 from deblurlab.batch.worker import Outcome, Worker
-from deblurlab.errors import UserError, reason
+from deblurlab.errors import UserError, first_sentence
+from deblurlab.inference.predictor import Restorer
 from deblurlab.media.images import SUFFIXES
 from deblurlab.media.large_images import MAX_PIXELS
-from deblurlab.restorers.network import Network
 from deblurlab.runs.storage import open_store
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before ray is imported, which would call home
@@ -55,7 +55,7 @@ class Crew(NamedTuple):
     device: str
 
 
-def restore(job: Job, load: Callable[..., Network]) -> int:
+def restore(job: Job, load: Callable[..., Restorer]) -> int:
     """Restore the pictures at a place to another, with the same keys; those that are there already are left alone. A
     line on standard error for each that can't be. Returns the exit code: 0, or 1 if there is one.
 
@@ -97,7 +97,7 @@ def restore(job: Job, load: Callable[..., Network]) -> int:
     return 1 if failures else 0
 
 
-def _outcomes(ray: Any, job: Job, load: Callable[..., Network], keys: Sequence[str]) -> Iterator[Outcome]:
+def _outcomes(ray: Any, job: Job, load: Callable[..., Restorer], keys: Sequence[str]) -> Iterator[Outcome]:
     """What becomes of each picture, in any order; those that workers died of are missing.
 
     Raises:
@@ -112,10 +112,10 @@ def _outcomes(ray: Any, job: Job, load: Callable[..., Network], keys: Sequence[s
                         raise UserError(f"{outcome['useless']} (each machine needs the same weights and packages)")
                     yield outcome
         except ray.exceptions.RayError as error:
-            raise UserError(f"the Ray cluster failed: {reason(error)}; the same command goes on") from error
+            raise UserError(f"the Ray cluster failed: {first_sentence(error)}; the same command goes on") from error
 
 
-def _rows(ray: Any, team: Crew, job: Job, load: Callable[..., Network], keys: Sequence[str]) -> Any:
+def _rows(ray: Any, team: Crew, job: Job, load: Callable[..., Restorer], keys: Sequence[str]) -> Any:
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
@@ -169,7 +169,9 @@ def _connected(ray: Any, address: str | None) -> Any:
             socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()  # Ray itself tries for minutes
         return ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        raise UserError(f"there is no Ray cluster at {given or 'hand'}: {reason(error)}; see --address") from error
+        raise UserError(
+            f"there is no Ray cluster at {given or 'hand'}: {first_sentence(error)}; see --address"
+        ) from error
 
 
 def _ray() -> Any:

@@ -17,12 +17,13 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from deblurlab.errors import UserError, reason
-from deblurlab.inference.tiling import InMemory, Rows, seam_error
+from deblurlab.errors import UserError, first_sentence
+from deblurlab.inference.predictor import Restorer
+from deblurlab.inference.tiling import seam_error
 from deblurlab.media import video
 from deblurlab.media.images import SUFFIXES
 from deblurlab.media.large_images import IN_MEMORY, MAX_PIXELS, LargeImageWriter, Picture, open_image
-from deblurlab.restorers.network import Network
+from deblurlab.media.pixels import InMemory, Rows
 from deblurlab.runs.untrusted import is_inside
 
 JOURNAL = ".deblurlab.jsonl"
@@ -87,7 +88,7 @@ def gather(inputs: Sequence[str], output: Path) -> tuple[list[Job], list[str]]:
     return [Job(source, target) for target, source in jobs.items()], wrong
 
 
-def restore_files(inputs: Sequence[str], restorer: Network, options: Options) -> int:
+def restore_files(inputs: Sequence[str], restorer: Restorer, options: Options) -> int:
     """Restore files; a line on standard error for each that can't be. Returns the exit code: 0, or 1 if there is one.
 
     Raises:
@@ -137,7 +138,7 @@ def restore_files(inputs: Sequence[str], restorer: Network, options: Options) ->
 class _Work:
     """Does jobs, in three steps each, and keeps count."""
 
-    def __init__(self, restorer: Network, options: Options, console: Console) -> None:
+    def __init__(self, restorer: Restorer, options: Options, console: Console) -> None:
         self._restorer, self._options, self._console = restorer, options, console
         self._journal = (options.output.parent if _is_file(options.output) else options.output) / JOURNAL
         self._settings = f"{restorer.settings} side_by_side={options.side_by_side}"
@@ -245,7 +246,7 @@ class _Work:
         self.say(f"deblurlab: {line}")
 
     def _failed(self, job: Job, error: Exception) -> None:
-        line = "out of memory: a smaller --tile needs less" if isinstance(error, MemoryError) else reason(error)
+        line = "out of memory: a smaller --tile needs less" if isinstance(error, MemoryError) else first_sentence(error)
         self.complain(str(error) if isinstance(error, UserError) else f"{job.source} can't be restored: {line}")
 
     def _record(self, job: Job) -> dict[str, Any]:

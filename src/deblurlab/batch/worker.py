@@ -10,9 +10,9 @@ from typing import TypedDict
 
 import torch
 
-from deblurlab.errors import UserError, reason
+from deblurlab.errors import UserError, first_sentence
+from deblurlab.inference.predictor import Restorer
 from deblurlab.media.large_images import LargeImageWriter, open_image
-from deblurlab.restorers.network import Network
 from deblurlab.runs.storage import open_store
 
 _PAUSES = (1.0, 2.0, 4.0)
@@ -39,7 +39,9 @@ class Worker:
         threads: For the network, if it runs on the processor and there are as many.
     """
 
-    def __init__(self, load: Callable[[], Network], *, source: str, target: str, max_pixels: int, threads: int) -> None:
+    def __init__(
+        self, load: Callable[[], Restorer], *, source: str, target: str, max_pixels: int, threads: int
+    ) -> None:
         torch.set_num_threads(min(threads, os.cpu_count() or 1))
         self._max_pixels, self._useless = max_pixels, ""
         try:
@@ -58,7 +60,7 @@ class Worker:
         except MemoryError:
             line = f"{self._source.address}{key} can't be restored: out of memory: a smaller --tile needs less"
         except Exception as error:
-            line = f"{self._source.address}{key} can't be restored: {reason(error)}"
+            line = f"{self._source.address}{key} can't be restored: {first_sentence(error)}"
         return {"key": key, "error": line, "useless": self._useless}
 
     def _restore(self, key: str) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from deblurlab.checkpoints.release import write_release
 from deblurlab.checkpoints.safe_load import load_tensors
 from deblurlab.config import compose as conf
-from deblurlab.errors import UserError, reason, some
+from deblurlab.errors import UserError, first_sentence, list_first
 from deblurlab.models import Model
 
 _WRAPPINGS = ("params_ema", "params", "state_dict", "model", "G", "generator")
@@ -37,7 +37,7 @@ def convert(file: Path, model: str, folder: Path) -> None:
     try:
         content = load_tensors(file)
     except Exception as error:  # whatever a damaged or hostile file makes torch raise
-        raise UserError(f"{file} can't be read as tensors and plain data: {reason(error)}") from error
+        raise UserError(f"{file} can't be read as tensors and plain data: {first_sentence(error)}") from error
     counters = {n: v for n, v in network.state_dict().items() if n.endswith("num_batches_tracked")}  # younger than some
     weights = counters | renamed(unwrapped(content, file), network)
     _check_weights_fit(weights, network, file, model)
@@ -78,6 +78,6 @@ def _check_weights_fit(weights: Mapping[str, Tensor], network: Model, file: Path
         "not known": weights.keys() - own.keys(),
         "of another shape": {n for n in own.keys() & weights.keys() if own[n].shape != weights[n].shape},
     }
-    complaints = [f"{what}: {some(sorted(names), 5)}" for what, names in wrong.items() if names]
+    complaints = [f"{what}: {list_first(sorted(names), 5)}" for what, names in wrong.items() if names]
     if complaints:
         raise UserError(f"{file} doesn't fit model={model}; {'; '.join(complaints)}")

@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from deblurlab.checkpoints.safe_load import load_tensors
-from deblurlab.errors import UserError, reason
+from deblurlab.errors import UserError, first_sentence
 from deblurlab.runs.folder import Run
 
 _LOG = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except (OSError, MemoryError) as error:
         raise UserError(f"the checkpoint {path} can't be read ({error}): is its disk there?") from error
     except Exception as error:
-        raise DamagedError(f"{path} can't be read as a checkpoint: {reason(error)}") from error
+        raise DamagedError(f"{path} can't be read as a checkpoint: {first_sentence(error)}") from error
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
         raise DamagedError(f"{path} isn't a checkpoint of deblurlab: it has no state_dict")
     if isinstance(callbacks := content.get("callbacks"), dict):
@@ -184,7 +184,7 @@ def _make_room(folder: Path) -> bool:
 
 def _not_written(checkpoint: dict[str, Any], path: Path, error: Exception) -> UserError:
     return UserError(
-        f"the checkpoint {path} couldn't be written ({reason(error)}): {_room(checkpoint, path.parent)}. Is the disk "
+        f"the checkpoint {path} couldn't be written ({first_sentence(error)}): {_room(checkpoint, path.parent)}. Is the disk "
         f"full, or the folder read-only? The checkpoint before it is as it was: the same command, without fresh=true, "
         f"goes on from there"
     )

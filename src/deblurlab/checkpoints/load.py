@@ -16,7 +16,7 @@ from deblurlab.checkpoints.io import read_checkpoint
 from deblurlab.checkpoints.release import is_release, read_release
 from deblurlab.checkpoints.safe_load import no_more_than_there_are
 from deblurlab.config import compose as conf
-from deblurlab.errors import UserError, reason
+from deblurlab.errors import UserError, first_sentence
 from deblurlab.runs.folder import Run
 from deblurlab.runs.untrusted import read_yaml
 
@@ -69,7 +69,7 @@ def load_model(path: Path, *, trust: Sequence[str] = ()) -> nn.Module:
     except UserError:
         raise
     except Exception as error:  # whatever wrong arguments make of it
-        raise UserError(f"{path} describes a {named} that can't be made: {reason(error)}") from error
+        raise UserError(f"{path} describes a {named} that can't be made: {first_sentence(error)}") from error
     _load(generator, weights, path)
     return generator.eval()
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from deblurlab.checkpoints.safe_load import load_tensors
-from deblurlab.errors import UserError, reason
+from deblurlab.errors import UserError, first_sentence
 
 
 def read_weights(weights: str, url: str, *, key: str | None) -> dict[str, Tensor]:
@@ -36,7 +36,7 @@ def read_state(path: Path, *, key: str | None) -> dict[str, Tensor]:
     try:
         state = load_tensors(path)
     except Exception as error:  # whatever a damaged or hostile file makes torch raise
-        raise UserError(f"weights can't be read from {key}={path}: {reason(error)}") from error
+        raise UserError(f"weights can't be read from {key}={path}: {first_sentence(error)}") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{key}={path} isn't a state dict")
     return state

@@ -14,7 +14,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from deblurlab.errors import UserError, reason
+from deblurlab.errors import UserError, first_sentence
 from deblurlab.runs.folder import Run, write_json
 from deblurlab.runs.untrusted import is_inside, is_safe_relative_path, parse_json, read_yaml
 
@@ -87,7 +87,7 @@ def read_release(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         if not isinstance(index["model"]["arguments"], dict):
             raise TypeError("the model's arguments aren't an object")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / _INDEX} isn't the index of a release: {reason(error)}") from error
+        raise UserError(f"{folder / _INDEX} isn't the index of a release: {first_sentence(error)}") from error
     if Path(name).name != name or not is_safe_relative_path(name) or not is_inside(folder / name, folder):
         raise UserError(f"{folder / _INDEX} names a file outside the release: {name}")
     try:
@@ -102,7 +102,7 @@ def read_release(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         weights = safetensors.torch.load(data)
     except Exception as error:  # also KeyError and TypeError, for kinds and sizes that torch doesn't have
-        raise UserError(f"{folder / name} can't be read as weights: {reason(error)}") from error
+        raise UserError(f"{folder / name} can't be read as weights: {first_sentence(error)}") from error
     if other := {str(tensor.dtype) for tensor in weights.values()} - _DTYPES:
         raise UserError(f"{folder / name} holds tensors of {', '.join(sorted(other))}, which no weights are of")
     return index, weights

@@ -21,7 +21,7 @@ from deblurlab.datasets.checks import Findings, check
 from deblurlab.datasets.frame_store import FrameStore, pack
 from deblurlab.datasets.sets import PairSet
 from deblurlab.datasets.shards import write_shards
-from deblurlab.errors import UserError, reason
+from deblurlab.errors import UserError, first_sentence
 from deblurlab.reporting.sheet import write_sheet
 
 T = TypeVar("T")
@@ -94,7 +94,9 @@ def _chosen(options: argparse.Namespace) -> PairSet:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from error
         settings = ", ".join(key for key in conf.compose(f"data={options.set}").data if key != "_target_")
-        raise UserError(f"data={options.set} can't be made: {reason(error)} (its settings: {settings})") from error
+        raise UserError(
+            f"data={options.set} can't be made: {first_sentence(error)} (its settings: {settings})"
+        ) from error
     data.prepare()
     return data
 

@@ -17,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from deblurlab.config import compose as conf
-from deblurlab.errors import UserError, cause
+from deblurlab.errors import UserError, user_cause
 
 
 def train(arguments: list[str]) -> None:
@@ -112,7 +112,7 @@ def _one_line_errors(mode: RunMode | None, cfg: DictConfig) -> Iterator[None]:
         sys.stderr.write(f"deblurlab: interrupted; {_same(cfg)} goes on\n")
         sys.exit(128 + signal.SIGINT)
     except (UserError, InstantiationException, OSError) as error:  # OSError: a disk, a folder, a connection
-        message = f"deblurlab: {_one_line(cause(error), cfg)}"
+        message = f"deblurlab: {_one_line(user_cause(error), cfg)}"
         if mode == RunMode.MULTIRUN:  # the other jobs go on, and Hydra tells of one that has failed at their end
             print(message, file=sys.stderr)
             raise CompactHydraException(message) from None

@@ -12,7 +12,7 @@ from hydra.errors import InstantiationException
 
 from deblurlab.cli.hydra_commands import evaluate, train
 from deblurlab.cli.models import export, restore, serve, weights
-from deblurlab.errors import UserError, cause
+from deblurlab.errors import UserError, user_cause
 
 __all__ = ["dashboard", "data", "evaluate", "export", "main", "report", "restore", "serve", "train", "weights"]
 
@@ -88,7 +88,7 @@ def report(arguments: list[str]) -> None:
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     except (UserError, OSError) as error:
-        sys.exit(f"deblurlab: {cause(error)}")
+        sys.exit(f"deblurlab: {user_cause(error)}")
 
 
 def dashboard(arguments: list[str]) -> None:
@@ -122,4 +122,4 @@ def data(arguments: list[str]) -> None:
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     except (UserError, InstantiationException, OSError) as error:
-        sys.exit(f"deblurlab: {cause(error)}")
+        sys.exit(f"deblurlab: {user_cause(error)}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hydra.errors import InstantiationException
 
-from deblurlab.errors import UserError, cause
+from deblurlab.errors import UserError, user_cause
 
 
 def restore(arguments: list[str]) -> None:
@@ -18,7 +18,7 @@ def restore(arguments: list[str]) -> None:
     signal.signal(signal.SIGTERM, _ended)
     try:
         from deblurlab.batch.local import Options, restore_files
-        from deblurlab.restorers import Restorer
+        from deblurlab.inference.predictor import Restorer
         from deblurlab.runs.folder import parse_shard
 
         on_ray = _on_ray(options)
@@ -60,7 +60,7 @@ def restore(arguments: list[str]) -> None:
         print("deblurlab: interrupted: what is written is whole, the same command goes on", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
     except (UserError, OSError) as error:
-        sys.exit(f"deblurlab: {cause(error)}")
+        sys.exit(f"deblurlab: {user_cause(error)}")
     sys.exit(code)
 
 
@@ -81,7 +81,7 @@ def serve(arguments: list[str]) -> None:
     signal.signal(signal.SIGTERM, _ended)  # so that visitors' files are deleted
     try:
         from deblurlab.inference.bundled import DEFAULT
-        from deblurlab.restorers import Restorer
+        from deblurlab.inference.predictor import Restorer
         from deblurlab.serving import app as serving
         from deblurlab.serving.limits import Limits
 
@@ -100,7 +100,7 @@ def serve(arguments: list[str]) -> None:
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     except (UserError, OSError) as error:
-        sys.exit(f"deblurlab: {cause(error)}")
+        sys.exit(f"deblurlab: {user_cause(error)}")
 
 
 def export(arguments: list[str]) -> None:
@@ -232,5 +232,5 @@ def _write(output: Path, work: Callable[[], None]) -> None:
     try:
         work()
     except (UserError, InstantiationException, OSError) as error:
-        sys.exit(f"deblurlab: {cause(error)}")
+        sys.exit(f"deblurlab: {user_cause(error)}")
     print(output)

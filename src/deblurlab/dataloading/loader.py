@@ -12,7 +12,7 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from deblurlab.dataloading.sampler import Key
-from deblurlab.errors import UserError, some
+from deblurlab.errors import UserError, list_first
 
 _LOG = logging.getLogger(__name__)
 _GRACE = 15
@@ -76,14 +76,14 @@ class Loader:
                 failures += 1
                 if failures > self._retries:
                     raise UserError(
-                        f"{what} {failures} times in a row, waiting for a batch of {some(self._missing())}: is the "
+                        f"{what} {failures} times in a row, waiting for a batch of {list_first(self._missing())}: is the "
                         f"storage there, or the memory too small? loader.workers=0 shows what an image does; the same "
                         f"command goes on"
                     ) from error
                 _LOG.warning(
                     "%s, waiting for a batch of %s: the workers are started anew (%d of %d).",
                     what[0].upper() + what[1:],
-                    some(self._missing()),
+                    list_first(self._missing()),
                     failures,
                     self._retries,
                 )

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deblurlab.errors import UserError, reason
+from deblurlab.errors import UserError, first_sentence
 from deblurlab.models.base import padded
 from deblurlab.models.cost import macs, parameters
 from deblurlab.runs.untrusted import parse_json
@@ -107,7 +107,7 @@ class OnnxRuntime(Engine):
         except UserError:
             raise
         except Exception as error:  # whatever ONNX Runtime makes of a file that is none
-            raise UserError(f"{path} can't be read as an ONNX model: {reason(error)}") from error
+            raise UserError(f"{path} can't be read as an ONNX model: {first_sentence(error)}") from error
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type != "tensor(float)":
             raise UserError(f"{path} isn't a model of one float image (1, 3, H, W) and one restored one")
@@ -128,7 +128,9 @@ class OnnxRuntime(Engine):
             parts = [blurred] if self._batched else torch.split(blurred, 1)
             done = [self._session.run(None, {self._input: part.contiguous().numpy()})[0] for part in parts]
         except Exception as error:  # a size it can't take, for one
-            raise ValueError(f"the ONNX model can't restore {tuple(blurred.shape[1:])}: {reason(error)}") from error
+            raise ValueError(
+                f"the ONNX model can't restore {tuple(blurred.shape[1:])}: {first_sentence(error)}"
+            ) from error
         restored = torch.cat([torch.from_numpy(part) for part in done])
         if restored.shape != blurred.shape:
             raise ValueError(f"the ONNX model makes {tuple(restored.shape[1:])} of {tuple(blurred.shape[1:])}")
@@ -162,7 +164,7 @@ def _properties(path: Path, said: str) -> tuple[int, int, int | None]:
     try:
         about = {"multiple_of": ALIGNMENT, "smallest": 1, "reach": None, **parse_json(said)}
     except (ValueError, TypeError) as error:
-        raise UserError(f"{path} says of itself what can't be read: {reason(error)}") from error
+        raise UserError(f"{path} says of itself what can't be read: {first_sentence(error)}") from error
     for key, least in (("multiple_of", 1), ("smallest", 1), ("reach", 0)):
         number = about[key]
         if not ((type(number) is int and least <= number <= _FARTHEST) or (key == "reach" and number is None)):

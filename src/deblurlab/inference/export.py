@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deblurlab.errors import UserError, reason
+from deblurlab.errors import UserError, first_sentence
 from deblurlab.inference.engines import OnnxRuntime, Torch
 from deblurlab.models import Model
 
@@ -115,7 +115,7 @@ def _export(
         raise
     except Exception as error:
         name = type(generator).__name__
-        raise UserError(f"{name} can't be exported to {path.name} for every size: {reason(error)}") from error
+        raise UserError(f"{name} can't be exported to {path.name} for every size: {first_sentence(error)}") from error
     finally:
         partial.unlink(missing_ok=True)
     return apart

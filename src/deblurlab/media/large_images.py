@@ -14,8 +14,8 @@ import pyvips
 import tifffile
 from PIL import Image
 
-from deblurlab.errors import UserError, reason
-from deblurlab.inference.tiling import Pixels
+from deblurlab.errors import UserError, first_sentence
+from deblurlab.media.pixels import Pixels
 
 logging.getLogger("pyvips").setLevel(logging.ERROR)  # it warns of what it mends
 pyvips.cache_set_max(0)  # every picture is another, and a cached one holds its file open
@@ -122,7 +122,7 @@ class LargeImageWriter:
         try:
             self._spool.write(np.ascontiguousarray(rows).data)
         except OSError as error:
-            raise self._unwritten(reason(error)) from error
+            raise self._unwritten(first_sentence(error)) from error
 
     def finish(self) -> None:
         """Encode the file and give it its name."""
@@ -246,4 +246,4 @@ def _huge(image: pyvips.Image) -> bool:
 def _said(error: BaseException) -> str:
     """What is wrong, out of libvips' lines."""
     detail = str(getattr(error, "detail", "") or "").strip().splitlines()
-    return detail[-1].strip() if detail else reason(error)
+    return detail[-1].strip() if detail else first_sentence(error)

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from deblurlab.errors import UserError, reason
-from deblurlab.inference.tiling import InMemory, Pixels
+from deblurlab.errors import UserError, first_sentence
+from deblurlab.inference.predictor import Restorer
 from deblurlab.media.large_images import MAX_PIXELS
-from deblurlab.restorers.network import Network
+from deblurlab.media.pixels import InMemory, Pixels
 
 if TYPE_CHECKING:  # PyAV loads FFmpeg
     import av
@@ -63,7 +63,7 @@ class Report:
 def restore(
     source: Path,
     target: Path,
-    restorer: Network,
+    restorer: Restorer,
     *,
     side_by_side: bool = False,
     max_pixels: int = MAX_PIXELS,
@@ -111,8 +111,10 @@ def restore(
             and not isinstance(error, av.error.InvalidDataError)
             and error.errno in (28, 13, 30)
         ):
-            raise UserError(f"{target} couldn't be written ({reason(error)}): the same command goes on") from error
-        raise UserError(f"{source} can't be read as a video: {reason(error)}") from error
+            raise UserError(
+                f"{target} couldn't be written ({first_sentence(error)}): the same command goes on"
+            ) from error
+        raise UserError(f"{source} can't be read as a video: {first_sentence(error)}") from error
     finally:
         partial.unlink(missing_ok=True)
         with suppress(OSError):  # parts that are done stay
@@ -127,7 +129,7 @@ def _restore_parts(
     stream: Any,
     parts: Path,
     suffix: str,
-    restorer: Network,
+    restorer: Restorer,
     side_by_side: bool,
     report: Report,
     length: float,
@@ -206,7 +208,7 @@ def _pixels(frame: "av.VideoFrame") -> Pixels:
     return turned
 
 
-def _restored(pixels: Pixels, restorer: Network) -> Pixels:
+def _restored(pixels: Pixels, restorer: Restorer) -> Pixels:
     return np.concatenate([restored for _, restored in restorer.rows(InMemory(pixels))])
 
 
@@ -299,7 +301,7 @@ def _join(parts: list[Path], source: Path, target: Path) -> None:
             out.mux(packet)
 
 
-def _digest(source: Path, restorer: Network, side_by_side: bool) -> str:
+def _digest(source: Path, restorer: Restorer, side_by_side: bool) -> str:
     """The same for the same work."""
     state = source.stat()
     work = f"{source.absolute()} {state.st_size} {state.st_mtime_ns} {restorer.settings} {side_by_side}"

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from deblurlab.errors import UserError, reason
+from deblurlab.errors import UserError, first_sentence
 
 try:
     import wandb_workspaces.reports.v2 as wr
@@ -83,4 +83,6 @@ def create(made: Sequence[Any]) -> list[str]:
     try:
         return [one.save().url for one in made]
     except Exception as error:  # of the client, of its transport, or of ours when there is no key
-        raise UserError(f"W&B can't be had: {reason(error)}. `deblurlab dashboard show` needs neither") from error
+        raise UserError(
+            f"W&B can't be had: {first_sentence(error)}. `deblurlab dashboard show` needs neither"
+        ) from error

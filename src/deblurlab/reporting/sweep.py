@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from deblurlab.errors import UserError, some
+from deblurlab.errors import UserError, list_first
 from deblurlab.reporting.statistics import PerImage, per_image
 from deblurlab.runs.folder import Run
 from deblurlab.runs.untrusted import read_yaml
@@ -70,7 +70,7 @@ def configurations(jobs: Sequence[Job]) -> list[Configuration]:
         seeds = [job.results["seed"] for job in group]
         if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
             raise UserError(
-                f"{some([str(job.run.folder) for job in group])} have the same settings and seed {twice[0]}: they were "
+                f"{list_first([str(job.run.folder) for job in group])} have the same settings and seed {twice[0]}: they were "
                 f"started differently, and would count twice"
             )
     return [Configuration(dict(zip(varied, values, strict=True)), group) for values, group in found.items()]

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from deblurlab import __version__
-from deblurlab.errors import UserError, reason
+from deblurlab.errors import UserError, first_sentence
 
 _PACKAGES = (
     "torch",
@@ -38,7 +38,7 @@ def torch_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device={name} can't be used: {reason(error)}") from error
+        raise UserError(f"device={name} can't be used: {first_sentence(error)}") from error
     return device
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from uuid import uuid4
 
 from deblurlab.datasets.shards import bucket_and_prefix, s3_client, s3_errors
-from deblurlab.errors import UserError, reason
+from deblurlab.errors import UserError, first_sentence
 from deblurlab.runs.untrusted import is_inside
 
 
@@ -118,4 +118,4 @@ class Bucket:
         try:
             yield
         except s3_errors() as error:
-            raise OSError(reason(error)) from error
+            raise OSError(first_sentence(error)) from error

@@ -8,7 +8,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from deblurlab.errors import UserError, reason
+from deblurlab.errors import UserError, first_sentence
 
 _MAX_YAML_BYTES = 2**20
 _MAX_YAML_DEPTH = 32
@@ -47,7 +47,7 @@ def read_yaml(path: Path) -> Any:
                 raise ValueError("it is nested too deeply")
         return OmegaConf.to_container(OmegaConf.create(text)) if text.strip() else None
     except (OSError, ValueError, RecursionError, yaml.YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"{path} can't be read as a run's YAML: {reason(error)}") from error
+        raise UserError(f"{path} can't be read as a run's YAML: {first_sentence(error)}") from error
 
 
 def is_safe_relative_path(name: str) -> bool:
