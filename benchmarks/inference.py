@@ -45,10 +45,10 @@ from deblurlab.config import compose as conf
 from deblurlab.inference import bundled
 from deblurlab.inference.engines import LONGEST, OnnxRuntime, Torch
 from deblurlab.inference.export import export_onnx
-from deblurlab.inference.tiling import InMemory, Pixels, Tiling, choose, restored_rows
+from deblurlab.inference.tiling import Tiling, choose_tiling, restore_rows
 from deblurlab.media.large_images import LargeImageWriter, open_image
+from deblurlab.media.pixels import InMemory, Pixels
 from deblurlab.models import Model
-from deblurlab.restorers.network import Network
 from deblurlab.synthesis.pairs import Synthesis
 from models import build, processor
 
@@ -124,7 +124,7 @@ def computed(cut: Tiling, height: int, width: int) -> float:
     return rows * columns / (height * width)
 
 
-def restore(network: Network, image: Pixels) -> list[Pixels]:
+def restore(network: Restorer, image: Pixels) -> list[Pixels]:
     return [restored for _, restored in network.rows(InMemory(image))]
 
 
@@ -171,7 +171,7 @@ def files(folder: Path, runs: int) -> None:
     row("one after the other: reading, computing, writing", "-", " + ".join(f"{each:.2f} s" for each in alone))
 
 
-def together(folder: Path, network: Network) -> int:
+def together(folder: Path, network: Restorer) -> int:
     """What `restore_files` says that its network was busy, in percent."""
     said = StringIO()
     with redirect_stderr(said):
@@ -182,7 +182,7 @@ def together(folder: Path, network: Network) -> int:
     return int(found[1])
 
 
-def one_after_another(folder: Path, network: Network) -> tuple[float, float, float]:
+def one_after_another(folder: Path, network: Restorer) -> tuple[float, float, float]:
     """Seconds of reading, computing and writing."""
     (folder / "apart").mkdir(exist_ok=True)
     spent = np.zeros(3)
@@ -240,10 +240,10 @@ def models(names: Iterable[str]) -> None:
         began = time.perf_counter()
         engine = Centred(lively(build(name), image[..., :128, :128]), CPU)
         engine.shift = image.mean((2, 3), keepdim=True) - engine(image).mean((2, 3), keepdim=True)
-        cut = choose(engine, *image.shape[-2:], tile=256, overlap=64)
+        cut = choose_tiling(engine, *image.shape[-2:], tile=256, overlap=64)
         pixels = image[0].permute(1, 2, 0).contiguous().numpy()
         whole, tiled = (
-            np.concatenate([restored for _, restored in restored_rows(engine, InMemory(pixels), tiling)])
+            np.concatenate([restored for _, restored in restore_rows(engine, InMemory(pixels), tiling)])
             for tiling in (Tiling(0, 0, True), cut)
         )
         apart, change = 255 * np.abs(tiled - whole), 255 * np.abs(whole - pixels).mean()

@@ -22,7 +22,7 @@ from deblurlab.config import compose as conf
 from deblurlab.datasets import Pair
 from deblurlab.evaluation.evaluator import Work, measured
 from deblurlab.metrics import Protocol, ssim
-from deblurlab.restorers import Restored, Restorer
+from deblurlab.restorers import BaseRestorer, Restored
 from deblurlab.synthesis import Synthesis
 
 
@@ -64,7 +64,7 @@ def share(images: int, overrides: list[str]) -> None:
     pictures = [Synthesis().scene_pair(np.random.default_rng(i), 360, 640)[:2] for i in range(images)]
     restoring = 0.0
 
-    class Model(Restorer):
+    class Model(BaseRestorer):
         @torch.inference_mode()
         def __call__(self, blurred: torch.Tensor, pair: Pair) -> Restored:
             nonlocal restoring

@@ -19,7 +19,7 @@ from PIL import Image, ImageCms
 
 from deblurlab.batch import local as files
 from deblurlab.cli import main as cli
-from deblurlab.restorers import Restorer
+from deblurlab.inference.predictor import Restorer
 from support import small_release
 
 RNG = np.random.default_rng(0)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from deblurlab.errors import UserError
 from deblurlab.inference.engines import Engine
-from deblurlab.inference.tiling import InMemory, Span, Tiling, choose, restored_rows
+from deblurlab.inference.tiling import Span, Tiling, choose_tiling, restore_rows
+from deblurlab.media.pixels import InMemory
 
 
 class Blocks(Engine):
@@ -68,7 +69,7 @@ large = st.builds(
 
 def _tiling(engine: Engine, case: Case) -> Tiling:
     try:
-        return choose(engine, case.height, case.width, tile=case.tile, overlap=case.overlap)
+        return choose_tiling(engine, case.height, case.width, tile=case.tile, overlap=case.overlap)
     except UserError:
         reject()
 
@@ -80,7 +81,7 @@ def _image(case: Case, dtype: type, seed: int = 0) -> np.ndarray:
 
 def _restored(engine: Engine, image: np.ndarray, tiling: Tiling) -> np.ndarray:
     """After the rows have come once each, in order."""
-    bands = list(restored_rows(engine, Careful(image), tiling))
+    bands = list(restore_rows(engine, Careful(image), tiling))
     assert all(len(blurred) == len(restored) > 0 for blurred, restored in bands)
     assert np.array_equal(np.concatenate([blurred for blurred, _ in bands]), image)
     restored = np.concatenate([restored for _, restored in bands])

@@ -11,8 +11,8 @@ from deblurlab.cli import main as cli
 from deblurlab.errors import UserError
 from deblurlab.inference import export
 from deblurlab.inference.engines import OnnxRuntime
+from deblurlab.inference.predictor import Restorer
 from deblurlab.models import Model
-from deblurlab.restorers import Network, Restorer
 from support import small_release
 
 RNG = np.random.default_rng(0)
@@ -59,9 +59,9 @@ def test_an_onnx_file_knows_its_stride_and_reach_so_tiles_join(tmp_path: Path) -
     engine, network = OnnxRuntime(tmp_path / "model.onnx"), Restorer.load(release, device="cpu").engine
     assert (engine.multiple_of, engine.reach) == (network.multiple_of, network.reach)
     image = RNG.integers(0, 256, (300, 340, 3), np.uint8)
-    tiled = Network(engine, tile=128)
+    tiled = Restorer(engine, tile=128)
     assert tiled.tiling(300, 340).exact
-    assert np.abs(tiled.restore(image).astype(int) - Network(engine).restore(image)).max() <= 1
+    assert np.abs(tiled.restore(image).astype(int) - Restorer(engine).restore(image)).max() <= 1
 
 
 @pytest.mark.slow

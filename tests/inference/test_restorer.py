@@ -10,7 +10,7 @@ from PIL import Image
 
 import deblurlab
 from deblurlab.errors import UserError
-from deblurlab.restorers import Network
+from deblurlab.inference.predictor import Restorer
 from support import small_release
 
 RNG = np.random.default_rng(0)
@@ -18,12 +18,12 @@ IMAGE = RNG.integers(0, 256, (40, 56, 3), np.uint8)
 
 
 @pytest.fixture(scope="module")
-def restorer(tmp_path_factory: pytest.TempPathFactory) -> Network:
+def restorer(tmp_path_factory: pytest.TempPathFactory) -> Restorer:
     return deblurlab.Restorer.load(small_release(tmp_path_factory.mktemp("release") / "small"), device="cpu")
 
 
 @pytest.fixture(scope="module")
-def expected(restorer: Network) -> np.ndarray:
+def expected(restorer: Restorer) -> np.ndarray:
     """By the network alone."""
     with torch.inference_mode():
         restored = restorer.engine(torch.from_numpy(IMAGE).permute(2, 0, 1)[None] / 255)[0]
@@ -36,7 +36,7 @@ def _codes(image: np.ndarray, scale: int = 255) -> np.ndarray:
 
 
 def test_every_kind_of_picture_comes_back_as_what_it_was(
-    restorer: Network, expected: np.ndarray, tmp_path: Path
+    restorer: Restorer, expected: np.ndarray, tmp_path: Path
 ) -> None:
     assert np.array_equal(restorer.restore(IMAGE), _codes(expected))
     sixteen = restorer.restore(IMAGE.astype(np.uint16) * 257)
@@ -55,7 +55,7 @@ def test_every_kind_of_picture_comes_back_as_what_it_was(
     assert np.array_equal(restorer.restore(str(tmp_path / "x.png")), _codes(expected))
 
 
-def test_grey_stays_grey_and_transparency_stays(restorer: Network) -> None:
+def test_grey_stays_grey_and_transparency_stays(restorer: Restorer) -> None:
     grey = restorer.restore(IMAGE[..., 0])
     assert grey.shape == (40, 56)
     assert np.array_equal(restorer.restore(Image.fromarray(IMAGE[..., 0])), grey)
@@ -65,7 +65,7 @@ def test_grey_stays_grey_and_transparency_stays(restorer: Network) -> None:
     assert restorer.restore(Image.fromarray(clear)).mode == "RGBA"
 
 
-def test_lists_and_batches_are_restored_as_one_by_one(restorer: Network, expected: np.ndarray) -> None:
+def test_lists_and_batches_are_restored_as_one_by_one(restorer: Restorer, expected: np.ndarray) -> None:
     other = IMAGE[:24, :30]
     restored = restorer.restore([IMAGE, Image.fromarray(other), IMAGE])
     assert np.array_equal(restored[0], _codes(expected))
@@ -74,7 +74,7 @@ def test_lists_and_batches_are_restored_as_one_by_one(restorer: Network, expecte
     assert np.array_equal(restorer.restore(np.stack([IMAGE, IMAGE]))[1], restored[0])
 
 
-def test_threads_may_share_a_restorer(restorer: Network) -> None:
+def test_threads_may_share_a_restorer(restorer: Restorer) -> None:
     images = [RNG.integers(0, 256, (30 + i, 40, 3), np.uint8) for i in range(12)]
     alone = [restorer.restore(image) for image in images]
     with ThreadPoolExecutor(4) as pool:
@@ -82,9 +82,9 @@ def test_threads_may_share_a_restorer(restorer: Network) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
-def test_tiles_give_the_same_image(restorer: Network) -> None:
+def test_tiles_give_the_same_image(restorer: Restorer) -> None:
     image = RNG.integers(0, 256, (300, 400, 3), np.uint8)
-    tiled = Network(restorer.engine, tile=64)
+    tiled = Restorer(restorer.engine, tile=64)
     assert tiled.tiling(300, 400).exact
     assert np.array_equal(tiled.restore(image), restorer.restore(image))
 
@@ -102,7 +102,7 @@ def test_tiles_give_the_same_image(restorer: Network) -> None:
         ("/nowhere.png", "doesn't exist"),
     ],
 )
-def test_what_is_no_picture_is_named(restorer: Network, picture: object, message: str) -> None:
+def test_what_is_no_picture_is_named(restorer: Restorer, picture: object, message: str) -> None:
     with pytest.raises(UserError, match=message):
         restorer.restore(picture)
 

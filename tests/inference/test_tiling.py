@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from deblurlab.errors import UserError
 from deblurlab.inference.engines import LONGEST, Engine, Ensemble, Torch, reach
-from deblurlab.inference.tiling import InMemory, Tiling, choose, restored_rows, seam_error
+from deblurlab.inference.tiling import Tiling, choose_tiling, restore_rows, seam_error
+from deblurlab.media.pixels import InMemory
 from support import config, small
 
 CPU = torch.device("cpu")
@@ -24,7 +25,7 @@ def _engine(model: str, *options: str) -> Torch:
 
 
 def _restored(engine: Engine, image: np.ndarray, tiling: Tiling, strength: float = 1.0) -> np.ndarray:
-    bands = list(restored_rows(engine, InMemory(image, min(3, image.shape[2])), tiling, strength=strength))
+    bands = list(restore_rows(engine, InMemory(image, min(3, image.shape[2])), tiling, strength=strength))
     assert np.array_equal(np.concatenate([blurred for blurred, _ in bands]), image)
     return np.concatenate([restored for _, restored in bands])
 
@@ -70,7 +71,7 @@ def test_a_local_network_gives_the_same_bytes_tiled_and_whole(
     image = RNG.integers(0, 1 << 16, shape, np.uint16)
     whole = _restored(engine, image, Tiling(0, 0, True))
     assert np.abs(whole.astype(int) - image).mean() > 100  # it does something
-    tiling = choose(engine, *shape[:2], tile=128)
+    tiling = choose_tiling(engine, *shape[:2], tile=128)
     assert tiling.exact
     assert tiling.tile == 128
     assert np.array_equal(_restored(engine, image, tiling), whole)
@@ -94,7 +95,7 @@ def test_blending_an_identity_changes_nothing(dtype: type) -> None:
 def test_less_overlap_than_the_reach_is_blended_and_its_error_told() -> None:
     engine = _engine("unet_res", "model.width=8", "model.depth=3", "model.blocks=2")
     image = RNG.integers(0, 256, (512, 640, 3), np.uint8)
-    tiling = choose(engine, 512, 640, tile=256, overlap=32)
+    tiling = choose_tiling(engine, 512, 640, tile=256, overlap=32)
     assert not tiling.exact
     whole = _restored(engine, image, Tiling(0, 0, True)).astype(int)
     apart = np.abs(_restored(engine, image, tiling).astype(int) - whole)
@@ -113,12 +114,12 @@ class Blurry(Engine):
 
 def test_one_tile_is_the_whole_image_and_too_small_ones_are_refused() -> None:
     engine = _engine("unet_res")
-    assert choose(engine, 100, 100).tile == 0
-    assert choose(engine, 5000, 100, tile=0).tile == 0
-    assert choose(engine, 5000, 5000).tile % engine.multiple_of == 0
+    assert choose_tiling(engine, 100, 100).tile == 0
+    assert choose_tiling(engine, 5000, 100, tile=0).tile == 0
+    assert choose_tiling(engine, 5000, 5000).tile % engine.multiple_of == 0
     for tile, overlap in ((1, None), (96, 96), (100, 64)):  # ramps of two neighbours would meet
         with pytest.raises(UserError, match="too small"):
-            choose(Blurry(), 500, 500, tile=tile, overlap=overlap)
+            choose_tiling(Blurry(), 500, 500, tile=tile, overlap=overlap)
 
 
 def test_no_more_than_a_band_of_the_image_is_read_ahead() -> None:
@@ -130,7 +131,7 @@ def test_no_more_than_a_band_of_the_image_is_read_ahead() -> None:
             return super().read(count)
 
     engine = _engine("unet_res")
-    bands = restored_rows(engine, Counted(np.zeros((640, 64, 3), np.uint8)), Tiling(64, 16, True))
+    bands = restore_rows(engine, Counted(np.zeros((640, 64, 3), np.uint8)), Tiling(64, 16, True))
     next(bands)
     assert sum(read) == 80
     assert sum(len(restored) for _, restored in bands) == 640 - 64

@@ -16,7 +16,6 @@ from deblurlab import Restorer
 from deblurlab.batch.cluster import Job, restore
 from deblurlab.cli import main as cli
 from deblurlab.errors import UserError
-from deblurlab.restorers import Network
 from support import small_release
 
 pytest.importorskip("ray")
@@ -166,7 +165,7 @@ def test_a_picture_that_its_worker_dies_of_is_named_and_the_others_go_on(
     for i, width in enumerate((40, 33, 40, 40)):
         Image.fromarray(RNG.integers(0, 256, (30, width, 3), np.uint8)).save(tmp_path / "in" / f"{i}.png")
 
-    def load(device: str) -> Network:
+    def load(device: str) -> Restorer:
         network = Restorer.load(release, device=device)
         rows = network.rows
         network.rows = lambda image: os._exit(1) if image.width == 33 else rows(image)  # type: ignore[method-assign]
@@ -185,7 +184,7 @@ def test_a_machine_without_the_weights_ends_it_in_a_line(release: Path, tmp_path
     Image.fromarray(RNG.integers(0, 256, (30, 40, 3), np.uint8)).save(tmp_path / "in" / "x.png")
     here = os.getpid()
 
-    def load(device: str) -> Network:
+    def load(device: str) -> Restorer:
         return Restorer.load(release if os.getpid() == here else "elsewhere", device=device)
 
     with pytest.raises(UserError, match="there are no weights elsewhere: .* .each machine needs the same weights"):

@@ -15,8 +15,8 @@ import pytest
 
 from deblurlab.cli import main as cli
 from deblurlab.errors import UserError
+from deblurlab.inference.predictor import Restorer
 from deblurlab.media import video
-from deblurlab.restorers import Network, Restorer
 from support import small_release
 
 RNG = np.random.default_rng(0)
@@ -29,7 +29,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def restorer(weights: Path) -> Network:
+def restorer(weights: Path) -> Restorer:
     return Restorer.load(weights, device="cpu")
 
 
@@ -68,7 +68,7 @@ def _sound(path: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ["x.mp4", "x.mov", "x.mkv", "x.webm"])
-def test_frames_times_sound_and_title_stay(restorer: Network, tmp_path: Path, name: str) -> None:
+def test_frames_times_sound_and_title_stay(restorer: Restorer, tmp_path: Path, name: str) -> None:
     times = [i + i // 3 for i in range(30)]  # not evenly
     source, target = _film(tmp_path / name, times=times), tmp_path / f"out{Path(name).suffix}"
     report = video.restore(source, target, restorer)
@@ -84,7 +84,7 @@ def test_frames_times_sound_and_title_stay(restorer: Network, tmp_path: Path, na
         assert np.abs(old.to_ndarray(format="rgb24") - expected).mean() > 12
 
 
-def test_ten_bits_stay_and_side_by_side_is_twice_as_wide(restorer: Network, tmp_path: Path) -> None:
+def test_ten_bits_stay_and_side_by_side_is_twice_as_wide(restorer: Restorer, tmp_path: Path) -> None:
     source = _film(tmp_path / "x.mp4", 5, pix_fmt="yuv420p10le")
     video.restore(source, tmp_path / "out.mp4", restorer, side_by_side=True)
     after = _frames(tmp_path / "out.mp4")
@@ -93,7 +93,7 @@ def test_ten_bits_stay_and_side_by_side_is_twice_as_wide(restorer: Network, tmp_
     assert np.abs(left - _frames(source)[0].to_ndarray(format="rgb24")).mean() < 8  # noise in half the colours
 
 
-def test_a_film_on_its_side_is_turned_upright(restorer: Network, tmp_path: Path) -> None:
+def test_a_film_on_its_side_is_turned_upright(restorer: Restorer, tmp_path: Path) -> None:
     source = _film(tmp_path / "x.mp4", 3)
     content = source.read_bytes()
     at = content.index(b"tkhd") + 4 + 40  # the display matrix of the track: a quarter turn
@@ -111,7 +111,7 @@ def test_a_film_on_its_side_is_turned_upright(restorer: Network, tmp_path: Path)
 
 
 def test_an_interrupted_film_goes_on(
-    weights: Path, restorer: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    weights: Path, restorer: Restorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a kill -9; what comes out is what comes out in one go."""
     monkeypatch.setattr(video, "SEGMENT", 4)
@@ -119,7 +119,7 @@ def test_an_interrupted_film_goes_on(
     video.restore(source, tmp_path / "once.mp4", restorer)
     code = (
         "import sys; from pathlib import Path; from deblurlab.media import video; "
-        "from deblurlab.restorers import Restorer; video.SEGMENT = 4;"
+        "from deblurlab.inference.predictor import Restorer; video.SEGMENT = 4;"
         "video.restore(Path(sys.argv[1]), Path(sys.argv[2]), Restorer.load(sys.argv[3], device='cpu'))"
     )
     process = subprocess.Popen([sys.executable, "-c", code, source, tmp_path / "out.mp4", weights])
@@ -167,10 +167,10 @@ def test_broken_frames_are_counted_and_the_others_restored(
     assert len(_frames(Path("out/good.mp4"))) == 3
 
 
-def test_two_processes_dont_restore_the_same_film(restorer: Network, tmp_path: Path) -> None:
+def test_two_processes_dont_restore_the_same_film(restorer: Restorer, tmp_path: Path) -> None:
     source = _film(tmp_path / "x.mp4", 3)
 
-    class Twice(Network):
+    class Twice(Restorer):
         def rows(self, image: Any) -> Any:
             with pytest.raises(UserError, match="by another process"):
                 video.restore(source, tmp_path / "out.mp4", restorer)
@@ -181,13 +181,13 @@ def test_two_processes_dont_restore_the_same_film(restorer: Network, tmp_path: P
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.mp4", "x.mp4"]
 
 
-def test_frames_that_are_too_large_are_refused(restorer: Network, tmp_path: Path) -> None:
+def test_frames_that_are_too_large_are_refused(restorer: Restorer, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="the frames of .* have more than --max-pixels 1000"):
         video.restore(_film(tmp_path / "x.mp4", 2), tmp_path / "out.mp4", restorer, max_pixels=1000)
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_full_disk_is_named(restorer: Network, tmp_path: Path) -> None:
+def test_a_full_disk_is_named(restorer: Restorer, tmp_path: Path) -> None:
     """One of 64 kB."""
     if os.geteuid() != 0:
         pytest.skip("mounting takes root")
@@ -203,7 +203,7 @@ def test_a_full_disk_is_named(restorer: Network, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_film(restorer: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_does_not_grow_with_the_film(restorer: Restorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Few frames are decoded before the one that is restored."""
     source = _film(tmp_path / "x.mp4", 30)
     decoded, ahead = video._decoded, []
@@ -215,7 +215,7 @@ def test_memory_does_not_grow_with_the_film(restorer: Network, tmp_path: Path, m
             count += 1
             yield frame
 
-    class Watched(Network):
+    class Watched(Restorer):
         def rows(self, image: Any) -> Any:
             ahead.append(count - len(ahead))
             return super().rows(image)
@@ -226,7 +226,7 @@ def test_memory_does_not_grow_with_the_film(restorer: Network, tmp_path: Path, m
     assert max(ahead) <= 2
 
 
-def test_without_pyav_the_extra_is_named(restorer: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pyav_the_extra_is_named(restorer: Restorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(UserError, match=r"pip install 'deblurlab\[video\]'"):
         video.restore(tmp_path / "x.mp4", tmp_path / "out.mp4", restorer)

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from deblurlab.errors import UserError
 from deblurlab.inference.engines import Engine
+from deblurlab.inference.predictor import Restorer
 from deblurlab.media.video import restore
-from deblurlab.restorers.network import Network
 
 av = pytest.importorskip("av")
 
@@ -36,7 +36,7 @@ def _film(path: Path, size: int = 64) -> Path:
 
 
 def test_the_tests_film_is_restored_where_nothing_is_wrong_with_it(tmp_path: Path) -> None:
-    assert restore(_film(tmp_path / "a.mp4"), tmp_path / "b.mp4", Network(_Same())).frames == 3
+    assert restore(_film(tmp_path / "a.mp4"), tmp_path / "b.mp4", Restorer(_Same())).frames == 3
 
 
 SCRIPTS = {
@@ -57,14 +57,14 @@ def test_a_script_that_names_other_files_is_refused(kind: str, suffix: str, tmp_
     film = _film(tmp_path / f"secret{'.ts' if kind.startswith('hls') else '.mp4'}")
     (source := tmp_path / f"x{suffix}").write_text(SCRIPTS[kind].format(film=film.name, folder=tmp_path))
     with pytest.raises(UserError, match=f"x{suffix} can't be read as a video"):
-        restore(source, tmp_path / f"out{suffix}", Network(_Same()))
+        restore(source, tmp_path / f"out{suffix}", Restorer(_Same()))
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([film.name, source.name])
 
 
 def test_frames_larger_than_allowed_are_refused(tmp_path: Path) -> None:
     film = _film(tmp_path / "x.mp4", 128)
     with pytest.raises(UserError, match="the frames of .*x.mp4 have more than --max-pixels 9000"):
-        restore(film, tmp_path / "out.mp4", Network(_Same()), max_pixels=9000)
+        restore(film, tmp_path / "out.mp4", Restorer(_Same()), max_pixels=9000)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.9])
@@ -72,5 +72,5 @@ def test_a_truncated_film_is_refused_and_leaves_nothing(share: float, tmp_path: 
     film = _film(tmp_path / "x.mp4")
     film.write_bytes(film.read_bytes()[: int(share * film.stat().st_size)])
     with pytest.raises(UserError, match="x.mp4"):
-        restore(film, tmp_path / "out.mp4", Network(_Same()))
+        restore(film, tmp_path / "out.mp4", Restorer(_Same()))
     assert [path.name for path in tmp_path.iterdir()] == ["x.mp4"]

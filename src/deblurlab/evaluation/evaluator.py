@@ -16,7 +16,7 @@ from deblurlab.datasets.frame_store import Reader
 from deblurlab.datasets.samples import to_tensor
 from deblurlab.errors import UserError
 from deblurlab.metrics import Protocol
-from deblurlab.restorers.network import Restored, Restorer
+from deblurlab.restorers.base import BaseRestorer, Restored
 from deblurlab.restorers.psf import read_recipe
 
 Row = dict[str, Any]
@@ -45,7 +45,7 @@ class Attempt:
     seconds: float = 0.0
     error: str | None = None
 
-    def run(self, restorer: Restorer, pair: Pair) -> None:
+    def run(self, restorer: BaseRestorer, pair: Pair) -> None:
         assert self.blurred is not None
         start = time.perf_counter()
         try:
@@ -56,7 +56,7 @@ class Attempt:
 
 
 def measured(
-    todo: Sequence[Work], restorer: Restorer, protocol: Protocol, reader: Reader
+    todo: Sequence[Work], restorer: BaseRestorer, protocol: Protocol, reader: Reader
 ) -> Iterator[tuple[Row, Attempt]]:
     """Each image's row. While one is restored, the one before is measured and the next is read."""
     with ThreadPoolExecutor(2) as pool:

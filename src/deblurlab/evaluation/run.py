@@ -23,7 +23,7 @@ from deblurlab.media.images import write_png
 from deblurlab.metrics import LOWER_IS_BETTER, NO_REFERENCE, Protocol
 from deblurlab.metrics.levels import levels
 from deblurlab.reporting import write_evaluation
-from deblurlab.restorers import Psf, Restorer
+from deblurlab.restorers import BaseRestorer, Psf
 from deblurlab.runs import environment
 from deblurlab.runs.environment import torch_device
 from deblurlab.runs.folder import Run, parse_shard, write_csv, write_json
@@ -56,7 +56,7 @@ def evaluate(
     protocol: Protocol = instantiate(cfg.protocol, _convert_="all")
     data: PairSet = instantiate(cfg.data, _convert_="all")
     psf: Psf = instantiate(cfg.psf, _convert_="all")
-    restorer: Restorer = instantiate(cfg.restorer, _convert_="all")
+    restorer: BaseRestorer = instantiate(cfg.restorer, _convert_="all")
     data.prepare()
     work = _work(data, cfg.limit)
     _check_measurable(work, protocol)
@@ -121,7 +121,7 @@ def _scores(rows: Sequence[Row], protocol: Protocol) -> dict[str, Any]:
 
 
 def _write_cases(
-    run: Run, work: Sequence[Work], rows: Sequence[Row], kept: Mapping[str, Tensor], restorer: Restorer, reader: Reader
+    run: Run, work: Sequence[Work], rows: Sequence[Row], kept: Mapping[str, Tensor], restorer: BaseRestorer, reader: Reader
 ) -> None:
     """Pictures, `blurred | restored | sharp`, of the images that gained least, most, and the one between."""
     run.samples.mkdir(exist_ok=True)

@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from deblurlab.errors import UserError
-from deblurlab.inference.tiling import as_codes, full_scale
 from deblurlab.media.large_images import open_image
+from deblurlab.media.pixels import full_scale, round_to
 
 
 class Unpacked(NamedTuple):
@@ -23,7 +23,7 @@ class Unpacked(NamedTuple):
 
 
 def unpack(picture: Any) -> Unpacked:
-    """A path, `PIL.Image`, array or tensor (see `Network.restore`).
+    """A path, `PIL.Image`, array or tensor (see `Restorer.restore`).
 
     Raises:
         UserError: It is none of these, or a file that can't be read.
@@ -79,7 +79,7 @@ def _array(picture: np.ndarray, shape: tuple[int, ...]) -> Unpacked:
         restored = restored.clamp(0, 1)
         restored = restored.mean(1, keepdim=True) if colours == 1 else restored
         values = (restored * scale).permute(0, 2, 3, 1).numpy()
-        codes = as_codes(values, picture.dtype).reshape(*picture.shape[:-1], colours)
+        codes = round_to(values, picture.dtype).reshape(*picture.shape[:-1], colours)
         return np.concatenate([codes, picture[..., colours:]], axis=-1).reshape(shape)
 
     return Unpacked(images.expand(-1, 3, -1, -1), pack)

@@ -7,18 +7,16 @@ border. With less, neighbouring windows are blended over the inner half of their
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from deblurlab.errors import UserError
 from deblurlab.inference.engines import Engine
+from deblurlab.media.pixels import InMemory, Pixels, Rows, full_scale, round_to
 
-Pixels = npt.NDArray[Any]
-"""`(rows, W, C)`, C = 1 (grey) or 3; uint8, uint16, or floats in [0, 1]."""
 WINDOW = 2048
 """Side of the largest window that is chosen here."""
 _LEAST = 256
@@ -27,30 +25,6 @@ _STRIP = 128
 """Rows that are read at a time."""
 _LITTLE = 64
 """Its overlap where the network's reach isn't affordable."""
-
-
-class Rows(Protocol):
-    """An image that is read from the top to the bottom."""
-
-    height: int
-    width: int
-    colours: int
-    """1 (grey) or 3; further channels are left alone."""
-
-    def read(self, count: int) -> Pixels:
-        """The next rows."""
-
-
-class InMemory:
-    """An array as rows."""
-
-    def __init__(self, pixels: Pixels, colours: int = 3) -> None:
-        self._pixels, self._at, self.colours = pixels, 0, colours
-        self.height, self.width = pixels.shape[:2]
-
-    def read(self, count: int) -> Pixels:
-        self._at += count
-        return self._pixels[self._at - count : self._at]
 
 
 class Span(NamedTuple):
@@ -92,7 +66,7 @@ class Tiling(NamedTuple):
         ]
 
 
-def choose(engine: Engine, height: int, width: int, *, tile: int | None = None, overlap: int | None = None) -> Tiling:
+def choose_tiling(engine: Engine, height: int, width: int, *, tile: int | None = None, overlap: int | None = None) -> Tiling:
     """Windows for an image: None chooses, a tile of 0 means the whole image.
 
     Raises:
@@ -120,7 +94,7 @@ def choose(engine: Engine, height: int, width: int, *, tile: int | None = None, 
     return Tiling(side, around, exact, stride)
 
 
-def restored_rows(
+def restore_rows(
     engine: Engine, rows: Rows, tiling: Tiling, *, strength: float = 1.0
 ) -> Iterator[tuple[Pixels, Pixels]]:
     """Restore an image; yields (blurred, restored) from the top to the bottom, some rows at a time: `(n, W, C)`, where
@@ -149,7 +123,7 @@ def restored_rows(
         finished = band[: ready - done]
         yield (
             held[done - top : ready - top],
-            finished if finished.dtype == held.dtype else as_codes(finished, held.dtype),
+            finished if finished.dtype == held.dtype else round_to(finished, held.dtype),
         )
         del band, finished, part  # or they are held while the next are made
         done = ready
@@ -174,7 +148,7 @@ def seam_error(engine: Engine, pixels: Pixels, tiling: Tiling) -> str:
     if small.tile <= small.overlap:
         return f"tiles of {tiling.tile} pixels, blended over {tiling.overlap}, and too small an image to measure by"
     whole, tiled = (
-        np.concatenate([restored for _, restored in restored_rows(engine, InMemory(part, part.shape[2]), cut)])
+        np.concatenate([restored for _, restored in restore_rows(engine, InMemory(part, part.shape[2]), cut)])
         for cut in (Tiling(0, 0, True), small)
     )
     apart = 255 * np.abs(whole - tiled)
@@ -195,7 +169,7 @@ def _add(band: Pixels, part: Tensor, span: Span, column: Span, done: int, rows: 
         weights = _weights(span, up, down, ramp)[:, None] * _weights(column, left, right, ramp)
         place += (values * weights[..., None]).numpy()
     else:
-        place[:] = as_codes(values.numpy(), band.dtype)
+        place[:] = round_to(values.numpy(), band.dtype)
 
 
 def _weights(span: Span, start: int, stop: int, ramp: int) -> Tensor:
@@ -214,16 +188,6 @@ def _mixed(engine: Engine, window: Pixels, strength: float, scale: int) -> Tenso
     if len(blurred) == 1:  # a grey image stays grey
         restored = restored.clamp(0, 1).mean(0, keepdim=True)
     return restored if strength == 1 else torch.lerp(blurred, restored.clamp(0, 1), strength)
-
-
-def full_scale(pixels: Pixels) -> int:
-    """What white is."""
-    return 1 if pixels.dtype.kind == "f" else int(np.iinfo(pixels.dtype).max)
-
-
-def as_codes(values: Pixels, dtype: npt.DTypeLike) -> Pixels:
-    """Floats up to full scale as what the image is made of."""
-    return values.astype(dtype) if np.dtype(dtype).kind == "f" else np.rint(values).astype(dtype)
 
 
 def to_float(pixels: Pixels, scale: int) -> Tensor:

@@ -12,11 +12,12 @@ from deblurlab.classical.estimation import EstimationError
 from deblurlab.classical.frequency import Array
 from deblurlab.datasets.base import Pair
 from deblurlab.errors import UserError
-from deblurlab.restorers.network import Restored, Restorer
+from deblurlab.media.srgb import linear_to_srgb, srgb_to_linear
+from deblurlab.restorers.base import BaseRestorer, Restored
 from deblurlab.restorers.psf import NoPsf, Psf
 
 
-class Classical(Restorer):
+class Classical(BaseRestorer):
     """A function of (image, psf), both NumPy arrays: `(H, W, 3)` and `(k, k)`.
 
     Args:
@@ -51,21 +52,11 @@ class Classical(Restorer):
     def __call__(self, blurred: Tensor, pair: Pair) -> Restored:
         assert self._psf is not None, "the restorer wasn't prepared"
         image = blurred.permute(1, 2, 0).double().numpy()
-        image = to_light(image) if self._light == "linear" else image
+        image = srgb_to_linear(image) if self._light == "linear" else image
         try:
             psf, said = self._psf(image, pair)
         except EstimationError as error:
             return Restored(blurred, "not found", str(error))
         restored = np.clip(self._method(image, psf), 0, 1)
-        restored = from_light(restored) if self._light == "linear" else restored
+        restored = linear_to_srgb(restored) if self._light == "linear" else restored
         return Restored(torch.from_numpy(np.ascontiguousarray(restored.transpose(2, 0, 1))).float(), said)
-
-
-def to_light(codes: Array) -> Array:
-    """sRGB in [0, 1] to linear light (IEC 61966-2-1)."""
-    return np.where(codes <= 0.04045, codes / 12.92, ((codes + 0.055) / 1.055) ** 2.4)
-
-
-def from_light(light: Array) -> Array:
-    """Linear light in [0, 1] to sRGB."""
-    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055)

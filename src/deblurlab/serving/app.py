@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from deblurlab.errors import UserError
+from deblurlab.inference.predictor import Restorer
 from deblurlab.media.images import SUFFIXES
 from deblurlab.media.large_images import LargeImageWriter, TooLargeError, open_image
-from deblurlab.restorers.network import Network
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # before gradio is imported, which would call home
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -52,7 +52,7 @@ class LimitError(UserError):
 class Desk:
     """Restores one picture at a time."""
 
-    def __init__(self, restorers: Mapping[str, Network], limits: Limits) -> None:
+    def __init__(self, restorers: Mapping[str, Restorer], limits: Limits) -> None:
         self.restorers, self.limits = restorers, limits
         self._turn = threading.Lock()
 
@@ -69,7 +69,7 @@ class Desk:
             raise UserError(f"the strength must be between 0 and 1, not {strength:g}")
         if source.stat().st_size > self.limits.megabytes * 1e6:
             raise LimitError("size", f"the file has more than {self.limits.megabytes:g} megabytes")
-        restorer = Network(self.restorers[name].engine, strength=strength)
+        restorer = Restorer(self.restorers[name].engine, strength=strength)
         until = time.monotonic() + self.limits.seconds
         with self._my_turn(until):
             try:
@@ -95,7 +95,7 @@ class Desk:
             self._turn.release()
 
 
-def application(restorers: Mapping[str, Network], limits: Limits, folder: Path) -> Gate:
+def application(restorers: Mapping[str, Restorer], limits: Limits, folder: Path) -> Gate:
     """The page and the interface for programs. Visitors' files are in `folder` and nowhere else."""
     pyvips.operation_block_set("VipsForeignLoad", True)
     for loader in _LOADERS:
@@ -157,7 +157,7 @@ async def _no_file(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": "that is no file"}, 400)
 
 
-def serve(restorers: Mapping[str, Network], limits: Limits, *, host: str, port: int) -> None:
+def serve(restorers: Mapping[str, Restorer], limits: Limits, *, host: str, port: int) -> None:
     """Until interrupted."""
     protocol = type("Protocol", (Impatient,), {"seconds": limits.transfer})
     with tempfile.TemporaryDirectory(prefix="deblurlab-") as folder, socket.create_server((host, port)) as bound:
