@@ -20,8 +20,8 @@ from skimage.metrics import peak_signal_noise_ratio
 from deblurlab.classical import line, wiener
 from deblurlab.cli import main as cli
 from deblurlab.media.images import read_image, write_png
+from deblurlab.media.srgb import linear_to_srgb, srgb_to_linear
 from deblurlab.restorers import Identity, Restored
-from deblurlab.restorers.classical import from_light, to_light
 from support import blurred
 
 Evaluate = Callable[..., Path]
@@ -78,7 +78,7 @@ def test_a_classical_method_gets_the_true_kernel_in_linear_light(evaluate: Evalu
     folder = next(data_root.glob(f"*/test/{name[0]}/recipe/{name[1]}.json")).parent.parent
     psf = np.array(json.loads((folder / "recipe" / f"{name[1]}.json").read_text())["psf"])
     blurred, sharp = (read_image(folder / kind / f"{name[1]}.png") for kind in ("blur_gamma", "sharp"))
-    restored = from_light(np.clip(wiener(to_light(blurred / 255), psf, k=0.02), 0, 1))
+    restored = linear_to_srgb(np.clip(wiener(srgb_to_linear(blurred / 255), psf, k=0.02), 0, 1))
     expected = peak_signal_noise_ratio(sharp, np.round(255 * restored).astype(np.uint8))
     assert float(row["psnr"]) == pytest.approx(expected, abs=1e-3)
     assert row["psf"] == "true at the centre"
@@ -187,7 +187,8 @@ def _straight(root: Path) -> Path:
     from skimage.data import astronaut
 
     sharp = astronaut()[:256, :256]
-    seen = np.round(255 * np.clip(from_light(blurred(to_light(sharp / 255), line(12, 30))), 0, 1)).astype(np.uint8)
+    linear = np.clip(blurred(srgb_to_linear(sharp / 255), line(12, 30)), 0, 1)
+    seen = np.round(255 * linear_to_srgb(linear)).astype(np.uint8)
     for place in ("train/a", "train/b", "test/c"):
         for kind, images in (("blur", (seen, sharp)), ("sharp", (sharp, sharp))):
             (root / place / kind).mkdir(parents=True)

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from deblurlab.media.srgb import srgb_to_linear
 from deblurlab.synthesis.motion import Path
 
 LINEAR_MAX = (1 << 14) - 1
@@ -32,9 +33,7 @@ class Layer(NamedTuple):
 
 
 def _linear_table() -> npt.NDArray[np.uint16]:
-    code = np.arange(256) / 255
-    light = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
-    return np.rint(LINEAR_MAX * light).astype(np.uint16)
+    return np.rint(LINEAR_MAX * srgb_to_linear(np.arange(256) / 255)).astype(np.uint16)
 
 
 SRGB_TO_LINEAR = _linear_table()
