@@ -1,4 +1,4 @@
-"""Which checkpoints are kept."""
+"""Selection of the checkpoints that a run keeps."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from deblurlab.errors import UserError
 
 
 class Trainer(SimpleNamespace):
-    """Notes what is saved where."""
+    """Stub that records what is saved where."""
 
     def __init__(self) -> None:
         super().__init__(state=SimpleNamespace(fn="fit"), sanity_checking=False, global_step=0, saved=[])
@@ -22,35 +22,35 @@ class Trainer(SimpleNamespace):
     def save_checkpoint(self, path: Path) -> None:
         self.saved.append((self.global_step, path.name))
         state = {"state_dict": {}, "loops": {}, "pytorch-lightning_version": "2.6.0", "global_step": self.global_step}
-        torch.save({**state, "callbacks": {"Checkpoints": self.kept.state_dict()}}, path)
+        torch.save({**state, "callbacks": {"Checkpoints": self.checkpoints.state_dict()}}, path)
 
 
-def test_last_is_written_every_so_many_steps(tmp_path: Path) -> None:
+def test_last_is_written_every_n_steps_and_before_a_validation(tmp_path: Path) -> None:
     trainer = Trainer()
-    trainer.kept = checkpoints = Checkpoints(folder=str(tmp_path), every=3)
+    trainer.checkpoints = checkpoints = Checkpoints(folder=str(tmp_path), every=3)
     for trainer.global_step in range(1, 8):
         checkpoints.on_train_batch_end(trainer)  # type: ignore[arg-type]
     assert trainer.saved == [(3, "last.ckpt"), (6, "last.ckpt")]
     trainer.callbacks, trainer.global_step = [resume_state := ResumeState()], 7
-    resume_state.due = True  # a validation comes, which may take longer than a machine is left to us
+    resume_state.due = True  # a validation follows
     checkpoints.on_train_batch_end(trainer)  # type: ignore[arg-type]
     assert trainer.saved[2:] == [(7, "last.ckpt")]
 
 
 @pytest.mark.parametrize(("mode", "steps"), [("max", [0, 2]), ("min", [0, 1])])
-def test_best_is_written_when_the_score_is_better_also_after_a_resumption(
+def test_best_is_written_when_the_metric_improves_also_after_a_resume(
     tmp_path: Path, mode: Any, steps: list[int]
 ) -> None:
     trainer = Trainer()
-    for trainer.global_step, score in enumerate((20.0, 19.0, 21.0, 20.5)):
-        trainer.kept = checkpoints = Checkpoints(folder=str(tmp_path), every=100, mode=mode)
+    for trainer.global_step, value in enumerate((20.0, 19.0, 21.0, 20.5)):
+        trainer.checkpoints = checkpoints = Checkpoints(folder=str(tmp_path), every=100, mode=mode)
         checkpoints.on_fit_start(trainer, None)  # type: ignore[arg-type]
-        trainer.callback_metrics = {"val/psnr": torch.tensor(score)}
+        trainer.callback_metrics = {"val/psnr": torch.tensor(value)}
         checkpoints.on_validation_end(trainer, None)  # type: ignore[arg-type]
     assert [step for step, name in trainer.saved if name == "best.ckpt"] == steps
 
 
-def test_a_metric_that_is_not_measured_is_refused_naming_the_others(tmp_path: Path) -> None:
+def test_an_unmeasured_monitor_is_an_error_that_lists_the_measured_metrics(tmp_path: Path) -> None:
     trainer = Trainer()
     trainer.callback_metrics = {"val/psnr": torch.tensor(1.0), "val/ssim": torch.tensor(1.0)}
     with pytest.raises(UserError, match="monitor=val/lpips was not measured; validation measured val/psnr, val/ssim"):

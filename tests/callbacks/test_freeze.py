@@ -1,4 +1,4 @@
-"""A backbone that learns later."""
+"""Freezing of the backbone."""
 
 from pathlib import Path
 
@@ -21,18 +21,18 @@ class WithBackbone(nn.Module):
         return self.head(self.backbone(blurred))
 
 
-def test_it_stays_as_it_is_for_so_many_epochs_and_then_learns() -> None:
+def test_the_backbone_is_frozen_for_the_given_epochs_and_then_trained() -> None:
     epoch = len(BATCHES)
-    for steps, learnt in ((epoch, False), (epoch + 1, True)):
+    for steps, trained in ((epoch, False), (epoch + 1, True)):
         torch.manual_seed(0)
         generator = WithBackbone()
         backbone, head = state(generator.backbone), state(generator.head)
         fit(module({"l1": L1()}, generator=generator), steps, FreezeBackbone(epochs=1))
-        assert same(backbone, state(generator.backbone)) is not learnt
+        assert same(backbone, state(generator.backbone)) is not trained
         assert not same(head, state(generator.head))
 
 
-def test_it_stays_frozen_in_an_epoch_that_is_resumed_in_its_middle(tmp_path: Path) -> None:
+def test_the_backbone_stays_frozen_when_an_epoch_is_resumed_in_its_middle(tmp_path: Path) -> None:
     torch.manual_seed(0)
     first, second = (module({"l1": L1()}, generator=WithBackbone()) for _ in range(2))
     before = state(first.generator.backbone)
@@ -51,7 +51,7 @@ def test_it_stays_frozen_in_an_epoch_that_is_resumed_in_its_middle(tmp_path: Pat
     assert same(before, state(second.generator.backbone))
 
 
-def test_a_generator_without_one_is_left_alone() -> None:
+def test_a_generator_without_a_backbone_is_not_affected() -> None:
     trained, plain = module({"l1": L1()}), module({"l1": L1()})
     fit(trained, 2, FreezeBackbone(epochs=1)), fit(plain, 2)
     assert same(state(trained.generator), state(plain.generator))

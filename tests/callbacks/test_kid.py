@@ -1,4 +1,4 @@
-"""The kernel Inception distance, against its formula."""
+"""The kernel Inception distance equals its formula."""
 
 import logging
 from pathlib import Path
@@ -17,7 +17,7 @@ from deblurlab.metrics.inception import InceptionFeatures
 
 
 class Images(torch.utils.data.Dataset):
-    """Blurred and unrelated sharp ones, of two sizes."""
+    """Blurred images and unpaired sharp images, of two sizes."""
 
     def __init__(self, count: int, side: int = 170) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -42,7 +42,7 @@ def _validate(callback: KID, images: Images) -> dict[str, float]:
 
 
 def _distance(x: np.ndarray, y: np.ndarray) -> float:
-    """Binkowski et al.: the unbiased squared MMD of the kernel (x.y / d + 1)^3."""
+    """Return the unbiased squared MMD with the kernel (x.y / d + 1)^3 (Bińkowski et al., ICLR 2018, section 4)."""
     kernel = lambda a, b: (a @ b.T / a.shape[1] + 1) ** 3  # noqa: E731
     n, m = len(x), len(y)
     xx, yy = kernel(x, x), kernel(y, y)
@@ -50,7 +50,7 @@ def _distance(x: np.ndarray, y: np.ndarray) -> float:
     return float(within - 2 * kernel(x, y).mean())
 
 
-def test_it_is_the_unbiased_distance_of_patches_as_they_are() -> None:
+def test_it_is_the_unbiased_distance_of_unscaled_patches() -> None:
     images, features = Images(3), InceptionFeatures(weights="random", key=None)
     callback = KID(weights="random", patch=80)
     state = torch.get_rng_state()
@@ -58,35 +58,34 @@ def test_it_is_the_unbiased_distance_of_patches_as_they_are() -> None:
     assert torch.equal(state, torch.get_rng_state())
     assert logged[0] == logged[1]
 
-    def described(patches: list[Tensor]) -> np.ndarray:
+    def features_of(patches: list[Tensor]) -> np.ndarray:
         return features(torch.stack(patches)).double().numpy()
 
     tiles = [(top, left) for top in (5, 85) for left in (5, 85)]  # two in 170, from the middle
     blurred = [image[:, top : top + 80, left : left + 80] for image in images.blurred for top, left in tiles]
     sharp = [image[:, :, left : left + 80] for image in images.other for left in (10, 90, 170, 250)]
-    real = described(sharp)
-    assert logged[0]["val/kid_blurred"] == pytest.approx(_distance(real, described(blurred)), abs=1e-5)
-    restored = described([patch // 2 for patch in blurred])
+    real = features_of(sharp)
+    assert logged[0]["val/kid_blurred"] == pytest.approx(_distance(real, features_of(blurred)), abs=1e-5)
+    restored = features_of([patch // 2 for patch in blurred])
     assert logged[0]["val/kid"] == pytest.approx(_distance(real, restored), abs=1e-5)
 
 
-def test_a_single_patch_is_no_set(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_set_with_one_patch_is_not_measured(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert _validate(KID(weights="random", patch=400), Images(1, side=80)) == {}
-    assert "val/kid isn't measured: a set takes two patches at least" in caplog.text
+    assert "val/kid is not measured: the set has fewer than two patches" in caplog.text
 
 
-def test_features_are_torchvisions(tmp_path: Path) -> None:
-    """A file of its Inception v3; and one of something else."""
+def test_features_equal_those_of_torchvision(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    theirs = inception_v3(weights=None, init_weights=False).eval()
-    torch.save(theirs.state_dict(), tmp_path / "inception.pth")
-    mine = InceptionFeatures(weights=str(tmp_path / "inception.pth"), key="callbacks.kid.weights")
+    expected = inception_v3(weights=None, init_weights=False).eval()
+    torch.save(expected.state_dict(), tmp_path / "inception.pth")
+    own = InceptionFeatures(weights=str(tmp_path / "inception.pth"), key="callbacks.kid.weights")
     image = torch.randint(0, 256, (1, 3, 96, 112), dtype=torch.uint8)
-    theirs.fc = torch.nn.Identity()
+    expected.fc = torch.nn.Identity()
     with torch.no_grad():
-        torch.testing.assert_close(mine(image), theirs(image / 127.5 - 1))
-    assert mine(image[..., :64, :64]).shape == (1, 2048)
+        torch.testing.assert_close(own(image), expected(image / 127.5 - 1))
+    assert own(image[..., :64, :64]).shape == (1, 2048)
     torch.save({"fc": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(UserError, match="callbacks.kid.weights names belong to another network"):
         InceptionFeatures(weights=str(tmp_path / "other.pth"), key="callbacks.kid.weights")

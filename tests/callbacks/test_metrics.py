@@ -1,4 +1,4 @@
-"""Scores of sets: means over images, each image once."""
+"""Metrics of sets: means over images, each image once."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def test_each_image_counts_once_in_the_order_of_the_set() -> None:
 
 
 class Darken(pl.LightningModule):
-    """Restores by halving."""
+    """Restorer that halves all values."""
 
     def test_step(self, batch: dict, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         return batch["blurred"] / 255 / 2
@@ -39,7 +39,7 @@ class Images(torch.utils.data.Dataset):
         generator = torch.Generator().manual_seed(seed)
         shape = (count, 2, 3, 24, 24)
         self.images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
-        self.images[:, 1] //= torch.arange(1, count + 1).view(-1, 1, 1, 1).to(torch.uint8)  # scores that differ
+        self.images[:, 1] //= torch.arange(1, count + 1).view(-1, 1, 1, 1).to(torch.uint8)  # values differ
 
     def __len__(self) -> int:
         return len(self.images)
@@ -51,31 +51,26 @@ class Images(torch.utils.data.Dataset):
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
 def test_the_mean_over_images_does_not_depend_on_the_batches(batch_size: int) -> None:
-    sets, quality = [Images(5, seed=0), Images(1, seed=1)], ImageMetrics(PSNR_SSIM)
-    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[quality])
+    sets, metrics_callback = [Images(5, seed=0), Images(1, seed=1)], ImageMetrics(PSNR_SSIM)
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[metrics_callback])
     (logged, second) = trainer.test(Darken(), [DataLoader(s, batch_size=batch_size) for s in sets], verbose=False)
-    for images, scores in zip(sets, quality.scores, strict=True):
+    for images, scores in zip(sets, metrics_callback.scores, strict=True):
         blurred, sharp = (images.images[:, i] / 255 for i in (0, 1))
         np.testing.assert_allclose(scores["psnr"], psnr(blurred / 2, sharp).numpy())
         np.testing.assert_allclose(scores["psnr_blurred"], psnr(blurred, sharp).numpy())
-    assert logged["test/psnr"] == pytest.approx(np.mean(quality.scores[0]["psnr"]))
-    assert {**logged, **second}["test/1/ssim"] == pytest.approx(quality.scores[1]["ssim"][0])
-    # A pool of all pixels, as torchmetrics' own PSNR makes it by default, would be another number.
-    blurred, sharp = (sets[0].images[:, i] / 255 for i in (0, 1))
-    assert (
-        abs(
-            np.mean(quality.scores[0]["psnr"]) - psnr(blurred.flatten(0, 1)[None] / 2, sharp.flatten(0, 1)[None]).item()
-        )
-        > 0.1
-    )
+    assert logged["test/psnr"] == pytest.approx(np.mean(metrics_callback.scores[0]["psnr"]))
+    assert {**logged, **second}["test/1/ssim"] == pytest.approx(metrics_callback.scores[1]["ssim"][0])
+    # torchmetrics' PSNR pools the pixels of all images by default, which gives another value.
+    blurred, sharp = (sets[0].images[:, i].flatten(0, 1)[None] / 255 for i in (0, 1))
+    assert abs(np.mean(metrics_callback.scores[0]["psnr"]) - psnr(blurred / 2, sharp).item()) > 0.1
 
 
 def test_blurred_images_are_measured_once_for_all_validations(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     plain = measuring.METRICS["psnr"]
     monkeypatch.setitem(measuring.METRICS, "psnr", lambda x, y, mask: calls.append(1) or plain(x, y, mask))
-    quality = ImageMetrics(Protocol(metrics=("psnr",)))
-    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[quality])
+    metrics_callback = ImageMetrics(Protocol(metrics=("psnr",)))
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[metrics_callback])
     loader = DataLoader(Images(3, seed=0))
     first, again = (trainer.validate(Darken(), loader, verbose=False)[0] for _ in range(2))
     assert len(calls) == 3 * 2 + 3
@@ -83,7 +78,7 @@ def test_blurred_images_are_measured_once_for_all_validations(monkeypatch: pytes
 
 
 class Unpaired(Images):
-    """Sharp images that are no twins."""
+    """Images with unpaired sharp images instead of references."""
 
     def __getitem__(self, i: int) -> dict:
         sample = super().__getitem__(i)
@@ -91,17 +86,17 @@ class Unpaired(Images):
         return {**sample, "unpaired_sharp": other}
 
 
-def test_images_without_twins_are_measured_by_what_needs_none() -> None:
+def test_images_without_references_are_measured_by_no_reference_metrics() -> None:
     images = Unpaired(3, seed=0)
-    quality = ImageMetrics(Protocol(metrics=("psnr", "ssim", "sharpness")))
-    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[quality])
+    metrics_callback = ImageMetrics(Protocol(metrics=("psnr", "ssim", "sharpness")))
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[metrics_callback])
     (logged,) = trainer.test(Darken(), DataLoader(images), verbose=False)
     assert logged.keys() == {"test/sharpness", "test/sharpness_blurred", "step"}
     blurred = images.images[:, 0].double()
-    np.testing.assert_allclose(quality.scores[0]["sharpness_blurred"], sharpness(blurred).numpy())
+    np.testing.assert_allclose(metrics_callback.scores[0]["sharpness_blurred"], sharpness(blurred).numpy())
 
 
-def test_metrics_suit_the_data() -> None:
+def test_metrics_are_restricted_to_those_that_the_data_allow() -> None:
     class Data(PairSet):
         def __init__(self, *pairs: Pair) -> None:
             super().__init__(root=".")
@@ -111,10 +106,10 @@ def test_metrics_suit_the_data() -> None:
             return self._pairs
 
     pair, unreferenced = Pair("a", Path("a"), Path("b")), Unreferenced("a", Path("a"), Path("b"))
-    quality = ImageMetrics(Protocol(metrics=("psnr", "sharpness")))
-    quality.check_data(Data(pair))
-    assert quality.protocol.metrics == ("psnr", "sharpness")
-    quality.check_data(Data(unreferenced))
-    assert quality.protocol.metrics == ("sharpness",)
-    with pytest.raises(UserError, match=r"data names no pairs to validate on, and protocol.metrics=\['psnr', 'ssim'\]"):
+    metrics_callback = ImageMetrics(Protocol(metrics=("psnr", "sharpness")))
+    metrics_callback.check_data(Data(pair))
+    assert metrics_callback.protocol.metrics == ("psnr", "sharpness")
+    metrics_callback.check_data(Data(unreferenced))
+    assert metrics_callback.protocol.metrics == ("sharpness",)
+    with pytest.raises(UserError, match=r"no sharp references, which all of protocol.metrics=\['psnr', 'ssim'\] need"):
         ImageMetrics(PSNR_SSIM).check_data(Data(unreferenced))

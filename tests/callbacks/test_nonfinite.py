@@ -1,4 +1,4 @@
-"""What becomes of a training whose numbers go wrong."""
+"""Handling of NaN and infinity, and detection of adversarial training that has failed."""
 
 import json
 from collections.abc import Callable
@@ -28,32 +28,32 @@ def poisoned(train: Train, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pat
     return run
 
 
-def test_a_training_stops_and_its_last_state_is_sound(poisoned: Callable[..., Path]) -> None:
-    with pytest.raises(SystemExit, match=r"loss/l1 was no finite number at step 3, .*stopped; .*last\.ckpt.*lower"):
+def test_policy_stop_ends_the_training_and_the_last_checkpoint_is_finite(poisoned: Callable[..., Path]) -> None:
+    with pytest.raises(SystemExit, match=r"loss/l1 was not finite at step 3, .*stopped; .*last\.ckpt.*lower"):
         poisoned("callbacks.checkpoints.every=2")
     kept = read_checkpoint(Path("runs/run/checkpoints/last.ckpt"))
     assert kept["global_step"] == 2
     assert all(value.isfinite().all() for value in kept["state_dict"].values())
 
 
-def test_a_batch_is_skipped_and_counted(poisoned: Callable[..., Path], capfd: pytest.CaptureFixture[str]) -> None:
+def test_policy_skip_skips_the_batch_and_counts_it(
+    poisoned: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
     run = poisoned("callbacks.nonfinite.policy=skip")
     assert json.loads((run / "results.json").read_text())["steps"] == 6
     state = read_checkpoint(run / "checkpoints" / "last.ckpt")
     assert state["callbacks"]["NonFinite"]["skipped"] == 1
     assert all(value.isfinite().all() for value in state["state_dict"].values())
-    assert (
-        "loss/l1 was no finite number at step 3, which wasn't taken (1 since the last look, 1 in all)"
-        in capfd.readouterr().err
-    )
+    message = "loss/l1 was not finite at step 3, whose update was skipped (1 steps since the last check, 1 in total)"
+    assert message in capfd.readouterr().err
 
 
-def test_nothing_but_bad_steps_is_not_skipped_for_ever(poisoned: Callable[..., Path]) -> None:
-    with pytest.raises(SystemExit, match=r"at step 5, .*the training stopped"):
+def test_policy_skip_ends_after_the_maximum_of_consecutive_steps(poisoned: Callable[..., Path]) -> None:
+    with pytest.raises(SystemExit, match=r"at step 5, .*training stopped"):
         poisoned("callbacks.nonfinite.policy=skip", "callbacks.nonfinite.max_consecutive=3", steps=99)
 
 
-def test_a_training_goes_back_with_a_lower_rate(
+def test_policy_rollback_resumes_with_a_lower_learning_rate(
     poisoned: Callable[..., Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
     options = ["callbacks.nonfinite.policy=rollback", "callbacks.checkpoints.every=2", "scheduler=constant"]
@@ -62,22 +62,22 @@ def test_a_training_goes_back_with_a_lower_rate(
     assert last["global_step"] == 6
     assert last["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(1e-4)
     assert last["callbacks"]["NonFinite"]["returns"] == 1
-    assert "goes back to its last checkpoint, with learning rates times 0.5" in capfd.readouterr().err
+    assert "rolling back to the last checkpoint with the learning rates multiplied by 0.5" in capfd.readouterr().err
     steps = [line.split(",")[0] for line in (run / "metrics.csv").read_text().splitlines()[1:]]
     assert steps == ["1", "2", "3", "4", "5", "6", "6", "6"]  # validation, test
 
 
-def test_a_training_goes_back_so_often_and_no_more(poisoned: Callable[..., Path]) -> None:
+def test_policy_rollback_ends_after_the_maximum_of_rollbacks(poisoned: Callable[..., Path]) -> None:
     options = [
         "callbacks.nonfinite.policy=rollback",
         "callbacks.checkpoints.every=2",
         "callbacks.nonfinite.max_rollbacks=2",
     ]
-    with pytest.raises(SystemExit, match="stopped again after going back 2 times"):
+    with pytest.raises(SystemExit, match="stopped after 2 rollbacks"):
         poisoned(*options, steps=99)
 
 
-def test_settings_that_cannot_be_are_refused() -> None:
+def test_invalid_settings_are_errors() -> None:
     for options, message in (
         ({"policy": "hope"}, "policy=hope is unknown: stop, skip, rollback"),
         ({"every": 0}, "at least 1"),
@@ -87,26 +87,26 @@ def test_settings_that_cannot_be_are_refused() -> None:
             NonFinite(folder="", **options)  # type: ignore[arg-type]
 
 
-def test_a_term_without_weight_may_be_anything(tmp_path: Path) -> None:
-    trained = module({"l1": L1(), "watched": Poisoned()}, weights={"l1": 1.0, "watched": 0.0})
+def test_a_term_of_weight_0_may_be_nonfinite(tmp_path: Path) -> None:
+    trained = module({"l1": L1(), "unweighted": Poisoned()}, weights={"l1": 1.0, "unweighted": 0.0})
     before = state(trained)
     fit(trained, 4, NonFinite(folder=str(tmp_path), every=1))
     assert not all(torch.equal(before[name], value) for name, value in state(trained).items())
 
 
-@pytest.mark.parametrize(("accuracy", "said"), [(1.0, "right"), (0.0, "wrong"), (0.5, None)])
-def test_a_discriminator_that_has_won_or_lost_is_told_of_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, accuracy: float, said: str | None
+@pytest.mark.parametrize(("accuracy", "expected"), [(1.0, "correctly"), (0.0, "incorrectly"), (0.5, None)])
+def test_an_accuracy_of_0_or_1_is_reported_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, accuracy: float, expected: str | None
 ) -> None:
     trained = module({"l1": L1(), "adv": Adv()})
     monkeypatch.setattr(trained._adversaries["sharp"], "_measured", lambda real, fake: torch.tensor(accuracy))
     fit(trained, 6, Collapse(steps=4, every=1))
-    found = [record.getMessage() for record in caplog.records if "tells every image" in record.getMessage()]
-    assert len(found) == (said is not None)
-    assert all(f"step 4: for 4 steps the discriminator tells every image {said}" in line for line in found)
+    found = [record.getMessage() for record in caplog.records if "classified every image" in record.getMessage()]
+    assert len(found) == (expected is not None)
+    assert all(f"step 4: the discriminator has classified every image {expected} for 4 steps" in line for line in found)
 
 
-def test_accuracy_is_the_share_of_logits_on_the_right_side() -> None:
+def test_accuracy_is_the_share_of_logits_with_the_right_sign() -> None:
     adversary = module({"l1": L1(), "adv": Adv()})._adversaries["sharp"]
     real = DiscriminatorOutput(logits=[torch.tensor([1.0, 2.0, -1.0, 3.0])], features=[])
     fake = DiscriminatorOutput(logits=[torch.tensor([1.0, -2.0, -1.0, -3.0])], features=[])

@@ -1,4 +1,4 @@
-"""A signal in the midst of a step: the step is finished and kept, then the job is queued again."""
+"""A signal during a step: the step is finished and saved, then the job is requeued or the program exits."""
 
 import os
 import signal
@@ -16,23 +16,23 @@ from steps import fit, module
 
 
 class Signalled(pl.Callback):
-    """Sends the signal when the third batch begins."""
+    """Callback that sends a signal when the third batch begins."""
 
-    def __init__(self, number: int = signal.SIGUSR2, *, times: int = 1, apart: float = 0) -> None:
-        self._number, self._times, self._apart = number, times, apart
+    def __init__(self, number: int = signal.SIGUSR2, *, times: int = 1, interval: float = 0) -> None:
+        self._number, self._times, self._interval = number, times, interval
 
     def on_train_batch_start(self, trainer: pl.Trainer, *args: object) -> None:
         for _ in range(self._times if trainer.global_step == 2 else 0):
             os.kill(os.getpid(), self._number)
-            time.sleep(self._apart)
+            time.sleep(self._interval)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_the_batch_is_finished_and_kept_and_the_exit_status_tells_the_signal(
+def test_the_batch_is_finished_and_saved_and_the_exit_status_names_the_signal(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], number: int, code: int
 ) -> None:
     before = signal.getsignal(number)
-    with pytest.raises(Preempted) as end:  # twice at once is once: a group's signal and the process's own
+    with pytest.raises(Preempted) as end:  # two signals within a second count as one
         fit(module(), 6, Preemption(folder=str(tmp_path)), Signalled(number, times=2))
     assert end.value.code == code
     assert read_checkpoint(tmp_path / "last.ckpt")["global_step"] == 3
@@ -41,19 +41,19 @@ def test_the_batch_is_finished_and_kept_and_the_exit_status_tells_the_signal(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_ends_at_once(tmp_path: Path, number: int) -> None:
-    if (child := os.fork()) == 0:  # which it kills
-        fit(module(), 6, Preemption(folder=str(tmp_path)), Signalled(number, times=2, apart=1.1))
+def test_a_second_signal_terminates_immediately(tmp_path: Path, number: int) -> None:
+    if (child := os.fork()) == 0:  # the signal kills this process
+        fit(module(), 6, Preemption(folder=str(tmp_path)), Signalled(number, times=2, interval=1.1))
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -number
     assert not (tmp_path / "last.ckpt").exists()
 
 
-def test_the_step_is_kept_before_the_job_is_queued_again(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
+def test_the_step_is_saved_before_the_job_is_requeued(tmp_path: Path) -> None:
+    calls: list[tuple[int, int]] = []
 
     def submitit(number: int, frame: object) -> None:
-        told.append((number, read_checkpoint(tmp_path / "last.ckpt")["global_step"]))
+        calls.append((number, read_checkpoint(tmp_path / "last.ckpt")["global_step"]))
 
     before = signal.signal(signal.SIGUSR2, submitit)
     try:
@@ -62,26 +62,26 @@ def test_the_step_is_kept_before_the_job_is_queued_again(tmp_path: Path) -> None
         assert signal.getsignal(signal.SIGUSR2) is submitit
     finally:
         signal.signal(signal.SIGUSR2, before)
-    assert told == [(signal.SIGUSR2, 3)]
+    assert calls == [(signal.SIGUSR2, 3)]
 
 
 @pytest.mark.parametrize("code", [0, 1])
-def test_a_job_without_a_scheduler_of_its_own_queues_itself(
+def test_a_slurm_job_without_another_handler_requeues_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     scontrol = tmp_path / "scontrol"
-    scontrol.write_text(f"#!/bin/sh\necho $@ > {tmp_path}/said\necho not now >&2\nexit {code}\n")
+    scontrol.write_text(f"#!/bin/sh\necho $@ > {tmp_path}/arguments\necho not now >&2\nexit {code}\n")
     scontrol.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_JOB_ID", "17")
-    with pytest.raises(UserError if code else Preempted, match="job 17 again .not now" if code else None):
+    with pytest.raises(UserError if code else Preempted, match="cannot requeue job 17 .not now" if code else None):
         fit(module(), 6, Preemption(folder=str(tmp_path)), Signalled())
     assert signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL
-    assert (tmp_path / "said").read_text() == "requeue 17\n"
+    assert (tmp_path / "arguments").read_text() == "requeue 17\n"
     assert read_checkpoint(tmp_path / "last.ckpt")["global_step"] == 3
 
 
-def test_without_a_signal_nothing_happens(tmp_path: Path) -> None:
+def test_without_a_signal_nothing_is_written(tmp_path: Path) -> None:
     fit(module(), 2, Preemption(folder=str(tmp_path)))
     assert not list(tmp_path.iterdir())
     with pytest.raises(ValueError, match="every=0"):

@@ -1,4 +1,4 @@
-"""What happens around the training step."""
+"""Lightning callbacks: measurement, checkpoints, resuming, weight averaging and fault handling."""
 
 from deblurlab.callbacks.checkpoints import Checkpoints
 from deblurlab.callbacks.collapse import Collapse

@@ -1,4 +1,4 @@
-"""Which states of a training are kept."""
+"""Selection of the checkpoints that a run keeps."""
 
 import math
 from pathlib import Path
@@ -7,21 +7,28 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
-from deblurlab.callbacks.resume import ResumeState, validated
+from deblurlab.callbacks.resume import ResumeState, validation_metrics
 from deblurlab.checkpoints.io import whole
 from deblurlab.errors import UserError
 
 
 class Checkpoints(Checkpoint):
-    """Keeps `last.ckpt` in `folder`, written every `every` steps and before each validation, to go on from; the one
-    before it as `previous.ckpt`; and `best.ckpt`, the state whose validation scored highest (or lowest, with
-    `mode="min"`) on the metric `monitor`. If that is None, no state is the best.
+    """Writer of the checkpoints `last.ckpt`, `previous.ckpt` and `best.ckpt`.
 
-    Lightning's ModelCheckpoint would save twice as often as asked under manual optimization and forgets the best score
-    when a run's folder has been moved.
+    `last.ckpt` is written every `every` steps and before each validation, to resume from; the one that it replaces
+    stays as `previous.ckpt`. `best.ckpt` is the state with the highest value of the metric `monitor` in validation.
+
+    Lightning's ModelCheckpoint saves twice as often as requested under manual optimization and loses the best value
+    when a run's folder is moved.
+
+    Args:
+        folder: Folder of the checkpoints.
+        every: Steps between two writes of `last.ckpt`.
+        monitor: Logged name of the metric; None writes no `best.ckpt`.
+        mode: "max" if a higher value is better, "min" if a lower one is.
 
     Raises:
-        UserError: After a validation: there is no such metric.
+        UserError: After a validation that did not measure `monitor`.
     """
 
     def __init__(
@@ -31,31 +38,35 @@ class Checkpoints(Checkpoint):
         self._every, self._monitor, self._sign = every, monitor, 1 if mode == "max" else -1
         self._best: float | None = None
         self.scores: dict[str, float] = {}
-        """What the validation said of `best.ckpt`."""
+        """Validation metrics of `best.ckpt`, by name."""
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        """Write `last.ckpt` if it is due."""
         due = any(c.due for c in trainer.callbacks if isinstance(c, ResumeState))  # type: ignore[attr-defined]
         if due or trainer.global_step % self._every == 0:
             trainer.save_checkpoint(self._folder / "last.ckpt")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write `best.ckpt` if the monitored metric has improved."""
         if trainer.state.fn != "fit" or trainer.sanity_checking or self._monitor is None:
             return
         if self._monitor not in trainer.callback_metrics:
-            known = ", ".join(sorted(k for k in trainer.callback_metrics if k.startswith("val/")))
+            measured = ", ".join(sorted(k for k in trainer.callback_metrics if k.startswith("val/")))
             raise UserError(
-                f"callbacks.checkpoints.monitor={self._monitor} was not measured; validation measured {known}"
+                f"callbacks.checkpoints.monitor={self._monitor} was not measured; validation measured {measured}"
             )
-        score = self._sign * float(trainer.callback_metrics[self._monitor])
-        if math.isfinite(score) and (self._best is None or score > self._best):
-            self._best, self.scores = score, validated(trainer)
+        value = self._sign * float(trainer.callback_metrics[self._monitor])
+        if math.isfinite(value) and (self._best is None or value > self._best):
+            self._best, self.scores = value, validation_metrics(trainer)
             trainer.save_checkpoint(self._folder / "best.ckpt")
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # The kept file knows its score. What is resumed from may be older, or another run's.
-        kept = whole(self._folder / "best.ckpt")
-        state = kept["callbacks"][self.state_key] if kept else {}
+        """Read the best value from `best.ckpt`."""
+        # The checkpoint that training resumes from may be older than best.ckpt, or belong to another run.
+        content = whole(self._folder / "best.ckpt")
+        state = content["callbacks"][self.state_key] if content else {}
         self._best, self.scores = state.get("best"), state.get("scores", {})
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the best value and the validation metrics that belong to it."""
         return {"best": self._best, "scores": self.scores}

@@ -1,4 +1,4 @@
-"""Average of the generator's weights."""
+"""Exponential moving average of the generator's weights."""
 
 from typing import Any
 
@@ -8,21 +8,24 @@ from torch import Tensor, nn
 
 
 class EMA(pl.Callback):
-    """Exponential moving average of the generator, which then stands in for it in validation (Polyak and Juditsky,
-    1992; the warm-up `min(decay, (1 + n) / (10 + n))` after n updates is TensorFlow's).
+    """Exponential moving average of the generator's parameters, used in validation (Polyak and Juditsky, 1992).
 
-    Parameters are averaged after each step; buffers are taken as they are. The average is in every checkpoint.
+    After n updates the decay is `min(decay, (1 + n) / (10 + n))`, the warm-up of TensorFlow's
+    ExponentialMovingAverage. Buffers are not averaged: validation uses the current ones. The average is stored in
+    every checkpoint.
     """
 
     def __init__(self, *, decay: float = 0.999) -> None:
         if not 0 <= decay < 1:
-            raise ValueError(f"the decay of an average lies in [0, 1), it is {decay}")
+            raise ValueError(f"callbacks.ema.decay={decay} must be in [0, 1)")
         self._decay = decay
         self._updates = 0
         self._average: dict[str, Tensor] = {}
-        self._own: dict[str, Tensor] | None = None
+        self._trained: dict[str, Tensor] | None = None
+        """Parameters that the average replaces during validation."""
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Move the loaded average to the device, or start one from the current parameters."""
         current = _parameters(pl_module)
         loaded = self._average
         self._average = {
@@ -31,25 +34,30 @@ class EMA(pl.Callback):
 
     @torch.no_grad()
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+        """Update the average."""
         decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
         current: list[Tensor] = list(_parameters(pl_module).values())
         torch._foreach_lerp_(list(self._average.values()), current, 1 - decay)
         self._updates += 1
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Replace the generator's parameters by their average."""
         if self._updates and trainer.state.fn == "fit":
-            self._own = {name: value.detach().clone() for name, value in _parameters(pl_module).items()}
+            self._trained = {name: value.detach().clone() for name, value in _parameters(pl_module).items()}
             _assign(pl_module, self._average)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._own is not None:
-            _assign(pl_module, self._own)
-            self._own = None
+        """Restore the generator's parameters."""
+        if self._trained is not None:
+            _assign(pl_module, self._trained)
+            self._trained = None
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the average and the number of updates."""
         return {"updates": self._updates, "average": self._average}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the average and the number of updates."""
         self._updates, self._average = state_dict["updates"], state_dict["average"]
 
 

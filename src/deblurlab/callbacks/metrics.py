@@ -1,4 +1,4 @@
-"""ImageMetrics of whole images."""
+"""Measurement of whole images in validation and test."""
 
 import logging
 from dataclasses import replace
@@ -18,8 +18,11 @@ _LOG = logging.getLogger(__name__)
 
 
 class PerImage(Metric):
-    """Collects one number per image. `compute` gives them in the order of the images, each image once, from all
-    processes; their mean is the mean over images that papers print, whatever the batches were."""
+    """Collector of one value per image.
+
+    `compute` returns the values of all processes in the order of the images, each image once. Their mean is the mean
+    over images that publications report; it does not depend on the batch size.
+    """
 
     index: list[Tensor]
     value: list[Tensor]
@@ -31,26 +34,27 @@ class PerImage(Metric):
         self.add_state("value", [], dist_reduce_fx="cat")
 
     def update(self, index: Tensor, value: Tensor) -> None:
+        """Add the values of images, `(N,)`, and the indices of the images, `(N,)`."""
         self.index.append(index.to(self.device))
         self.value.append(value.to(self.device, torch.float32 if self.device.type == "mps" else torch.float64))
 
     def compute(self) -> Tensor:
+        """Return the value of each image, ordered by index."""
         index, value = (torch.cat(s) if isinstance(s, list) else s for s in (self.index, self.value))
-        # Processes that ran out of images repeat some.
+        # Processes that run out of images repeat some.
         order = index.argsort(stable=True)
         index, value = index[order], value[order]
         return value[torch.cat([index.new_ones(1, dtype=torch.bool), index[1:] != index[:-1]])]
 
 
 class ImageMetrics(pl.Callback):
-    """Measures restored images on validation and test sets, and beside them, once, the blurred ones.
+    """Metrics of restored images on validation and test sets, and, computed once, of the blurred images.
 
-    Logs `val/psnr`, `val/psnr_blurred` and so on for each metric of the protocol, likewise `test/...`; of several test
-    sets the second is `test/1/...`. Images without a sharp twin are measured by what needs none. `scores` keeps
-    what the last test measured of each image.
+    Logs `val/psnr`, `val/psnr_blurred` and so on for each metric of the protocol, likewise `test/...`; the metrics of
+    the second test set are `test/1/...`. Images without a sharp reference are measured by no-reference metrics.
 
     Raises:
-        UserError: On measuring: an image is too small or has come out as NaN.
+        UserError: During measurement: an image is too small or contains NaN.
     """
 
     def __init__(self, protocol: Protocol) -> None:
@@ -58,33 +62,36 @@ class ImageMetrics(pl.Callback):
         self._metrics: dict[str, PerImage] = {}
         self._blurred: dict[str, Tensor] = {}
         self.scores: list[dict[str, list[float]]] = []
-        """For each test set: metric name -> value of each image, in the data set's order."""
+        """For each set of the last test: metric name -> value of each image, in the data set's order."""
 
     def check_data(self, data: PairSet) -> None:
-        """Measure what can be measured on a data set.
+        """Restrict the protocol to no-reference metrics if no image has a sharp reference.
 
         Raises:
-            UserError: Some images have no sharp twins, and every metric needs one.
+            UserError: Some images have no sharp reference, and every metric needs one.
         """
         sets = [data.val(), *data.tests().values()]
         unreferenced = [isinstance(pair, Unreferenced) for pairs in sets for pair in pairs[:1]]
-        alone = tuple(name for name in self.protocol.metrics if name in NO_REFERENCE)
-        if any(unreferenced) and not alone:
+        no_reference = tuple(name for name in self.protocol.metrics if name in NO_REFERENCE)
+        if any(unreferenced) and not no_reference:
             raise UserError(
-                f"data names no pairs to validate on, and protocol.metrics={list(self.protocol.metrics)} need some: "
-                f"name data.val_blurred and data.val_sharp, or take protocol.metrics=[sharpness]"
+                f"the validation or test images have no sharp references, which all of "
+                f"protocol.metrics={list(self.protocol.metrics)} need: set data.val_blurred and data.val_sharp, or "
+                f"protocol.metrics=[sharpness]"
             )
         if unreferenced and all(unreferenced):
-            self.protocol = replace(self.protocol, metrics=alone)
+            self.protocol = replace(self.protocol, metrics=no_reference)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Warn about metrics that are not available."""
         for name, why in self.protocol.unavailable.items():
-            _LOG.warning("%s isn't measured: %s.", name, why)
+            _LOG.warning("%s is not measured: %s.", name, why)
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
+        """Measure a validation batch."""
         if not trainer.sanity_checking:
             self._update(set_name("val", dataloader_idx), outputs, batch)
 
@@ -92,44 +99,49 @@ class ImageMetrics(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
+        """Measure a test batch."""
         self._update(set_name("test", dataloader_idx), outputs, batch)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log the means of the validation metrics."""
         self._finish(pl_module)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log the means of the test metrics and keep the values of each image."""
         values = self._finish(pl_module)
-        pl_module.log("step", float(pl_module.global_step))  # Lightning's count is another after a resumption
+        pl_module.log("step", float(pl_module.global_step))  # Lightning's own step differs after a resume
         sets = [set_name("test", i) for i in range(len(trainer.num_test_batches))]
         self.scores = [{_metric(key): v.tolist() for key, v in values.items() if _set(key) == name} for name in sets]
 
     def _update(self, name: str, restored: Tensor, batch: Sample) -> None:
-        known = {key for key in self._blurred if _set(key) == name}
+        blurred_measured = any(_set(key) == name for key in self._blurred)
         for i, index in enumerate(torch.as_tensor(batch["index"]).tolist()):
-            # Of several sharp images that the restored one may be like, the best score counts.
+            # Of several references the best value counts.
             references = []
             if "sharp" in batch:
                 references = [batch["sharp"][i], *batch.get("extra_references", batch["sharp"][:, :0])[i]]
-            scores = self._measured(restored[i], references, batch["name"][i])
-            if not known:
-                blurred = self._measured(batch["blurred"][i] / 255, references, batch["name"][i])
-                scores |= {f"{metric}_blurred": value for metric, value in blurred.items()}
-            for metric, value in scores.items():
+            values = self._measure(restored[i], references, batch["name"][i])
+            if not blurred_measured:
+                blurred = self._measure(batch["blurred"][i] / 255, references, batch["name"][i])
+                values |= {f"{metric}_blurred": value for metric, value in blurred.items()}
+            for metric, value in values.items():
                 collected = self._metrics.setdefault(f"{name}/{metric}", PerImage().to(restored.device))
                 collected.update(torch.tensor([index]), torch.tensor([value], dtype=torch.float64))
 
-    def _measured(self, image: Tensor, sharp: list[Tensor], name: str) -> dict[str, float]:
+    def _measure(self, image: Tensor, references: list[Tensor], name: str) -> dict[str, float]:
         if (side := min(image.shape[-2:])) < SMALLEST:
-            raise UserError(f"{name} has a side of {side} pixels, and SSIM's window {SMALLEST}: leave such images out")
+            raise UserError(
+                f"{name} has a side of {side} pixels, less than the {SMALLEST} of SSIM's window: remove the image from "
+                f"the data set"
+            )
         try:
-            scores = self.protocol.measure(image, [reference / 255 for reference in sharp])
+            return self.protocol.measure(image, [reference / 255 for reference in references])
         except ValueError as error:
-            raise UserError(f"{name} can't be measured: {error}") from error
-        return scores
+            raise UserError(f"{name} cannot be measured: {error}") from error
 
     def _finish(self, module: pl.LightningModule) -> dict[str, Tensor]:
-        """Every value of every image; logs their means."""
-        # torchmetrics makes a number of a single value.
+        """Log the mean of each metric; return the values of all images."""
+        # torchmetrics squeezes a tensor with one element.
         values = {key: metric.compute().reshape(-1) for key, metric in self._metrics.items()}
         self._blurred |= {key: value for key, value in values.items() if key.endswith("_blurred")}
         sets = {_set(key) for key in values}
@@ -149,5 +161,5 @@ def _metric(key: str) -> str:
 
 
 def set_name(split: str, number: int) -> str:
-    """What the metrics of one of several sets are logged below."""
+    """Return the prefix under which the metrics of a split's set are logged."""
     return split if number == 0 else f"{split}/{number}"

@@ -1,38 +1,43 @@
-"""What to do when a training's numbers have gone wrong."""
+"""Handling of NaN and infinity in losses and gradients."""
 
 import logging
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from deblurlab.callbacks.protocols import TracksNonFinite
 from deblurlab.errors import UserError
-from deblurlab.training.phased import PhasedModule
 
 _LOG = logging.getLogger(__name__)
 Policy = Literal["stop", "skip", "rollback"]
 
 
-class Rollback(Exception):  # noqa: N818  nothing has failed yet
-    """The training shall go on from its last checkpoint, with lower rates."""
+class Rollback(Exception):  # noqa: N818  it requests a rollback and isn't an error
+    """Request to resume from the last checkpoint with lower learning rates."""
 
 
 class NonFinite(pl.Callback):
-    """Sees to NaN and infinities in loss terms that carry weight and in gradients. The module doesn't take such steps,
-    so the weights are sound whatever happens here. The device's notes are read every `every` steps, before validation
-    and before a checkpoint is written, so that no step waits for them.
+    """Handle NaN and infinity in gradients and in loss terms with a weight, according to a policy.
+
+    The module skips such updates, so the weights stay finite under every policy. The results are counted on the
+    device. They are read every `every` steps, before each validation and before each checkpoint, so that steps do not
+    synchronise with the device.
 
     Args:
-        folder: Where the checkpoints are.
-        policy: "stop" ends the training, naming the step and the term. "skip" goes on without those batches, with a
-            warning, and ends the training when `max_consecutive` of them were. "rollback" goes on from the last checkpoint
-            with the learning rates times `factor`, at most `max_rollbacks` times.
-        every: Steps.
+        folder: Folder of the checkpoints.
+        policy: "stop" ends the training with a message that names the step and the term. "skip" logs a warning and
+            continues, but ends the training after `max_consecutive` skipped steps in a row. "rollback" resumes from
+            the last checkpoint with the learning rates multiplied by `factor`, at most `max_rollbacks` times.
+        every: Steps between two reads of the counts.
+        max_consecutive: Number of consecutive skipped steps that ends the training under "skip".
+        factor: Factor of the learning rates for each rollback, in (0, 1).
+        max_rollbacks: Maximum number of rollbacks.
 
     Raises:
-        UserError: As the policy says.
+        UserError: When the policy ends the training.
     """
 
     def __init__(
@@ -46,26 +51,29 @@ class NonFinite(pl.Callback):
         max_rollbacks: int = 3,
     ) -> None:
         if every < 1:
-            raise ValueError(f"every={every}: steps are at least 1 (trainer.log_every_n_steps)")
+            raise ValueError(f"callbacks.nonfinite.every={every} must be at least 1 (trainer.log_every_n_steps)")
         if policy not in get_args(Policy):
             raise ValueError(f"callbacks.nonfinite.policy={policy} is unknown: {', '.join(get_args(Policy))}")
         if not 0 < factor < 1:
             raise ValueError(f"callbacks.nonfinite.factor={factor} must be between 0 and 1")
         self._folder, self._policy, self._every = Path(folder), policy, every
         self._max_consecutive, self._factor, self._max_rollbacks = max_consecutive, factor, max_rollbacks
-        self._returns, self._kept_returns = 0, 0
+        self._rollbacks, self._applied_rollbacks = 0, 0
+        """Rollbacks so far, and those that the loaded learning rates already include."""
         self.skipped = 0
-        """Steps that weren't taken."""
+        """Number of skipped steps."""
         self._names: list[str] = []
-        self._first: Tensor | None = None
+        self._first_steps: Tensor | None = None
+        """For each name the first step since the last read at which it was not finite, or 0; on the device."""
         self._count: Tensor | None = None
         self._running: Tensor | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._first = self._count = None
+        """Multiply the learning rates by the factor of the rollbacks that the checkpoint does not include."""
+        self._first_steps = self._count = None
         self._names = []
-        factor = self._factor ** (self._returns - self._kept_returns)  # the checkpoint may be of before several
-        self._kept_returns = self._returns
+        factor = self._factor ** (self._rollbacks - self._applied_rollbacks)
+        self._applied_rollbacks = self._rollbacks
         for optimizer in trainer.optimizers if factor != 1 else ():
             for group in optimizer.param_groups:
                 group["lr"] *= factor
@@ -76,15 +84,16 @@ class NonFinite(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        assert isinstance(pl_module, PhasedModule)
-        if list(pl_module.nonfinite) != self._names:  # an adversary comes into play
+        """Count the step on the device if something was not finite."""
+        nonfinite = cast("TracksNonFinite", pl_module).nonfinite
+        if list(nonfinite) != self._names:  # the discriminator starts at a later step
             self._read(trainer)
-            self._names, self._first = list(pl_module.nonfinite), None
-        bad = torch.stack(list(pl_module.nonfinite.values()))
-        if self._first is None or self._count is None:
-            self._first = torch.zeros(len(bad), dtype=torch.int64, device=bad.device)
+            self._names, self._first_steps = list(nonfinite), None
+        bad = torch.stack(list(nonfinite.values()))
+        if self._first_steps is None or self._count is None:
+            self._first_steps = torch.zeros(len(bad), dtype=torch.int64, device=bad.device)
             self._count = torch.zeros((), dtype=torch.int64, device=bad.device)
-        self._first = torch.where((self._first == 0) & bad, trainer.global_step, self._first)
+        self._first_steps = torch.where((self._first_steps == 0) & bad, trainer.global_step, self._first_steps)
         self._count += bad.any()
         running = torch.zeros_like(self._count) if self._running is None else self._running.to(bad.device)
         self._running = torch.where(bad.any(), running + 1, 0)
@@ -92,54 +101,63 @@ class NonFinite(pl.Callback):
             self._read(trainer)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Read the counts."""
         self._read(trainer)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
+        """Read the counts, and store the state that includes them."""
         self._read(trainer)
-        checkpoint["callbacks"][self.state_key] = self.state_dict()  # Lightning asked before
+        checkpoint["callbacks"][self.state_key] = self.state_dict()  # Lightning calls state_dict before this hook
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Read the counts."""
         self._read(trainer)
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the numbers of rollbacks and of skipped steps."""
         running = 0 if self._running is None else int(self._running)
-        return {"returns": self._returns, "skipped": self.skipped, "running": running}
+        return {"returns": self._rollbacks, "skipped": self.skipped, "running": running}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._kept_returns, self.skipped = state_dict["returns"], state_dict["skipped"]
+        """Restore the numbers of rollbacks and of skipped steps."""
+        self._applied_rollbacks, self.skipped = state_dict["returns"], state_dict["skipped"]
         self._running = torch.tensor(state_dict["running"])
-        self._returns = max(self._returns, self._kept_returns)
+        self._rollbacks = max(self._rollbacks, self._applied_rollbacks)  # the checkpoint may precede some of them
 
     def _read(self, trainer: pl.Trainer) -> None:
-        """Look at the device's notes, and begin new ones."""
-        if self._first is None or self._count is None:
+        """Read and reset the counts; apply the policy if a step was skipped in any process."""
+        if self._first_steps is None or self._count is None:
             return
-        count, steps = int(self._count), self._first.tolist()
-        self._first = self._count = None
+        count, steps = int(self._count), self._first_steps.tolist()
+        self._first_steps = self._count = None
         if not trainer.strategy.reduce_boolean_decision(count > 0, all=False):
             return
-        found = [(step, i) for i, step in enumerate(steps) if step]  # terms come before gradients
+        found = [(step, i) for i, step in enumerate(steps) if step]  # loss terms precede gradients
         step, i = min(found, default=(trainer.global_step, None))
-        name = "another process's loss" if i is None else self._names[i]
+        name = "the loss of another process" if i is None else self._names[i]
         self.skipped += count
         running = 0 if self._running is None else int(self._running)
-        lasting = trainer.strategy.reduce_boolean_decision(running >= self._max_consecutive, all=False)
-        self._act(f"{name} was no finite number at step {step}, which wasn't taken", count, lasting=lasting)
+        persistent = trainer.strategy.reduce_boolean_decision(running >= self._max_consecutive, all=False)
+        self._apply_policy(f"{name} was not finite at step {step}, whose update was skipped", count, persistent)
 
-    def _act(self, what: str, count: int, *, lasting: bool) -> None:
-        advice = "a lower optimizer.lr, module.gradient_clip=1 or a smaller weight of that term may help"
-        good = sorted(self._folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime)
-        if self._policy == "skip" and not lasting:
-            _LOG.warning("%s (%d since the last look, %d in all): the training goes on.", what, count, self.skipped)
-        elif self._policy == "rollback" and good and self._returns < self._max_rollbacks:
-            self._returns += 1
+    def _apply_policy(self, message: str, count: int, persistent: bool) -> None:
+        checkpoints = sorted(self._folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime)
+        if self._policy == "skip" and not persistent:
+            _LOG.warning(
+                "%s (%d steps since the last check, %d in total); training continues.", message, count, self.skipped
+            )
+        elif self._policy == "rollback" and checkpoints and self._rollbacks < self._max_rollbacks:
+            self._rollbacks += 1
             raise Rollback(
-                f"{what}: the training goes back to its last checkpoint, with learning rates times "
-                f"{self._factor**self._returns:g}"
+                f"{message}: rolling back to the last checkpoint with the learning rates multiplied by "
+                f"{self._factor**self._rollbacks:g}"
             )
         else:
-            kept = f"the last good checkpoint is {good[-1]}" if good else "no checkpoint had been written yet"
-            again = f" again after going back {self._returns} times" if self._returns else ""
-            raise UserError(f"{what}, and the training stopped{again}; {kept}. {advice[0].upper()}{advice[1:]}")
+            last = f"the last good checkpoint is {checkpoints[-1]}" if checkpoints else "no checkpoint was written yet"
+            after = f" after {self._rollbacks} rollbacks" if self._rollbacks else ""
+            raise UserError(
+                f"{message}, and training stopped{after}; {last}. Try a lower optimizer.lr, module.gradient_clip=1 or "
+                f"a smaller weight of that term"
+            )

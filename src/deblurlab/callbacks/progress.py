@@ -1,6 +1,6 @@
-"""What the terminal shows of a training."""
+"""Progress display in the terminal."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ProgressBar
@@ -16,15 +16,18 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from deblurlab.callbacks.protocols import HasLossTerms
 from deblurlab.models.cost import macs, parameters
-from deblurlab.training import Restoration
 
 
 class TrainingProgress(ProgressBar):
-    """A summary of the players, then one bar over all steps of the training with the time left, the losses (renewed
-    every `every` steps, when the logger reads them anyway) and, where output isn't a terminal, a line per validation.
+    """Summary of the networks, then one progress bar over all training steps.
 
-    Lightning's bars cover an epoch each, of which a training counted in steps has any number.
+    The bar shows the remaining time and the losses. The losses are updated every `every` steps, when the logger reads
+    them from the device anyway. Each validation prints a line with its metrics.
+
+    Lightning's progress bars cover one epoch each, and a training whose length is given in steps may have any number
+    of epochs.
     """
 
     def __init__(self, *, every: int = 50) -> None:
@@ -36,29 +39,33 @@ class TrainingProgress(ProgressBar):
         self._evaluation: TaskID | None = None
 
     def disable(self) -> None:
-        """What Lightning tells the other processes; here only the first one ever starts a bar."""
+        """Do nothing: Lightning calls this in all processes but the first, where no bar is started."""
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Print the networks with their costs, and the loss terms with their weights."""
         if not trainer.is_global_zero:
             return
+        module = cast("HasLossTerms", pl_module)
+        generators = list(module.generators)
         table = Table(box=None, padding=(0, 3, 0, 0), show_header=False)
-        assert isinstance(pl_module, Restoration)
         for name, network in pl_module.named_children():
-            if network is pl_module.terms:
+            if network is module.terms:
                 continue
             cost = f"{parameters(network) / 1e6:.2f} M parameters"
-            if network in pl_module.generators:
+            if network in generators:
                 cost += f", {macs(network) / 1e9:.2f} G MACs at 256x256"
             table.add_row(name.replace("_", " "), type(network).__name__, cost)
         self._console.print(table)
-        self._console.print("loss: " + " + ".join(f"{weight:g} {name}" for name, weight in pl_module.weights.items()))
+        self._console.print("loss: " + " + ".join(f"{weight:g} {name}" for name, weight in module.weights.items()))
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the bar of the training."""
         self._training = self._start(trainer, "training", int(trainer.estimated_stepping_batches), trainer.global_step)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        """Advance the bar of the training."""
         if self._progress is None or self._training is None:
             return
         self._progress.update(self._training, completed=trainer.global_step)
@@ -67,36 +74,43 @@ class TrainingProgress(ProgressBar):
             self._progress.update(self._training, text=losses)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._evaluation = self._start(trainer, "validating", _count(trainer.num_val_batches))
+        """Start the bar of a validation."""
+        self._evaluation = self._start(trainer, "validation", _total(trainer.num_val_batches))
 
     def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        """Advance the bar of the validation."""
         self._advance()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Print the metrics of the validation and remove its bar."""
         if self._progress is None:
             return
-        scores = {
+        metrics = {
             k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/") and "/loss/" not in k
         }
-        line = "  ".join(f"{name} {value:.4g}" for name, value in sorted(scores.items()))
+        line = "  ".join(f"{name} {value:.4g}" for name, value in sorted(metrics.items()))
         self._progress.console.print(f"step {trainer.global_step}  {line}", highlight=False, soft_wrap=True)
         self._finish_evaluation()
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._evaluation = self._start(trainer, "testing", _count(trainer.num_test_batches))
+        """Start the bar of the test."""
+        self._evaluation = self._start(trainer, "test", _total(trainer.num_test_batches))
 
     def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        """Advance the bar of the test."""
         self._advance()
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remove the bar of the test."""
         self._finish_evaluation()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Stop the display."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
 
-    def _start(self, trainer: pl.Trainer, what: str, total: int, completed: int = 0) -> TaskID | None:
+    def _start(self, trainer: pl.Trainer, description: str, total: int, completed: int = 0) -> TaskID | None:
         if not trainer.is_global_zero:
             return None
         if self._progress is None:
@@ -111,7 +125,7 @@ class TrainingProgress(ProgressBar):
                 refresh_per_second=2,
             )
             self._progress.start()
-        return self._progress.add_task(what, total=total, completed=completed, text="")
+        return self._progress.add_task(description, total=total, completed=completed, text="")
 
     def _advance(self) -> None:
         if self._progress is not None and self._evaluation is not None:
@@ -123,5 +137,5 @@ class TrainingProgress(ProgressBar):
             self._evaluation = None
 
 
-def _count(batches: Any) -> int:
+def _total(batches: Any) -> int:
     return int(sum(batches)) if isinstance(batches, list) else int(batches)

@@ -1,4 +1,4 @@
-"""What makes a training that was stopped anywhere go on as if it had never been."""
+"""State that makes a resumed training equal to an uninterrupted one."""
 
 from typing import Any
 
@@ -9,54 +9,62 @@ from deblurlab.runs.distributed import gathered, own, random_streams, restore_ra
 
 
 class ResumeState(pl.Callback):
-    """Keeps in every checkpoint the random streams of each process, the latest validation's scores, and whether one was
-    due at that step. A training that goes on takes the streams up where they stood, and its `FitLoop` makes up for the
-    validation. It stands before all other callbacks.
+    """Random states of all processes, latest validation metrics and pending validation, stored in every checkpoint.
+
+    A resumed training restores the random states, and its `FitLoop` runs the pending validation. This callback must
+    precede all others.
     """
 
     def __init__(self) -> None:
         self.due = False
-        """Whether the step that is done asks for a validation that hasn't been finished."""
+        """Whether the completed step requires a validation that has not been finished."""
         self.scores: dict[str, float] = {}
-        """What the latest validation said of the first validation set, by metric."""
+        """Metrics of the latest validation on the first validation set, by name."""
         self._streams: list[Any] = []
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        """Determine whether a validation follows this step."""
         loop = trainer.fit_loop
         assert loop._data_fetcher is not None
         self.due = loop.epoch_loop._should_check_val_fx(loop._data_fetcher) and bool(trainer.num_val_batches)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Record the finished validation."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self.due, self.scores = False, validated(trainer)
+            self.due, self.scores = False, validation_metrics(trainer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Restore the random state of this process."""
         streams = own(self._streams, trainer)
         self._streams = []
         if streams is not None:
             restore_random_streams(streams)
 
-    on_fit_end = on_train_start  # where nothing was left to train
+    on_fit_end = on_train_start  # if no step was left, on_train_start isn't called
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
+        """Add the random states of all processes to a checkpoint."""
         checkpoint["streams"] = gathered(random_streams())
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
+        """Read the random states from a checkpoint."""
         self._streams = checkpoint["streams"]
 
     def state_dict(self) -> dict[str, Any]:
+        """Return whether a validation is pending, and the latest validation metrics."""
         return {"due": self.due, "scores": self.scores}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore whether a validation is pending, and the latest validation metrics."""
         self.due, self.scores = state_dict["due"], state_dict["scores"]
 
 
 class FitLoop(_FitLoop):
-    """Lightning's, which would pass over the validation that a training was killed in."""
+    """Fit loop that first runs the validation during which a training was killed; Lightning's own skips it."""
 
     def __init__(self, trainer: pl.Trainer, resume_state: ResumeState) -> None:
         plain = trainer.fit_loop
@@ -65,9 +73,11 @@ class FitLoop(_FitLoop):
 
     @property
     def skip(self) -> bool:
-        return super().skip and not self._resume_state.due  # also after the last step
+        """Return whether there is nothing to do."""
+        return super().skip and not self._resume_state.due  # a validation may be pending after the last step
 
     def on_run_start(self) -> None:
+        """Run the pending validation."""
         super().on_run_start()
         if self._resume_state.due:
             self.trainer.validating = True
@@ -76,8 +86,8 @@ class FitLoop(_FitLoop):
             self.trainer.training = True
 
 
-def validated(trainer: pl.Trainer) -> dict[str, float]:
-    """What the latest validation measured of the first validation set, by metric."""
+def validation_metrics(trainer: pl.Trainer) -> dict[str, float]:
+    """Return the metrics of the latest validation on the first validation set, by name."""
     found = {
         key.removeprefix("val/"): float(v) for key, v in trainer.callback_metrics.items() if key.startswith("val/")
     }
