@@ -158,7 +158,7 @@ def test_ckpt_goes_on_from_another_run(train: Train) -> None:
 def test_init_starts_from_the_weights_of_a_run_or_release(
     train: Train, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from deblurlab.cli.main import export
+    from deblurlab.cli.export import export
 
     first = train("optimizer.lr=0.01", "name=first").parent / "first"
     if source == "release":
@@ -227,7 +227,7 @@ def test_a_disk_that_fills_up_at_the_end_is_one_line(train: Train, monkeypatch: 
         raise OSError(28, "No space left on device", "runs/run/results.json")
 
     monkeypatch.setattr("deblurlab.training.run.write_json", full)
-    with pytest.raises(SystemExit, match=r"^deblurlab: the disk is full .*: 'runs/run/results.json'\): make room; the"):
+    with pytest.raises(SystemExit, match=r"^deblurlab: the disk is full .*: 'runs/run/results.json'\): free space, then run"):
         train()
 
 
@@ -245,7 +245,7 @@ class Poison(torch.nn.Module):
 
 def test_a_loss_that_becomes_nan_stops_the_run_with_term_step_and_checkpoint(train: Train) -> None:
     with pytest.raises(
-        SystemExit, match=r"loss/poison was no finite number at step 3, .*last good checkpoint is \S*last\.ckpt"
+        SystemExit, match=r"loss/poison was not finite at step 3, .*last good checkpoint is \S*last\.ckpt"
     ):
         train(
             "+loss.poison._target_=test_training.Poison", "+loss.poison.weight=1", "callbacks.checkpoints.every=2",

@@ -13,7 +13,8 @@ from hydra.core.global_hydra import GlobalHydra
 from deblurlab.checkpoints.io import read_checkpoint
 from deblurlab.checkpoints.load import generator_weights, load_model
 from deblurlab.checkpoints.release import read_release
-from deblurlab.cli import main as cli
+from deblurlab.cli import main
+from deblurlab.cli.hydra_commands import evaluate as evaluate_command
 from deblurlab.media.images import read_image, write_png
 from deblurlab.models import ResNet
 from deblurlab.training import CycleRestoration
@@ -78,7 +79,7 @@ def test_the_restoring_generator_is_like_any_other(
     weights = read_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"]
     assert torch.equal(model.state_dict()["head.1.weight"], weights["generator.head.1.weight"])
     monkeypatch.setattr("sys.argv", ["deblurlab", "export", str(run), "-o", "released"])
-    cli.main()
+    main()
     index, released = read_release(Path("released"))
     assert index["model"]["class"] == "deblurlab.models.ResNet"
     assert released.keys() == generator_weights(run).keys()
@@ -124,7 +125,7 @@ def test_pairs_beside_them_join_the_sum(train: Train, folders: list[str], write_
 def test_what_cannot_be_learnt_is_said_before_anything_is_written(train: Train, folders: list[str]) -> None:
     with pytest.raises(SystemExit, match="loss l1 compares with a sharp twin, and data has none: data.pairs=<folder>"):
         train(*QUICK, *folders, "loss=cycle+adv_ls+l1", smoke=False)
-    with pytest.raises(SystemExit, match="data names no pairs to validate on, and protocol.metrics="):
+    with pytest.raises(SystemExit, match="the validation or test images have no sharp references, which all of protocol.metrics="):
         train(*QUICK, *folders, "protocol.metrics=[psnr]", smoke=False)
     with pytest.raises(SystemExit, match="callbacks.checkpoints.monitor=val/psnr won't be measured, but sharpness"):
         train(*QUICK, *folders, "callbacks.checkpoints.monitor=val/psnr", smoke=False)
@@ -163,7 +164,7 @@ def test_metrics_that_cannot_be_had_are_left_out_aloud(
     run = train("protocol.metrics=[psnr,lpips_alex]")
     measuring._missing.cache_clear()
     results = _results(run)
-    assert "lpips_alex isn't measured: alexnet-owt-7be5be79.pth can't be had" in capfd.readouterr().err
+    assert "lpips_alex is not measured: alexnet-owt-7be5be79.pth can't be had" in capfd.readouterr().err
     assert "alexnet" in results["unavailable"]["lpips_alex"]
     assert "lpips_alex" not in results["sets"]["photographs"]
     assert "no LPIPS (alex)" in (run / "report.html").read_text()
@@ -184,7 +185,7 @@ def test_strangers_are_not_evaluated_as_twins(
     def evaluate(*words: str) -> dict:
         monkeypatch.setattr("sys.argv", ["evaluate.py"])
         GlobalHydra.instance().clear()
-        cli.evaluate(["restorer=identity", "name=e", *folders, *words])
+        evaluate_command(["restorer=identity", "name=e", *folders, *words])
         return _results(Path("runs/evaluations/e"))
 
     with pytest.raises(SystemExit, match="have no sharp twins to measure by"):
