@@ -1,8 +1,8 @@
-"""Measure anything that restores images: python evaluate.py restorer=wiener data=synthetic"""
+"""Evaluate a restorer on a data set: `python evaluate.py restorer=wiener data=synthetic`."""
 
 import sys
 
-from deblurlab.cli.main import evaluate
+from deblurlab.cli.hydra_commands import evaluate
 
 if __name__ == "__main__":
     evaluate(sys.argv[1:])

@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hypothesis import settings
 from PIL import Image
 
-from deblurlab.cli import main as cli
+from deblurlab.cli.hydra_commands import train as train_command
 from deblurlab.media.images import write_png
 from support import small
 
@@ -40,7 +40,7 @@ def train(tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> I
         choices = [o.partition(",")[0] for o in overrides if re.match("(model|discriminator|experiment)=", o)]
         loss = [] if "experiment" in given else ["loss=l1"]
         added = ["+debug=smoke", *root, *small(*choices), *loss, "name=run"] if smoke else []
-        cli.train([*overrides, *(o for o in added if o.lstrip("+").partition("=")[0] not in given)])
+        train_command([*overrides, *(o for o in added if o.lstrip("+").partition("=")[0] not in given)])
         return tmp_path / "runs" / "run"
 
     yield run

@@ -17,7 +17,7 @@ from hydra.utils import instantiate
 from scipy.ndimage import convolve
 
 from deblurlab.checkpoints.release import write_release
-from deblurlab.cli import main as cli
+from deblurlab.cli.data import data
 from deblurlab.config.compose import compose as config
 from deblurlab.config.compose import options as option_names
 from deblurlab.dataloading import DataModule
@@ -81,7 +81,7 @@ def data_command(*arguments: object) -> int:
         UserError: It ends with a message.
     """
     with pytest.raises(SystemExit) as end:
-        cli.data([str(argument) for argument in arguments])
+        data([str(argument) for argument in arguments])
     if isinstance(end.value.code, str):
         raise UserError(end.value.code)
     return int(end.value.code or 0)

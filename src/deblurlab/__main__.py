@@ -1,6 +1,6 @@
-"""python -m deblurlab"""
+"""Entry point of `python -m deblurlab`."""
 
-from deblurlab.cli.main import main
+from deblurlab.cli import main
 
 if __name__ == "__main__":
     main()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from deblurlab.batch.cluster import Crew, Job, crew
-from deblurlab.cli import main as cli
+from deblurlab.cli.restore import restore as restore_command
 from deblurlab.errors import UserError
 from deblurlab.media.images import write_png
 from deblurlab.runs.storage import Folder
@@ -50,17 +50,17 @@ def test_what_the_cluster_cannot_give_is_named(job: Job, message: str) -> None:
 
 def _said(*arguments: object) -> str:
     with pytest.raises(SystemExit) as end:
-        cli.restore([str(argument) for argument in arguments])
+        restore_command([str(argument) for argument in arguments])
     return str(end.value.code)
 
 
 def test_options_that_do_not_go_together_are_named(tmp_path: Path) -> None:
     ray = ("--engine", "ray")
-    assert "--engine ray needs --input" in _said(*ray)
-    assert "--engine ray doesn't take photos: it restores the pictures at --input" in _said("photos", *ray)
-    assert "--engine ray doesn't take --side-by-side" in _said(*ray, "--input", tmp_path, "--side-by-side")
-    assert "--input is for --engine ray" in _said("--input", tmp_path)
-    assert "--workers is for --engine ray" in _said(tmp_path, "--workers", 2)
+    assert "--engine ray requires --input" in _said(*ray)
+    assert "--engine ray doesn't accept photos: it restores the images at --input" in _said("photos", *ray)
+    assert "--engine ray doesn't accept --side-by-side" in _said(*ray, "--input", tmp_path, "--side-by-side")
+    assert "--input requires --engine ray" in _said("--input", tmp_path)
+    assert "--workers requires --engine ray" in _said(tmp_path, "--workers", 2)
     assert "there is nothing to restore" in _said()
 
 
@@ -84,7 +84,7 @@ def test_a_key_does_not_lead_out_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"content")
     store = Folder(tmp_path / "out")
     for key in ("../x.png", "/tmp/x.png", "a/../../x.png"):
-        with pytest.raises(UserError, match="would lie outside of"):
+        with pytest.raises(UserError, match="would be written outside of"):
             store.put(tmp_path / "file", key)
     store.put(tmp_path / "file", "a/b.png")
     assert list(store.keys()) == ["a/b.png"]

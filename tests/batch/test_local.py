@@ -18,7 +18,7 @@ import torch
 from PIL import Image, ImageCms
 
 from deblurlab.batch import local as files
-from deblurlab.cli import main as cli
+from deblurlab.cli.restore import restore as restore_command
 from deblurlab.inference.predictor import Restorer
 from support import small_release
 
@@ -40,7 +40,7 @@ def restore(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> R
 
     def run(*arguments: object) -> int:
         with pytest.raises(SystemExit) as end:
-            cli.restore([str(word) for word in (*arguments, "--weights", weights, "--device", "cpu")])
+            restore_command([str(word) for word in (*arguments, "--weights", weights, "--device", "cpu")])
         signal.signal(signal.SIGTERM, before)
         assert end.value.code in (0, 1), end.value.code
         return int(end.value.code)
@@ -314,9 +314,9 @@ def test_a_full_disk_leaves_no_half_file(
     _write(Path("in/x.png"), RGB)
     original = files.LargeImageWriter._save
 
-    def save(self: object, image: object) -> None:
-        self._partial.symlink_to("/dev/full")  # type: ignore[attr-defined]
-        original(self, image)  # type: ignore[arg-type]
+    def save(self: object, image: object, target: str) -> None:
+        Path(target).symlink_to("/dev/full")
+        original(self, image, target)  # type: ignore[arg-type]
 
     monkeypatch.setattr(files.LargeImageWriter, "_save", save)
     assert restore("in", "-o", "out") == 1
@@ -364,7 +364,7 @@ def test_weights_that_are_not_what_was_released_are_refused(
         broken.write_bytes(content)
         message = "can't be read as a checkpoint"
     with pytest.raises(SystemExit, match=message):
-        cli.restore(["x.png", "--weights", str(broken)])
+        restore_command(["x.png", "--weights", str(broken)])
 
 
 def test_a_pickle_with_code_in_it_is_refused(tmp_path: Path) -> None:
@@ -374,14 +374,14 @@ def test_a_pickle_with_code_in_it_is_refused(tmp_path: Path) -> None:
 
     torch.save({"state_dict": Payload()}, tmp_path / "evil.ckpt")
     with pytest.raises(SystemExit, match=r"evil\.ckpt can't be read as a checkpoint"):
-        cli.restore(["x.png", "--weights", str(tmp_path / "evil.ckpt")])
+        restore_command(["x.png", "--weights", str(tmp_path / "evil.ckpt")])
     assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--tile", "big"], "--tile big is neither"),
+        (["--tile", "big"], "--tile big is not valid"),
         (["--strength", "3"], "strength must be between"),
         (["--shard", "4/3"], "shard=4/3 is none"),
         (["--engine", "onnxruntime"], "needs an ONNX file"),
@@ -389,4 +389,4 @@ def test_a_pickle_with_code_in_it_is_refused(tmp_path: Path) -> None:
 )
 def test_options_that_make_no_sense_are_named(options: list[str], message: str, weights: Path) -> None:
     with pytest.raises(SystemExit, match=message):
-        cli.restore(["x.png", "--weights", str(weights), *options])
+        restore_command(["x.png", "--weights", str(weights), *options])

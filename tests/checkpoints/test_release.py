@@ -11,7 +11,8 @@ import torch
 
 from deblurlab.checkpoints.load import generator_weights
 from deblurlab.checkpoints.release import read_release
-from deblurlab.cli.main import export, main
+from deblurlab.cli import main
+from deblurlab.cli.export import export
 from deblurlab.errors import UserError
 
 

@@ -48,7 +48,7 @@ def test_the_official_counts_are_whole(tmp_path: Path, capsys: pytest.CaptureFix
                     pixel = (number & 255, number >> 8, 0)
                     Image.new("RGB", (2, 2), pixel).save(tmp_path / split / name / kind / f"{i:06d}.png")
     assert data_command("check", "gopro", tmp_path) == 0
-    assert "nothing is wrong with it" in capsys.readouterr().out
+    assert "no problems found" in capsys.readouterr().out
 
 
 def test_check_names_what_is_broken_and_lists_what_is_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

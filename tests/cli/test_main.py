@@ -26,7 +26,7 @@ def test_help_lists_every_option_of_every_group(command: list[str], tmp_path: Pa
 
 def test_help_needs_neither_torch_nor_lightning() -> None:
     code = (
-        "import sys; sys.argv = ['train.py', '--help']; from deblurlab.cli.main import train\n"
+        "import sys; sys.argv = ['train.py', '--help']; from deblurlab.cli.hydra_commands import train\n"
         "try: train(['--help'])\n"
         "finally: assert not {'torch', 'pytorch_lightning', 'cv2'} & set(sys.modules)"
     )

@@ -18,7 +18,8 @@ from hydra.core.global_hydra import GlobalHydra
 from skimage.metrics import peak_signal_noise_ratio
 
 from deblurlab.classical import line, wiener
-from deblurlab.cli import main as cli
+from deblurlab.cli.export import export as export_command
+from deblurlab.cli.hydra_commands import evaluate as evaluate_command
 from deblurlab.media.images import read_image, write_png
 from deblurlab.media.srgb import linear_to_srgb, srgb_to_linear
 from deblurlab.restorers import Identity, Restored
@@ -37,7 +38,7 @@ def evaluate(tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -
         GlobalHydra.instance().clear()
         given = {override.partition("=")[0] for override in overrides}
         small = ["data=synthetic_small", f"data.root={data_root}", "name=run"]
-        cli.evaluate([*overrides, *(o for o in small if o.partition("=")[0] not in given and "data" not in given)])
+        evaluate_command([*overrides, *(o for o in small if o.partition("=")[0] not in given and "data" not in given)])
         return tmp_path / "runs" / "evaluations" / "run"
 
     yield run
@@ -99,7 +100,7 @@ def test_a_trained_model_is_a_restorer_like_any_other(
 
 
 def cli_export(run: Path, output: Path) -> None:
-    cli.export([str(run), "-o", str(output)])
+    export_command([str(run), "-o", str(output)])
 
 
 def _timeless(run: Path) -> tuple[Any, list[dict[str, str]]]:

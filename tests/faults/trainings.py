@@ -81,11 +81,11 @@ def command_name(command: Sequence[str]) -> str:
 
 
 def _train(command: Sequence[str]) -> int:
-    from deblurlab.cli import main as cli
+    from deblurlab.cli.hydra_commands import train as train_command
 
     sys.argv = ["train.py"]
     try:
-        cli.train(list(command))
+        train_command(list(command))
     except SystemExit as end:
         if isinstance(end.code, str):
             print(end.code, file=sys.stderr)

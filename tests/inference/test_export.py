@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from deblurlab.cli import main as cli
+from deblurlab.cli.export import export as export_command
+from deblurlab.cli.restore import restore as restore_command
 from deblurlab.errors import UserError
 from deblurlab.inference import export
 from deblurlab.inference.engines import OnnxRuntime
@@ -21,7 +22,7 @@ MODELS = ["unet_res", "nafnet_16"]
 
 
 def _export(release: Path, output: Path, *options: str) -> None:
-    cli.export([str(release), "-o", str(output), *options])
+    export_command([str(release), "-o", str(output), *options])
 
 
 @pytest.mark.slow
@@ -83,7 +84,7 @@ def test_restore_takes_an_onnx_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     _export(release, tmp_path / "model.onnx", "--format", "onnx")
     for weights, output, engine in (("release", "a", "torch"), ("model.onnx", "b", "onnxruntime")):
         with pytest.raises(SystemExit) as end:
-            cli.restore(["x.png", "-o", output, "--weights", weights, "--engine", engine, "--device", "cpu"])
+            restore_command(["x.png", "-o", output, "--weights", weights, "--engine", engine, "--device", "cpu"])
         assert end.value.code == 0
     first, second = (cv2.imread(f"{folder}/x.png").astype(int) for folder in "ab")
     assert np.abs(first - second).max() <= 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from deblurlab.cli.main import main
+from deblurlab.cli import main
 
 
 def test_the_page_of_a_sweep_has_its_plots_and_sliders_and_a_clean_console(

@@ -14,7 +14,7 @@ from PIL import Image
 
 from deblurlab import Restorer
 from deblurlab.batch.cluster import Job, restore
-from deblurlab.cli import main as cli
+from deblurlab.cli.restore import restore as restore_command
 from deblurlab.errors import UserError
 from support import small_release
 
@@ -92,7 +92,7 @@ def _pictures(folder: Path) -> dict[str, bytes]:
 
 def _restore(*arguments: object) -> int:
     with pytest.raises(SystemExit) as end:
-        cli.restore([str(argument) for argument in arguments])
+        restore_command([str(argument) for argument in arguments])
     assert isinstance(end.value.code, int), end.value.code
     return end.value.code
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deblurlab.cli import main as cli
+from deblurlab.cli.restore import restore as restore_command
 from deblurlab.errors import UserError
 from deblurlab.inference.predictor import Restorer
 from deblurlab.media import video
@@ -154,7 +154,7 @@ def test_broken_frames_are_counted_and_the_others_restored(
     Path("text.mkv").write_text("hello")
     _film(Path("good.mp4"), 3)
     with pytest.raises(SystemExit) as end:
-        cli.restore(
+        restore_command(
             ["x.mp4", "empty.mp4", "text.mkv", "good.mp4", "-o", "out", "--weights", str(weights), "--fps-report"]
         )
     assert end.value.code == 1

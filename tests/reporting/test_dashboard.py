@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deblurlab.cli.main import main
+from deblurlab.cli import main
 
 
 def _strings(node: object) -> list[str]:

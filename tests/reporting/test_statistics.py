@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deblurlab.cli import main as cli
+from deblurlab.cli.report import report as report_command
 from deblurlab.errors import UserError
 from deblurlab.reporting.statistics import compare, paired_bootstrap
-from deblurlab.runs.folder import write_csv
+from deblurlab.runs.files import write_csv
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
@@ -70,7 +70,7 @@ def test_two_runs_are_compared_image_by_image(tmp_path: Path, capsys: pytest.Cap
     found = compare(first, second)["s"]["psnr"]
     assert found.mean == found.low == found.high == 1.0
     assert (found.images, found.groups, found.real) == (3, 2, True)
-    cli.report(["compare", str(first), str(second)])
+    report_command(["compare", str(first), str(second)])
     assert "real" in capsys.readouterr().out
 
 
@@ -98,7 +98,7 @@ def test_other_protocols_and_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no image in common"):
         compare(first, _run(tmp_path / "third", {"b": 20.0}))
     with pytest.raises(SystemExit, match="holds no finished"):
-        cli.report(["compare", str(first), str(tmp_path)])
+        report_command(["compare", str(first), str(tmp_path)])
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_other_protocols_and_folders_are_refused(tmp_path: Path) -> None:
 )
 def test_tables_in_every_format(form: str, wanted: str, tmp_path: Path) -> None:
     runs = [str(_run(tmp_path / name, {"a": value})) for name, value in (("low_one", 20.0), ("high", 25.0))]
-    cli.report(["table", *runs, "--format", form, "-o", str(tmp_path / "table")])
+    report_command(["table", *runs, "--format", form, "-o", str(tmp_path / "table")])
     text = (tmp_path / "table").read_text()
     assert wanted in text
     assert ("low\\_one" if form == "latex" else "low_one") in text

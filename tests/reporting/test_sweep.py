@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from deblurlab.cli.main import main
+from deblurlab.cli import main
 from deblurlab.errors import UserError
 from deblurlab.media.images import write_png
 from deblurlab.reporting.ablation import read_ablation, table

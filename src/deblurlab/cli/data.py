@@ -1,92 +1,96 @@
-"""`deblurlab data ...`: look at data sets, check them, pack them, make them."""
+"""`deblurlab data`: check, pack, show and average data sets. Torch is imported when a command runs."""
 
 import argparse
+import logging
 import shlex
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-from hydra.errors import HydraException
-from hydra.utils import instantiate
-from omegaconf.errors import OmegaConfBaseException
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
-
-from deblurlab.config import compose as conf
-from deblurlab.datasets.averaging import average
-from deblurlab.datasets.base import Pair, Single
-from deblurlab.datasets.checks import Findings, check
-from deblurlab.datasets.frame_store import FrameStore, pack
-from deblurlab.datasets.sets import PairSet
-from deblurlab.datasets.shards import write_shards
+from deblurlab.cli.exit_codes import exit_with_message
 from deblurlab.errors import UserError, first_sentence
-from deblurlab.reporting.sheet import write_sheet
+
+if TYPE_CHECKING:
+    from deblurlab.datasets.base import Pair, Single
+    from deblurlab.datasets.checks import Findings
+    from deblurlab.datasets.sets import PairSet
 
 T = TypeVar("T")
 
 
-def run(arguments: list[str]) -> int:
-    """Do what a command line says; returns the exit code.
+def data(arguments: list[str]) -> None:
+    """Run `deblurlab data <command>`; exit with 1 if a check finds problems."""
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    options = _parse(arguments)
+    with exit_with_message():
+        sys.exit(options.run(options))
 
-    Raises:
-        UserError: Whatever the user can mend.
-    """
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
-    # argparse gives up on positional arguments once options have come between them.
+    # argparse accepts no more positional arguments after options have come between them.
     if any(word.startswith("-") for word in rest) or (rest and "overrides" not in options):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
         words = [*filter(None, [options.root]), *options.overrides, *rest]
         options.root, options.overrides = words[0], words[1:]
-    return int(options.work(options))
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("deblurlab data", description="Data sets: check, pack, show, make.")
+    parser = argparse.ArgumentParser("deblurlab data", description="Check, pack, show and average data sets.")
     commands = parser.add_subparsers(required=True)
 
-    def command(name: str, work: object, text: str) -> argparse.ArgumentParser:
+    def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text)
-        added.set_defaults(work=work)
+        added.set_defaults(run=run)
         return added
 
-    for name, work, text in (
-        ("check", _check, "Read every pair: counts, sizes, broken files, images in two splits. Exit code 1 if any."),
-        ("pack", _pack, "Decode every image once into a frame store, from which a crop costs only its bytes."),
-        ("show", _show, "Write a page of samples: blurred, sharp, difference."),
-    ):
-        added = command(name, work, text)
-        added.add_argument("set", help="an option of the group data")
-        added.add_argument("root", nargs="?", help="where it lies: data.root")
+    def set_command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        added = command(name, run, text)
+        added.add_argument("set", help="option of the config group data, e.g. gopro")
+        added.add_argument("root", nargs="?", help="folder of the data set, data.root")
         added.add_argument("overrides", nargs="*", help="further settings, e.g. data.blur_key=blur_gamma")
-        if name == "check":
-            added.add_argument("--fix-list", type=Path, help="write the good pairs there, for data=pairs data.list=...")
-        if name == "pack":
-            text = "write shards for data=streaming instead, to a folder or an address such as s3://bucket/folder"
-            added.add_argument("--streaming", metavar="OUT", help=text)
-        if name == "show":
-            added.add_argument("-o", "--output", type=Path, help="the page, a PNG; by default <set>.png")
-            added.add_argument("-n", "--number", type=int, default=6, help="of samples in each split")
+        return added
 
-    added = command("average", _average, "Turn the sharp frames of a fast camera into pairs, as GoPro was made.")
-    added.add_argument("frames", type=Path, help="a folder of frames in order")
-    added.add_argument("-o", "--output", type=Path, required=True, help="a new folder for blur, blur_gamma and sharp")
-    added.add_argument("--window", default="7..13", help="frames averaged: a number or a range, FROM..TO")
-    added.add_argument("--seed", type=int, default=0)
+    text = "Read every pair and print counts, sizes, damaged files and images that occur in two splits."
+    check = set_command("check", _check, f"{text} Exit code 1 if there are problems.")
+    check.add_argument("--fix-list", type=Path, help="write the list of good pairs, for data=pairs data.list=...")
+    pack = set_command("pack", _pack, "Decode every image once into a frame store, from which crops are read directly.")
+    text = "write shards for data=streaming instead, to a folder or an address such as s3://bucket/folder"
+    pack.add_argument("--streaming", metavar="OUT", help=text)
+    show = set_command("show", _show, "Write a sheet of samples: blurred image, sharp image, difference.")
+    show.add_argument("-o", "--output", type=Path, help="PNG file (default: <set>.png)")
+    show.add_argument("-n", "--number", type=int, default=6, help="samples per split (default: 6)")
+    text = "Average the sharp frames of a high-speed camera into pairs, as in GoPro (Nah et al., CVPR 2017)."
+    average = command("average", _average, text)
+    average.add_argument("frames", type=Path, help="folder of frames, in order of their names")
+    average.add_argument("-o", "--output", type=Path, required=True, help="new folder for blur, blur_gamma and sharp")
+    average.add_argument("--window", default="7..13", help="frames to average: number or range (default: 7..13)")
+    average.add_argument("--seed", type=int, default=0, help="seed of the window lengths (default: 0)")
     return parser
 
 
-def _chosen(options: argparse.Namespace) -> PairSet:
-    """The data set that a command line names, ready to be read."""
+def _load(options: argparse.Namespace) -> "PairSet":
+    """Instantiate and prepare the data set that the arguments name.
+
+    Raises:
+        UserError: The data set or one of its settings doesn't exist.
+    """
+    from hydra.errors import HydraException
+    from hydra.utils import instantiate
+    from omegaconf.errors import OmegaConfBaseException
+
+    from deblurlab.config import compose as conf
+
     overrides = list(options.overrides)
     if options.root is not None:
         overrides.insert(0, options.root if "=" in options.root else f"data.root={options.root}")
     try:
         node = conf.compose(f"data={options.set}", *overrides).data
-        data: PairSet = instantiate(node, _convert_="all")
+        data_set: PairSet = instantiate(node, _convert_="all")
     except (HydraException, OmegaConfBaseException) as error:
         if options.set not in conf.options("data"):
             known = ", ".join(conf.options("data"))
@@ -95,78 +99,103 @@ def _chosen(options: argparse.Namespace) -> PairSet:
             raise error.__cause__ from error
         settings = ", ".join(key for key in conf.compose(f"data={options.set}").data if key != "_target_")
         raise UserError(
-            f"data={options.set} can't be made: {first_sentence(error)} (its settings: {settings})"
+            f"data={options.set} can't be created: {first_sentence(error)} (settings: {settings})"
         ) from error
-    data.prepare()
-    return data
+    data_set.prepare()
+    return data_set
 
 
 def _check(options: argparse.Namespace) -> int:
-    data = _chosen(options)
-    if not data.on_disk:
-        raise UserError(f"data={options.set}: shards were checked when they were packed")
-    if options.fix_list is not None and not data.paired:
-        raise UserError(f"--fix-list lists pairs, and data={options.set} has none")
-    splits = data.splits()
+    from deblurlab.datasets.checks import Findings, check
+
+    data_set = _load(options)
+    if not data_set.on_disk:
+        raise UserError(f"data={options.set} holds shards, which were checked when they were packed")
+    if options.fix_list is not None and not data_set.paired:
+        raise UserError(f"--fix-list lists pairs, but data={options.set} is unpaired: leave it out")
+    splits = data_set.splits()
     findings = Findings({}, {})
     total = sum(len(pairs) for pairs in splits.values())
-    for findings in _followed(check(splits, data.published), "checking", total):  # noqa: B007
+    for findings in _with_progress(check(splits, data_set.published), "checking", total):  # noqa: B007
         pass
-    _report(findings)
+    _print_findings(findings)
     if options.fix_list is not None:
-        lines = [" ".join(_quoted(path) for path in item.files[:2]) + "\n" for item in findings.good]
-        options.fix_list.write_text("".join(lines))
+        lines = [" ".join(shlex.quote(str(path.absolute())) for path in item.files[:2]) for item in findings.good]
+        options.fix_list.write_text("".join(f"{line}\n" for line in lines))
         print(f"{len(lines)} good pairs: {options.fix_list}")
     return 1 if findings.complaints else 0
 
 
-def _report(findings: Findings) -> None:
+def _print_findings(findings: "Findings") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table("split", "pairs", "published", "sizes")
     for split in {**findings.counts, **findings.published}:
         sizes = sorted(findings.sizes.get(split, ()))
-        said = ", ".join(f"{w}x{h}" for w, h in sizes[:3]) + (f" and {len(sizes) - 3} more" if len(sizes) > 3 else "")
+        text = ", ".join(f"{w}x{h}" for w, h in sizes[:3]) + (f" and {len(sizes) - 3} more" if len(sizes) > 3 else "")
         published = str(findings.published.get(split, "-"))
-        table.add_row(split, str(findings.counts.get(split, 0)), published, said)
+        table.add_row(split, str(findings.counts.get(split, 0)), published, text)
     console = Console()
     console.print(table)
     for complaint in findings.complaints:
         console.print(f"- {complaint}", highlight=False, soft_wrap=True, markup=False)
     if not findings.complaints:
-        console.print("nothing is wrong with it")
+        console.print("no problems found")
 
 
 def _pack(options: argparse.Namespace) -> int:
-    data = _chosen(options)
-    if not data.on_disk:
+    data_set = _load(options)
+    if not data_set.on_disk:
         raise UserError(f"data={options.set} is packed already")
     if options.streaming is not None:
-        if not data.listed or len(data.parts()) > 1:
-            raise UserError(f"data={options.set}: shards hold the pairs of one set")
-        parts = {"train": data.train(), "val": data.val()} | {f"test/{n}": pairs for n, pairs in data.tests().items()}
-        total = sum(len(pairs) for pairs in parts.values())
-        for _ in _followed(((n, n) for n in write_shards(options.streaming, parts)), "packing", total):
-            pass
-        print(f"shards: {options.streaming}")
-        return 0
-    for root, files in data.stores().items():
-        for _ in _followed(((n, n) for n in pack(root, files)), "packing", len(files)):
-            pass
-        print(f"{len(FrameStore(root))} frames: {root / 'frames'}")
+        _pack_shards(options, data_set)
+    else:
+        _pack_frames(data_set)
     return 0
 
 
+def _pack_shards(options: argparse.Namespace, data_set: "PairSet") -> None:
+    from deblurlab.datasets.shards import write_shards
+
+    if not data_set.listed or len(data_set.parts()) > 1:
+        raise UserError(f"data={options.set} can't be packed: shards hold the listed pairs of one data set")
+    tests = {f"test/{name}": pairs for name, pairs in data_set.tests().items()}
+    parts = {"train": data_set.train(), "val": data_set.val()} | tests
+    total = sum(len(pairs) for pairs in parts.values())
+    for _ in _with_progress(((n, n) for n in write_shards(options.streaming, parts)), "packing", total):
+        pass
+    print(f"shards: {options.streaming}")
+
+
+def _pack_frames(data_set: "PairSet") -> None:
+    from deblurlab.datasets.frame_store import FrameStore, pack
+
+    for root, files in data_set.stores().items():
+        for _ in _with_progress(((n, n) for n in pack(root, files)), "packing", len(files)):
+            pass
+        print(f"{len(FrameStore(root))} frames: {root / 'frames'}")
+
+
 def _show(options: argparse.Namespace) -> int:
-    data = _chosen(options)
-    chosen: list[Pair | Single] = []
-    for pairs in data.splits().values():
-        chosen += [pairs[i] for i in np.linspace(0, len(pairs) - 1, min(options.number, len(pairs))).astype(int)]
+    import numpy as np
+
+    from deblurlab.reporting.sheet import write_sheet
+
+    data_set = _load(options)
+    samples: list[Pair | Single] = []
+    for pairs in data_set.splits().values():
+        indices = np.linspace(0, len(pairs) - 1, min(options.number, len(pairs))).astype(int)
+        samples += [pairs[i] for i in indices]
     output = options.output or Path(f"{options.set}.png")
-    write_sheet(output, chosen, data.reader())
+    write_sheet(output, samples, data_set.reader())
     print(output)
     return 0
 
 
 def _average(options: argparse.Namespace) -> int:
+    from deblurlab.datasets.averaging import average
+
     first, _, last = options.window.partition("..")
     try:
         window = int(first), int(last or first)
@@ -178,15 +207,14 @@ def _average(options: argparse.Namespace) -> int:
     return 0
 
 
-def _followed(steps: Iterable[tuple[int, T]], what: str, total: int) -> Iterator[T]:
-    """Pass on what comes beside each number done, and show the numbers as progress."""
+def _with_progress(steps: Iterable[tuple[int, T]], text: str, total: int) -> Iterator[T]:
+    """Yield the second items of `steps`; show the first, the number of finished items, as a progress bar."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(what, total=total)
-        for done, beside in steps:
-            progress.update(task, completed=done)
-            yield beside
-
-
-def _quoted(path: Path) -> str:
-    return shlex.quote(str(path.absolute()))
+        task = progress.add_task(text, total=total)
+        for finished, item in steps:
+            progress.update(task, completed=finished)
+            yield item

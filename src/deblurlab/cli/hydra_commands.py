@@ -1,6 +1,5 @@
-"""`train` and `evaluate`, as Hydra runs them. Heavy imports wait until there is work to do."""
+"""`deblurlab train` and `deblurlab evaluate`, run by Hydra. Torch and Lightning are imported when a job starts."""
 
-import errno
 import logging
 import os
 import signal
@@ -12,22 +11,32 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException, InstantiationException
+from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from deblurlab.cli.exit_codes import exit_with_message
 from deblurlab.config import compose as conf
-from deblurlab.errors import UserError, user_cause
+from deblurlab.errors import UserError
+
+_IGNORED_WARNINGS = (
+    "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # pytorch-lightning 2.6.6 calls torch 2.15 this way
+    "The '\\w+' does not have many workers",  # the number of workers is the user's choice
+    "Total length of `list` across ranks is zero",  # a data set may have no validation pairs
+    "Found \\d+ module\\(s\\) in eval mode at the start of training",  # networks inside loss terms are in eval mode
+    "You're resuming from a checkpoint that ended before the epoch ended",  # samples depend on the step alone
+    "Detected call of `lr_scheduler.step\\(\\)` before",  # a discriminator may start later than the generator
+    "The number of training batches .* is smaller than the logging interval",  # metrics of every step aren't needed
+)
 
 
 def train(arguments: list[str]) -> None:
-    """Train as Hydra's overrides in `arguments` say."""
+    """Train with the Hydra overrides `arguments`."""
     conf.register()
     command = sys.argv
 
     def job(cfg: DictConfig) -> dict[str, Any]:
-        # Lightning starts further processes by repeating the command as it was typed.
-        sys.argv = command
+        sys.argv = command  # Lightning starts the further DDP processes by running sys.argv again
         return _train(cfg)
 
     sys.argv = [command[0], *arguments]
@@ -35,26 +44,23 @@ def train(arguments: list[str]) -> None:
 
 
 def evaluate(arguments: list[str]) -> None:
-    """Measure as Hydra's overrides in `arguments` say; of several jobs, print one table at the end."""
+    """Evaluate with the Hydra overrides `arguments`; after several jobs, print one table."""
     conf.register()
     sys.argv = [sys.argv[0], *arguments]
-    finished: list[Any] = []
-    failed = False
+    finished: list[dict[str, Any]] = []
 
     def job(cfg: DictConfig) -> None:
-        nonlocal failed
         from deblurlab.evaluation.run import evaluate
 
-        _quieten()
+        _silence_lightning()
         context = HydraConfig.get()
-        options = _choices(context.runtime.choices)
-        with _one_line_errors(context.mode, cfg):
+        options = _group_options(context.runtime.choices)
+        with _job_errors(context.mode, cfg):
             results = evaluate(cfg, overrides=context.overrides.task, options=options)
             if results is None:
-                print(f"{cfg.run}: this shard is done, others aren't", file=sys.stderr)
-                return
-            finished.append(results)
-            failed = failed or bool(results["failed"])
+                print(f"{cfg.run}: this shard is finished, other shards are not", file=sys.stderr)
+            else:
+                finished.append(results)
 
     try:
         hydra.main(version_base="1.3", config_path=str(conf.CONF), config_name="evaluate")(job)()
@@ -63,7 +69,7 @@ def evaluate(arguments: list[str]) -> None:
             from deblurlab.reporting import print_comparison
 
             print_comparison(finished)
-    if failed:
+    if any(results["failed"] for results in finished):
         sys.exit(1)
 
 
@@ -75,18 +81,18 @@ def _train(cfg: DictConfig) -> dict[str, Any]:
     from deblurlab.reporting import print_results
     from deblurlab.training.run import train
 
-    _quieten()
+    _silence_lightning()
     context = HydraConfig.get()
-    options = _choices(context.runtime.choices)
-    with _one_line_errors(context.mode, cfg):
+    options = _group_options(context.runtime.choices)
+    with _job_errors(context.mode, cfg):
         _check_launcher(cfg, context)
         try:
             results = train(cfg, overrides=context.overrides.task, options=options)
-        except (SIGTERMException, Preempted) as end:  # the former would exit with 0
-            print(f"deblurlab: terminated; {_same(cfg)} goes on", file=sys.stderr)
+        except (SIGTERMException, Preempted) as end:  # SIGTERMException has the exit code 0
+            print(f"deblurlab: terminated; {_resume_hint(cfg)}", file=sys.stderr)
             sys.exit(end.code or 128 + signal.SIGTERM)
         except SystemExit as end:
-            if isinstance(end.__context__, KeyboardInterrupt):  # of which Lightning makes a 1
+            if isinstance(end.__context__, KeyboardInterrupt):  # Lightning exits with 1 after Ctrl-C
                 raise KeyboardInterrupt from None
             raise
     if getattr(rank_zero_only, "rank", 0) == 0:
@@ -95,57 +101,42 @@ def _train(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _check_launcher(cfg: DictConfig, context: Any) -> None:
-    in_turn = context.mode == RunMode.MULTIRUN and context.runtime.choices["hydra/launcher"] == "basic"
-    if in_turn and str(cfg.trainer.devices) != "1" and "WORLD_SIZE" not in os.environ:
+    """Raise UserError if a sweep would start DDP processes from its own process."""
+    sequential = context.mode == RunMode.MULTIRUN and context.runtime.choices["hydra/launcher"] == "basic"
+    if sequential and str(cfg.trainer.devices) != "1" and "WORLD_SIZE" not in os.environ:
         raise UserError(
-            f"trainer.devices={cfg.trainer.devices} in a sweep needs a process of its own for each job, or its further "
-            f"processes would run the whole sweep: add hydra/launcher=parallel"
+            f"trainer.devices={cfg.trainer.devices} in a sweep needs a separate process for each job, because each "
+            f"further process would run the whole sweep: add hydra/launcher=parallel"
         )
 
 
 @contextmanager
-def _one_line_errors(mode: RunMode | None, cfg: DictConfig) -> Iterator[None]:
-    """What the user can mend ends the program, or one of several jobs, with a line."""
+def _job_errors(mode: RunMode | None, cfg: DictConfig) -> Iterator[None]:
+    """End a job with one line instead of a traceback; in a sweep, only this job ends."""
+    hint = _resume_hint(cfg)
     try:
-        yield
-    except KeyboardInterrupt:
-        sys.stderr.write(f"deblurlab: interrupted; {_same(cfg)} goes on\n")
-        sys.exit(128 + signal.SIGINT)
-    except (UserError, InstantiationException, OSError) as error:  # OSError: a disk, a folder, a connection
-        message = f"deblurlab: {_one_line(user_cause(error), cfg)}"
-        if mode == RunMode.MULTIRUN:  # the other jobs go on, and Hydra tells of one that has failed at their end
-            print(message, file=sys.stderr)
-            raise CompactHydraException(message) from None
-        sys.exit(message)
+        # Lightning and submitit have their own handlers of SIGTERM.
+        with exit_with_message(
+            on_interrupt=f"interrupted; {hint}", on_full_disk=f"free space, then {hint}", handle_sigterm=False
+        ):
+            yield
+    except SystemExit as end:
+        if mode != RunMode.MULTIRUN or not isinstance(end.code, str):
+            raise
+        print(end.code, file=sys.stderr)
+        raise CompactHydraException(end.code) from None  # Hydra reports the failed job after the others
 
 
-def _choices(choices: Mapping[str, str]) -> dict[str, str]:
-    """The chosen option of each group that a user chooses from."""
+def _group_options(choices: Mapping[str, str]) -> dict[str, str]:
+    """Return the chosen option of each config group, without Hydra's own groups."""
     return {group: option for group, option in choices.items() if not group.startswith(("hydra/", "factors@"))}
 
 
-def _quieten() -> None:
-    """Leave out what Lightning says without being asked."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # its devices, its tips, its advertisements
-    for message in (
-        "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # its own code, pytorch-lightning 2.6.6 on torch 2.15
-        "The '\\w+' does not have many workers",  # the user's choice
-        "Total length of `list` across ranks is zero",  # a data set without validation pairs
-        "Found \\d+ module\\(s\\) in eval mode at the start of training",  # those inside loss terms belong there
-        "You're resuming from a checkpoint that ended before the epoch ended",  # samples are a function of the step
-        "Detected call of `lr_scheduler.step\\(\\)` before",  # of an adversary that comes into play later
-        "The number of training batches .* is smaller than the logging interval",  # metrics of every step aren't needed
-    ):
+def _silence_lightning() -> None:
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # hides devices, tips and advertisements
+    for message in _IGNORED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
 
 
-def _same(cfg: DictConfig) -> str:
-    """The command that goes on with what this one has left."""
-    return "the same command without fresh=true" if cfg.fresh else "the same command"
-
-
-def _one_line(error: BaseException, cfg: DictConfig) -> str:
-    """The message itself, also where a loader's worker has wrapped it into its traceback."""
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"the disk is full ({error}): make room; {_same(cfg)} goes on from where it was kept last"
-    return str(error).rsplit(f"{UserError.__module__}.{UserError.__qualname__}: ", 1)[-1].strip()
+def _resume_hint(cfg: DictConfig) -> str:
+    return f"run the same command{' without fresh=true' if cfg.fresh else ''} again to resume"

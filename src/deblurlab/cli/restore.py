@@ -1,0 +1,132 @@
+"""`deblurlab restore`."""
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+
+from deblurlab.cli.exit_codes import exit_with_message
+from deblurlab.errors import UserError
+
+_DESCRIPTION = (
+    "Restore blurred images and videos. File names, formats, bit depths and EXIF data are kept. Files that are already "
+    "restored are skipped."
+)
+
+
+def restore(arguments: list[str]) -> None:
+    """Restore files, or an object store with a Ray cluster; exit with 1 if a file fails."""
+    options = _parser().parse_args(arguments)
+    message = "interrupted; all written files are complete; run the same command again to continue"
+    with exit_with_message(on_interrupt=message):
+        _check_engine_options(options)
+        sys.exit(_restore_on_ray(options) if options.engine == "ray" else _restore_files(options))
+
+
+def _restore_files(options: argparse.Namespace) -> int:
+    from deblurlab.batch.local import Options, restore_files
+    from deblurlab.inference.predictor import Restorer
+    from deblurlab.runs.folder import parse_shard
+
+    files = Options(
+        output=Path(options.output),
+        shard=parse_shard(options.shard),
+        side_by_side=options.side_by_side,
+        overwrite=options.overwrite,
+        max_pixels=options.max_pixels,
+        fps_report=options.fps_report,
+    )
+    restorer = Restorer.load(
+        options.weights,
+        device=options.device,
+        engine=options.engine,
+        tile=_parse_pixels("tile", options.tile),
+        overlap=_parse_pixels("overlap", options.overlap),
+        strength=options.strength,
+        ensemble=options.ensemble,
+        trust=options.trust,
+    )
+    return restore_files(options.inputs, restorer, files)
+
+
+def _restore_on_ray(options: argparse.Namespace) -> int:
+    from deblurlab.batch.cluster import ClusterJob, restore
+    from deblurlab.inference.predictor import Restorer
+
+    weights = options.weights
+    if weights and Path(weights).exists():
+        weights = str(Path(weights).absolute())  # workers run in another directory
+    load = partial(
+        Restorer.load,
+        weights,
+        tile=_parse_pixels("tile", options.tile),
+        overlap=_parse_pixels("overlap", options.overlap),
+        strength=options.strength,
+        ensemble=options.ensemble,
+        trust=options.trust,
+    )
+    job = ClusterJob(
+        source=options.input,
+        target=options.output,
+        overwrite=options.overwrite,
+        max_pixels=options.max_pixels,
+        device=options.device,
+        workers=options.workers,
+        address=options.address,
+    )
+    return restore(job, load)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("deblurlab restore", description=_DESCRIPTION)
+    add = parser.add_argument
+    add("inputs", nargs="*", metavar="IMAGE|FOLDER|GLOB|VIDEO", help="files to restore")
+    add("-o", "--output", default="restored", help="output folder, or output file for one input (default: restored)")
+    add("--weights", help="release, run folder, checkpoint, ONNX file or name of a bundled model")
+    add("--tile", default="auto", help="side of tiles in pixels, auto (large images only) or off (default: auto)")
+    add("--overlap", default="auto", help="overlap of neighbouring tiles in pixels; auto: exact where affordable")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, ... (default: auto)")
+    add("--engine", choices=["torch", "onnxruntime", "ray"], default="torch", help="default: torch")
+    add("--strength", type=float, default=1.0, help="from 0 (blurred image) to 1 (restored image, default)")
+    add("--ensemble", action="store_true", help="average over 8 flips and rotations: higher PSNR, 8 times slower")
+    add("--side-by-side", action="store_true", help="write the blurred and the restored image next to each other")
+    add("--overwrite", action="store_true", help="replace existing files")
+    add("--shard", metavar="i/n", help="restore only the i-th of n parts of the inputs")
+    add("--max-pixels", type=int, default=1_000_000_000, help="refuse larger images (default: 1000000000)")
+    add("--fps-report", action="store_true", help="print the frames per second of each video")
+    add("--trust", action="append", default=[], metavar="CLASS", help="allow this class in the config of the weights")
+    ray = parser.add_argument_group("Ray cluster (--engine ray)")
+    ray.add_argument("--input", metavar="PLACE", help="s3://bucket/prefix, or a folder that all machines share")
+    ray.add_argument("--workers", type=int, help="number of workers (default: one per GPU, or per 2 CPU cores)")
+    ray.add_argument("--address", help="address of the cluster (default: RAY_ADDRESS, or a new local cluster)")
+    return parser
+
+
+def _check_engine_options(options: argparse.Namespace) -> None:
+    """Raise UserError if options exclude each other, or if there is no input."""
+    on_ray = options.engine == "ray"
+    excluded = ("inputs", "shard", "side_by_side", "fps_report") if on_ray else ("input", "workers", "address")
+    given = [name for name in excluded if getattr(options, name) not in (None, False, [])]
+    if given and on_ray:
+        option = options.inputs[0] if given[0] == "inputs" else f"--{given[0].replace('_', '-')}"
+        raise UserError(
+            f"--engine ray doesn't accept {option}: it restores the images at --input, a folder or s3://..."
+        )
+    if given:
+        raise UserError(f"--{given[0]} requires --engine ray: add that or remove --{given[0]}")
+    if on_ray and options.input is None:
+        raise UserError("--engine ray requires --input: s3://bucket/prefix, or a folder that all machines share")
+    if not on_ray and not options.inputs:
+        raise UserError("there is nothing to restore: name images, folders or videos")
+
+
+def _parse_pixels(name: str, text: str) -> int | None:
+    """Return a number of pixels; None for auto, 0 for off."""
+    if text == "auto":
+        return None
+    if text == "off":
+        return 0
+    if not text.isdecimal():
+        choices = "a number of pixels, auto or off" if name == "tile" else "a number of pixels or auto"
+        raise UserError(f"--{name} {text} is not valid: use {choices}")
+    return int(text)

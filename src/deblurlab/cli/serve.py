@@ -1,0 +1,62 @@
+"""`deblurlab serve`."""
+
+import argparse
+from pathlib import Path
+
+from deblurlab.cli.exit_codes import exit_with_message
+from deblurlab.errors import UserError
+
+_DESCRIPTION = (
+    "Serve a web page for restoring images, and the HTTP API POST /restore. By default only for this machine."
+)
+
+
+def serve(arguments: list[str]) -> None:
+    """Serve the web page and the HTTP API until interrupted."""
+    options = _parser().parse_args(arguments)
+    with exit_with_message():
+        from deblurlab.inference.bundled import DEFAULT
+        from deblurlab.inference.predictor import Restorer
+        from deblurlab.serving import app
+        from deblurlab.serving.limits import Limits
+
+        names = [Path(weights or DEFAULT).name for weights in options.weights]
+        if len(set(names)) < len(names):
+            raise UserError("two of --weights have the same name, which identifies the model: rename one of them")
+        restorers = {
+            name: Restorer.load(weights, device=options.device)
+            for name, weights in zip(names, options.weights, strict=True)
+        }
+        limits = Limits(
+            megabytes=options.max_megabytes,
+            megapixels=options.max_megapixels,
+            seconds=options.max_seconds,
+            transfer=options.transfer_seconds,
+            keep=options.keep_seconds,
+            queue=options.queue,
+        )
+        app.serve(restorers, limits, host=options.host, port=options.port)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("deblurlab serve", description=_DESCRIPTION)
+    add = parser.add_argument
+    text = "releases, run folders, checkpoints, ONNX files or names of bundled models (default: the bundled model)"
+    add("--weights", nargs="+", default=[None], help=text)
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, ... (default: auto)")
+    add(
+        "--host",
+        default="127.0.0.1",
+        help="0.0.0.0 serves other machines, unauthenticated (default: 127.0.0.1)",
+    )
+    add("--port", type=int, default=7860, help="0 chooses a free port (default: 7860)")
+    for name, default, text in (
+        ("--max-megabytes", 100, "maximum size of a file"),
+        ("--max-megapixels", 64, "maximum size of an image"),
+        ("--max-seconds", 300, "maximum time to restore an image, including the wait in the queue"),
+        ("--transfer-seconds", 120, "maximum time to receive a request or to send a response"),
+        ("--keep-seconds", 900, "time after which the page's images are deleted"),
+    ):
+        add(name, type=float, default=default, help=f"{text} (default: {default})")
+    add("--queue", type=int, default=16, help="maximum number of waiting images (default: 16)")
+    return parser
