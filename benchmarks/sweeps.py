@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from deblurlab.media.images import write_png
-from deblurlab.runs.folder import write_csv
+from deblurlab.runs.files import write_csv
 
 TRAINING = [
     "+debug=smoke", "model.width=8", "model.depth=2", "model.blocks=1", "discriminator.width=8", "loss=l1+adv",

@@ -13,6 +13,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from deblurlab.checkpoints.safe_load import load_tensors
 from deblurlab.errors import UserError, first_sentence
+from deblurlab.runs.files import atomic_write
 from deblurlab.runs.folder import Run
 
 _LOG = logging.getLogger(__name__)
@@ -137,18 +138,12 @@ def whole(file: Path) -> dict[str, Any] | None:
 
 
 def _write(checkpoint: dict[str, Any], path: Path) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    if path.name == "last.ckpt" and path.exists():
-        _keep(path, path.with_name("previous.ckpt"))
-    partial.replace(path)
+    with atomic_write(path, "wb") as file:
+        torch.save(checkpoint, file)
+        file.flush()
+        os.fsync(file.fileno())  # before `last.ckpt` loses its place
+        if path.name == "last.ckpt" and path.exists():
+            _keep(path, path.with_name("previous.ckpt"))
     if os.name == "posix":  # elsewhere a folder can't be flushed
         folder = os.open(path.parent, os.O_RDONLY)
         os.fsync(folder)

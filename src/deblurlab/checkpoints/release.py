@@ -15,7 +15,8 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from deblurlab.errors import UserError, first_sentence
-from deblurlab.runs.folder import Run, write_json
+from deblurlab.runs.files import atomic_folder, write_json
+from deblurlab.runs.folder import Run
 from deblurlab.runs.untrusted import is_inside, is_safe_relative_path, parse_json, read_yaml
 
 _INDEX, _WEIGHTS, _FORMAT = "release.json", "weights.safetensors", 1
@@ -52,23 +53,22 @@ def write_release(
     if folder.exists():
         raise UserError(f"{folder} exists already: choose another with -o")
     arguments: Any = OmegaConf.to_container(OmegaConf.create(model))
-    partial = folder.with_name(f".{folder.name}.partial")
-    partial.mkdir(parents=True, exist_ok=True)
     content = {
         name: (tensor.half() if half and tensor.is_floating_point() else tensor).clone(
             memory_format=torch.contiguous_format
         )
         for name, tensor in weights.items()
     }  # copies, since safetensors doesn't write weights that several layers share
-    (partial / _WEIGHTS).write_bytes(data := safetensors.torch.save(content))
+    data = safetensors.torch.save(content)
     index = {
         "format": _FORMAT,
         "model": {"class": arguments.pop("_target_"), "arguments": arguments},
         "weights": {"file": _WEIGHTS, "sha256": hashlib.sha256(data).hexdigest()},
         **about,
     }
-    write_json(partial / _INDEX, index)
-    partial.rename(folder)
+    with atomic_folder(folder) as temporary:
+        (temporary / _WEIGHTS).write_bytes(data)
+        write_json(temporary / _INDEX, index)
 
 
 def read_release(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

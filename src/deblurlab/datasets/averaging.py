@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from deblurlab.errors import UserError
 from deblurlab.media.images import find_images, read_image, write_png
+from deblurlab.runs.files import atomic_folder
 
 _GAMMA = 2.2
 _LINEAR = np.rint(65535 * (np.arange(256) / 255) ** _GAMMA).astype(np.uint32)
@@ -32,17 +33,16 @@ def average(frames: Path, output: Path, *, window: tuple[int, int], seed: int = 
     files = find_images(frames)
     if len(files) < max(lengths):
         raise UserError(f"{frames} has {len(files)} frames, too few for a window of {max(lengths)}")
-    partial = output.with_name(f".{output.name}.partial")
-    for kind in ("blur", "blur_gamma", "sharp"):
-        (partial / kind).mkdir(parents=True, exist_ok=True)
     rng, start, number = np.random.default_rng(seed), 0, 0
-    while start + (length := int(rng.choice(lengths))) <= len(files):
-        run = files[start : start + length]
-        for kind, image in zip(("blur", "blur_gamma", "sharp"), _averages(run), strict=True):
-            write_png(partial / kind / f"{number:06d}.png", image)
-        start, number = start + length, number + 1
-        yield start, len(files)
-    partial.rename(output)
+    with atomic_folder(output) as temporary:
+        for kind in ("blur", "blur_gamma", "sharp"):
+            (temporary / kind).mkdir()
+        while start + (length := int(rng.choice(lengths))) <= len(files):
+            run = files[start : start + length]
+            for kind, image in zip(("blur", "blur_gamma", "sharp"), _averages(run), strict=True):
+                write_png(temporary / kind / f"{number:06d}.png", image)
+            start, number = start + length, number + 1
+            yield start, len(files)
 
 
 def _averages(run: list[Path]) -> tuple[npt.NDArray[np.uint8], ...]:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from deblurlab.errors import UserError
 from deblurlab.media.images import read_image
+from deblurlab.runs.files import atomic_write
 from deblurlab.runs.untrusted import is_inside, is_safe_relative_path, parse_json
 
 _LOG = logging.getLogger(__name__)
@@ -231,10 +232,8 @@ def _decoded(files: Sequence[Path]) -> Iterator[tuple[Path, Image]]:
 def _write_index(path: Path, frames: Sequence[Frame]) -> None:
     content = json.dumps(frames)
     index = {"format": _FORMAT, "sha256": sha256(content.encode()).hexdigest(), "frames": content}
-    with path.open("w") as file:
+    with atomic_write(path) as file:
         json.dump(index, file)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _read_index(path: Path) -> list[Frame]:

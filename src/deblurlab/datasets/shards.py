@@ -1,17 +1,18 @@
 """Writing shards: a data set's files in a few large ones, in a folder or an object store, by litdata."""
 
 import json
-import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from deblurlab.datasets.base import Pair
 from deblurlab.datasets.checks import look_at
-from deblurlab.errors import UserError, first_sentence
+from deblurlab.errors import UserError
+from deblurlab.runs.files import atomic_folder
+from deblurlab.runs.storage import Bucket, parse_s3_address
 
 SIDES = ("blurred", "sharp")
 _SHARD = 64 << 20
@@ -31,93 +32,95 @@ def write_shards(place: str, parts: Mapping[str, Sequence[Pair]]) -> Iterator[in
     litdata()
     if not any(parts.values()):
         raise UserError("there are no pairs to be packed")
-    return _write(_Bucket(place) if "://" in place else _Folder(Path(place)), parts)
+    return _write(_BucketTarget(place) if "://" in place else _FolderTarget(Path(place)), parts)
 
 
-def _write(target: "_Folder | _Bucket", parts: Mapping[str, Sequence[Pair]]) -> Iterator[int]:
+def _write(target: "_FolderTarget | _BucketTarget", parts: Mapping[str, Sequence[Pair]]) -> Iterator[int]:
     total = 0
-    with target as scratch:
-        shards = _writer(scratch / "images")
+    with target as folder:
+        shards = _writer(folder / "images")
         for pair in (pair for pairs in parts.values() for pair in pairs):
             if pair.extra_references:
                 raise UserError(f"{pair.name} has several sharp images, which shards don't hold")
             if (look := look_at(pair)).complaint is not None:
                 raise UserError(look.complaint)
             shards[total] = [getattr(pair, side).read_bytes() for side in SIDES]  # a dict may become an Arrow table
-            target.take()
+            target.store_finished_shards()
             total += 1
             yield total
         _close(shards)
-        names = _writer(scratch / "names")
+        names = _writer(folder / "names")
         names[0] = json.dumps({split: [pair.name for pair in pairs] for split, pairs in parts.items()})
         _close(names)
-        target.finish()
 
 
-class _Folder:
-    """A folder as the place for shards, which are written beside it."""
+class _FolderTarget:
+    """Context manager that yields the folder to write shards to; on success it becomes the target folder."""
 
     def __init__(self, folder: Path) -> None:
         if folder.exists():
             raise UserError(f"{folder} is there already: choose another folder")
-        self._folder, self._partial = folder, folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+        self._folder, self._temporary = folder, atomic_folder(folder, unique=True)
 
     def __enter__(self) -> Path:
         try:
-            self._partial.mkdir(parents=True)
+            return self._temporary.__enter__()
         except OSError as error:
             raise UserError(f"{self._folder} can't be written: {error.strerror}") from error
-        return self._partial
 
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._partial, ignore_errors=True)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._temporary.__exit__(kind, error, trace)
 
-    def take(self) -> None:
-        """Shards stay where they are written."""
-
-    def finish(self) -> None:
-        self._partial.rename(self._folder)
+    def store_finished_shards(self) -> None:
+        """Do nothing: the shards are stored already."""
 
 
-class _Bucket:
-    """An S3 bucket, or one of a store that speaks S3. Shards leave this machine as soon as they are finished."""
+class _BucketTarget:
+    """Context manager that yields a temporary folder to write shards to.
+
+    Shards are uploaded and deleted as soon as they are complete, the index files on success.
+    """
 
     def __init__(self, address: str) -> None:
-        self._address, (self._bucket, self._prefix) = address, bucket_and_prefix(address)
-        if not self._bucket:
+        if not parse_s3_address(address)[0]:
             raise UserError(f"{address}: shards are written to a folder or to s3://bucket/folder; copy them from there")
-        self._client = s3_client()
+        self._address = address
         with self._errors():
-            if self._client.list_objects_v2(Bucket=self._bucket, Prefix=f"{self._prefix}names/").get("KeyCount"):
+            self._store = Bucket(address)
+            if any(self._store.keys("names/")):
                 raise UserError(f"{address} holds shards already: choose another place")
 
     def __enter__(self) -> Path:
-        self._scratch = tempfile.TemporaryDirectory()
-        return Path(self._scratch.name)
+        self._temporary = tempfile.TemporaryDirectory()
+        return Path(self._temporary.name)
 
-    def __exit__(self, *_: object) -> None:
-        self._scratch.cleanup()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._temporary:
+            if error is None:
+                for pattern in ("*.bin", "images/index.json", "names/index.json"):
+                    self._upload(pattern)
 
-    def take(self) -> None:
+    def store_finished_shards(self) -> None:
+        """Upload the shards that are complete and delete the local files."""
         self._upload("*.bin")
 
-    def finish(self) -> None:
-        for pattern in ("*.bin", "images/index.json", "names/index.json"):
-            self._upload(pattern)
-
     def _upload(self, pattern: str) -> None:
-        root = Path(self._scratch.name)
+        root = Path(self._temporary.name)
         for file in sorted(root.rglob(pattern)):
             with self._errors():
-                self._client.upload_file(str(file), self._bucket, self._prefix + file.relative_to(root).as_posix())
+                self._store.put(file, file.relative_to(root).as_posix())
             file.unlink()
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except s3_errors() as error:
-            raise UserError(f"{self._address} can't be written: {first_sentence(error)}") from error
+        except OSError as error:
+            raise UserError(f"{self._address} can't be written: {error}") from error
 
 
 def _writer(folder: Path) -> Any:
@@ -132,36 +135,12 @@ def _close(shards: Any) -> None:
     shards.merge(1)
 
 
-def bucket_and_prefix(address: str) -> tuple[str, str]:
-    """`s3://bucket/some/folder` -> "bucket", "some/folder/"; both are empty if it is no such address."""
-    scheme, _, rest = address.partition("://")
-    bucket, _, folder = rest.strip("/").partition("/")
-    return (bucket, f"{folder}/" if folder else "") if scheme == "s3" else ("", "")
-
-
-def s3_client() -> Any:
-    """Speaks to the object store that the usual `AWS_...` variables name."""
-    import boto3
-
-    return boto3.client("s3", config=patience())
-
-
-def s3_errors() -> tuple[type[Exception], ...]:
-    """What such a client raises."""
-    from boto3.exceptions import Boto3Error
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    return BotoCoreError, ClientError, Boto3Error
-
-
-def patience() -> Any:
-    """Instead of litdata's thousand tries."""
-    from botocore.config import Config
-
-    return Config(retries={"max_attempts": 5, "mode": "standard"}, connect_timeout=10, read_timeout=60)
-
-
 def litdata() -> Any:
+    """Return the module litdata.
+
+    Raises:
+        UserError: It isn't installed.
+    """
     try:
         import litdata
     except ImportError as error:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from deblurlab.datasets.base import Pair
 from deblurlab.datasets.frame_store import Image, Reader
 from deblurlab.datasets.sets import PairSet
-from deblurlab.datasets.shards import SIDES, litdata, patience
+from deblurlab.datasets.shards import SIDES, litdata
 from deblurlab.errors import UserError, first_sentence
 from deblurlab.media.images import decode_image
+from deblurlab.runs.storage import s3_config
 from deblurlab.runs.untrusted import is_inside, is_safe_relative_path, parse_json
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def _open(place: str, kinds: list[str]) -> "StreamingDataset":
     library = litdata()
     if "://" not in place and not Path(place, _INDEX).is_file():
         raise ValueError(f"there is no {place}/{_INDEX}")  # litdata would make one
-    options = {"config": patience()} if place.startswith("s3://") else None
+    options = {"config": s3_config()} if place.startswith("s3://") else None
     # Of a remote set only the index is kept on disk.
     cache_dir = tempfile.mkdtemp(dir=_scratch().name)
     shards = library.StreamingDataset(place, cache_dir=cache_dir, storage_options=options)

@@ -26,7 +26,8 @@ from deblurlab.reporting import write_evaluation
 from deblurlab.restorers import BaseRestorer, Psf
 from deblurlab.runs import environment
 from deblurlab.runs.environment import torch_device
-from deblurlab.runs.folder import Run, parse_shard, write_csv, write_json
+from deblurlab.runs.files import write_csv, write_json
+from deblurlab.runs.folder import Run, parse_shard
 
 Results = dict[str, Any]
 

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from deblurlab.errors import UserError, first_sentence
 from deblurlab.inference.engines import OnnxRuntime, Torch
 from deblurlab.models import Model
+from deblurlab.runs.files import atomic_path
 
 Write = Callable[..., float]
 """`export_onnx` or `export_program`."""
@@ -92,32 +92,28 @@ def _export(
     images = [torch.rand(n, 3, *(max(s, generator.min_size) for s in size), generator=random) for n, *size in _SIZES]
     references = [expected(image) for image in images]
     about = {"multiple_of": generator.multiple_of, "reach": expected.reach, "half": half}
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     network = AnySize(generator, half=half)
     smallest = network.smallest
     example = torch.rand(2, 3, 2 * smallest + 3, 2 * smallest + 5)
     sides = {side: torch.export.Dim(side, min=smallest, max=1 << 15) for side in ("height", "width")}
     shapes = ({0: torch.export.Dim("batch"), 2: sides["height"], 3: sides["width"]},)
     try:
-        with _quiet(), torch.no_grad():
+        with atomic_path(path, unique=True) as temporary, _quiet(), torch.no_grad():
             program = torch.export.export(
                 network, (example,), dynamic_shapes=shapes, prefer_deferred_runtime_asserts_over_guards=True
             )
-            write(program, partial, {**about, "smallest": smallest})
-            run = load(partial)
+            write(program, temporary, {**about, "smallest": smallest})
+            run = load(temporary)
             apart = max(
                 float((run(image) - known).abs().max()) for image, known in zip(images, references, strict=True)
             )
-        if not apart <= _TOLERANCE[half]:
-            raise UserError(f"the exported {path.name} isn't the network: its images differ by up to {apart:.2g}")
-        partial.replace(path)
+            if not apart <= _TOLERANCE[half]:
+                raise UserError(f"the exported {path.name} isn't the network: its images differ by up to {apart:.2g}")
     except UserError:
         raise
     except Exception as error:
         name = type(generator).__name__
         raise UserError(f"{name} can't be exported to {path.name} for every size: {first_sentence(error)}") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return apart
 
 

@@ -8,6 +8,8 @@ from typing import Any
 from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.loggers import Logger
 
+from deblurlab.runs.files import atomic_write
+
 
 class MetricsCSV(Logger):
     """Writes every logged value to one CSV file: columns `step`, `epoch` and the names in the order they first came.
@@ -63,12 +65,10 @@ class MetricsCSV(Logger):
 
     def _write(self, rows: list[dict[str, str]]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._path.with_name(f".{self._path.name}.partial")
-        with partial.open("w", newline="") as file:
+        with atomic_write(self._path, newline="", fsync=False) as file:
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
             writer.writerows(rows)
-        partial.replace(self._path)
 
 
 def _of_validation(row: dict[str, str]) -> bool:

@@ -1,6 +1,5 @@
-"""Image files to arrays. Whatever would silently change the pixels is refused instead."""
+"""Reading and writing of 8-bit RGB image files. Files that would need a lossy conversion are refused."""
 
-import os
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,15 +9,18 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from deblurlab.errors import UserError
+from deblurlab.runs.files import atomic_write
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
-"""What Pillow may take a file for; its EPS reader would start another program."""
+"""Formats that Pillow may decode. Its EPS reader would start another program."""
+_EXIF_ORIENTATION = 0x0112
 
 
 def read_image(path: Path) -> npt.NDArray[np.uint8]:
-    """The 8-bit RGB image in a file, `(H, W, 3)`, upright as its EXIF orientation says. What kind of file it is, its
-    content decides, not its name.
+    """Read an 8-bit RGB image, `(H, W, 3)`, turned upright by its EXIF orientation.
+
+    The format is detected from the content, not from the file name.
 
     Raises:
         UserError: The file is missing, unreadable, truncated, or not 8-bit RGB.
@@ -26,50 +28,57 @@ def read_image(path: Path) -> npt.NDArray[np.uint8]:
     return decode_image(path, str(path))
 
 
-def decode_image(source: Path | BinaryIO, path: str) -> npt.NDArray[np.uint8]:
-    """As `read_image`, of a file or what is in one; errors call it `path`."""
+def decode_image(source: Path | BinaryIO, name: str) -> npt.NDArray[np.uint8]:
+    """Decode an 8-bit RGB image from a path or an open file; see `read_image`.
+
+    Args:
+        source: The path or the open file.
+        name: Name of the image in error messages.
+
+    Raises:
+        UserError: The file is missing, unreadable, truncated, or not 8-bit RGB.
+    """
     try:
         with Image.open(source, formats=FORMATS) as image:
             if image.mode != "RGB":
-                raise UserError(f"{path} is {_name(image)}, not 8-bit RGB: convert it")
-            # Pillow would read 16-bit RGB as 8-bit without a word.
+                raise UserError(f"{name} is {_describe_mode(image)}, not 8-bit RGB: convert it")
+            # Pillow reduces 16-bit RGB to 8 bits without a warning.
             if any(";16" in str(tile[-1]) for tile in image.tile):
-                raise UserError(f"{path} has 16 bits per channel: convert it to 8-bit RGB")
+                raise UserError(f"{name} has 16 bits per channel: convert it to 8-bit RGB")
             return np.asarray(ImageOps.exif_transpose(image))
     except FileNotFoundError as error:
-        raise UserError(f"{path} doesn't exist") from error
+        raise UserError(f"{name} doesn't exist") from error
     except UnidentifiedImageError as error:
-        raise UserError(f"{path} isn't an image that can be read") from error
+        raise UserError(f"{name} isn't an image that can be read") from error
     except Image.DecompressionBombError as error:
-        raise UserError(f"{path} claims more pixels than any photograph has: {error}") from error
+        raise UserError(f"the header of {name} declares too many pixels: {error}") from error
     except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path} is damaged or truncated ({error}): replace it") from error
+        raise UserError(f"{name} is damaged or truncated ({error}): replace it") from error
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Width and height from a file's header, upright.
+    """Return the width and height of an upright image from its header.
 
     Raises:
-        UserError: It isn't an image.
+        UserError: The file isn't an image.
     """
     try:
         with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
-            return (height, width) if image.getexif().get(0x0112, 1) >= 5 else (width, height)
+            return (height, width) if image.getexif().get(_EXIF_ORIENTATION, 1) >= 5 else (width, height)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path} isn't an image that can be read") from error
 
 
 def write_png(path: Path, image: npt.NDArray[np.uint8]) -> None:
-    """Write `(H, W, 3)` RGB so that the file is there whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # several processes may write the same picture
+    """Write an RGB image `(H, W, 3)` to a PNG file atomically."""
     _, content = cv2.imencode(".png", image[..., ::-1])
-    partial.write_bytes(content.tobytes())
-    partial.replace(path)
+    with atomic_write(path, "wb", unique=True, fsync=False) as file:  # several processes may write the same image
+        file.write(content.tobytes())
 
 
 def find_images(folder: Path) -> list[Path]:
-    """All image files below a folder, sorted.
+    """Return all image files below a folder, sorted. Hidden files are skipped.
 
     Raises:
         UserError: The folder is missing or holds no image.
@@ -82,7 +91,8 @@ def find_images(folder: Path) -> list[Path]:
     return found
 
 
-def _name(image: Image.Image) -> str:
+def _describe_mode(image: Image.Image) -> str:
+    """Return the mode of a Pillow image in words."""
     if image.mode in ("1", "L") or image.mode.startswith(("I", "F")):
         bits = "16-bit grey" if image.mode.startswith("I") else "grey"
         return f"a {bits} image (mode {image.mode})"

@@ -1,7 +1,6 @@
 """Videos, frame by frame: what is not picture is copied, and every frame keeps its time."""
 
 import heapq
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from deblurlab.errors import UserError, first_sentence
 from deblurlab.inference.predictor import Restorer
 from deblurlab.media.large_images import MAX_PIXELS
 from deblurlab.media.pixels import InMemory, Pixels
+from deblurlab.runs.files import atomic_path
 
 if TYPE_CHECKING:  # PyAV loads FFmpeg
     import av
@@ -81,7 +81,6 @@ def restore(
     except ImportError as error:
         raise UserError(f"{source}: videos need PyAV: pip install 'deblurlab[video]'") from error
     parts = target.with_name(f".{target.stem}.{_digest(source, restorer, side_by_side)}.parts")
-    partial = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
     report, lock = Report(), FileLock(parts.with_suffix(".lock"))
     try:
         lock.acquire(blocking=False)
@@ -100,10 +99,8 @@ def restore(
             _restore_parts(frames, stream, parts, target.suffix, restorer, side_by_side, report, length, advance)
         if not report.frames:
             raise UserError(f"{source} holds no frame that can be decoded")
-        _join(sorted(parts.glob("*.nut")), source, partial)
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(target)
+        with atomic_path(target, unique=True) as temporary:
+            _join(sorted(parts.glob("*.nut")), source, temporary)
         shutil.rmtree(parts)
     except (av.error.FFmpegError, OSError) as error:
         if (
@@ -116,7 +113,6 @@ def restore(
             ) from error
         raise UserError(f"{source} can't be read as a video: {first_sentence(error)}") from error
     finally:
-        partial.unlink(missing_ok=True)
         with suppress(OSError):  # parts that are done stay
             parts.rmdir()
         Path(lock.lock_file).unlink(missing_ok=True)
@@ -149,7 +145,7 @@ def _restore_parts(
                 return
             file = parts / f"{number:06d}.nut"
             begun = time.perf_counter()
-            with _Encoder(file.with_suffix(".partial"), stream, suffix) as encoder:
+            with atomic_path(file, fsync=False) as temporary, _Encoder(temporary, stream, suffix) as encoder:
                 writing = encoding.submit(lambda: None)
                 for i in range(SEGMENT):
                     frame = ahead.result()
@@ -171,7 +167,6 @@ def _restore_parts(
                     if length and frame.time is not None:
                         advance(min(1.0, frame.time / length))
                 writing.result()
-            file.with_suffix(".partial").replace(file)
             report.waiting += time.perf_counter() - begun
 
 

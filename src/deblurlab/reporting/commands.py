@@ -21,7 +21,8 @@ from deblurlab.reporting.ablation import table as ablation_table
 from deblurlab.reporting.comparison import TITLES, comparison, in_words, print_comparison, remarks
 from deblurlab.reporting.sweep import read_jobs
 from deblurlab.reporting.sweep_page import write_sweep
-from deblurlab.runs.folder import Run, write_text
+from deblurlab.runs.files import write_text
+from deblurlab.runs.folder import Run
 
 Rows = Sequence[dict[str, str]]
 Writer = Callable[[Rows, Sequence[str]], str]

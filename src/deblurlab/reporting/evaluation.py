@@ -7,7 +7,8 @@ from typing import Any
 
 from deblurlab.reporting.comparison import TITLES, remarks
 from deblurlab.reporting.page import embedded_triptych, literal, plot, render, svg
-from deblurlab.runs.folder import Run, write_text
+from deblurlab.runs.files import write_text
+from deblurlab.runs.folder import Run
 
 _AGAINST = {"blur_length": "blur length (pixels)", "read_noise": "read noise (share of full scale)"}
 Row = dict[str, str]

@@ -14,7 +14,8 @@ from PIL import Image
 
 from deblurlab.reporting.comparison import TITLES
 from deblurlab.reporting.table import columns, facts, rows
-from deblurlab.runs.folder import Run, write_text
+from deblurlab.runs.files import write_text
+from deblurlab.runs.folder import Run
 
 _CURVES = (
     *((f"{title}, validation", (f"val/{metric}", f"val/{metric}_blurred")) for metric, title in TITLES.items()),

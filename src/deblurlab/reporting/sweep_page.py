@@ -14,7 +14,7 @@ from deblurlab.reporting.ablation import Ablation, named, remarks, table
 from deblurlab.reporting.comparison import TITLES
 from deblurlab.reporting.page import Comparison, embedded_triptych, plot, render, svg
 from deblurlab.reporting.sweep import Configuration
-from deblurlab.runs.folder import write_text
+from deblurlab.runs.files import write_text
 
 _POINTS = 400
 """Of a curve; more wouldn't be seen."""

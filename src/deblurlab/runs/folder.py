@@ -1,9 +1,5 @@
 """A run's folder: what lies where, and whether this command may continue it."""
 
-import csv
-import io
-import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +8,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from deblurlab.errors import UserError
+from deblurlab.runs.files import write_text
 from deblurlab.runs.untrusted import parse_json, read_yaml
 
 _IGNORED = {"fresh", "name", "run", "runs", "shard"}
@@ -119,38 +116,6 @@ class Run:
             raise UserError(
                 f"{self.folder} can't be written ({error.strerror}): choose another place with runs=<folder>"
             ) from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON, whole or not at all; numbers that JSON lacks (infinite, NaN) become null."""
-    write_text(path, json.dumps(_finite(content), indent=2) + "\n")
-
-
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows of one kind as a CSV file, whole or not at all."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if abs(value) < float("inf") else None
-    if isinstance(value, Mapping):
-        return {key: _finite(v) for key, v in value.items()}
-    return [_finite(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
 def _settings(config: Any) -> dict[str, Any]:

@@ -29,7 +29,8 @@ from deblurlab.metrics import METRICS, Protocol
 from deblurlab.models.cost import macs, parameters
 from deblurlab.reporting import write_report
 from deblurlab.runs import environment
-from deblurlab.runs.folder import Run, write_csv, write_json
+from deblurlab.runs.files import write_csv, write_json
+from deblurlab.runs.folder import Run
 from deblurlab.training import Restoration
 
 Results = dict[str, Any]
@@ -136,7 +137,7 @@ def build(cfg: DictConfig) -> tuple[Restoration, dict[str, str]]:
         if not isinstance(weight, (int, float)):
             raise UserError(f"loss.{name}.weight={weight} is no number")
         terms[name] = term = instantiate(arguments, _convert_="all")
-        for key, value in term.choices().items() if isinstance(term, LossTerm) else ():
+        for key, value in term.resolved_settings().items() if isinstance(term, LossTerm) else ():
             node[key] = decided[f"{name} {key}"] = value
     generator = _another(cfg.model)
     if cfg.init is not None:
