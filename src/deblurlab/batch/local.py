@@ -1,5 +1,6 @@
 """`deblurlab restore`: any number of files, one after the other. While one is restored, the one before is written and
-the next is read."""
+the next is read.
+"""
 
 import glob
 import json
@@ -22,7 +23,7 @@ from deblurlab.inference.predictor import Restorer
 from deblurlab.inference.tiling import seam_error
 from deblurlab.media import video
 from deblurlab.media.images import SUFFIXES
-from deblurlab.media.large_images import IN_MEMORY, MAX_PIXELS, LargeImageWriter, Picture, open_image
+from deblurlab.media.large_images import IN_MEMORY, MAX_PIXELS, LargeImage, LargeImageWriter, open_image
 from deblurlab.media.pixels import InMemory, Rows
 from deblurlab.runs.untrusted import is_inside
 
@@ -52,14 +53,15 @@ class Options:
 class _Opened(NamedTuple):
     """A picture, and its pixels: of a small one they are in memory."""
 
-    picture: Picture
+    picture: LargeImage
     rows: Rows
 
 
 def gather(inputs: Sequence[str], output: Path) -> tuple[list[Job], list[str]]:
     """The files that are meant, in order, and what is wrong with the others: files, folders and patterns. Names and
     subfolders stay; what lies in the output folder isn't taken for input, nor what a link in a folder leads to outside
-    of it."""
+    of it.
+    """
     jobs: dict[Path, Path] = {}
     wrong: list[str] = []
     for given in inputs:

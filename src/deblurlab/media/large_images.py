@@ -25,7 +25,7 @@ MAX_PIXELS = 1_000_000_000
 """Default of the largest accepted number of pixels."""
 IN_MEMORY = 16_000_000
 """Largest number of pixels of a restored image that is kept in memory until it is encoded; larger ones use the disk."""
-_MAX_UNTILED = 100_000_000
+_MAX_DECODED_WHOLE = 100_000_000
 """Largest number of pixels of an image that can't be decoded row by row: interlaced PNG and JPEG, and WebP."""
 _MAX_TIFF_BYTES = 3_500_000_000
 """Uncompressed size above which a BigTIFF is written; a classic TIFF has at most 4 GiB."""
@@ -200,7 +200,7 @@ def _check_image(image: pyvips.Image, path: Path, max_pixels: int) -> None:
     if _kind(image) not in _KINDS:
         raise _unsupported(path, _kind(image))
     interlaced = image.get("interlaced") if image.get_typeof("interlaced") else 0
-    if (interlaced or _kind(image) == "webp") and image.width * image.height > min(max_pixels, _MAX_UNTILED):
+    if (interlaced or _kind(image) == "webp") and image.width * image.height > min(max_pixels, _MAX_DECODED_WHOLE):
         raise UserError(
             f"{path} has {image.width} x {image.height} pixels and can't be read row by row: save it as TIFF, "
             f"or as PNG or JPEG that isn't interlaced"
