@@ -247,7 +247,7 @@ def test_lpips_is_its_authors() -> None:
     theirs = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False).eval()
     restored, sharp = torch.rand(2, 2, 3, 48, 48)
     torch.testing.assert_close(term(restored, sharp), theirs(2 * restored - 1, 2 * sharp - 1).mean())
-    assert term.choices() == {"weights": "random"}
+    assert term.resolved_settings() == {"weights": "random"}
     assert not term.train().distance.training
 
 

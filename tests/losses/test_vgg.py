@@ -86,7 +86,7 @@ def test_auto_without_a_network_goes_on_loudly_with_random_features(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         term = VGG(weights="auto")
-    assert term.choices() == {"weights": "random"}
+    assert term.resolved_settings() == {"weights": "random"}
     assert "RANDOM features" in caplog.text
     assert "vgg19-dcbb9e9d.pth" in caplog.text  # which file
     assert "checkpoints" in caplog.text  # where to
@@ -102,7 +102,7 @@ def test_imagenet_without_a_network_fails_with_the_same_instruction(no_network: 
 def test_auto_takes_what_can_be_had(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretrained, "_download", lambda url: network.state_dict())
     term = VGG(weights="auto")
-    assert term.choices() == {"weights": "imagenet"}
+    assert term.resolved_settings() == {"weights": "imagenet"}
     assert torch.equal(term.features[0].weight, network.features[0].weight)
 
 

@@ -1,4 +1,4 @@
-"""Discriminators: networks that judge images, one file per idea."""
+"""Discriminators, one file per network."""
 
 from deblurlab.discriminators.base import Discriminator, DiscriminatorOutput
 from deblurlab.discriminators.double import Double

@@ -1,4 +1,4 @@
-"""What every discriminator promises."""
+"""Interface of discriminators."""
 
 from abc import ABC, abstractmethod
 from typing import NamedTuple
@@ -7,26 +7,34 @@ from torch import Tensor, nn
 
 
 class DiscriminatorOutput(NamedTuple):
-    """What a discriminator says of a batch of images."""
+    """Output of a discriminator for a batch of images."""
 
     logits: list[Tensor]
-    """One map `(B, 1, h, w)` per scale or head, not squashed: positive means real."""
+    """Logits, one map `(B, 1, h, w)` per scale or head; positive means real. No sigmoid is applied."""
     features: list[Tensor]
-    """Its intermediate activations, from the shallowest to the deepest."""
+    """Intermediate activations `(B, C, h, w)`, from the shallowest layer to the deepest."""
     history: list[Tensor] | None = None
-    """The mean logit of each head over past batches too, where the training keeps a history."""
+    """Mean logit of each head over past batches, a scalar tensor per head; None if no history is kept."""
 
     def means(self) -> list[Tensor]:
-        """The mean logit of each head, over a history if there is one."""
+        """Return the mean logit of each head over past batches if a history is kept, else over this batch."""
         return [logits.mean() for logits in self.logits] if self.history is None else self.history
 
 
 class Discriminator(nn.Module, ABC):
-    """A network that judges images, `(B, 3, H, W)` RGB in [0, 1] (restored ones may leave it a little), with sides of
-    at least `min_size`."""
+    """Network that classifies images as real or restored.
+
+    Images are `(B, 3, H, W)` RGB in [0, 1]; values of restored images may be slightly outside.
+    """
 
     min_size: int = 1
+    """Minimum side of the images in pixels."""
 
     @abstractmethod
     def forward(self, image: Tensor, blurred: Tensor) -> DiscriminatorOutput:
-        """Judge `image`; `blurred` is what it was or would be restored from, for discriminators that look at it too."""
+        """Return logits and features of `image`.
+
+        Args:
+            image: Real or restored images, `(B, 3, H, W)`.
+            blurred: Blurred images of the same shape, the condition of conditional discriminators.
+        """

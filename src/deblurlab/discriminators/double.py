@@ -1,4 +1,4 @@
-"""DeblurGAN-v2's two discriminators."""
+"""Double-scale discriminator of DeblurGAN-v2."""
 
 from torch import Tensor
 
@@ -8,8 +8,15 @@ from deblurlab.discriminators.patchgan import PatchGAN
 
 
 class Double(Discriminator):
-    """One PatchGAN for patches and one whose patches are as large as the image (Kupyn et al., "DeblurGAN-v2", ICCV
-    2019, section 3.2: 70x70 pixels with 3 layers, the whole 256x256 crop with 5). Arguments as for `PatchGAN`."""
+    """PatchGANs for patches and for the whole image (Kupyn et al., "DeblurGAN-v2", ICCV 2019, section 3.2).
+
+    With 3 layers a patch has 70x70 pixels; with 5 it covers the whole crop of 256x256.
+
+    `patch_layers` and `full_layers` are `n_layers` of the two networks. Other arguments are those of `PatchGAN`.
+
+    Raises:
+        ValueError: A number of layers is not positive, `padding` is not 1 or 2, or `norm` is unknown.
+    """
 
     def __init__(
         self,
@@ -27,5 +34,6 @@ class Double(Discriminator):
         self.min_size = max(self.patch.min_size, self.full.min_size)
 
     def forward(self, image: Tensor, blurred: Tensor) -> DiscriminatorOutput:
+        """Return the logits and features of both networks, those for patches first."""
         patch, full = self.patch(image, blurred), self.full(image, blurred)
         return DiscriminatorOutput(patch.logits + full.logits, patch.features + full.features)

@@ -1,4 +1,4 @@
-"""What discriminators are made of."""
+"""Building blocks of discriminators."""
 
 from typing import Literal, get_args
 
@@ -11,11 +11,13 @@ from deblurlab.models.blocks import normalisation
 Norm = Literal["none", "instance", "batch", "spectral"]
 
 
-def layer(
+def conv_block(
     inputs: int, outputs: int, norm: Norm, *, kernel: int = 4, stride: int = 1, padding: int = 1
 ) -> nn.Sequential:
-    """Convolution, normalisation, leaky ReLU of slope 0.2. "spectral" normalises the convolution's weights instead
-    (Miyato et al., ICLR 2018). The bias stays on beside instance norm, as in the original code.
+    """Return a convolution, a normalisation and a leaky ReLU of slope 0.2.
+
+    "spectral" normalises the convolution's weights instead of its output (Miyato et al., ICLR 2018). The convolution
+    has a bias except with batch norm. With instance norm the bias has no effect, but pix2pix's code has it too.
 
     Raises:
         ValueError: `norm` is unknown.
@@ -26,21 +28,29 @@ def layer(
     initialise(convolution)
     if norm == "spectral":
         return nn.Sequential(spectral_norm(convolution), nn.LeakyReLU(0.2))
-    normalised = normalisation(norm, outputs)
-    if isinstance(normalised, nn.BatchNorm2d):
-        nn.init.normal_(normalised.weight, 1.0, 0.02)
-    return nn.Sequential(convolution, normalised, nn.LeakyReLU(0.2))
+    norm_layer = normalisation(norm, outputs)
+    if isinstance(norm_layer, nn.BatchNorm2d):
+        nn.init.normal_(norm_layer.weight, 1.0, 0.02)
+    return nn.Sequential(convolution, norm_layer, nn.LeakyReLU(0.2))
 
 
 def initialise(convolution: nn.Conv2d) -> nn.Conv2d:
-    """N(0, 0.02), as in pix2pix."""
+    """Initialise weights from N(0, 0.02²) and biases with 0, as in pix2pix; return the convolution."""
     nn.init.normal_(convolution.weight, 0.0, 0.02)
     if convolution.bias is not None:
         nn.init.zeros_(convolution.bias)
     return convolution
 
 
-def seen(image: Tensor, blurred: Tensor, conditional: bool) -> Tensor:
-    """What a discriminator looks at, in [-1, 1]: the image, `(B, 3, H, W)`, or beside it the blurred one, `(B, 6, H,
-    W)`."""
+def network_input(image: Tensor, blurred: Tensor, conditional: bool) -> Tensor:
+    """Return the input of the first layer in [-1, 1].
+
+    Args:
+        image: `(B, 3, H, W)` in [0, 1].
+        blurred: The same.
+        conditional: Whether to concatenate `blurred`.
+
+    Returns:
+        `(B, 3, H, W)`, or `(B, 6, H, W)` if conditional.
+    """
     return 2 * (torch.cat([image, blurred], dim=1) if conditional else image) - 1

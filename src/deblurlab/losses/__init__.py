@@ -1,4 +1,4 @@
-"""Loss terms, one file per idea. A run's loss is their weighted sum."""
+"""Loss terms, one file each. The loss of a training run is their weighted sum."""
 
 from deblurlab.losses.adv import Adv
 from deblurlab.losses.adv_hinge import AdvHinge

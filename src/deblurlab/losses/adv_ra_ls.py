@@ -1,33 +1,45 @@
-"""The relativistic average least-squares GAN objective."""
+"""Relativistic average least-squares GAN objective."""
 
 from torch import Tensor
 
 from deblurlab.discriminators.base import DiscriminatorOutput
-from deblurlab.losses.base import AdversarialLoss, per_head
+from deblurlab.losses.base import AdversarialLoss, mean_over_heads
 
 
 class AdvRaLS(AdversarialLoss):
-    """Real images shall be judged by 1 more real than the average restored one, and the other way round; the
-    generator wants the opposite (Jolicoeur-Martineau, "The relativistic discriminator", ICLR 2019; DeblurGAN-v2,
-    Kupyn et al., ICCV 2019, equation 2). Half the sum of both sides, averaged over patches, then heads.
+    """Relativistic average least-squares loss (RaGAN-LS; Kupyn et al., "DeblurGAN-v2", ICCV 2019, equation 2).
 
-    Averages are over the batch on this device, or over a history of past batches (`module.history`, 50 in
-    DeblurGAN-v2), through which no gradient flows.
+        discriminator: ½ mean((D(sharp) - E[D(restored)] - 1)² + (D(restored) - E[D(sharp)] + 1)²)
+        generator:     the same with sharp and restored exchanged
+
+    Means are over patches, then over heads. The relativistic discriminator is from Jolicoeur-Martineau, ICLR 2019. The
+    expectations E are means over the batch on this device, or means over past batches, through which no gradient flows
+    (`module.history`; DeblurGAN-v2 keeps 50 batches).
+
+    Example:
+        >>> import torch
+        >>> real, fake = (DiscriminatorOutput([torch.full((1, 1, 2, 2), x)], []) for x in (1.0, 0.0))
+        >>> AdvRaLS().discriminator_loss(real, fake).item()
+        0.0
+        >>> AdvRaLS().generator_loss(real, fake).item()
+        4.0
     """
 
     generator_needs_real = True
 
     def generator_loss(self, real: DiscriminatorOutput | None, fake: DiscriminatorOutput) -> Tensor:
+        """Return the loss that puts restored images' logits 1 above the mean logit of sharp images."""
         assert real is not None
-        return _pull_apart(fake, real)
+        return _relativistic_loss(fake, real)
 
     def discriminator_loss(self, real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Tensor:
-        return _pull_apart(real, fake)
+        """Return the loss that puts sharp images' logits 1 above the mean logit of restored images."""
+        return _relativistic_loss(real, fake)
 
 
-def _pull_apart(above: DiscriminatorOutput, below: DiscriminatorOutput) -> Tensor:
-    """The first by 1 above the average of the second, and the second by 1 below that of the first."""
+def _relativistic_loss(above: DiscriminatorOutput, below: DiscriminatorOutput) -> Tensor:
+    """Return the loss that puts logits of `above` 1 above the mean of `below`, and the other way round."""
     heads = zip(above.logits, below.logits, above.means(), below.means(), strict=True)
-    return 0.5 * per_head(
+    return 0.5 * mean_over_heads(
         (a - mean_b - 1).square().mean() + (b - mean_a + 1).square().mean() for a, b, mean_a, mean_b in heads
     )

@@ -1,17 +1,32 @@
-"""The Wasserstein GAN objective with gradient penalty."""
+"""Wasserstein GAN objective with gradient penalty."""
 
 import torch
 from torch import Tensor
 
 from deblurlab.discriminators.base import Discriminator, DiscriminatorOutput
-from deblurlab.losses.base import AdversarialLoss, per_head, squared_gradient_norm
+from deblurlab.losses.base import AdversarialLoss, mean_over_heads, squared_gradient_norm
 
 
 class AdvWGANGP(AdversarialLoss):
-    """Difference of mean logits; the critic's gradient is held at norm 1 on random mixtures of sharp and restored
-    images (Gulrajani et al., "Improved Training of Wasserstein GANs", NeurIPS 2017, equation 3), five critic steps to
-    one of the generator. The norm is over all values of a sample, each sample has its mixture, and a sample's logit
-    is the mean over its patches and heads.
+    """Wasserstein loss with gradient penalty (WGAN-GP: Gulrajani et al., NeurIPS 2017, equation 3).
+
+        generator: mean(-D(restored))
+        critic:    mean(D(restored) - D(sharp)) + λ mean((‖∇D(x)‖ - 1)²),  x = u · sharp + (1 - u) · restored
+
+    u is uniform in [0, 1], one value per sample. The norm is the L2 norm over all values of a sample, and the logit of
+    a sample is the mean over its patches, then heads. The publication updates the critic five times per generator
+    update.
+
+    Args:
+        gradient_penalty: Weight λ of the penalty.
+
+    Example:
+        >>> import torch
+        >>> real, fake = (DiscriminatorOutput([torch.full((1, 1, 2, 2), x)], []) for x in (2.0, -1.0))
+        >>> AdvWGANGP().discriminator_loss(real, fake).item()
+        -3.0
+        >>> AdvWGANGP().generator_loss(None, fake).item()
+        1.0
     """
 
     n_critic = 5
@@ -21,15 +36,18 @@ class AdvWGANGP(AdversarialLoss):
         self._gradient_penalty = gradient_penalty
 
     def generator_loss(self, real: DiscriminatorOutput | None, fake: DiscriminatorOutput) -> Tensor:
-        return per_head(-logits.mean() for logits in fake.logits)
+        """Return the negative mean logit of restored images."""
+        return mean_over_heads(-logits.mean() for logits in fake.logits)
 
     def discriminator_loss(self, real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Tensor:
+        """Return the mean logit of restored images minus that of sharp images."""
         heads = zip(real.logits, fake.logits, strict=True)
-        return per_head(f.mean() - r.mean() for r, f in heads)
+        return mean_over_heads(f.mean() - r.mean() for r, f in heads)
 
     def penalty(self, discriminator: Discriminator, sharp: Tensor, restored: Tensor, blurred: Tensor) -> Tensor | None:
-        share = torch.rand(len(sharp), 1, 1, 1, dtype=sharp.dtype, device=sharp.device)
-        mixed = torch.lerp(restored.to(sharp.dtype), sharp, share)
-        # The root's slope is infinite at 0.
-        norm = (squared_gradient_norm(discriminator, mixed, blurred) + 1e-12).sqrt()
+        """Return the weighted gradient penalty at random interpolations of sharp and restored images."""
+        u = torch.rand(len(sharp), 1, 1, 1, dtype=sharp.dtype, device=sharp.device)
+        interpolated = torch.lerp(restored.to(sharp.dtype), sharp, u)
+        # The slope of the square root is infinite at 0.
+        norm = (squared_gradient_norm(discriminator, interpolated, blurred) + 1e-12).sqrt()
         return self._gradient_penalty * (norm - 1).square().mean()

@@ -1,7 +1,8 @@
-"""What a loss term declares about itself.
+"""Base classes of loss terms.
 
-Any `nn.Module` with `forward(restored, sharp)` that gives a scalar is a loss term, whether it comes from here, from
-torch or from the user: what isn't declared has the default below. A term doesn't know its weight.
+Any `nn.Module` whose `forward(restored, sharp)` returns a scalar is a loss term, whether it comes from this package,
+from torch or from the user. Attributes that it doesn't define have the defaults of `LossTerm`. The weight of a term is
+part of the configuration, not of the term.
 """
 
 from abc import ABC, abstractmethod
@@ -17,64 +18,95 @@ Compares = Literal["pair", "set", "cycle", "identity"]
 
 
 class LossTerm(nn.Module):
-    """A summand of the generator's loss that compares `restored` with `sharp`, both `(B, 3, H, W)` in [0, 1]."""
+    """Loss term of the generator: compares `restored` with `sharp`, both `(B, 3, H, W)` RGB in [0, 1].
+
+    Example:
+        >>> import torch
+        >>> class MaxError(LossTerm):
+        ...     def forward(self, restored, sharp):
+        ...         return (restored - sharp).abs().max()
+        >>> MaxError()(torch.zeros(1, 3, 4, 4), torch.ones(1, 3, 4, 4)).item()
+        1.0
+        >>> MaxError.compares, MaxError.scales, MaxError.min_size
+        ('pair', 'finest', 1)
+    """
 
     compares: ClassVar[Compares] = "pair"
-    """What with what. "pair": a restored image with its sharp twin. "set": restored images with sharp ones that may be
-    any. "cycle": an image with what comes back of it when it is restored and blurred again, or the other way round.
-    "identity": a sharp image with what restoring makes of it, a blurred one with what blurring does."""
-    scales: ClassVar[Literal["all", "finest"]] = "finest"
-    """Where it applies when a model restores at several scales."""
-    min_size: int = 1
-    """Of the images, in pixels."""
+    """Which images the term compares.
 
-    def choices(self) -> dict[str, str]:
-        """Arguments that were left open in the config and decided when the term was built; the run records them."""
+    - "pair": a restored image with its sharp reference.
+    - "set": restored images with sharp images that need not correspond.
+    - "cycle": an image with its reconstruction by both generators.
+    - "identity": a sharp image with the output of the restoring generator for it; a blurred image likewise with the
+      output of the blurring generator.
+    """
+    scales: ClassVar[Literal["all", "finest"]] = "finest"
+    """Scales to which the term applies if the model restores at several."""
+    min_size: int = 1
+    """Minimum side of the images in pixels."""
+
+    def resolved_settings(self) -> dict[str, str]:
+        """Return the arguments whose value was decided at construction ("auto"), for the run's configuration."""
         return {}
 
 
 class DiscriminatorLoss(LossTerm, ABC):
-    """A summand made from the discriminator's judgement of sharp (`real`) and restored (`fake`) images."""
+    """Loss term of the generator, computed from the discriminator's output for `real` and `fake` images."""
 
     generator_needs_real: ClassVar[bool] = False
-    """Whether `generator_loss` looks at `real`, which costs a pass of the discriminator."""
+    """Whether `generator_loss` uses `real`, which costs another forward pass of the discriminator."""
 
     @abstractmethod
     def generator_loss(self, real: DiscriminatorOutput | None, fake: DiscriminatorOutput) -> Tensor:
-        """What the generator minimises; `real` carries no gradient and is None unless declared above."""
+        """Return the loss that the generator minimises.
+
+        Args:
+            real: Output for sharp images, without gradient; None if `generator_needs_real` is False.
+            fake: Output for restored images.
+        """
 
 
 class AdversarialLoss(DiscriminatorLoss):
-    """A judged term that also trains the discriminator."""
+    """Discriminator loss that also trains the discriminator."""
 
     compares: ClassVar[Compares] = "set"
     n_critic: ClassVar[int] = 1
-    """Updates of the discriminator per batch with which it was published."""
+    """Discriminator updates per generator update in the original publication."""
     boundary: ClassVar[float | None] = None
-    """The logit above which an image is judged real, if there is one."""
+    """Decision boundary: the logit above which an image is classified as real; None if the objective has none."""
 
     @abstractmethod
     def discriminator_loss(self, real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Tensor:
-        """What the discriminator minimises, on sharp and on restored images that carry no gradient."""
+        """Return the loss that the discriminator minimises, given its output for sharp and detached restored images."""
 
     def penalty(self, discriminator: Discriminator, sharp: Tensor, restored: Tensor, blurred: Tensor) -> Tensor | None:
-        """What the discriminator minimises beside that, if anything; it may look at the discriminator's gradients."""
+        """Return a term that is added to the discriminator's loss, such as a gradient penalty; None if there is none.
+
+        Args:
+            discriminator: The network that is trained.
+            sharp: `(B, 3, H, W)` in [0, 1].
+            restored: `(B, 3, H, W)`, detached.
+            blurred: `(B, 3, H, W)`, the input of conditional discriminators.
+        """
         return None
 
 
-def exact(images: Tensor) -> Tensor:
-    """As float32 if they are less."""
+def at_least_float32(images: Tensor) -> Tensor:
+    """Return float16 and bfloat16 tensors as float32, others unchanged."""
     return images.float() if images.dtype in (torch.bfloat16, torch.float16) else images
 
 
-def per_head(values: Iterable[Tensor]) -> Tensor:
-    """The mean over a discriminator's heads."""
+def mean_over_heads(values: Iterable[Tensor]) -> Tensor:
+    """Return the mean of one scalar per head of a discriminator."""
     return torch.stack(list(values)).mean()
 
 
 def squared_gradient_norm(discriminator: Discriminator, images: Tensor, blurred: Tensor) -> Tensor:
-    """The squared norm of the gradient of each sample's mean logit by the whole sample, `(B,)`; it can be learnt
-    from."""
+    """Return the squared L2 norm of the gradient of each sample's mean logit with respect to the sample, `(B,)`.
+
+    The logit of a sample is the mean over its patches, then over heads. The result is differentiable with respect to
+    the discriminator's parameters.
+    """
     # A compiled network has no second derivative.
     with (
         torch.enable_grad(),

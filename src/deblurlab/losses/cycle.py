@@ -1,12 +1,20 @@
-"""Cycle consistency."""
+"""Cycle consistency loss."""
 
 from deblurlab.losses.l1 import L1
 
 
 class Cycle(L1):
-    """Mean absolute difference between an image and what comes back of it when it has been restored and blurred again,
-    or blurred and restored (Zhu et al., CycleGAN, ICCV 2017, equation 2; the equation's two summands are logged
-    apart). Images are in [0, 1]; where they are in [-1, 1], as in the published code, it is twice as large.
+    """Cycle consistency loss of CycleGAN: L1 between an image and its reconstruction (Zhu et al., ICCV 2017, eq. 2).
+
+        mean(|F(G(blurred)) - blurred|)  and  mean(|G(F(sharp)) - sharp|)
+
+    G restores and F blurs. The two terms of the equation are logged separately. Images are in [0, 1]; the published
+    code uses [-1, 1], where the value is twice as large.
+
+    Example:
+        >>> import torch
+        >>> Cycle()(torch.full((1, 3, 4, 4), 0.25), torch.full((1, 3, 4, 4), 0.75)).item()
+        0.5
     """
 
     compares = "cycle"

@@ -1,20 +1,31 @@
-"""Distance in the discriminator's eyes."""
+"""Feature matching loss."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from deblurlab.discriminators.base import DiscriminatorOutput
-from deblurlab.losses.base import DiscriminatorLoss, per_head
+from deblurlab.losses.base import DiscriminatorLoss
 
 
 class FeatureMatching(DiscriminatorLoss):
-    """Mean absolute difference of the discriminator's activations for sharp and restored images, averaged over its
-    layers (Wang et al., pix2pixHD, CVPR 2018, equation 4). It doesn't train the discriminator: that takes an
-    adversarial term beside it; without one the features stay random.
+    """L1 between discriminator features of real and restored images ("pix2pixHD", Wang et al., CVPR 2018, equation 4).
+
+        mean over layers i of mean(|D_i(restored) - D_i(sharp)|)
+
+    It doesn't train the discriminator. Combine it with an adversarial loss; otherwise the features stay random.
+
+    Example:
+        >>> import torch
+        >>> real, fake = (DiscriminatorOutput([], [torch.full((1, 8, 2, 2), x)]) for x in (1.0, 0.5))
+        >>> FeatureMatching().generator_loss(real, fake).item()
+        0.5
     """
 
     generator_needs_real = True
 
     def generator_loss(self, real: DiscriminatorOutput | None, fake: DiscriminatorOutput) -> Tensor:
+        """Return the mean absolute difference of features, averaged over layers."""
         assert real is not None
-        return per_head(F.l1_loss(f, r) for r, f in zip(real.features, fake.features, strict=True))
+        layers = zip(real.features, fake.features, strict=True)
+        return torch.stack([F.l1_loss(f, r) for r, f in layers]).mean()

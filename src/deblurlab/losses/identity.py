@@ -1,12 +1,18 @@
-"""Leaving alone what is right already."""
+"""Identity loss."""
 
 from deblurlab.losses.l1 import L1
 
 
 class Identity(L1):
-    """Mean absolute difference between a sharp image and what restoring makes of it, and between a blurred one and what
-    blurring makes of it (Zhu et al., CycleGAN, ICCV 2017, section 5.2: it keeps colours). Images are in [0, 1];
-    where they are in [-1, 1], as in the published code, it is twice as large.
+    """Identity loss of CycleGAN: L1 between G(sharp) and sharp (Zhu et al., ICCV 2017, section 5.2).
+
+    G restores. The loss of the blurring generator F compares F(blurred) with blurred. It preserves the colours of the
+    input. Images are in [0, 1]; the published code uses [-1, 1], where the value is twice as large.
+
+    Example:
+        >>> import torch
+        >>> Identity()(torch.full((1, 3, 4, 4), 0.25), torch.full((1, 3, 4, 4), 0.75)).item()
+        0.5
     """
 
     compares = "identity"

@@ -1,4 +1,4 @@
-"""The perceptual metric as a loss."""
+"""LPIPS as a loss."""
 
 from typing import Literal
 
@@ -9,15 +9,26 @@ from deblurlab.metrics.perceptual import lpips_network
 
 
 class LPIPS(LossTerm):
-    """Learned perceptual image patch similarity, version 0.1 (Zhang et al., CVPR 2018, equation 1), by its authors'
-    package.
+    """Learned perceptual image patch similarity (LPIPS), version 0.1 (Zhang et al., CVPR 2018, equation 1).
 
-    `net` is "alex" or "vgg". `weights`: "imagenet" takes torchvision's file from the cache or the network; "random" is
-    another loss, never chosen silently; anything else is the path of a state dict of torchvision's AlexNet or VGG16.
+    The computation and the linear layers are those of the authors' package `lpips`. The value is the
+    mean over images. No parameter is trained.
+
+    Args:
+        net: Backbone, "alex" or "vgg".
+        weights: Weights of the backbone. "imagenet" uses torchvision's file, from the cache or downloaded. "random"
+            uses random weights, which is a different loss. Any other value is the path of a state dict of torchvision's
+            AlexNet or VGG16.
 
     Raises:
-        UserError: The weights can't be had or don't fit.
-        ValueError: An unknown network.
+        UserError: The weights are unavailable or don't match the network.
+        ValueError: `net` is unknown.
+
+    Example:
+        >>> LPIPS(net="squeeze")
+        Traceback (most recent call last):
+            ...
+        ValueError: unknown network 'squeeze': alex or vgg
     """
 
     min_size = 32
@@ -27,11 +38,14 @@ class LPIPS(LossTerm):
         self._weights = weights
         self.distance = lpips_network(net, weights, key="loss.lpips.weights")
 
-    def choices(self) -> dict[str, str]:
+    def resolved_settings(self) -> dict[str, str]:
+        """Return the weights in use."""
         return {"weights": self._weights}
 
     def forward(self, restored: Tensor, sharp: Tensor) -> Tensor:
+        """Return the mean LPIPS distance of the batch."""
         return self.distance(restored, sharp, normalize=True).mean()
 
     def train(self, mode: bool = True) -> "LPIPS":
-        return super().train(False)  # its dropout belongs to its own training
+        """Stay in evaluation mode, because the linear layers contain dropout."""
+        return super().train(False)
