@@ -18,13 +18,14 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from deblurlab.batch.video import restore_video
 from deblurlab.errors import UserError, first_sentence
 from deblurlab.inference.predictor import Restorer
 from deblurlab.inference.tiling import seam_error
-from deblurlab.media import video
 from deblurlab.media.images import SUFFIXES
 from deblurlab.media.large_images import IN_MEMORY, MAX_PIXELS, LargeImage, LargeImageWriter, open_image
 from deblurlab.media.pixels import InMemory, Rows
+from deblurlab.media.video import SUFFIXES as VIDEO_SUFFIXES
 from deblurlab.runs.untrusted import is_inside
 
 JOURNAL = ".deblurlab.jsonl"
@@ -76,13 +77,13 @@ def gather(inputs: Sequence[str], output: Path) -> tuple[list[Job], list[str]]:
         if not found and path.is_dir() and path.absolute().is_relative_to(output.absolute()):
             wrong.append(f"{given} lies in the output folder: choose another with -o")
         elif not found:
-            wrong.append(f"{given}: there are no images or videos ({', '.join(sorted(SUFFIXES | video.SUFFIXES))})")
+            wrong.append(f"{given}: there are no images or videos ({', '.join(sorted(SUFFIXES | VIDEO_SUFFIXES))})")
         for file, name in found:
             if path.is_dir() and not is_inside(file, path):
                 wrong.append(f"{file} is a link out of {path}: name it by itself to restore it")
                 continue
             target = output if _is_file(output) else output / name
-            if (target.suffix.lower() in video.SUFFIXES) != (file.suffix.lower() in video.SUFFIXES):
+            if (target.suffix.lower() in VIDEO_SUFFIXES) != (file.suffix.lower() in VIDEO_SUFFIXES):
                 wrong.append(f"{file} can't become {target}: a picture stays a picture, a video a video")
                 continue
             if jobs.setdefault(target, file) != file:
@@ -165,7 +166,7 @@ class _Work:
             if _read(self._journal).get(self._name(job)) == self._record(job):
                 return None
             raise UserError(f"{job.target} exists already: --overwrite replaces it")
-        if job.source.suffix.lower() in video.SUFFIXES:
+        if job.source.suffix.lower() in VIDEO_SUFFIXES:
             return job
         picture = open_image(job.source, self._options.max_pixels)
         if picture.width * picture.height > IN_MEMORY:
@@ -225,7 +226,7 @@ class _Work:
 
     def _restore_video(self, job: Job, advance: Callable[[float], None]) -> None:
         try:
-            report = video.restore(
+            report = restore_video(
                 job.source, job.target, self._restorer, side_by_side=self._options.side_by_side, advance=advance,
                 max_pixels=self._options.max_pixels,
             )  # fmt: skip
@@ -283,12 +284,12 @@ class _Work:
 
 def _is_file(output: Path) -> bool:
     """Whether the name of the output is that of a file."""
-    return output.suffix.lower() in SUFFIXES | video.SUFFIXES and not output.is_dir()
+    return output.suffix.lower() in SUFFIXES | VIDEO_SUFFIXES and not output.is_dir()
 
 
 def _is_input(file: Path, output: Path) -> bool:
     return (
-        file.suffix.lower() in SUFFIXES | video.SUFFIXES
+        file.suffix.lower() in SUFFIXES | VIDEO_SUFFIXES
         and not file.name.startswith(".")
         and file.is_file()
         and not file.absolute().is_relative_to(output.absolute())
