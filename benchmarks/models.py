@@ -17,7 +17,7 @@ from hydra.utils import instantiate
 
 from deblurlab.config import compose as conf
 from deblurlab.models import Model
-from deblurlab.models.cost import macs, parameters
+from deblurlab.models.cost import count_macs, count_parameters
 
 PAGE = Path(__file__).parents[1] / "docs" / "models.md"
 SIZE = 384, 512
@@ -109,7 +109,7 @@ def row(name: str, *, seconds: float | None) -> str:
     model, known = build(name), PUBLISHED[name]
     spent = "" if seconds is None else f"{seconds:.2g}" if seconds < 10 else f"{seconds:.0f}"
     cells = [
-        f"`{name}`", known.method, f"{parameters(model):,}", f"{macs(model) / 1e9:.2f}", spent, known.psnr_ssim,
+        f"`{name}`", known.method, f"{count_parameters(model):,}", f"{count_macs(model) / 1e9:.2f}", spent, known.psnr_ssim,
         known.licence,
     ]  # fmt: skip
     return "| " + " | ".join(cells) + " |\n"

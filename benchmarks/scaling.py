@@ -18,7 +18,7 @@ import numpy as np
 from hydra.utils import instantiate
 
 from deblurlab.config import compose as conf
-from deblurlab.models.cost import parameters
+from deblurlab.models.cost import count_parameters
 
 STEPS = 400
 JITTER = 0.05
@@ -111,8 +111,10 @@ def touched(crop: int) -> int:
 
 def gradients(model: str, loss: str) -> float:
     """Bytes of a step's gradients, float32 as they travel; of each published model for comparison."""
-    judged = 4 * parameters(instantiate(conf.compose().discriminator)) if "adv" in loss else 0
-    weights = {name: 4 * parameters(instantiate(conf.compose(f"model={name}").model)) for name in conf.options("model")}
+    judged = 4 * count_parameters(instantiate(conf.compose().discriminator)) if "adv" in loss else 0
+    weights = {
+        name: 4 * count_parameters(instantiate(conf.compose(f"model={name}").model)) for name in conf.options("model")
+    }
     listed = ", ".join(
         f"{name} {weight / 1e6:.0f}" for name, weight in sorted(weights.items(), key=lambda item: item[1])
     )

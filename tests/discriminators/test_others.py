@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from deblurlab.discriminators import Discriminator, Double, Multiscale, PatchGAN, Pixel, UNet
-from deblurlab.models.cost import parameters
+from deblurlab.models.cost import count_parameters
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from deblurlab.models.cost import parameters
     ],
 )
 def test_parameters_as_published(discriminator: Discriminator, count: int) -> None:
-    assert parameters(discriminator) == count
+    assert count_parameters(discriminator) == count
 
 
 def test_a_pixel_is_judged_by_itself() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from deblurlab.discriminators import PatchGAN
-from deblurlab.models.cost import parameters
+from deblurlab.models.cost import count_parameters
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from deblurlab.models.cost import parameters
     ],
 )
 def test_parameters_as_published(arguments: dict[str, object], count: int) -> None:
-    assert parameters(PatchGAN(**arguments)) == count  # type: ignore[arg-type]
+    assert count_parameters(PatchGAN(**arguments)) == count  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("padding", "side"), [(1, 30), (2, 35)], ids=["pix2pix", "DeblurGAN"])

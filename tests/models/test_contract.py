@@ -1,4 +1,4 @@
-"""What every model of conf/model promises."""
+"""Contract tests of every model in conf/model."""
 
 from itertools import pairwise
 
@@ -15,13 +15,13 @@ from support import config, option_names, small
 def model(request: pytest.FixtureRequest) -> Model:
     torch.manual_seed(0)
     chosen = f"model={request.param}"
-    shrunk = [override for override in small(chosen) if override.startswith("model.")]
-    made = instantiate(config(chosen, *shrunk).model, _convert_="all")
-    # Zero-initialised layers would hide what lies behind them.
-    for parameter in made.parameters():
+    overrides = [override for override in small(chosen) if override.startswith("model.")]
+    network = instantiate(config(chosen, *overrides).model, _convert_="all")
+    # A zero-initialised layer would block the gradient and hide the layers before it.
+    for parameter in network.parameters():
         if not parameter.any():
             nn.init.normal_(parameter, std=0.1)
-    return made
+    return network
 
 
 def _restore(model: Model, image: torch.Tensor) -> torch.Tensor:
@@ -30,12 +30,12 @@ def _restore(model: Model, image: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("size", [(64, 64), (37, 50), (33, 65), (61, 99), (9, 128)])
-def test_any_size_keeps_its_shape(model: Model, size: tuple[int, int]) -> None:
+def test_output_has_the_size_of_the_input(model: Model, size: tuple[int, int]) -> None:
     image = torch.rand(2, 3, *size)
     assert _restore(model, image).shape == image.shape
 
 
-def test_scales_come_while_training_alone_from_coarse_to_fine(model: Model) -> None:
+def test_training_mode_returns_scales_coarse_to_fine(model: Model) -> None:
     image = torch.rand(2, 3, 70, 90)
     restored = model.train()(image)
     scales = [restored] if isinstance(restored, torch.Tensor) else restored
@@ -44,13 +44,13 @@ def test_scales_come_while_training_alone_from_coarse_to_fine(model: Model) -> N
         assert scale.shape[-2:] == tuple(-(-side // 2) for side in finer.shape[-2:])
 
 
-def test_the_smallest_size_works(model: Model) -> None:
+def test_min_size_is_restored(model: Model) -> None:
     image = torch.rand(1, 3, model.min_size, model.min_size)
     assert _restore(model, image).isfinite().all()
     assert model.min_size % model.multiple_of == 0 or model.min_size == 1
 
 
-def test_padding_changes_nothing_where_none_is_needed(model: Model) -> None:
+def test_valid_sizes_are_not_padded(model: Model) -> None:
     side = max(model.min_size, 4 * model.multiple_of)
     image = torch.rand(1, 3, side, side)
     restored = _restore(model, image)
@@ -58,25 +58,25 @@ def test_padding_changes_nothing_where_none_is_needed(model: Model) -> None:
         assert torch.equal(restored, model.restore(image))
 
 
-def test_every_parameter_gets_a_gradient(model: Model) -> None:
+def test_every_parameter_receives_a_gradient(model: Model) -> None:
     restored = model.train()(torch.rand(2, 3, 128, 128))
     scales = [restored] if isinstance(restored, torch.Tensor) else restored
     torch.stack([scale.square().sum() for scale in scales]).sum().backward()
-    silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
-    assert silent == []
+    without_gradient = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+    assert without_gradient == []
 
 
-def test_evaluation_is_deterministic_and_samples_dont_mix(model: Model) -> None:
+def test_evaluation_is_deterministic_and_independent_of_the_batch(model: Model) -> None:
     model.eval()
     images = torch.rand(3, 3, 40, 48)
     with torch.no_grad():
-        together = model(images)
-        assert torch.equal(together, model(images))
-        apart = torch.cat([model(image[None]) for image in images])
-    torch.testing.assert_close(together, apart)
+        batch = model(images)
+        assert torch.equal(batch, model(images))
+        single = torch.cat([model(image[None]) for image in images])
+    torch.testing.assert_close(batch, single)
 
 
-def test_a_state_dict_makes_an_equal_model(model: Model) -> None:
+def test_loading_a_state_dict_restores_the_output(model: Model) -> None:
     state = {name: value.clone() for name, value in model.state_dict().items()}
     image = torch.rand(1, 3, 32, 32)
     before = _restore(model, image)
@@ -86,17 +86,17 @@ def test_a_state_dict_makes_an_equal_model(model: Model) -> None:
     assert torch.equal(_restore(model, image), before)
 
 
-def test_bfloat16_stays_close(model: Model) -> None:
+def test_bfloat16_is_close_to_float32(model: Model) -> None:
     model.eval()
     image = torch.rand(1, 3, 48, 48)
     with torch.no_grad():
         exact = model(image)
         with torch.autocast("cpu", torch.bfloat16):
-            rough = model(image)
-    assert (exact - rough).abs().mean() < 0.03 * exact.abs().mean()
+            low_precision = model(image)
+    assert (exact - low_precision).abs().mean() < 0.03 * exact.abs().mean()
 
 
-def test_it_can_be_exported(model: Model) -> None:
+def test_torch_export(model: Model) -> None:
     image = torch.rand(1, 3, 40, 40)
     program = torch.export.export(model.eval(), (image,))
     torch.testing.assert_close(program.module()(image), model(image))

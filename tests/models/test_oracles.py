@@ -1,5 +1,8 @@
-"""Each published architecture written out once more as plain functions of its original state dict: our model with the
-renamed weights must give the same."""
+"""Models against independent implementations of the published architectures.
+
+Each published architecture is written as a plain function of its original state dict. A model with the renamed weights
+must give the same output.
+"""
 
 from collections.abc import Callable
 
@@ -16,7 +19,7 @@ State = dict[str, Tensor]
 
 
 def _random(shapes: originals.Shapes) -> State:
-    """Weights of a size that keeps activations in bounds, and statistics with positive variances."""
+    """Return random weights that keep activations bounded, with positive variances in running statistics."""
     generator = torch.Generator().manual_seed(0)
     state = {}
     for name, shape in shapes.items():
@@ -26,7 +29,7 @@ def _random(shapes: originals.Shapes) -> State:
         elif name.endswith("num_batches_tracked"):
             state[name] = torch.tensor(7)
         elif len(shape) == 1 and not name.endswith(("bias", "running_mean")):
-            state[name] = 1 + 0.1 * values  # a norm's scale
+            state[name] = 1 + 0.1 * values  # scale of a normalisation layer
         else:
             fan = max(1, values[0].numel()) if len(shape) == 4 else 10
             state[name] = values / fan**0.5
@@ -168,7 +171,7 @@ def deblurgan(state: State, image: Tensor) -> Tensor:
 
 
 def deepdeblur(state: State, image: Tensor) -> Tensor:
-    """Smaller images by the definition: a Gaussian of sigma 2/3 in a window of 7, then means of 2x2."""
+    """Downsampling: a Gaussian of sigma 2/3 in a 7x7 window, then averages of 2x2 pixels."""
     weights = torch.exp(-(torch.arange(-3, 4, dtype=torch.float64) ** 2) / (2 * (2 / 3) ** 2))
     kernel = torch.outer(weights, weights).div(weights.sum() ** 2).expand(3, 1, 7, 7).to(image.dtype)
     pyramid = [255 * image - 127.5]
@@ -189,7 +192,7 @@ def deepdeblur(state: State, image: Tensor) -> Tensor:
 
 
 def pyramid(maps: list[Tensor], padding: list[tuple[int, int]]) -> Callable[[State, Tensor], Tensor]:
-    """DeblurGAN-v2 above the maps of its backbone."""
+    """Return DeblurGAN-v2 as a function of the backbone's feature maps."""
 
     def network(state: State, image: Tensor) -> Tensor:
         laterals = [
@@ -228,7 +231,7 @@ WITHOUT_BACKBONE: list[tuple[Callable[[], Model], originals.Shapes, Callable[[St
 @pytest.mark.parametrize(
     ("build", "shapes", "oracle", "side"), WITHOUT_BACKBONE, ids=[o.__name__ for _, _, o, _ in WITHOUT_BACKBONE]
 )
-def test_the_model_is_the_published_function(
+def test_model_equals_the_published_architecture(
     build: Callable[[], Model], shapes: originals.Shapes, oracle: Callable[[State, Tensor], Tensor], side: int
 ) -> None:
     state, model = {name: value.double() for name, value in _random(shapes).items()}, build().double().eval()
@@ -248,15 +251,15 @@ def test_the_model_is_the_published_function(
     ],
     ids=["mobilenet", "inception"],
 )
-def test_the_pyramid_is_the_published_function(
+def test_feature_pyramid_equals_the_published_architecture(
     build: Callable[[], Model], shapes: originals.Shapes, padding: list[tuple[int, int]]
 ) -> None:
-    """The backbones are torchvision's and timm's; here it is their five maps that count."""
+    """The backbones are those of torchvision and timm; this test starts from their five feature maps."""
     state, model = _random(shapes), build().eval()
     model.load_state_dict(renamed(state, model))
     image = torch.rand(1, 3, 128, 160, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        maps = model.maps(2 * image - 1)
+        maps = model.feature_maps(2 * image - 1)
         assert [m.shape[1] for m in maps] == list(model.channels)
         found, expected = model(image), pyramid(maps, padding)(state, image)
     assert (expected - image).abs().mean() > 1e-3

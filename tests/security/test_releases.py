@@ -55,7 +55,7 @@ def _weights(release: Path, data: bytes) -> None:
 @pytest.mark.parametrize(
     "name",
     ["os.system", "builtins.eval", "deblurlab.serving.app.Desk", "deblurlab.models.base.Model",
-     "deblurlab.cli.main.main", "deblurlab.models.blocks.PlainBlock",
+     "deblurlab.cli.main.main", "deblurlab.models.blocks.DoubleConv",
      "deblurlab.models.__all__", "", "deblurlab.models.UNetRes.__init__", 7, None,
      ["os.system"], {"a": 1}],
     ids=str,

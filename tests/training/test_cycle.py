@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from deblurlab.discriminators import Discriminator, DiscriminatorOutput, PatchGAN
 from deblurlab.losses import L1, TV, Adv, AdvLS, Cycle, DiscriminatorLoss, FeatureMatching, Identity
 from deblurlab.models import UNetRes
-from deblurlab.models.cost import parameters
+from deblurlab.models.cost import count_parameters
 from deblurlab.training import CycleRestoration
 from deblurlab.training.run import build
 from deblurlab.training.schedulers import constant
@@ -319,7 +319,7 @@ def test_going_on_is_as_if_it_had_never_stopped_pools_and_all(tmp_path: Path) ->
 def test_the_recipe_has_the_published_networks() -> None:
     module, _ = build(config("experiment=cyclegan"))
     assert isinstance(module, CycleRestoration)
-    assert [parameters(getattr(module, name)) for name in PLAYERS] == [11_378_179] * 2 + [2_764_737] * 2
+    assert [count_parameters(getattr(module, name)) for name in PLAYERS] == [11_378_179] * 2 + [2_764_737] * 2
     assert module.weights == {"cycle": 10, "identity": 5, "adv_ls": 1}
     assert not same(state(module.generator), state(module.reblurrer))
     chosen = config("experiment=cyclegan", "loss=cycle+5*identity+adv_hinge", "model=unet_res", "discriminator=unet")

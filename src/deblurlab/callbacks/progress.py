@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.table import Table
 
 from deblurlab.callbacks.protocols import HasLossTerms
-from deblurlab.models.cost import macs, parameters
+from deblurlab.models.cost import count_macs, count_parameters
 
 
 class TrainingProgress(ProgressBar):
@@ -51,9 +51,9 @@ class TrainingProgress(ProgressBar):
         for name, network in pl_module.named_children():
             if network is module.terms:
                 continue
-            cost = f"{parameters(network) / 1e6:.2f} M parameters"
+            cost = f"{count_parameters(network) / 1e6:.2f} M parameters"
             if network in generators:
-                cost += f", {macs(network) / 1e9:.2f} G MACs at 256x256"
+                cost += f", {count_macs(network) / 1e9:.2f} G MACs at 256x256"
             table.add_row(name.replace("_", " "), type(network).__name__, cost)
         self._console.print(table)
         self._console.print("loss: " + " + ".join(f"{weight:g} {name}" for name, weight in module.weights.items()))

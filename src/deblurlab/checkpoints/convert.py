@@ -64,7 +64,7 @@ def renamed(state: Mapping[str, Tensor], network: Model) -> dict[str, Tensor]:
     """A state dict under the names of our network, without what it never uses."""
     found = {}
     for name, value in state.items():
-        for pattern, replacement in network.published:
+        for pattern, replacement in network.key_renamings:
             name = re.sub(pattern, replacement, name)
         if name:
             found[name] = value

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from deblurlab.errors import UserError, first_sentence
-from deblurlab.models.base import padded
-from deblurlab.models.cost import macs, parameters
+from deblurlab.models.base import pad_reflect
+from deblurlab.models.cost import count_macs, count_parameters
 from deblurlab.runs.untrusted import parse_json
 
 ALIGNMENT = 32
@@ -69,7 +69,7 @@ class Torch(Engine):
         return finest.float().cpu()
 
     def cost(self) -> dict[str, int]:
-        return {"parameters": parameters(self._network), "macs_256": macs(self._network)}
+        return {"parameters": count_parameters(self._network), "macs_256": count_macs(self._network)}
 
     def fingerprint(self) -> str:
         digest = sha256()
@@ -123,7 +123,7 @@ class OnnxRuntime(Engine):
     def __call__(self, blurred: Tensor) -> Tensor:
         height, width = blurred.shape[-2:]
         if min(height, width) < self._smallest:
-            blurred = padded(blurred, max(height, self._smallest), max(width, self._smallest))
+            blurred = pad_reflect(blurred, max(height, self._smallest), max(width, self._smallest))
         try:
             parts = [blurred] if self._batched else torch.split(blurred, 1)
             done = [self._session.run(None, {self._input: part.contiguous().numpy()})[0] for part in parts]
@@ -197,7 +197,7 @@ class Ensemble(Engine):
     def __call__(self, blurred: Tensor) -> Tensor:
         height, width = blurred.shape[-2:]
         down, right = (-size % self.multiple_of for size in (height, width))
-        even = padded(blurred, height + down, width + right)  # so that a turned image is cut where it was
+        even = pad_reflect(blurred, height + down, width + right)  # so that a turned image is cut where it was
         total = torch.zeros_like(even)
         for turned in (False, True):
             for flips in ([], [2], [3], [2, 3]):

@@ -1,4 +1,4 @@
-"""Generators: networks blurred -> restored, one file per architecture."""
+"""Generators: networks from blurred to restored images, one file per architecture."""
 
 from deblurlab.models.base import Model
 from deblurlab.models.deepdeblur import DeepDeblur

@@ -1,4 +1,4 @@
-"""Blocks that several generators are made of. All keep the shape `(B, C, H, W)` unless they say otherwise."""
+"""Building blocks shared by several generators, `(B, C, H, W)` -> same shape unless documented otherwise."""
 
 from typing import Literal
 
@@ -9,10 +9,10 @@ Norm = Literal["none", "instance", "batch"]
 
 
 def normalisation(norm: Norm, channels: int) -> nn.Module:
-    """The normalisation layer of this name; instance norm without learnt parameters, as in pix2pix.
+    """Return a normalisation layer; instance norm has no learnable parameters, as in pix2pix.
 
     Raises:
-        ValueError: No such name.
+        ValueError: `norm` is unknown.
     """
     match norm:
         case "none":
@@ -25,18 +25,18 @@ def normalisation(norm: Norm, channels: int) -> nn.Module:
 
 
 def convolution(inputs: int, outputs: int, norm: Norm = "none", *, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
-    """Same size (or divided by `stride`); without a bias where a normalisation follows and removes it.
+    """Return a convolution with "same" padding; it has a bias only if no normalisation follows.
 
     Raises:
-        ValueError: The kernel has no middle.
+        ValueError: `kernel` is even.
     """
     if kernel % 2 == 0:
         raise ValueError(f"kernel is {kernel}: it must be odd")
     return nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=norm == "none")
 
 
-class PlainBlock(nn.Sequential):
-    """Two convolutions, each normalised and followed by ReLU: the block of the original U-Net."""
+class DoubleConv(nn.Sequential):
+    """Two convolutions, each followed by normalisation and ReLU (U-Net, Ronneberger et al., MICCAI 2015)."""
 
     def __init__(self, channels: int, norm: Norm) -> None:
         super().__init__(
@@ -63,19 +63,20 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return `x + body(x)`."""
         return x + self.body(x)
 
 
 def residual_blocks(channels: int, count: int, *, kernel: int = 3) -> nn.Sequential:
-    """`count` of them in a row."""
+    """Return a sequence of `count` residual blocks without normalisation."""
     return nn.Sequential(*(ResidualBlock(channels, kernel=kernel) for _ in range(count)))
 
 
 class Upsample(nn.Sequential):
-    """`(B, inputs, H, W)` -> `(B, outputs, 2H, 2W)`: convolve, then interpolate.
+    """Convolution and bilinear upsampling, `(B, inputs, H, W)` -> `(B, outputs, 2H, 2W)`.
 
-    Interpolation treats all output pixels alike, so there is no checkerboard to unlearn (Odena et al.,
-    "Deconvolution and Checkerboard Artifacts", Distill 2016); convolving first costs a quarter.
+    Interpolation avoids the checkerboard artefacts of transposed convolutions (Odena et al., "Deconvolution and
+    Checkerboard Artifacts", Distill 2016). The convolution comes first because it costs a quarter at the smaller size.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -85,12 +86,14 @@ class Upsample(nn.Sequential):
         )
 
 
-class ChannelNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of each pixel, with a learnt scale and shift."""
+class LayerNorm2d(nn.LayerNorm):
+    """Layer normalisation over the channels of each pixel, with a learnable scale and shift per channel."""
 
     def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
         super().__init__(channels, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        rows = x.permute(0, 2, 3, 1)  # as channels_last images lie in memory
-        return F.layer_norm(rows, self.normalized_shape, self.weight, self.bias, self.eps).permute(0, 3, 1, 2)
+        """Return the normalised `(B, C, H, W)` features."""
+        channels_last = x.permute(0, 2, 3, 1)  # a view without a copy for tensors in channels_last format
+        normalised = F.layer_norm(channels_last, self.normalized_shape, self.weight, self.bias, self.eps)
+        return normalised.permute(0, 3, 1, 2)

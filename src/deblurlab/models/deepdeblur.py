@@ -1,4 +1,4 @@
-"""DeepDeblur."""
+"""DeepDeblur (Nah et al., CVPR 2017)."""
 
 import torch
 import torch.nn.functional as F
@@ -10,15 +10,20 @@ from deblurlab.models.blocks import convolution, residual_blocks
 
 
 class DeepDeblur(Model):
-    """Restores coarse to fine, each scale by a residual network of its own that also sees the result of the one below
-    (Nah et al., "Deep Multi-scale Convolutional Neural Network for Dynamic Scene Deblurring", CVPR 2017, section 3), in
-    the form of the authors' PyTorch code: `blocks` residual blocks a scale, no normalisation, upsampling by pixel
-    shuffle, values of 0-255 around their middle inside.
+    """Multi-scale residual network with separate weights per scale.
 
-    Smaller images are those of the authors' loader: a Gaussian of sigma 2/3, then averages of 2x2 pixels.
+    Nah et al., "Deep Multi-scale Convolutional Neural Network for Dynamic Scene Deblurring", CVPR 2017, section 3, in
+    the variant of the authors' PyTorch code: `blocks` residual blocks per scale without normalisation, upsampling by
+    pixel shuffle, values of 0..255 minus 127.5 inside. Every scale but the coarsest also gets the upsampled result of
+    the next coarser scale. 11,721,321 parameters.
+
+    The image pyramid is that of the authors' data loader: a Gaussian of sigma 2/3, then averages of 2x2 pixels.
+
+    Raises:
+        ValueError: `scales` is less than 1.
     """
 
-    published = (
+    key_renamings = (
         (r"^body_models\.(\d)\.body\.0\.(\w+)$", r"stems.\1.\2"),
         (r"^body_models\.(\d)\.body\.20\.(\w+)$", r"heads.\1.\2"),
         (r"^body_models\.(\d)\.body\.(\d+)\.body\.0", lambda m: f"bodies.{m[1]}.{int(m[2]) - 1}.body.0"),
@@ -29,11 +34,11 @@ class DeepDeblur(Model):
     def __init__(self, *, width: int = 64, blocks: int = 19, scales: int = 3, kernel: int = 5) -> None:
         super().__init__()
         if scales < 1:
-            raise ValueError(f"scales is {scales}: there is at least the full one")
+            raise ValueError(f"scales is {scales}: it must be at least 1")
         self.multiple_of = 2 ** (scales - 1)
-        self.min_size = 2 * self.multiple_of  # the Gaussian reflects three pixels of the coarsest image but one
+        self.min_size = 2 * self.multiple_of  # the Gaussian needs 3 pixels of reflection at the second coarsest scale
         self._scales = scales
-        # Scale 0 is the finest, as in the published names; every scale but the coarsest sees the one below.
+        # Scale 0 is the finest, as in the original keys. Its 6 channels are image and upsampled coarser result.
         inputs = [6] * (scales - 1) + [3]
         self.stems = nn.ModuleList(convolution(n, width, kernel=kernel) for n in inputs)
         self.bodies = nn.ModuleList(residual_blocks(width, blocks, kernel=kernel) for _ in inputs)
@@ -41,6 +46,7 @@ class DeepDeblur(Model):
         self.up = nn.ModuleDict({str(i): convolution(3, 12, kernel=kernel) for i in range(1, scales)})
 
     def restore(self, blurred: Tensor) -> Restored:
+        """Restore coarse to fine."""
         pyramid = [255 * (blurred - 0.5)]
         for _ in range(self._scales - 1):
             pyramid.append(F.avg_pool2d(gaussian_blur(pyramid[-1], [7, 7], [2 / 3, 2 / 3]), 2))

@@ -1,4 +1,4 @@
-"""DeblurGAN-v2's feature pyramid; its backbones have files of their own."""
+"""Feature pyramid network of DeblurGAN-v2 (Kupyn et al., ICCV 2019), without its backbone."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -15,19 +15,21 @@ Padding = tuple[int, int]
 
 
 class FPN(Model):
-    """Five maps of a backbone, from half the size to a 32nd, merged from the coarsest up and read by four heads
-    (Kupyn et al., "DeblurGAN-v2", ICCV 2019, section 3.1). The result is added to the blurred image, through tanh.
+    """Feature pyramid network on five feature maps of a backbone, from 1/2 to 1/32 of the image's size.
 
-    A subclass has the `backbone` and says what comes out of it. Images are taken to [-1, 1] inside. Instance norm uses
-    each image's own statistics, in evaluation too; a backbone's batch norm uses the learnt ones, while the original
-    took those of the image at hand. The sum isn't clamped, while the original's was.
+    Kupyn et al., "DeblurGAN-v2: Deblurring (Orders-of-Magnitude) Faster and Better", ICCV 2019, section 3.1. The maps
+    are merged from coarse to fine and read by four heads. The output is tanh(residual) + image, in [-1, 1] inside.
+    A subclass sets `channels` and `backbone` and implements `feature_maps`.
+
+    Differences from the published code: the backbone's batch norm uses running statistics in evaluation mode, not those
+    of the image; the output isn't clamped. Instance norm uses the statistics of each image in both modes, as published.
     """
 
     multiple_of = 32
     channels: ClassVar[Sequence[int]]
-    """Of the backbone's five maps, from the finest to the coarsest."""
+    """Channels of the backbone's five feature maps, fine to coarse."""
     padding: ClassVar[Sequence[Padding]] = ((0, 0),) * 5
-    """What each map lacks on its (upper and left, lower and right) sides; it is reflected."""
+    """Reflection padding (top and left, bottom and right) that brings each map to its nominal size."""
 
     backbone: nn.Module
 
@@ -35,7 +37,7 @@ class FPN(Model):
         super().__init__()
         widths = [width, *[pyramid] * 4]
         self.lateral = nn.ModuleList(nn.Conv2d(c, w, 1, bias=False) for c, w in zip(self.channels, widths, strict=True))
-        self.td = nn.ModuleDict({str(i): _layer(pyramid, pyramid, norm) for i in (1, 2, 3)})
+        self.td = nn.ModuleDict({str(i): _conv_norm_relu(pyramid, pyramid, norm) for i in (1, 2, 3)})
         self.heads = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(pyramid, width, 3, padding=1, bias=False),
@@ -45,30 +47,31 @@ class FPN(Model):
             )
             for _ in range(4)
         )
-        self.smooth = _layer(4 * width, width, norm)
-        self.smooth2 = _layer(width, width // 2, norm)
+        self.smooth = _conv_norm_relu(4 * width, width, norm)
+        self.smooth2 = _conv_norm_relu(width, width // 2, norm)
         self.final = convolution(width // 2, 3)
 
     @abstractmethod
-    def maps(self, image: Tensor) -> list[Tensor]:
-        """The backbone's five maps, from the finest to the coarsest; `image` is in [-1, 1]."""
+    def feature_maps(self, image: Tensor) -> list[Tensor]:
+        """Return the backbone's five feature maps, fine to coarse, of images in [-1, 1]."""
 
     def restore(self, blurred: Tensor) -> Tensor:
+        """Return image + tanh(residual), converted to [-1, 1] and back."""
         image = 2 * blurred - 1
-        found = zip(self.maps(image), self.lateral, self.padding, strict=True)
-        finest, *maps = [F.pad(lateral(m), (a, b, a, b), "reflect") for m, lateral, (a, b) in found]
+        levels = zip(self.feature_maps(image), self.lateral, self.padding, strict=True)
+        finest, *maps = [F.pad(lateral(m), (a, b, a, b), "reflect") for m, lateral, (a, b) in levels]
         for step, i in enumerate((2, 1, 0), start=1):
-            maps[i] = self.td[str(step)](maps[i] + _enlarged(maps[i + 1], 2))
-        read = [_enlarged(head(m), 2**i) for i, (head, m) in enumerate(zip(self.heads, maps, strict=True))]
-        x = _enlarged(self.smooth(torch.cat(read[::-1], dim=1)), 2)
-        x = self.final(_enlarged(self.smooth2(x + finest), 2))
+            maps[i] = self.td[str(step)](maps[i] + _upsample(maps[i + 1], 2))
+        outputs = [_upsample(head(m), 2**i) for i, (head, m) in enumerate(zip(self.heads, maps, strict=True))]
+        x = _upsample(self.smooth(torch.cat(outputs[::-1], dim=1)), 2)
+        x = self.final(_upsample(self.smooth2(x + finest), 2))
         return (image + x.tanh() + 1) / 2
 
 
-def renamings(backbone: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Renamings of the original state dicts, with those of a backbone."""
+def fpn_key_renamings(backbone: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the key renamings of DeblurGAN-v2's state dicts, including those of a backbone."""
     return [
-        (r"^fpn\.enc\d\..*", ""),  # the backbone once more
+        (r"^fpn\.enc\d\..*", ""),  # a second copy of the backbone
         (r"^(fpn\.td\d|smooth2?)\.\d\.(running_mean|running_var|num_batches_tracked)$", ""),
         *backbone,
         (r"^fpn\.td(\d)", r"td.\1"),
@@ -77,10 +80,11 @@ def renamings(backbone: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     ]
 
 
-def _layer(inputs: int, outputs: int, norm: Norm) -> nn.Sequential:
-    # The bias stays on beside the norm, as in the original.
+def _conv_norm_relu(inputs: int, outputs: int, norm: Norm) -> nn.Sequential:
+    # The convolution keeps its bias although a norm follows, as in the published code.
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), normalisation(norm, outputs), nn.ReLU(inplace=True))
 
 
-def _enlarged(x: Tensor, factor: int) -> Tensor:
+def _upsample(x: Tensor, factor: int) -> Tensor:
+    """Upsample by an integer factor, nearest neighbour."""
     return x if factor == 1 else F.interpolate(x, scale_factor=float(factor))

@@ -1,4 +1,4 @@
-"""MIMO-UNet+."""
+"""MIMO-UNet+ (Cho et al., ICCV 2021)."""
 
 import torch
 import torch.nn.functional as F
@@ -9,16 +9,18 @@ from deblurlab.models.blocks import convolution, residual_blocks
 
 
 class MIMOUNetPlus(Model):
-    """A single U-Net that takes the image in at three sizes and restores all three (Cho et al., "Rethinking
-    Coarse-to-Fine Approach in Single Image Deblurring", ICCV 2021): 20 residual blocks per stage, 8 for MIMO-UNet.
+    """Single U-Net with inputs and outputs at three scales.
 
-    `dropout` is the share of channels dropped on the skip connections while training. Names follow the paper: a shallow
-    convolutional module (SCM) reads a smaller image, feature attention (FAM) merges it in, asymmetric feature
-    fusion (AFF) connects all encoder sizes with each decoder.
+    Cho et al., "Rethinking Coarse-to-Fine Approach in Single Image Deblurring", ICCV 2021, section 3. A shallow
+    convolutional module (`scm`) extracts features of each downsampled image, a feature attention module (`fam`) merges
+    them into the encoder, asymmetric feature fusion (`aff`) passes the features of all encoder scales to each decoder.
+
+    `blocks` residual blocks per stage: 20 for MIMO-UNet+ (16,107,651 parameters), 8 for MIMO-UNet. `dropout` is the
+    probability with which a channel of the skip connections is dropped in training mode.
     """
 
     multiple_of = 4
-    published = (
+    key_renamings = (
         (r"^(Encoder|Decoder)\.(\d)\.layers\.(\d+)\.main\.0\.main\.0", r"\1.\2.\3.body.0"),
         (r"^(Encoder|Decoder)\.(\d)\.layers\.(\d+)\.main\.1\.main\.0", r"\1.\2.\3.body.3"),
         (r"^Encoder", "encoder"),
@@ -40,11 +42,11 @@ class MIMOUNetPlus(Model):
     def __init__(self, *, width: int = 32, blocks: int = 20, dropout: float = 0.1) -> None:
         super().__init__()
         fine, middle, coarse = widths = width, 2 * width, 4 * width
-        self.stem = _relu(convolution(3, fine))
+        self.stem = _with_relu(convolution(3, fine))
         self.encoder = nn.ModuleList(residual_blocks(w, blocks) for w in widths)
-        # Keys as in the published names.
-        self.down = nn.ModuleDict({"1": _relu(convolution(fine, middle, stride=2)),
-                                   "2": _relu(convolution(middle, coarse, stride=2))})  # fmt: skip
+        # Dictionary keys follow the numbers in the original keys.
+        self.down = nn.ModuleDict({"1": _with_relu(convolution(fine, middle, stride=2)),
+                                   "2": _with_relu(convolution(middle, coarse, stride=2))})  # fmt: skip
         self.scm = nn.ModuleDict({"1": ShallowModule(coarse), "2": ShallowModule(middle)})
         self.fam = nn.ModuleDict({"1": convolution(coarse, coarse), "2": convolution(middle, middle)})
         self.aff = nn.ModuleList(
@@ -53,20 +55,23 @@ class MIMOUNetPlus(Model):
         )
         self.dropout = nn.Dropout2d(dropout)
         self.decoder = nn.ModuleList(residual_blocks(w, blocks) for w in reversed(widths))
-        self.up = nn.ModuleDict({"3": _relu(_double(coarse, middle)), "4": _relu(_double(middle, fine))})
-        self.merge = nn.ModuleList([_relu(nn.Conv2d(coarse, middle, 1)), _relu(nn.Conv2d(middle, fine, 1))])
+        self.up = nn.ModuleDict(
+            {"3": _with_relu(_upsampling(coarse, middle)), "4": _with_relu(_upsampling(middle, fine))}
+        )
+        self.merge = nn.ModuleList([_with_relu(nn.Conv2d(coarse, middle, 1)), _with_relu(nn.Conv2d(middle, fine, 1))])
         self.heads = nn.ModuleDict({"coarse": convolution(coarse, 3), "middle": convolution(middle, 3),
                                     "fine": convolution(fine, 3)})  # fmt: skip
 
     def restore(self, blurred: Tensor) -> Restored:
-        half = blurred[..., ::2, ::2]  # as the original does: no averaging
+        """Restore at three scales in training mode, at full size in evaluation mode."""
+        half = blurred[..., ::2, ::2]  # subsampling without averaging, as in the published code
         quarter = half[..., ::2, ::2]
         fine = self.encoder[0](self.stem(blurred))
         middle = self.encoder[1](_attend(self.fam["2"], self.down["1"](fine), self.scm["2"](half)))
         coarse = self.encoder[2](_attend(self.fam["1"], self.down["2"](middle), self.scm["1"](quarter)))
 
-        skip_middle = self.aff[1](torch.cat([fine[..., ::2, ::2], middle, _twice(coarse)], dim=1))
-        skip_fine = self.aff[0](torch.cat([fine, _twice(middle), _twice(_twice(coarse))], dim=1))
+        skip_middle = self.aff[1](torch.cat([fine[..., ::2, ::2], middle, _upsample(coarse)], dim=1))
+        skip_fine = self.aff[0](torch.cat([fine, _upsample(middle), _upsample(_upsample(coarse))], dim=1))
 
         x = self.decoder[0](coarse)
         restored = [quarter + self.heads["coarse"](x)] if self.training else []
@@ -80,31 +85,37 @@ class MIMOUNetPlus(Model):
 
 
 class ShallowModule(nn.Module):
-    """`(B, 3, H, W)` -> `(B, channels, H, W)`: the image beside what four small layers make of it, mixed."""
+    """Shallow convolutional module (section 3.1): `(B, 3, H, W)` -> `(B, channels, H, W)`.
+
+    Features of four convolutions are concatenated with the image and mixed by a 1x1 convolution.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         quarter, half = channels // 4, channels // 2
         layers = [convolution(3, quarter), nn.Conv2d(quarter, half, 1), convolution(half, half),
                   nn.Conv2d(half, channels - 3, 1)]  # fmt: skip
-        self.layers = nn.Sequential(*map(_relu, layers))
+        self.layers = nn.Sequential(*map(_with_relu, layers))
         self.last = nn.Conv2d(channels, channels, 1)
 
     def forward(self, image: Tensor) -> Tensor:
+        """Return features of a downsampled image."""
         return self.last(torch.cat([image, self.layers(image)], dim=1))
 
 
 def _attend(merge: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """Apply a feature attention module."""
     return x + merge(x * y)
 
 
-def _relu(layer: nn.Module) -> nn.Sequential:
+def _with_relu(layer: nn.Module) -> nn.Sequential:
     return nn.Sequential(layer, nn.ReLU(inplace=True))
 
 
-def _double(inputs: int, outputs: int) -> nn.ConvTranspose2d:
+def _upsampling(inputs: int, outputs: int) -> nn.ConvTranspose2d:
     return nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)
 
 
-def _twice(x: Tensor) -> Tensor:
+def _upsample(x: Tensor) -> Tensor:
+    """Upsample by 2, nearest neighbour."""
     return F.interpolate(x, scale_factor=2.0)

@@ -1,4 +1,4 @@
-"""DeblurGAN's generator."""
+"""Generator of DeblurGAN (Kupyn et al., CVPR 2018) and CycleGAN (Zhu et al., ICCV 2017)."""
 
 from torch import Tensor, nn
 
@@ -7,19 +7,23 @@ from deblurlab.models.blocks import Norm, normalisation
 
 
 class ResNet(Model):
-    """Two strided convolutions, residual blocks, two transposed convolutions (Johnson et al., ECCV 2016; as the
-    generator of DeblurGAN, Kupyn et al., CVPR 2018, section 3.2, and of CycleGAN, Zhu et al., ICCV 2017).
+    """Two strided convolutions, `blocks` residual blocks, two transposed convolutions.
 
-    Every convolution is followed by `norm` and keeps its bias; each block has two, with `dropout` between them, and
-    its borders are reflected. With `global_residual` the network adds to the blurred image what it has learnt; without,
-    as in CycleGAN, it restores by itself.
-    Instance norm uses each image's own statistics, in evaluation too; dropout is off there, while the original left
-    it on. The sum isn't clamped, while the original's was. Images are taken to [-1, 1] inside.
+    Johnson et al., ECCV 2016; the generator of DeblurGAN (Kupyn et al., "DeblurGAN: Blind Motion Deblurring Using
+    Conditional Adversarial Networks", CVPR 2018, section 3.2) and, without `global_residual` and dropout, of CycleGAN
+    (Zhu et al., ICCV 2017). 11,378,179 parameters. Images are converted to [-1, 1] inside.
+
+    Every convolution has a bias and is followed by `norm`. A residual block has two convolutions with reflection
+    padding and dropout between them. With `global_residual` the output is tanh(residual) + image.
+
+    Differences from DeblurGAN's published code: dropout is off in evaluation mode; the output isn't clamped; blocks
+    have two convolutions, as in the article. Instance norm uses the statistics of each image in both modes, as
+    published.
     """
 
     multiple_of = 4
     min_size = 16
-    published = (
+    key_renamings = (
         (r".*\.(running_mean|running_var|num_batches_tracked)$", ""),
         (r"^model\.1\.", "stem.1."),
         (r"^model\.4\.", "down.0.0."),
@@ -55,19 +59,20 @@ class ResNet(Model):
         self.down = nn.Sequential(
             *(layer(nn.Conv2d(w, 2 * w, 3, stride=2, padding=1), 2 * w) for w in (width, 2 * width))
         )
-        self.blocks = nn.Sequential(*(ReflectedBlock(4 * width, norm, dropout) for _ in range(blocks)))
+        self.blocks = nn.Sequential(*(ReflectionPadBlock(4 * width, norm, dropout) for _ in range(blocks)))
         self.up = nn.Sequential(*(layer(up(w), w) for w in (2 * width, width)))
         self.head = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7), nn.Tanh())
         self.apply(_initialise)
 
     def restore(self, blurred: Tensor) -> Tensor:
+        """Restore images, converted to [-1, 1] and back."""
         image = 2 * blurred - 1
         x = self.head(self.up(self.blocks(self.down(self.stem(image)))))
         return ((image + x if self.global_residual else x) + 1) / 2
 
 
-class ReflectedBlock(nn.Module):
-    """A residual block of two convolutions whose borders are reflected."""
+class ReflectionPadBlock(nn.Module):
+    """Residual block of two convolutions with reflection padding and dropout between them."""
 
     def __init__(self, channels: int, norm: Norm, dropout: float) -> None:
         super().__init__()
@@ -79,12 +84,13 @@ class ReflectedBlock(nn.Module):
         self.pad = nn.ReflectionPad2d(1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return features of the same shape."""
         y = self.dropout(self.norm1(self.conv1(self.pad(x))).relu())
         return x + self.norm2(self.conv2(self.pad(y)))
 
 
 def _initialise(module: nn.Module) -> None:
-    """N(0, 0.02), as in the original code."""
+    """Draw the weights of a convolution from N(0, 0.02), as in the published code."""
     if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
         nn.init.normal_(module.weight, 0.0, 0.02)
         if module.bias is not None:

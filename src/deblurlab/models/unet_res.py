@@ -1,10 +1,13 @@
-"""The paper's generator."""
+"""Residual U-Net."""
 
 from deblurlab.models.blocks import ResidualBlock
 from deblurlab.models.unet import UNet
 
 
 class UNetRes(UNet):
-    """A U-Net whose stages are residual blocks (section 3.2.1 of the paper). Arguments as for `UNet`."""
+    """U-Net of residual blocks: the generator of this project's reference method (docs/method.md).
+
+    Arguments as for `UNet`. 4,730,211 parameters by default.
+    """
 
     block = ResidualBlock
