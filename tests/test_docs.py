@@ -1,4 +1,4 @@
-"""Pages that a script makes are true."""
+"""Generated tables, links and references to code in the documentation."""
 
 import re
 import runpy
@@ -6,18 +6,46 @@ from pathlib import Path
 
 import pytest
 
-from deblurlab.config import compose as conf
+from deblurlab.config import CONF, compose
+
+ROOT = CONF.parent
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+METHOD = (ROOT / "docs" / "method.md").read_text()
 
 
-def test_the_table_of_models_is_true_of_the_models() -> None:
-    script = runpy.run_path(str(conf.CONF.parent / "benchmarks" / "models.py"))
+def test_the_table_of_models_matches_the_models() -> None:
+    script = runpy.run_path(str(ROOT / "benchmarks" / "models.py"))
     assert script["untrue"]() == []
     assert list(script["PUBLISHED"]) != []
     line = script["row"]("unet", seconds=None)
     assert script["blank"](line) != script["blank"](line.replace("4,730,211", "4,730,212"))
 
 
-@pytest.mark.parametrize("page", sorted((conf.CONF.parent / "docs").glob("*.md")), ids=lambda path: path.name)
-def test_what_pages_link_to_is_there(page: Path) -> None:
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
-        assert (page.parent / target).exists(), target
+def _anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_linked_files_and_headings_exist(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\((?!http)([^)#]*)#?([^)]*)\)", page.read_text()):
+        linked = page.parent / target if target else page
+        assert linked.exists(), target
+        if anchor:
+            assert anchor in _anchors(linked), f"{target}#{anchor}"
+
+
+def test_the_method_names_existing_tests_and_files() -> None:
+    tests = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", METHOD)
+    assert len(tests) > 5
+    for file, name in tests:
+        assert f"def {name}(" in (ROOT / file).read_text(), f"{file}::{name}"
+    for file, name in re.findall(r"`(src/[\w/]+\.py)`, `(\w+)`", METHOD):
+        assert re.search(rf"^(class|def) {name}\b", (ROOT / file).read_text(), re.MULTILINE), f"{file}, {name}"
+
+
+def test_the_method_has_the_weights_of_its_recipe() -> None:
+    loss = compose("experiment=paper", "data.root=gopro").loss
+    for name, symbol in (("l1", "1"), ("vgg", "{\\mathrm{VGG}}"), ("adv", "{\\mathrm{adv}}")):
+        assert f"{loss[name].weight} \\, \\mathcal L_{symbol}" in METHOD
