@@ -21,7 +21,7 @@ import torch
 from hydra.utils import instantiate
 from torch.utils.data import DataLoader, default_collate
 
-from deblurlab.config import compose as conf
+from deblurlab import config
 from deblurlab.dataloading import KeyedBatches, Stage
 from deblurlab.datasets import EndlessScenes, PairDataset
 from deblurlab.datasets.base import Pair
@@ -41,7 +41,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         overrides = arguments.overrides or ["data=gopro", f"data.root={made(Path(folder))}"]
-        cfg = conf.compose(*overrides)
+        cfg = config.compose(*overrides)
         data = instantiate(cfg.data, _convert_="all")
         data.prepare()
         pairs = data.train()
@@ -61,7 +61,7 @@ def main() -> None:
             print(
                 f"share of a training step that waits for one worker, {name}: {waiting(pairs, reader):.1%}", flush=True
             )
-    scenes: Synthesis = instantiate(conf.compose("data=synthetic").data.scenes, _convert_="all")
+    scenes: Synthesis = instantiate(config.compose("data=synthetic").data.scenes, _convert_="all")
     print(f"made pairs of 256x256, written to disk: {made_per_second(scenes):.1f} per second and core")
     painted, photographed, device = endless_per_second(scenes)
     print(
@@ -119,7 +119,7 @@ def waiting(pairs: list[Pair], reader: Reader) -> float:
     """The share of the time of training steps (model=unet_res_small loss=l1, 4 crops a step) in which the loop waits
     for its loader."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    network = instantiate(conf.compose("model=unet_res_small").model, _convert_="all").to(device)
+    network = instantiate(config.compose("model=unet_res_small").model, _convert_="all").to(device)
     optimizer = torch.optim.Adam(network.parameters())
     dataset = _dataset("flip_rot", pairs * 64, reader)
     batches = KeyedBatches([len(dataset)], stages=[Stage(0, CROP, 4)])
@@ -170,7 +170,7 @@ def endless_per_second(scenes: Synthesis) -> tuple[float, float, str]:
 
 
 def _dataset(augment: str, pairs: list[Pair], reader: Reader) -> PairDataset:
-    cfg = conf.compose(f"augment={augment}", f"augment.size={CROP}")
+    cfg = config.compose(f"augment={augment}", f"augment.size={CROP}")
     return PairDataset(pairs, augmentations={CROP: instantiate(cfg.augment, _convert_="all")}, reader=reader)
 
 

@@ -25,7 +25,7 @@ from hydra.utils import instantiate
 from rich.console import Console
 from rich.table import Table
 
-from deblurlab.config import compose as conf
+from deblurlab import config
 from deblurlab.datasets.base import Pair
 from deblurlab.media.images import read_image
 
@@ -41,7 +41,7 @@ def main() -> None:
     arguments = parser.parse_args()
     table = Table("data set", "squares", *COLUMNS)
     for description in arguments.sets:
-        data = instantiate(conf.compose(*shlex.split(description)).data, _convert_="all")
+        data = instantiate(config.compose(*shlex.split(description)).data, _convert_="all")
         data.prepare()
         pairs = data.train() or [pair for found in data.tests().values() for pair in found]
         chosen = [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, arguments.images).astype(int))]

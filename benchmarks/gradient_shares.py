@@ -9,12 +9,12 @@ in conf/loss were chosen with it.
 import sys
 
 import torch
+from deblurlab.training.phases import total
 from hydra.utils import instantiate
 
-from deblurlab.config import compose as conf
+from deblurlab import config
 from deblurlab.dataloading import KeyedBatches, Stage
 from deblurlab.datasets import PairDataset
-from deblurlab.training.phases import total
 from deblurlab.training.run import build
 
 STEPS = (1, 10, 50, 100, 200, 400, 700, 1000)
@@ -22,7 +22,7 @@ STEPS = (1, 10, 50, 100, 200, 400, 700, 1000)
 
 
 def main() -> None:
-    cfg = conf.compose(*sys.argv[1:])
+    cfg = config.compose(*sys.argv[1:])
     module, decided = build(cfg)
     data = instantiate(cfg.data, _convert_="all")
     data.prepare()

@@ -38,10 +38,9 @@ import pyvips
 import torch
 from torch import Tensor
 
-from deblurlab import Restorer
+from deblurlab import Restorer, config
 from deblurlab.batch.local import Options, restore_files
 from deblurlab.checkpoints.load import load_model
-from deblurlab.config import compose as conf
 from deblurlab.inference import bundled
 from deblurlab.inference.engines import LONGEST, OnnxRuntime, Torch
 from deblurlab.inference.export import export_onnx
@@ -84,7 +83,7 @@ def main() -> None:
         if options.memory is not None:
             memory(folder, options.memory or KINDS, options.weights, options.threads)
         elif options.models is not None:
-            models(options.models or conf.options("model"))
+            models(options.models or config.options("model"))
         else:
             speed(folder, options.only, options.runs, time.process_time if options.busy else time.perf_counter)
     print(f"\n{processor()}, {options.threads} threads, torch {torch.__version__.split('+')[0]}.")

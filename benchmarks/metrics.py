@@ -18,7 +18,7 @@ import torch
 from hydra.utils import instantiate
 from skimage.metrics import structural_similarity
 
-from deblurlab.config import compose as conf
+from deblurlab import config
 from deblurlab.datasets import Pair
 from deblurlab.evaluation.evaluator import Work, measured
 from deblurlab.metrics import Protocol, ssim
@@ -60,7 +60,7 @@ def compare_ssim() -> None:
 
 
 def share(images: int, overrides: list[str]) -> None:
-    network = instantiate(conf.compose(*overrides).model, _convert_="all").eval().to(memory_format=torch.channels_last)
+    network = instantiate(config.compose(*overrides).model, _convert_="all").eval().to(memory_format=torch.channels_last)
     pictures = [Synthesis().scene_pair(np.random.default_rng(i), 360, 640)[:2] for i in range(images)]
     restoring = 0.0
 

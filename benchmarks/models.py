@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from hydra.utils import instantiate
 
-from deblurlab.config import compose as conf
+from deblurlab import config
 from deblurlab.models import Model
 from deblurlab.models.cost import count_macs, count_parameters
 
@@ -100,7 +100,7 @@ def main() -> None:
 def untrue() -> list[str]:
     """What the page says of the models and isn't so; and the models that it lacks."""
     page = [line for line in PAGE.read_text().splitlines() if line.startswith("| `")]
-    expected = [row(name, seconds=None) for name in conf.options("model")]
+    expected = [row(name, seconds=None) for name in config.options("model")]
     return sorted({blank(line) for line in page} ^ {blank(line.rstrip("\n")) for line in expected})
 
 
@@ -122,7 +122,7 @@ def blank(line: str) -> str:
 
 
 def build(name: str) -> Model:
-    return instantiate(conf.compose(f"model={name}").model, _convert_="all").eval()
+    return instantiate(config.compose(f"model={name}").model, _convert_="all").eval()
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from hydra.utils import instantiate
 
-from deblurlab.config import compose as conf
+from deblurlab import config
 from deblurlab.models.cost import count_parameters
 
 STEPS = 400
@@ -111,9 +111,9 @@ def touched(crop: int) -> int:
 
 def gradients(model: str, loss: str) -> float:
     """Bytes of a step's gradients, float32 as they travel; of each published model for comparison."""
-    judged = 4 * count_parameters(instantiate(conf.compose().discriminator)) if "adv" in loss else 0
+    judged = 4 * count_parameters(instantiate(config.compose().discriminator)) if "adv" in loss else 0
     weights = {
-        name: 4 * count_parameters(instantiate(conf.compose(f"model={name}").model)) for name in conf.options("model")
+        name: 4 * count_parameters(instantiate(config.compose(f"model={name}").model)) for name in config.options("model")
     }
     listed = ", ".join(
         f"{name} {weight / 1e6:.0f}" for name, weight in sorted(weights.items(), key=lambda item: item[1])

@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from hydra.utils import instantiate
 from torch import Tensor
 
+from deblurlab import config
 from deblurlab.callbacks import EMA, NonFinite
-from deblurlab.config import compose as conf
 from deblurlab.loggers.csv import MetricsCSV
 from deblurlab.training import PairedRestoration
 from deblurlab.training.run import build
@@ -58,7 +58,7 @@ def compare(overrides: list[str], pairs: int, bare: Callable[[Any, Any, str], An
     with tempfile.TemporaryDirectory() as folder:
         overrides = [o for o in overrides if not (o.startswith("loss.") and o.split(".")[1] not in overrides[-1])]
         steps = f"trainer.max_steps={pairs + 6}", "trainer.max_epochs=-1"
-        cfg = conf.compose(f"run={folder}", *overrides, *steps)
+        cfg = config.compose(f"run={folder}", *overrides, *steps)
         module, _ = build(cfg)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         turns = Turns(bare(module, instantiate(cfg.optimizer, _convert_="all"), device), device, cfg)

@@ -18,8 +18,8 @@ from scipy.ndimage import convolve
 
 from deblurlab.checkpoints.release import write_release
 from deblurlab.cli.data import data
-from deblurlab.config.compose import compose as config
-from deblurlab.config.compose import options as option_names
+from deblurlab.config import compose as config
+from deblurlab.config import options as option_names
 from deblurlab.dataloading import DataModule
 from deblurlab.errors import UserError
 

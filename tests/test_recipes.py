@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from deblurlab.config.compose import parse_sum
+from deblurlab.config.sums import parse_sum
 from support import option_names, small
 
 Train = Callable[..., Path]

@@ -16,7 +16,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from deblurlab.config.compose import run_name
+from deblurlab.config.resolvers import run_name
 
 if TYPE_CHECKING:
     import optuna

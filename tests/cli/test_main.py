@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deblurlab.config.compose import CONF, options
+from deblurlab.config import CONF, options
 
 TRAIN = CONF.parent / "train.py"
 

@@ -8,11 +8,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from deblurlab.config import compose as conf
+from deblurlab.config import CONF
+from deblurlab.config.sums import parse_sum
 from support import config, option_names
 
 TERMS = option_names("loss")
-DEFAULTS = {name: OmegaConf.load(conf.CONF / "loss" / f"{name}.yaml")[name].weight for name in TERMS}
+DEFAULTS = {name: OmegaConf.load(CONF / "loss" / f"{name}.yaml")[name].weight for name in TERMS}
 Terms = list[tuple[str, float | None]]
 
 factors = st.none() | st.floats(0, allow_nan=False, allow_infinity=False)
@@ -29,17 +30,17 @@ def _printed(terms: Terms) -> str:
 @given(st.lists(st.tuples(names, factors), min_size=1))
 def test_a_printed_sum_is_parsed_to_the_same_terms(terms: Terms) -> None:
     plain = len(terms) == 1 and terms[0][1] is None
-    assert conf.parse_sum(_printed(terms)) == (None if plain else terms)
+    assert parse_sum(_printed(terms)) == (None if plain else terms)
 
 
 @given(st.text(st.sampled_from("l1vg+*.eE-_ ٣\n")) | st.text() | st.lists(pieces).map("".join))
 def test_any_text_is_a_sum_that_can_be_printed_or_none(text: str) -> None:
-    terms = conf.parse_sum(text)
+    terms = parse_sum(text)
     if terms is not None:
         assert text.count("+") >= len(terms) - 1
         assert all(name in text for name, _ in terms)
         printed = _printed([(name, min(factor, 1e300) if factor else factor) for name, factor in terms])
-        assert [name for name, _ in conf.parse_sum(printed) or []] == [name for name, _ in terms]
+        assert [name for name, _ in parse_sum(printed) or []] == [name for name, _ in terms]
 
 
 @given(st.lists(st.sampled_from(TERMS), min_size=1, max_size=5, unique=True), st.data())
@@ -61,12 +62,12 @@ def test_any_text_chooses_losses_or_is_named_in_an_error(text: str) -> None:
     try:
         chosen = config(f"loss={quoted}").loss
     except HydraException as error:
-        lines = 1 if conf.parse_sum(text) is not None else 99  # where Hydra lists all options
+        lines = 1 if parse_sum(text) is not None else 99  # where Hydra lists all options
         said = str(error)
         assert text in said or quoted in said
         assert len(said.splitlines()) <= lines
     else:
-        terms = conf.parse_sum(text) or [(text, None)]
+        terms = parse_sum(text) or [(text, None)]
         assert set(chosen) == {name.strip().removesuffix(".yaml") for name, _ in terms}
 
 

@@ -8,7 +8,9 @@ from hydra.errors import ConfigCompositionException, InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from deblurlab.config import compose as conf
+from deblurlab.config import CONF, SWEEPS
+from deblurlab.config.resolvers import evenly, run_name
+from deblurlab.config.sums import SumSource, parse_sum
 from deblurlab.errors import UserError
 from support import config, option_names
 
@@ -32,7 +34,7 @@ from support import config, option_names
     ],
 )
 def test_parse_sum(expression: str, terms: object) -> None:
-    assert conf.parse_sum(expression) == terms
+    assert parse_sum(expression) == terms
 
 
 def test_a_sum_composes_its_terms_in_any_order_with_inline_weights() -> None:
@@ -93,26 +95,26 @@ def test_loggers_add_up() -> None:
     ],
 )
 def test_run_name_is_a_slug_of_the_overrides(overrides: list[str], name: str) -> None:
-    assert conf.run_name(None, overrides) == name
+    assert run_name(None, overrides) == name
 
 
 def test_run_name_of_many_overrides_is_short_and_its_own() -> None:
     names = [
-        conf.run_name(None, [f"a.very.long.key.number{i}=value" for i in range(30)] + [f"seed={s}"]) for s in (1, 2)
+        run_name(None, [f"a.very.long.key.number{i}=value" for i in range(30)] + [f"seed={s}"]) for s in (1, 2)
     ]
     assert all(len(name) <= 120 for name in names)
     assert names[0] != names[1]
 
 
 def test_run_name_given_is_kept() -> None:
-    assert conf.run_name("mine", ["model=unet"]) == "mine"
+    assert run_name("mine", ["model=unet"]) == "mine"
 
 
 @pytest.mark.parametrize(
     ("limit", "steps", "interval"), [(1000, 20000, 1000), (1000, 2500, 833), (1000, 20, 20), (1000, -1, 1000)]
 )
 def test_evenly(limit: int, steps: int, interval: int) -> None:
-    assert conf.evenly(limit, steps) == interval
+    assert evenly(limit, steps) == interval
 
 
 OFFLINE = ["pretrained=random"]
@@ -145,7 +147,7 @@ def _entry(group: str) -> str:
 
 ALL = [
     (group.name, option)
-    for group in sorted(conf.CONF.iterdir())
+    for group in sorted(CONF.iterdir())
     if group.is_dir()
     for option in option_names(group.name)
 ]
@@ -194,20 +196,20 @@ def test_every_file_instantiates(group: str, option: str, tmp_path: Path) -> Non
 
 
 GRIDS = {"losses", "generators", "discriminators", "objectives", "table1"}
-SWEEPS = sorted(path.stem for path in (conf.SWEEPS / "sweep").glob("*.yaml"))
+SWEEP_NAMES = sorted(path.stem for path in (SWEEPS / "sweep").glob("*.yaml"))
 
 
 def test_every_sweep_is_tried() -> None:
-    assert {*SWEEPS} == GRIDS | {"weights"}  # in test_search
+    assert {*SWEEP_NAMES} == GRIDS | {"weights"}  # in test_search
 
 
 @pytest.mark.parametrize("name", sorted(GRIDS))
 def test_every_job_of_a_sweep_composes_and_has_its_own_name(name: str) -> None:
-    params = OmegaConf.load(conf.SWEEPS / "sweep" / f"{name}.yaml").hydra.sweeper.params
+    params = OmegaConf.load(SWEEPS / "sweep" / f"{name}.yaml").hydra.sweeper.params
     choices = [[f"{key}={value}" for value in str(values).split(",")] for key, values in params.items()]
     jobs = list(itertools.product(*choices))
-    assert len(jobs) == len({conf.run_name(None, [f"+sweep={name}", *job]) for job in jobs}) > 5
-    assert "sweep" not in conf.run_name(None, [f"+sweep={name}", *jobs[0]])
+    assert len(jobs) == len({run_name(None, [f"+sweep={name}", *job]) for job in jobs}) > 5
+    assert "sweep" not in run_name(None, [f"+sweep={name}", *jobs[0]])
     for job in jobs:
         if job[-1] == choices[-1][0]:  # one seed
             kind = "evaluate" if name == "table1" else "train"
@@ -222,7 +224,7 @@ def test_a_sum_in_a_sweep_is_one_value() -> None:
 
 
 def test_completion_offers_sums_only_to_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = conf.SumSource("test", "sum://")
+    source = SumSource("test", "sum://")
     assert source.list("loss", None) == []
     monkeypatch.setenv("COMP_LINE", "python train.py loss=l1+")
     names = option_names("loss")
@@ -235,7 +237,7 @@ def test_typos_in_constructors_name_the_key() -> None:
         instantiate(cfg.model)
 
 
-@pytest.mark.parametrize("file", sorted((conf.SWEEPS / "wandb").glob("*.yaml")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sorted((SWEEPS / "wandb").glob("*.yaml")), ids=lambda file: file.stem)
 def test_what_an_agent_of_wandb_would_call_composes(file: Path) -> None:
     sweep = OmegaConf.to_container(OmegaConf.load(file))
     assert isinstance(sweep, dict)

@@ -15,9 +15,9 @@ from hydra_plugins.deblurlab_search import Search, _distribution
 APP = """
 import math, os, signal, sys
 import hydra
-from deblurlab.config import compose as conf
+from deblurlab import config
 
-conf.register()
+config.register()
 
 def job(cfg):
     vgg, adv = math.log10(cfg.loss.vgg.weight), math.log10(cfg.loss.adv.weight)
@@ -29,7 +29,7 @@ def job(cfg):
         raise ValueError("too much")
     return {"validation": {"psnr": 30 - (vgg + 1.5) ** 2 - (adv + 3) ** 2, "ssim": 0.9 - (vgg + 2.5) ** 2}}
 
-hydra.main(version_base="1.3", config_path=str(conf.CONF), config_name="train")(job)()
+hydra.main(version_base="1.3", config_path=str(config.CONF), config_name="train")(job)()
 """
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from hydra.utils import instantiate
 from torch import Tensor
 
+from deblurlab import config
 from deblurlab.checkpoints.release import write_release
 from deblurlab.checkpoints.safe_load import load_tensors
-from deblurlab.config import compose as conf
 from deblurlab.errors import UserError, first_sentence, list_first
 from deblurlab.models import Model
 
@@ -30,9 +30,9 @@ def convert(file: Path, model: str, folder: Path) -> None:
     Raises:
         UserError: There is no such model, the file can't be read, or some of its names or shapes don't fit.
     """
-    if model not in conf.options("model"):
-        raise UserError(f"there is no model {model}; known: {', '.join(conf.options('model'))}")
-    node = conf.compose(f"model={model}").model
+    if model not in config.options("model"):
+        raise UserError(f"there is no model {model}; known: {', '.join(config.options('model'))}")
+    node = config.compose(f"model={model}").model
     network = instantiate(node, _convert_="all")
     try:
         content = load_tensors(file)

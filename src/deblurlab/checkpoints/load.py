@@ -12,10 +12,10 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from deblurlab import config
 from deblurlab.checkpoints.io import read_checkpoint
 from deblurlab.checkpoints.release import is_release, read_release
 from deblurlab.checkpoints.safe_load import no_more_than_there_are
-from deblurlab.config import compose as conf
 from deblurlab.errors import UserError, first_sentence
 from deblurlab.runs.folder import Run
 from deblurlab.runs.untrusted import read_yaml
@@ -48,7 +48,7 @@ def load_model(path: Path, *, trust: Sequence[str] = ()) -> nn.Module:
         UserError: There is no such thing, it can't be read, its weights don't fit, or it names another class.
     """
     node, weights = _opened(path)
-    known = {target for group in conf.options("model") if (target := _shipped(group))}
+    known = {target for group in config.options("model") if (target := _shipped(group))}
     named = node.get("_target_") if isinstance(node, Mapping) else None
     if not isinstance(named, str):
         raise UserError(f"{path} doesn't say which model its weights are of: init={path} takes them for one you choose")
@@ -135,7 +135,7 @@ def _opened(path: Path) -> tuple[Any, dict[str, Tensor]]:
 
 
 def _shipped(option: str) -> Any:
-    return OmegaConf.select(OmegaConf.load(conf.CONF / "model" / f"{option}.yaml"), "_target_")
+    return OmegaConf.select(OmegaConf.load(config.CONF / "model" / f"{option}.yaml"), "_target_")
 
 
 def _check_weights_fit(

@@ -12,9 +12,9 @@ from deblurlab.cli.exit_codes import exit_with_message
 from deblurlab.errors import UserError, first_sentence
 
 if TYPE_CHECKING:
-    from deblurlab.datasets.base import Pair, Single
+    from deblurlab.datasets.base import PairSet
     from deblurlab.datasets.checks import Findings
-    from deblurlab.datasets.sets import PairSet
+    from deblurlab.datasets.listing import Pair, Single
 
 T = TypeVar("T")
 
@@ -83,21 +83,21 @@ def _load(options: argparse.Namespace) -> "PairSet":
     from hydra.utils import instantiate
     from omegaconf.errors import OmegaConfBaseException
 
-    from deblurlab.config import compose as conf
+    from deblurlab import config
 
     overrides = list(options.overrides)
     if options.root is not None:
         overrides.insert(0, options.root if "=" in options.root else f"data.root={options.root}")
     try:
-        node = conf.compose(f"data={options.set}", *overrides).data
+        node = config.compose(f"data={options.set}", *overrides).data
         data_set: PairSet = instantiate(node, _convert_="all")
     except (HydraException, OmegaConfBaseException) as error:
-        if options.set not in conf.options("data"):
-            known = ", ".join(conf.options("data"))
+        if options.set not in config.options("data"):
+            known = ", ".join(config.options("data"))
             raise UserError(f"there is no data set {options.set}; known: {known}") from error
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from error
-        settings = ", ".join(key for key in conf.compose(f"data={options.set}").data if key != "_target_")
+        settings = ", ".join(key for key in config.compose(f"data={options.set}").data if key != "_target_")
         raise UserError(
             f"data={options.set} can't be created: {first_sentence(error)} (settings: {settings})"
         ) from error

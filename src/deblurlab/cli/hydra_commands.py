@@ -15,8 +15,8 @@ from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from deblurlab import config
 from deblurlab.cli.exit_codes import exit_with_message
-from deblurlab.config import compose as conf
 from deblurlab.errors import UserError
 
 _IGNORED_WARNINGS = (
@@ -32,7 +32,7 @@ _IGNORED_WARNINGS = (
 
 def train(arguments: list[str]) -> None:
     """Train with the Hydra overrides `arguments`."""
-    conf.register()
+    config.register()
     command = sys.argv
 
     def job(cfg: DictConfig) -> dict[str, Any]:
@@ -40,12 +40,12 @@ def train(arguments: list[str]) -> None:
         return _train(cfg)
 
     sys.argv = [command[0], *arguments]
-    hydra.main(version_base="1.3", config_path=str(conf.CONF), config_name="train")(job)()
+    hydra.main(version_base="1.3", config_path=str(config.CONF), config_name="train")(job)()
 
 
 def evaluate(arguments: list[str]) -> None:
     """Evaluate with the Hydra overrides `arguments`; after several jobs, print one table."""
-    conf.register()
+    config.register()
     sys.argv = [sys.argv[0], *arguments]
     finished: list[dict[str, Any]] = []
 
@@ -63,7 +63,7 @@ def evaluate(arguments: list[str]) -> None:
                 finished.append(results)
 
     try:
-        hydra.main(version_base="1.3", config_path=str(conf.CONF), config_name="evaluate")(job)()
+        hydra.main(version_base="1.3", config_path=str(config.CONF), config_name="evaluate")(job)()
     finally:  # also if one of several jobs has failed
         if finished:
             from deblurlab.reporting import print_comparison

@@ -1,1 +1,10 @@
-"""Hydra configuration: search path, sum expressions, resolvers."""
+"""Hydra configuration: search path, sum expressions, resolvers and composition.
+
+Imports nothing but Hydra, so that `--help` and shell completion are fast.
+"""
+
+from deblurlab.config import resolvers
+from deblurlab.config.compose import compose, register
+from deblurlab.config.search_path import CONF, SWEEPS, options
+
+__all__ = ["CONF", "SWEEPS", "compose", "options", "register", "resolvers"]

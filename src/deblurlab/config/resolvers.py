@@ -1,0 +1,69 @@
+"""OmegaConf resolvers that the configuration files use; importing this module registers them."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.errors import ConfigCompositionException
+from omegaconf import OmegaConf
+
+_NOT_IN_NAME = {"fresh", "name", "runs", "shard", "sweep"}
+"""Overrides that don't change what a run computes."""
+_MAX_NAME = 120
+
+
+def run_name(name: str | None, overrides: Sequence[str]) -> str:
+    """Return the name of a run's folder: `name`, or a slug of the overrides that doesn't depend on their order.
+
+    Choices of options come before values, since a slug that is too long is cut at the end and gets a hash.
+
+    >>> run_name(None, ["model=unet", "data.train=8", "loss=l1+0.1*vgg"])
+    'loss-l1+0.1xvgg_model-unet_data.train-8'
+    """
+    if name is not None:
+        return name
+    parts = [o for o in overrides if o.lstrip("+~").partition("=")[0] not in _NOT_IN_NAME]
+    plain = [re.sub(r"^~", "without-", re.sub(r"^\++", "", part)) for part in sorted(parts, key=_sort_key)]
+    slug = "_".join(re.sub(r"[^\w.+-]+", "-", part.replace("*", "x")).strip("-") for part in plain)
+    if len(slug) > _MAX_NAME:
+        slug = f"{slug[: _MAX_NAME - 10]}-{hashlib.sha256(slug.encode()).hexdigest()[:8]}"
+    return slug or "default"
+
+
+def _sort_key(override: str) -> tuple[bool, str]:
+    return "." in override.partition("=")[0], override
+
+
+def evenly(limit: int, steps: int) -> int:
+    """Return the largest interval up to `limit` that divides `steps` (nearly), or `limit` if `steps` is unknown (-1).
+
+    >>> evenly(1000, 2500)
+    833
+    """
+    return steps // -(-steps // limit) if steps > 0 else limit
+
+
+def processes(devices: Any) -> int:
+    """Return the number of processes per machine for `trainer.devices`, without looking at the machine's devices.
+
+    Raises:
+        ConfigCompositionException: `devices` is "auto" or -1, which only the machine can resolve.
+    """
+    if OmegaConf.is_list(devices):
+        return len(devices)
+    if not str(devices).isdigit() or int(devices) < 1:
+        raise ConfigCompositionException(
+            f"trainer.devices={devices}: a cluster needs the number of devices, trainer.devices=4"
+        )
+    return int(devices)
+
+
+def gpus(accelerator: str, devices: Any) -> int | None:
+    """Return the number of GPUs per machine of a cluster, None for the CPU."""
+    return None if accelerator == "cpu" else processes(devices)
+
+
+# At import, so that the process of a cluster's job, which Hydra doesn't start, can read the configuration too.
+for _function in (run_name, evenly, processes, gpus):
+    OmegaConf.register_new_resolver(_function.__name__, _function, replace=True)

@@ -1,0 +1,31 @@
+"""Composition outside of `hydra.main`."""
+
+import hydra
+import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from hydra.version import getbase
+
+from deblurlab import config
+
+
+def test_compose_keeps_the_callers_hydra_state() -> None:
+    with initialize_config_dir(str(config.CONF / "data"), version_base="1.2"):
+        before, base = GlobalHydra.instance().hydra, getbase()
+        assert config.compose("model=unet").model
+        with pytest.raises(HydraException):
+            config.compose("model=nope")
+        assert (GlobalHydra.instance().hydra, getbase()) == (before, base)
+        assert hydra.compose("gopro")._target_ == "deblurlab.datasets.gopro.GoPro"
+    assert not GlobalHydra.instance().is_initialized()
+
+
+def test_compose_leaves_hydra_uninitialized() -> None:
+    config.compose()
+    assert not GlobalHydra.instance().is_initialized()
+
+
+def test_options_are_the_files_of_a_group() -> None:
+    assert {"l1", "vgg", "adv"} <= set(config.options("loss"))
+    assert config.options("nope") == []
