@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import originals
-from deblurlab.checkpoints.convert import convert, renamed, unwrapped
+from deblurlab.checkpoints.convert import convert, rename_keys, unwrap_state_dict
 from deblurlab.checkpoints.release import read_release
 from deblurlab.errors import UserError
 from deblurlab.models import DeepDeblur, MIMOUNetPlus, ResNet
@@ -53,13 +53,13 @@ def test_a_downloaded_file_becomes_a_release(model: str, tmp_path: Path) -> None
 def test_blocks_find_their_place() -> None:
     """Where our names count otherwise than theirs."""
     theirs = _state(originals.deepdeblur())
-    ours = renamed(theirs, DeepDeblur())
+    ours = rename_keys(theirs, DeepDeblur())
     assert ours["bodies.2.18.body.3.weight"][0, 0, 0, 0] == theirs["body_models.2.body.19.body.2.weight"][0, 0, 0, 0]
     theirs = _state(originals.deblurgan(dropout=False))
-    ours = renamed(theirs, ResNet())
+    ours = rename_keys(theirs, ResNet())
     assert ours["blocks.8.conv2.bias"][0] == theirs["model.18.conv_block.5.bias"][0]
     theirs = _state(originals.mimo_unet_plus())
-    ours = renamed(theirs, MIMOUNetPlus())
+    ours = rename_keys(theirs, MIMOUNetPlus())
     assert ours["decoder.2.19.body.3.bias"][0] == theirs["Decoder.2.layers.19.main.1.main.0.bias"][0]
 
 
@@ -113,7 +113,7 @@ def test_files_that_hold_anything_else_are_refused(tmp_path: Path, monkeypatch: 
 
 def test_wrappings_are_taken_off_one_by_one() -> None:
     tensor = torch.zeros(1)
-    assert unwrapped({"state_dict": {"params": {"module.a": tensor, "step": 3}}}, Path("f")) == {"a": tensor}
+    assert unwrap_state_dict({"state_dict": {"params": {"module.a": tensor, "step": 3}}}, Path("f")) == {"a": tensor}
 
 
 @pytest.mark.slow

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from deblurlab.checkpoints.io import AtomicCheckpointIO, DamagedError, newest, read_checkpoint, training_state, whole
+from deblurlab.checkpoints.io import (
+    AtomicCheckpointIO,
+    DamagedError,
+    newest_checkpoint,
+    read_checkpoint,
+    read_training_state,
+    try_read_training_state,
+)
 from deblurlab.errors import UserError
 from deblurlab.runs.folder import Run
 
@@ -58,7 +65,7 @@ def test_the_one_before_is_taken_where_the_last_is_cut_short(
 ) -> None:
     data = run.last_checkpoint.read_bytes()
     run.last_checkpoint.write_bytes(data[: int(share * len(data))])
-    found = newest(run)
+    found = newest_checkpoint(run)
     assert found is not None
     assert (found[0], found[1]["global_step"]) == (run.previous_checkpoint, 2)
     assert "last.ckpt can't be read" in caplog.text
@@ -72,7 +79,7 @@ def test_the_one_before_is_taken_where_the_last_is_cut_short(
 
 def test_a_kill_between_the_two_renames_leaves_the_one_before(run: Run) -> None:
     run.last_checkpoint.unlink()
-    found = newest(run)
+    found = newest_checkpoint(run)
     assert found is not None
     assert found[1]["global_step"] == 2
 
@@ -80,17 +87,17 @@ def test_a_kill_between_the_two_renames_leaves_the_one_before(run: Run) -> None:
 def test_the_best_is_the_last_resort_and_after_it_the_user(run: Run) -> None:
     for file in (run.last_checkpoint, run.previous_checkpoint):
         file.write_bytes(b"rot")
-    found = newest(run)
+    found = newest_checkpoint(run)
     assert found is not None
     assert found[1]["global_step"] == 1
     run.best_checkpoint.write_bytes(b"rot")
     with pytest.raises(
         UserError, match=r"every checkpoint of .*run is damaged \(best\.ckpt\.dam.*\): fresh=true starts"
     ):
-        newest(run)
+        newest_checkpoint(run)
     with pytest.raises(UserError, match=r"every checkpoint .*best\.ckpt\.damaged, last\.ckpt\.damaged, previous"):
-        newest(run)  # nor does the next attempt start over by itself
-    assert whole(run.best_checkpoint) is None
+        newest_checkpoint(run)  # nor does the next attempt start over by itself
+    assert try_read_training_state(run.best_checkpoint) is None
 
 
 @pytest.mark.parametrize("key", ["global_step", "callbacks", "loops", "pytorch-lightning_version"])
@@ -98,7 +105,7 @@ def test_the_best_is_the_last_resort_and_after_it_the_user(run: Run) -> None:
 def test_weights_alone_are_no_training_to_go_on_with(run: Run, key: str, value: object) -> None:
     torch.save({**_content(4), key: value if key != "pytorch-lightning_version" else 2}, run.folder / "bare.ckpt")
     with pytest.raises(DamagedError, match=rf"bare.ckpt is no state of a training: it has no {key}"):
-        training_state(run.folder / "bare.ckpt")
+        read_training_state(run.folder / "bare.ckpt")
 
 
 def test_a_compressed_archive_is_not_inflated(run: Run) -> None:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import originals
-from deblurlab.checkpoints.convert import renamed
+from deblurlab.checkpoints.convert import rename_keys
 from deblurlab.models import DeepDeblur, FPNInception, FPNMobileNet, MIMOUNetPlus, Model, NAFNet, ResNet, Restormer
 
 State = dict[str, Tensor]
@@ -235,7 +235,7 @@ def test_model_equals_the_published_architecture(
     build: Callable[[], Model], shapes: originals.Shapes, oracle: Callable[[State, Tensor], Tensor], side: int
 ) -> None:
     state, model = {name: value.double() for name, value in _random(shapes).items()}, build().double().eval()
-    model.load_state_dict(renamed(state, model))
+    model.load_state_dict(rename_keys(state, model))
     image = torch.rand(2, 3, side, side + 16, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     with torch.no_grad():
         found, expected = model(image), oracle({k: v.double() for k, v in state.items()}, image)
@@ -256,7 +256,7 @@ def test_feature_pyramid_equals_the_published_architecture(
 ) -> None:
     """The backbones are those of torchvision and timm; this test starts from their five feature maps."""
     state, model = _random(shapes), build().eval()
-    model.load_state_dict(renamed(state, model))
+    model.load_state_dict(rename_keys(state, model))
     image = torch.rand(1, 3, 128, 160, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         maps = model.feature_maps(2 * image - 1)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from deblurlab.checkpoints.convert import unwrapped
+from deblurlab.checkpoints.convert import unwrap_state_dict
 from deblurlab.checkpoints.load import load_model
 from deblurlab.checkpoints.release import write_release
 from deblurlab.checkpoints.safe_load import load_tensors
@@ -89,4 +89,4 @@ def test_weights_that_repeat_a_few_bytes_are_refused(tmp_path: Path) -> None:
 def test_a_state_dict_that_holds_itself_is_unwrapped_no_further(tmp_path: Path) -> None:
     content: dict[str, Any] = {"a": torch.zeros(1)}
     content["params"] = content
-    assert unwrapped(content, tmp_path).keys() == {"a"}
+    assert unwrap_state_dict(content, tmp_path).keys() == {"a"}

@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
 from deblurlab.callbacks.resume import ResumeState, validation_metrics
-from deblurlab.checkpoints.io import whole
+from deblurlab.checkpoints.io import try_read_training_state
 from deblurlab.errors import UserError
 
 
@@ -63,7 +63,7 @@ class Checkpoints(Checkpoint):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Read the best value from `best.ckpt`."""
         # The checkpoint that training resumes from may be older than best.ckpt, or belong to another run.
-        content = whole(self._folder / "best.ckpt")
+        content = try_read_training_state(self._folder / "best.ckpt")
         state = content["callbacks"][self.state_key] if content else {}
         self._best, self.scores = state.get("best"), state.get("scores", {})
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.loops.fit_loop import _FitLoop
 
-from deblurlab.runs.distributed import gathered, own, random_streams, restore_random_streams
+from deblurlab.runs.distributed import gather_state, own_state, random_state, set_random_state
 
 
 class ResumeState(pl.Callback):
@@ -35,10 +35,10 @@ class ResumeState(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Restore the random state of this process."""
-        streams = own(self._streams, trainer)
+        streams = own_state(self._streams, trainer)
         self._streams = []
         if streams is not None:
-            restore_random_streams(streams)
+            set_random_state(streams)
 
     on_fit_end = on_train_start  # if no step was left, on_train_start isn't called
 
@@ -46,7 +46,7 @@ class ResumeState(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add the random states of all processes to a checkpoint."""
-        checkpoint["streams"] = gathered(random_streams())
+        checkpoint["streams"] = gather_state(random_state())
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

@@ -39,13 +39,13 @@ def convert(file: Path, model: str, folder: Path) -> None:
     except Exception as error:  # whatever a damaged or hostile file makes torch raise
         raise UserError(f"{file} can't be read as tensors and plain data: {first_sentence(error)}") from error
     counters = {n: v for n, v in network.state_dict().items() if n.endswith("num_batches_tracked")}  # younger than some
-    weights = counters | renamed(unwrapped(content, file), network)
+    weights = counters | rename_keys(unwrap_state_dict(content, file), network)
     _check_weights_fit(weights, network, file, model)
     source = {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
     write_release(folder, node, weights, {"source": source})
 
 
-def unwrapped(content: Any, file: Path) -> dict[str, Tensor]:
+def unwrap_state_dict(content: Any, file: Path) -> dict[str, Tensor]:
     """The state dict in what a project saved, without the prefix that data parallelism leaves.
 
     Raises:
@@ -60,7 +60,7 @@ def unwrapped(content: Any, file: Path) -> dict[str, Tensor]:
     return {name.removeprefix("module."): value for name, value in tensors.items()}
 
 
-def renamed(state: Mapping[str, Tensor], network: Model) -> dict[str, Tensor]:
+def rename_keys(state: Mapping[str, Tensor], network: Model) -> dict[str, Tensor]:
     """A state dict under the names of our network, without what it never uses."""
     found = {}
     for name, value in state.items():

@@ -84,7 +84,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def newest(run: Run) -> tuple[Path, dict[str, Any]] | None:
+def newest_checkpoint(run: Run) -> tuple[Path, dict[str, Any]] | None:
     """A run's newest checkpoint that is whole, with its content; None if it has none at all. Damaged ones are renamed
     to `*.damaged`, with a warning.
 
@@ -95,7 +95,7 @@ def newest(run: Run) -> tuple[Path, dict[str, Any]] | None:
     for file in (run.last_checkpoint, run.previous_checkpoint, run.best_checkpoint):
         if not file.is_file():
             continue
-        if (content := whole(file)) is None:
+        if (content := try_read_training_state(file)) is None:
             damaged.append(file.name)
             continue
         found.append((file, content))
@@ -111,7 +111,7 @@ def newest(run: Run) -> tuple[Path, dict[str, Any]] | None:
     return best
 
 
-def training_state(file: Path) -> dict[str, Any]:
+def read_training_state(file: Path) -> dict[str, Any]:
     """A checkpoint that a training can go on from: its content.
 
     Raises:
@@ -126,10 +126,10 @@ def training_state(file: Path) -> dict[str, Any]:
     return content
 
 
-def whole(file: Path) -> dict[str, Any] | None:
+def try_read_training_state(file: Path) -> dict[str, Any] | None:
     """A checkpoint's content, if it is there and whole; a damaged one is renamed to `*.damaged`, with a warning."""
     try:
-        return training_state(file) if file.is_file() else None
+        return read_training_state(file) if file.is_file() else None
     except DamagedError as error:
         _LOG.warning("%s. It's kept as %s.damaged.", error, file.name)
         with suppress(FileNotFoundError):  # another process may have been faster
@@ -169,7 +169,7 @@ def _is_full(error: Exception) -> bool:
 def _make_room(folder: Path) -> bool:
     """Delete what can be spared, the least first; whether there was anything."""
     spared = list(folder.glob(".*.partial"))
-    if not spared and (folder / "previous.ckpt").exists() and whole(folder / "last.ckpt") is not None:
+    if not spared and (folder / "previous.ckpt").exists() and try_read_training_state(folder / "last.ckpt") is not None:
         spared = [folder / "previous.ckpt"]
     for file in spared:
         file.unlink()

@@ -15,7 +15,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from deblurlab import config
 from deblurlab.checkpoints.io import read_checkpoint
 from deblurlab.checkpoints.release import is_release, read_release
-from deblurlab.checkpoints.safe_load import no_more_than_there_are
+from deblurlab.checkpoints.safe_load import has_storage_for
 from deblurlab.errors import UserError, first_sentence
 from deblurlab.runs.folder import Run
 from deblurlab.runs.untrusted import read_yaml
@@ -117,7 +117,7 @@ def _weights(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
         weights |= ema["average"]
     if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
         raise UserError(f"{path} holds no generator")
-    if not no_more_than_there_are(weights.values()):
+    if not has_storage_for(weights.values()):
         raise UserError(f"{path} holds weights that are larger than their bytes")
     return weights
 

@@ -18,7 +18,7 @@ def read_weights(weights: str, url: str, *, key: str | None) -> dict[str, Tensor
         UserError: It can't be had, or is no state dict. The message says which file to place where.
     """
     if weights != "imagenet":
-        return read_state(Path(weights), key=key)
+        return read_state_dict(Path(weights), key=key)
     try:
         return _download(url)
     except Exception as error:  # whatever a missing network or a damaged file makes torch raise
@@ -27,7 +27,7 @@ def read_weights(weights: str, url: str, *, key: str | None) -> dict[str, Tensor
         raise UserError(f"{Path(url).name} can't be had ({error}): place {url} at {cache}{instead}") from error
 
 
-def read_state(path: Path, *, key: str | None) -> dict[str, Tensor]:
+def read_state_dict(path: Path, *, key: str | None) -> dict[str, Tensor]:
     """The state dict in a file.
 
     Raises:
@@ -42,7 +42,7 @@ def read_state(path: Path, *, key: str | None) -> dict[str, Tensor]:
     return state
 
 
-def load_part(part: nn.Module, state: dict[str, Tensor], *, prefix: str = "", key: str | None) -> None:
+def load_submodule(part: nn.Module, state: dict[str, Tensor], *, prefix: str = "", key: str | None) -> None:
     """Put those weights of a larger network into a part of it whose names in it begin with `prefix`.
 
     Raises:

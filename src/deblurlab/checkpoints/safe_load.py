@@ -57,7 +57,7 @@ def load_tensors(path: Path) -> Any:
     return content
 
 
-def no_more_than_there_are(weights: Iterable["Tensor"]) -> bool:
+def has_storage_for(weights: Iterable["Tensor"]) -> bool:
     """Whether weights have storages of their own size, or nearly: a few bytes can stand for a tensor of any size."""
     claimed, storages = 0, {}
     for tensor in weights:

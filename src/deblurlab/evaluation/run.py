@@ -25,7 +25,7 @@ from deblurlab.metrics.levels import levels
 from deblurlab.reporting import write_evaluation
 from deblurlab.restorers import BaseRestorer, Psf
 from deblurlab.runs import environment
-from deblurlab.runs.environment import torch_device
+from deblurlab.runs.environment import resolve_device
 from deblurlab.runs.files import write_csv, write_json
 from deblurlab.runs.folder import Run, parse_shard
 
@@ -61,7 +61,7 @@ def evaluate(
     data.prepare()
     work = _work(data, cfg.limit)
     _check_measurable(work, protocol)
-    restorer.prepare(torch_device(cfg.device), psf)
+    restorer.prepare(resolve_device(cfg.device), psf)
     if cfg.fresh:
         if run.checkpoints.exists():
             raise UserError(f"{run.folder} is a training: fresh=true won't delete it; choose another name=")
@@ -122,7 +122,12 @@ def _scores(rows: Sequence[Row], protocol: Protocol) -> dict[str, Any]:
 
 
 def _write_cases(
-    run: Run, work: Sequence[Work], rows: Sequence[Row], kept: Mapping[str, Tensor], restorer: BaseRestorer, reader: Reader
+    run: Run,
+    work: Sequence[Work],
+    rows: Sequence[Row],
+    kept: Mapping[str, Tensor],
+    restorer: BaseRestorer,
+    reader: Reader,
 ) -> None:
     """Pictures, `blurred | restored | sharp`, of the images that gained least, most, and the one between."""
     run.samples.mkdir(exist_ok=True)

@@ -15,7 +15,7 @@ from deblurlab.inference.engines import Engine, Ensemble, OnnxRuntime, Torch
 from deblurlab.inference.images import unpack
 from deblurlab.inference.tiling import WINDOW, Tiling, choose_tiling, restore_rows
 from deblurlab.media.pixels import InMemory, Pixels, Rows
-from deblurlab.runs.environment import torch_device
+from deblurlab.runs.environment import resolve_device
 
 
 class Restorer:
@@ -75,7 +75,7 @@ class Restorer:
         if path.suffix.lower() == ".onnx":
             loaded = OnnxRuntime(path, device)
         elif engine == "torch":
-            loaded = Torch(load_model(path, trust=trust), torch_device(device))
+            loaded = Torch(load_model(path, trust=trust), resolve_device(device))
         else:
             raise UserError(
                 f"the engine {engine} needs an ONNX file: deblurlab export {path} -o model.onnx --format onnx"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchvision.models import VGG19_Weights
 from torchvision.models.vgg import cfgs, make_layers
 
-from deblurlab.checkpoints.pretrained import load_part, read_weights
+from deblurlab.checkpoints.pretrained import load_submodule, read_weights
 from deblurlab.errors import UserError
 from deblurlab.losses.base import LossTerm
 
@@ -118,7 +118,7 @@ class VGG(LossTerm):
                 error,
             )
             return self._randomise()
-        load_part(self.features, state, prefix="features.", key="loss.vgg.weights")
+        load_submodule(self.features, state, prefix="features.", key="loss.vgg.weights")
         return source
 
     def _randomise(self) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from deblurlab.checkpoints.pretrained import load_part, read_state
+from deblurlab.checkpoints.pretrained import load_submodule, read_state_dict
 from deblurlab.errors import UserError
 from deblurlab.models.blocks import Norm
 from deblurlab.models.fpn import FPN, fpn_key_renamings
@@ -48,7 +48,7 @@ class FPNInception(FPN):
         network = _create_inception(pretrained=backbone_weights == "imagenet")
         self.backbone = nn.ModuleDict({name: getattr(network, name) for stage in _STAGES for name in stage})
         if backbone_weights not in ("random", "imagenet"):
-            load_part(self.backbone, read_state(Path(backbone_weights), key=_CONFIG_KEY), key=_CONFIG_KEY)
+            load_submodule(self.backbone, read_state_dict(Path(backbone_weights), key=_CONFIG_KEY), key=_CONFIG_KEY)
 
     def feature_maps(self, image: Tensor) -> list[Tensor]:
         """Return the output of every stage."""

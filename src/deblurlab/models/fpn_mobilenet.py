@@ -3,7 +3,7 @@
 from torch import Tensor
 from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 
-from deblurlab.checkpoints.pretrained import load_part, read_weights
+from deblurlab.checkpoints.pretrained import load_submodule, read_weights
 from deblurlab.models.blocks import Norm
 from deblurlab.models.fpn import FPN, fpn_key_renamings
 
@@ -45,7 +45,7 @@ class FPNMobileNet(FPN):
         if backbone_weights != "random":
             url = MobileNet_V2_Weights.IMAGENET1K_V1.url
             state = read_weights(backbone_weights, url, key=_CONFIG_KEY)
-            load_part(self.backbone, state, prefix="features.", key=_CONFIG_KEY)
+            load_submodule(self.backbone, state, prefix="features.", key=_CONFIG_KEY)
 
     def feature_maps(self, image: Tensor) -> list[Tensor]:
         """Return the output of the last block of each resolution."""

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 
 
-def gathered(state: Any) -> list[Any]:
+def gather_state(state: Any) -> list[Any]:
     """Each process's state, in the first one; every process must call this. Nothing in the others."""
     if not (dist.is_available() and dist.is_initialized()):
         return [state]
@@ -19,12 +19,12 @@ def gathered(state: Any) -> list[Any]:
     return states or []
 
 
-def own(states: Sequence[Any], trainer: pl.Trainer) -> Any:
+def own_state(states: Sequence[Any], trainer: pl.Trainer) -> Any:
     """This process's among them; None if so many processes are more than there were."""
     return states[trainer.global_rank] if trainer.global_rank < len(states) else None
 
 
-def random_streams() -> dict[str, Any]:
+def random_state() -> dict[str, Any]:
     """The state of every global stream of random numbers, as plain data."""
     name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002  a library may use it
     return {
@@ -35,7 +35,7 @@ def random_streams() -> dict[str, Any]:
     }
 
 
-def restore_random_streams(state: dict[str, Any]) -> None:
+def set_random_state(state: dict[str, Any]) -> None:
     """Go on with streams where they stood."""
     random.setstate(state["python"])
     name, keys, *rest = state["numpy"]

@@ -25,7 +25,7 @@ _PACKAGES = (
 )
 
 
-def torch_device(name: str) -> torch.device:
+def resolve_device(name: str) -> torch.device:
     """The device of a name, such as cpu, cuda:1 or mps; auto is a GPU if there is one.
 
     Raises:

@@ -15,7 +15,7 @@ from pytorch_lightning.callbacks import Timer
 
 from deblurlab.callbacks import Checkpoints, FitLoop, ImageMetrics, ResumeState, Rollback
 from deblurlab.callbacks.metrics import set_name
-from deblurlab.checkpoints.io import DamagedError, newest, training_state
+from deblurlab.checkpoints.io import DamagedError, newest_checkpoint, read_training_state
 from deblurlab.checkpoints.load import load_generator
 from deblurlab.dataloading import DataModule
 from deblurlab.errors import UserError
@@ -136,7 +136,7 @@ def _fit(
 
 def _starting_checkpoint(cfg: DictConfig, run: Run, trainer: pl.Trainer, *, fresh: bool) -> Path | None:
     """Return the checkpoint to resume from, if any, and remove later rows from metrics.csv."""
-    own = None if fresh else newest(run)
+    own = None if fresh else newest_checkpoint(run)
     checkpoint, content = own or _other_checkpoint(cfg.ckpt)
     step = content.get("global_step", 0)
     if not own and checkpoint and trainer.max_steps is not None and 0 <= trainer.max_steps <= step:
@@ -153,7 +153,7 @@ def _other_checkpoint(ckpt: str | None) -> tuple[Path | None, dict[str, Any]]:
     if ckpt is None:
         return None, {}
     try:
-        return Path(ckpt), training_state(Path(ckpt))
+        return Path(ckpt), read_training_state(Path(ckpt))
     except DamagedError as error:
         raise UserError(f"{error}; init={ckpt} loads a generator's weights only") from None
 

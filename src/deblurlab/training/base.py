@@ -1,0 +1,183 @@
+"""Networks, inference and checkpoints of a training; the step itself is in module.py."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deblurlab.datasets import PairSet, Sample
+from deblurlab.discriminators import Discriminator
+from deblurlab.errors import UserError
+from deblurlab.losses import AdversarialLoss, DiscriminatorLoss
+from deblurlab.runs.distributed import gather_state, own_state
+from deblurlab.training.adversarial import AdversarialState
+from deblurlab.training.multiscale import scales
+from deblurlab.training.optimization import ManualOptimization, OptimizerFactory, SchedulerFactory
+from deblurlab.training.settings import StepSettings
+
+
+class RestorationBase(ManualOptimization):
+    """Networks and state of a generator's training on a weighted sum of loss terms, with or without discriminators.
+
+    Args:
+        generator: Model, blurred -> restored; in training mode it may return several scales, coarse to fine.
+        discriminator: Discriminator of the sharp domain; None if no loss term needs one.
+        terms: Loss terms by name.
+        weights: Their weights by name; a term of weight 0 is computed without gradient and logged.
+        optimizer: Factories of the optimizers, see `ManualOptimization`.
+        scheduler: Factories of the schedulers, see `ManualOptimization`.
+        settings: Settings of the step.
+        seed: Seed of the image pools.
+        record: The run's config, which every checkpoint contains.
+
+    Raises:
+        ValueError: The loss terms and the discriminator don't go together, or no term has a weight.
+    """
+
+    def __init__(
+        self,
+        *,
+        generator: nn.Module,
+        discriminator: Discriminator | None,
+        terms: Mapping[str, nn.Module],
+        weights: Mapping[str, float],
+        optimizer: Mapping[str, OptimizerFactory],
+        scheduler: Mapping[str, SchedulerFactory],
+        settings: StepSettings | None = None,
+        seed: int = 0,
+        record: Mapping[str, Any] | None = None,
+    ) -> None:
+        settings = settings or StepSettings()
+        super().__init__(optimizer=optimizer, scheduler=scheduler, settings=settings)
+        if (discriminator is None) == any(isinstance(term, DiscriminatorLoss) for term in terms.values()):
+            raise ValueError("there is a discriminator exactly if some loss term needs it")
+        _check_trainable(terms, weights, settings.discriminator_start)
+        self.generator, self.discriminator = generator, discriminator
+        self.terms, self.weights = nn.ModuleDict(terms), dict(weights)
+        self.record, self._seed = dict(record or {}), seed
+        self.memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
+        self.adversarial_states: dict[str, AdversarialState] = {}
+        """Adversarial training state by domain ("sharp", "blurred")."""
+        self._adversarial_losses = {name: t for name, t in terms.items() if isinstance(t, AdversarialLoss)}
+        published = max((loss.n_critic for loss in self._adversarial_losses.values()), default=1)
+        self._n_critic = published if settings.n_critic is None else settings.n_critic
+        if discriminator is not None:
+            self._add_discriminator("sharp", discriminator)
+        self.to(memory_format=self.memory_format)
+
+    # What a training supplies
+
+    @property
+    def generators(self) -> tuple[nn.Module, ...]:
+        """All generators, the restoring one first."""
+        raise NotImplementedError
+
+    def check_data(self, data: PairSet) -> None:
+        """Raise UserError if the data set lacks what the loss terms need."""
+        raise NotImplementedError
+
+    def views(self, batch: Sample, restored: Tensor) -> list[Tensor]:
+        """Return images of a validation batch of one to show side by side, `(3, H, W)` in [0, 1] each."""
+        raise NotImplementedError
+
+    # Networks
+
+    @property
+    def trained_networks(self) -> dict[str, tuple[nn.Module, ...]]:
+        """The generators, and the discriminators if an adversarial loss trains them."""
+        networks: dict[str, tuple[nn.Module, ...]] = {"generator": self.generators}
+        if self._adversarial_losses:
+            networks["discriminator"] = tuple(state.discriminator for state in self.adversarial_states.values())
+        return networks
+
+    def _add_discriminator(self, domain: str, discriminator: Discriminator) -> None:
+        losses, settings = self._adversarial_losses.values(), self.settings
+        self.adversarial_states[domain] = AdversarialState(
+            discriminator, losses, pool=settings.image_pool, history=settings.history
+        )
+        if not losses:
+            discriminator.requires_grad_(False)
+
+    def accuracies(self) -> dict[str, Tensor]:
+        """Return the share of the latest batch that each discriminator classified correctly, by its name."""
+        states = {f"discriminator{self.suffix(domain)}": state for domain, state in self.adversarial_states.items()}
+        return {name: state.accuracy for name, state in states.items() if state.accuracy is not None}
+
+    def suffix(self, domain: str) -> str:
+        """Return the suffix of log names that tells domains apart, where there are two generators."""
+        return f"_{domain}" if len(self.generators) > 1 else ""
+
+    # Lightning
+
+    def to_float(self, images: Tensor) -> Tensor:
+        """Convert uint8 images, as they leave the loader, to [0, 1]."""
+        return images.to(self.dtype, memory_format=self.memory_format).div(255)
+
+    def forward(self, blurred: Tensor) -> Tensor:
+        """Restore images, `(B, 3, H, W)` in [0, 1], at the finest scale, clamped to [0, 1]."""
+        return scales(self.generator(blurred))[-1].clamp(0, 1)
+
+    def test_step(self, batch: Sample, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Return the restored images of a batch."""
+        return self(self.to_float(batch["blurred"]))
+
+    def setup(self, stage: str) -> None:
+        """Seed the image pools and compile the networks, if asked to; a test leaves both alone."""
+        if stage != "fit":
+            return
+        for i, state in enumerate(self.adversarial_states.values()):
+            state.pool.reset(1_000_000 * i + 1000 * self._seed + self.global_rank)
+        if self.settings.compile:
+            for network in (network for networks in self.trained_networks.values() for network in networks):
+                network.compile()
+
+    def on_validation_start(self) -> None:
+        """Give every process the buffers of the first one, which are those that a checkpoint keeps."""
+        for buffer in self.buffers() if self.trainer.world_size > 1 else ():
+            torch.distributed.broadcast(buffer, 0)
+
+    # Checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the run's config and the adversarial states; leave out the frozen networks of loss terms."""
+        checkpoint["record"] = self.record
+        states = {domain: state.state_dict() for domain, state in self.adversarial_states.items()}
+        checkpoint["memory"] = gather_state(states)
+        for name in self._rebuilt():
+            del checkpoint["state_dict"][name]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Load the adversarial states and add the frozen networks of loss terms.
+
+        Raises:
+            UserError: The checkpoint belongs to another model, loss or module.
+        """
+        weights, loaded = self.state_dict(), checkpoint["state_dict"]
+        expected = {name: value.shape for name, value in weights.items() if name not in self._rebuilt()}
+        if expected != {name: value.shape for name, value in loaded.items()}:
+            raise UserError("the checkpoint belongs to another model or loss: init=<checkpoint> loads its weights only")
+        checkpoint["state_dict"].update({name: weights[name] for name in self._rebuilt()})
+        states = checkpoint.get("memory")
+        if not isinstance(states, list) or not states or states[0].keys() != self.adversarial_states.keys():
+            raise UserError(
+                "the checkpoint belongs to another module or version: init=<checkpoint> loads its weights only"
+            )
+        if mine := own_state(states, self.trainer):
+            for domain, state in self.adversarial_states.items():
+                state.load_state_dict(mine[domain], self.device)
+
+    def _rebuilt(self) -> list[str]:
+        """Return the parameters that are built from the config and never stored: frozen networks of loss terms."""
+        return [name for name, p in self.named_parameters() if name.startswith("terms.") and not p.requires_grad]
+
+
+def _check_trainable(terms: Mapping[str, nn.Module], weights: Mapping[str, float], discriminator_start: int) -> None:
+    weighted = [terms[name] for name in terms if weights[name]]
+    if not weighted:
+        raise ValueError("every loss term has weight 0: the generator would not be trained")
+    if discriminator_start and all(isinstance(term, DiscriminatorLoss) for term in weighted):
+        raise ValueError(
+            f"until discriminator_start={discriminator_start} the generator would not be trained: every loss term with "
+            f"a weight needs the discriminator"
+        )
