@@ -169,7 +169,7 @@ def test_one_bad_image_does_not_lose_the_others(
         (["shard=4/3"], "shard=4/3 is none"),
         (["limit=0"], "limit=0 must be at least 1"),
         (["device=tpu9"], "device=tpu9 can't be used"),
-        (["protocol.metrics=[niqe]"], "there is no niqe"),
+        (["protocol.metrics=[niqe]"], "unknown metric niqe"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(evaluate: Evaluate, overrides: list[str], message: str) -> None:

@@ -162,7 +162,7 @@ def test_images_with_nothing_in_common_cannot_be_aligned() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"metrics": ["psnr", "niqe"]}, "there is no niqe; known: psnr, ssim"),
+        ({"metrics": ["psnr", "niqe"]}, "unknown metric niqe; known: psnr, ssim"),
         ({"metrics": []}, "is empty"),
         ({"quantise": "floor"}, "round, truncate"),
         ({"border": -1}, "at least 0"),
@@ -195,7 +195,7 @@ def test_metrics_without_their_networks_give_reasons_instead_of_numbers(monkeypa
         raise OSError("no network")
 
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", unreachable)
-    for forget in (measuring._missing, perceptual._lpips, perceptual._dists):
+    for forget in (measuring._unavailable_reason, perceptual._lpips, perceptual._dists):
         forget.cache_clear()
     protocol = Protocol(metrics=("psnr", "lpips_alex", "dists"))
     images = torch.rand(3, 64, 64), [torch.rand(3, 64, 64)]
@@ -203,7 +203,7 @@ def test_metrics_without_their_networks_give_reasons_instead_of_numbers(monkeypa
     assert set(protocol.unavailable) == {"lpips_alex", "dists"}
     assert "alexnet" in protocol.unavailable["lpips_alex"]
     assert "vgg16" in protocol.unavailable["dists"]
-    measuring._missing.cache_clear()
+    measuring._unavailable_reason.cache_clear()
 
 
 def test_perceptual_metrics_are_their_packages(monkeypatch: pytest.MonkeyPatch) -> None:

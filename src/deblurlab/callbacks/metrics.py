@@ -12,7 +12,7 @@ from torchmetrics import Metric
 from deblurlab.datasets import PairSet, Unreferenced
 from deblurlab.datasets.samples import Sample
 from deblurlab.errors import UserError
-from deblurlab.metrics import NO_REFERENCE, SMALLEST, Protocol
+from deblurlab.metrics import NO_REFERENCE, SSIM_WINDOW, Protocol
 
 _LOG = logging.getLogger(__name__)
 
@@ -129,10 +129,10 @@ class ImageMetrics(pl.Callback):
                 collected.update(torch.tensor([index]), torch.tensor([value], dtype=torch.float64))
 
     def _measure(self, image: Tensor, references: list[Tensor], name: str) -> dict[str, float]:
-        if (side := min(image.shape[-2:])) < SMALLEST:
+        if (side := min(image.shape[-2:])) < SSIM_WINDOW:
             raise UserError(
-                f"{name} has a side of {side} pixels, less than the {SMALLEST} of SSIM's window: remove the image from "
-                f"the data set"
+                f"{name} has a side of {side} pixels, less than the {SSIM_WINDOW} of SSIM's window: remove the image "
+                f"from the data set"
             )
         try:
             return self.protocol.measure(image, [reference / 255 for reference in references])

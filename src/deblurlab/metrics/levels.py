@@ -1,5 +1,8 @@
-"""How images become numbers. Every score is stored beside its protocol: the same weights differ by
-a whole decibel, or 0.02 of SSIM, between the protocols in use."""
+"""Conversion of images in [0, 1] to 8-bit levels.
+
+The conversion is part of a protocol and is stored beside every number: between the protocols in use, the PSNR of the
+same weights differs by up to a decibel and the SSIM by up to 0.02.
+"""
 
 from typing import Literal
 
@@ -10,21 +13,30 @@ Quantise = Literal["round", "truncate", "none"]
 
 
 def levels(images: Tensor, quantise: Quantise = "round") -> Tensor:
-    """Images in [0, 1], `(..., H, W)`, as the 8-bit levels that a file of them would hold: float64, 0..255, rounded,
-    truncated, or not made whole.
+    """Return images as levels in 0..255, float64.
 
-    On the CPU, except for CUDA tensors, which stay where they are (other devices lack float64).
+    CUDA tensors stay on their device. Others are moved to the CPU, because not every device has float64.
+
+    Args:
+        images: `(..., H, W)` in [0, 1]; values outside are clamped.
+        quantise: "round" or "truncate" to integers as in an 8-bit file, or "none".
+
+    Example:
+        >>> levels(torch.tensor([[0.0, 0.25, 1.2]])).tolist()  # 0.25 * 255 = 63.75
+        [[0.0, 64.0, 255.0]]
+        >>> levels(torch.tensor([[0.0, 0.25, 1.2]]), "truncate").tolist()
+        [[0.0, 63.0, 255.0]]
     """
     images = images if images.device.type == "cuda" else images.cpu()
     scaled = images.clamp(0, 1).to(torch.float64).mul_(255)
     return {"round": scaled.round_, "truncate": scaled.floor_, "none": scaled.contiguous}[quantise]()
 
 
-def comparable(restored: Tensor, sharp: Tensor, quantise: Quantise = "round") -> tuple[Tensor, Tensor]:
-    """Both images as levels; the sharp one is a file's, and rounded.
+def level_pair(restored: Tensor, sharp: Tensor, quantise: Quantise = "round") -> tuple[Tensor, Tensor]:
+    """Return both images as levels; `sharp` is always rounded, because it comes from an 8-bit file.
 
     Raises:
-        ValueError: They aren't `(B, C, H, W)` of one shape, or the restored one holds NaN.
+        ValueError: The shapes differ or aren't `(B, C, H, W)`.
     """
     if restored.shape != sharp.shape or restored.ndim != 4:
         raise ValueError(
@@ -33,13 +45,23 @@ def comparable(restored: Tensor, sharp: Tensor, quantise: Quantise = "round") ->
     return levels(restored, quantise), levels(sharp)
 
 
-def mean(values: Tensor) -> Tensor:
-    """Of all elements; on the CPU the same to the last bit whatever the number of threads."""
+def deterministic_mean(values: Tensor) -> Tensor:
+    """Return the mean of all elements; on the CPU it is bit-identical for any number of threads."""
     return values.mean() if values.device.type == "cuda" else values.new_tensor(values.numpy().mean())
 
 
 def luma(rgb: Tensor) -> Tensor:
-    """Y of ITU-R BT.601 as MATLAB's `rgb2ycbcr` makes it: RGB levels `(B, 3, H, W)` -> `(B, 1, H, W)`, 16..235, not
-    rounded."""
+    """Return Y of ITU-R BT.601, not rounded, as in MATLAB's `rgb2ycbcr`.
+
+    Args:
+        rgb: Levels `(B, 3, H, W)` in 0..255.
+
+    Returns:
+        `(B, 1, H, W)` in 16..235.
+
+    Example:
+        >>> luma(torch.full((1, 3, 1, 1), 255.0)).item()
+        235.0
+    """
     weights = rgb.new_tensor([65.481, 128.553, 24.966]).view(1, 3, 1, 1) / 255
     return 16 + (rgb * weights).sum(dim=1, keepdim=True)

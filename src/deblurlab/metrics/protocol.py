@@ -1,4 +1,4 @@
-"""Protocols: which metrics, of what."""
+"""Protocols: which metrics are computed, and on which pixels and values."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from deblurlab.errors import UserError
-from deblurlab.metrics.alignment import aligned
-from deblurlab.metrics.levels import Quantise, comparable, luma
+from deblurlab.metrics.alignment import align_to_reference
+from deblurlab.metrics.levels import Quantise, level_pair, luma
 from deblurlab.metrics.perceptual import dists, lpips
 from deblurlab.metrics.psnr import psnr_of_levels
 from deblurlab.metrics.sharpness import sharpness
 from deblurlab.metrics.ssim import ssim_matlab_rgb, ssim_of_levels
 
-Metric = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""(restored, sharp, mask): levels `(1, 3, H, W)`, and `(1, 1, H, W)` or None -> `(1,)`."""
+MetricFunction = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""Function of restored and sharp levels `(1, 3, H, W)` and a mask `(1, 1, H, W)` or None; returns `(1,)`."""
 
-METRICS: dict[str, Metric] = {
+METRICS: dict[str, MetricFunction] = {
     "psnr": psnr_of_levels,
     "ssim": ssim_of_levels,
     "ssim_matlab_rgb": lambda x, y, _: ssim_matlab_rgb(x, y),
@@ -30,7 +30,7 @@ METRICS: dict[str, Metric] = {
     "dists": lambda x, y, _: dists(x, y),
     "sharpness": lambda x, y, _: sharpness(x),
 }
-_MEANING = {
+_DESCRIPTIONS = {
     "psnr": "RGB, in dB",
     "ssim": "per channel, Gaussian window 11x11 of sigma 1.5, valid area",
     "ssim_matlab_rgb": "RGB as a volume, Gaussian window 11x11x11 of sigma 1.5, borders replicated",
@@ -39,11 +39,12 @@ _MEANING = {
     "lpips_alex": "LPIPS 0.1 on AlexNet; lower is better",
     "lpips_vgg": "LPIPS 0.1 on VGG16; lower is better",
     "dists": "DISTS on VGG16; lower is better",
-    "sharpness": "variance of the Laplacian of Y of BT.601 (16..235); knows no sharp image, and noise raises it too",
+    "sharpness": "variance of the Laplacian of Y of BT.601 (16..235); no reference; noise raises it too",
 }
 LOWER_IS_BETTER = frozenset({"lpips_alex", "lpips_vgg", "dists", "kid"})
+"""Metrics whose best value is the lowest."""
 NO_REFERENCE = frozenset({"sharpness"})
-"""Metrics that look at the restored image alone."""
+"""Metrics that use only the restored image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +53,18 @@ class Protocol:
 
     Args:
         metrics: Names in `METRICS`.
-        quantise: What becomes of the restored image's values on their way to 8 bits: "round", "truncate" or "none".
-        border: Pixels left out on every side.
-        align: Bring the restored image onto the sharp one first (see `aligned`).
-        note: What of a published protocol this doesn't reproduce.
+        quantise: Conversion of the restored image to 8 bits: "round", "truncate" or "none".
+        border: Pixels that are cropped on every side before measuring.
+        align: Whether to align the restored image with the reference first (see `align_to_reference`).
+        note: Differences from the published protocol that this one reproduces.
 
     Raises:
-        UserError: A setting is unknown, or a metric can't be combined with alignment.
+        UserError: A setting is unknown, or a metric doesn't support alignment.
+
+    Example:
+        >>> protocol = Protocol(metrics=("psnr",), border=2)
+        >>> protocol.measure(torch.zeros(3, 16, 16), [torch.ones(3, 16, 16)])
+        {'psnr': 0.0}
     """
 
     metrics: tuple[str, ...] = ("psnr", "ssim", "ssim_matlab_rgb")
@@ -70,18 +76,21 @@ class Protocol:
     def __post_init__(self) -> None:
         object.__setattr__(self, "metrics", tuple(self.metrics))
         if unknown := [name for name in self.metrics if name not in METRICS]:
-            raise UserError(f"protocol.metrics: there is no {unknown[0]}; known: {', '.join(METRICS)}")
+            raise UserError(f"protocol.metrics: unknown metric {unknown[0]}; known: {', '.join(METRICS)}")
         if self.quantise not in get_args(Quantise):
             raise UserError(f"protocol.quantise={self.quantise} is unknown: {', '.join(get_args(Quantise))}")
         if not self.metrics:
-            raise UserError("protocol.metrics is empty: nothing would be measured")
+            raise UserError(f"protocol.metrics is empty: name at least one of {', '.join(METRICS)}")
         if not isinstance(self.border, int) or self.border < 0:
             raise UserError(f"protocol.border={self.border} must be a whole number of pixels, at least 0")
         if self.align and (unmasked := set(self.metrics) - {"psnr", "ssim", "psnr_y", "ssim_y"}):
-            raise UserError(f"protocol.align=true leaves parts of the image out, which {min(unmasked)} can't")
+            raise UserError(
+                f"protocol.align=true masks parts of the image, which {min(unmasked)} doesn't support: remove it from "
+                f"protocol.metrics"
+            )
 
     def describe(self) -> dict[str, Any]:
-        """In words, to be stored beside every number."""
+        """Return a description in words, which is stored beside every number."""
         quantised = {"round": "rounded to 8 bits", "truncate": "truncated to 8 bits", "none": "not made 8-bit"}
         words: dict[str, Any] = {
             "range": f"clamped to [0, 1], {quantised[self.quantise]}",
@@ -92,46 +101,52 @@ class Protocol:
             words["aligned"] = "brightness by least squares, homography by ECC, masked"
         if self.note:
             words["note"] = self.note
-        return words | {name: _MEANING[name] for name in self.metrics}
+        return words | {name: _DESCRIPTIONS[name] for name in self.metrics}
 
     @property
     def unavailable(self) -> dict[str, str]:
-        """Metrics whose pretrained weights can't be had, and what to place where."""
-        return {name: why for name in self.metrics if (why := _missing(name)) is not None}
+        """Metrics whose pretrained weights are unavailable, and a message that says where to store them."""
+        return {name: reason for name in self.metrics if (reason := _unavailable_reason(name)) is not None}
 
     def measure(self, restored: Tensor, sharp: list[Tensor]) -> dict[str, float]:
-        """The metrics of a restored image, `(3, H, W)` in [0, 1], against one or more sharp ones; the best counts.
-        Without any, those that need none.
+        """Return the available metrics of a restored image by name.
+
+        With several references, each metric's best value is returned. With none, the no-reference metrics are returned.
+
+        Args:
+            restored: `(3, H, W)` in [0, 1]; values outside are clamped.
+            sharp: References of the same shape and range.
 
         Raises:
-            ValueError: Shapes differ, the restored image holds NaN, or is too small.
+            ValueError: Shapes differ, the restored image has NaN or infinite values, or is too small.
         """
         if not torch.isfinite(restored).all():
             raise ValueError("the restored image holds NaN or infinity")
         if 2 * self.border >= min(restored.shape[-2:]):
-            raise ValueError(f"nothing is left of {tuple(restored.shape)} without a border of {self.border}")
-        names = [name for name in self.metrics if _missing(name) is None and (sharp or name in NO_REFERENCE)]
-        found: dict[str, float] = {}
+            height, width = restored.shape[-2:]
+            raise ValueError(f"protocol.border={self.border} leaves no pixels of an image of {width}x{height}")
+        names = [name for name in self.metrics if _unavailable_reason(name) is None and (sharp or name in NO_REFERENCE)]
+        best_values: dict[str, float] = {}
         for reference in sharp or [restored]:
-            x, y = comparable(restored[None], reference[None], self.quantise)
+            x, y = level_pair(restored[None], reference[None], self.quantise)
             if self.border:
                 inside = slice(self.border, -self.border)
                 x, y = x[..., inside, inside], y[..., inside, inside]
             mask = None
             if self.align:
-                x, mask = aligned(x, y)
+                x, mask = align_to_reference(x, y)
             for name in names:
                 value = METRICS[name](x, y, mask).item()
                 if value != value:
                     raise ValueError(f"{name} is not a number")
                 best = min if name in LOWER_IS_BETTER else max
-                found[name] = best(found.get(name, value), value)
-        return found
+                best_values[name] = best(best_values.get(name, value), value)
+        return best_values
 
 
 @cache
-def _missing(name: str) -> str | None:
-    """Why a metric can't be computed here; None if it can."""
+def _unavailable_reason(name: str) -> str | None:
+    """Return why a metric can't be computed, None if it can."""
     if not name.startswith(("lpips", "dists")):
         return None
     black = torch.zeros(1, 3, 64, 64)

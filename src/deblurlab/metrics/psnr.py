@@ -3,31 +3,49 @@
 import torch
 from torch import Tensor
 
-from deblurlab.metrics.levels import comparable, mean
+from deblurlab.metrics.levels import deterministic_mean, level_pair
 
 
 def psnr(restored: Tensor, sharp: Tensor) -> Tensor:
-    """`10 log10(255^2 / MSE)` in dB of each image, over its pixels and channels, on 8-bit levels; infinite for equal
+    """Return the PSNR of each image in dB: 10 log₁₀(255² / MSE).
+
+    The mean squared error is over pixels and RGB channels, on levels rounded to 8 bits. PSNR is infinite for equal
     images.
 
     Args:
         restored: `(B, C, H, W)` in [0, 1]; values outside are clamped.
-        sharp: The same shape and range.
+        sharp: The reference, of the same shape and range.
 
     Returns:
         `(B,)`, float64.
 
     Raises:
-        ValueError: The shapes differ.
+        ValueError: The shapes differ or aren't `(B, C, H, W)`.
+
+    Example:
+        >>> value = psnr(torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 51 / 255))  # 20 log₁₀(255 / 51)
+        >>> round(value.item(), 4)
+        13.9794
     """
-    return psnr_of_levels(*comparable(restored, sharp))
+    return psnr_of_levels(*level_pair(restored, sharp))
 
 
 def psnr_of_levels(restored: Tensor, sharp: Tensor, mask: Tensor | None = None) -> Tensor:
-    """The same of levels, `(B, C, H, W)` in 0..255; where `mask` `(B, 1, H, W)` isn't 0, if there is one."""
+    """Return the PSNR of each image in dB, as `psnr` does, of images that are already levels.
+
+    Args:
+        restored: `(B, C, H, W)` in 0..255.
+        sharp: The reference, of the same shape and range.
+        mask: `(B, 1, H, W)`: 1 for pixels to measure, 0 for others; None measures all.
+
+    Returns:
+        `(B,)`.
+    """
     errors = (restored - sharp).square()
     if mask is None:
-        mse = torch.stack([mean(error) for error in errors])
+        mse = torch.stack([deterministic_mean(error) for error in errors])
     else:
-        mse = torch.stack([mean(e * m) / mean(m) for e, m in zip(errors, mask, strict=True)])
+        mse = torch.stack(
+            [deterministic_mean(e * m) / deterministic_mean(m) for e, m in zip(errors, mask, strict=True)]
+        )
     return 10 * (255.0**2 / mse).log10()
