@@ -1,11 +1,11 @@
-"""Tables from results, and nothing else."""
+"""Table of the results of a run."""
 
 from typing import Any
 
 import pytest
 
 from deblurlab.reporting import print_results
-from deblurlab.reporting.table import facts, rows
+from deblurlab.reporting.table import details, rows
 
 RESULTS: dict[str, Any] = {
     "name": "mine", "options": {"model": "unet", "loss": "l1+vgg", "data": None}, "decided": {"vgg weights": "random"},
@@ -16,7 +16,7 @@ RESULTS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def test_blurred_restored_and_gain_of_every_set() -> None:
+def test_rows_are_blurred_restored_and_gain_of_every_set() -> None:
     assert rows(RESULTS) == [
         ("photographs", "40", "blurred", "26.00", "0.8000"),
         ("", "", "restored", "27.12", "0.8100"),
@@ -27,8 +27,8 @@ def test_blurred_restored_and_gain_of_every_set() -> None:
     ]
 
 
-def test_random_features_are_said_beside_every_table(capsys: pytest.CaptureFixture[str]) -> None:
-    assert facts(RESULTS)["vgg weights"] == "random"
-    assert facts(RESULTS)["training time"] == "1 h 2 min"
+def test_random_features_are_named_below_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert details(RESULTS)["vgg weights"] == "random"
+    assert details(RESULTS)["training time"] == "1 h 2 min"
     print_results(RESULTS)
     assert "vgg weights: random" in capsys.readouterr().out

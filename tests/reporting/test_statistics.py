@@ -1,4 +1,4 @@
-"""Differences and their intervals."""
+"""Differences and their confidence intervals."""
 
 import csv
 import json
@@ -13,8 +13,8 @@ from deblurlab.reporting.statistics import compare, paired_bootstrap
 from deblurlab.runs.files import write_csv
 
 
-def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
-    """Of 200 experiments with a true mean of 1, about 95 % (the percentile interval of 20 groups is a bit narrow)."""
+def test_the_interval_covers_the_true_mean_at_its_nominal_rate() -> None:
+    """In about 95 % of 200 experiments (the percentile interval of 20 groups is slightly too narrow)."""
     rng = np.random.default_rng(0)
     covered = 0
     for i in range(200):
@@ -25,19 +25,19 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
 
 
 def test_images_of_a_group_are_not_independent() -> None:
-    """The same numbers are less certain if they come from two photographs than from forty."""
+    """The same values give a wider interval if they come from two photographs than from forty."""
     values = np.random.default_rng(0).normal(0.2, 1, 40)
-    apart = paired_bootstrap({str(i): [v] for i, v in enumerate(values)})
-    together = paired_bootstrap({"a": sorted(values)[:20], "b": sorted(values)[20:]})
-    assert apart.mean == pytest.approx(together.mean) == pytest.approx(values.mean())
-    assert together.high - together.low > 1.5 * (apart.high - apart.low)
-    assert apart.standard_error == pytest.approx(values.std() / np.sqrt(40), rel=0.05)
+    forty_groups = paired_bootstrap({str(i): [v] for i, v in enumerate(values)})
+    two_groups = paired_bootstrap({"a": sorted(values)[:20], "b": sorted(values)[20:]})
+    assert forty_groups.mean == pytest.approx(two_groups.mean) == pytest.approx(values.mean())
+    assert two_groups.high - two_groups.low > 1.5 * (forty_groups.high - forty_groups.low)
+    assert forty_groups.standard_error == pytest.approx(values.std() / np.sqrt(40), rel=0.05)
 
 
 def test_one_group_has_no_interval() -> None:
     found = paired_bootstrap({"only": [1.0, 2.0]})
     assert found.mean == 1.5
-    assert not found.real
+    assert not found.significant
     with pytest.raises(ValueError, match="no image"):
         paired_bootstrap({})
 
@@ -64,17 +64,17 @@ def _run(folder: Path, psnr: dict[str, float], protocol: str = "RGB, in dB") -> 
     return folder
 
 
-def test_two_runs_are_compared_image_by_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_runs_are_compared_on_their_common_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = _run(tmp_path / "first", {"a/0": 20.0, "a/1": 30.0, "b/0": 25.0, "only": 99.0})
     second = _run(tmp_path / "second", {"b/0": 26.0, "a/0": 21.0, "a/1": 31.0})
     found = compare(first, second)["s"]["psnr"]
     assert found.mean == found.low == found.high == 1.0
-    assert (found.images, found.groups, found.real) == (3, 2, True)
+    assert (found.images, found.groups, found.significant) == (3, 2, True)
     report_command(["compare", str(first), str(second)])
-    assert "real" in capsys.readouterr().out
+    assert "significant" in capsys.readouterr().out
 
 
-def test_other_protocols_and_folders_are_refused(tmp_path: Path) -> None:
+def test_runs_that_are_not_comparable_are_errors(tmp_path: Path) -> None:
     first = _run(tmp_path / "first", {"a": 20.0})
     with pytest.raises(UserError, match="different protocols"):
         compare(first, _run(tmp_path / "second", {"a": 20.0}, protocol="Y"))
@@ -93,7 +93,7 @@ def test_other_protocols_and_folders_are_refused(tmp_path: Path) -> None:
                 compare(first, second)
     rows = (second / "per_image.csv").read_text().replace("20.0,20.0", "21.0,20.0")
     (second / "per_image.csv").write_text(rows)
-    with pytest.raises(UserError, match="restored other images by the name of a"):
+    with pytest.raises(UserError, match="restored different images named a"):
         compare(first, second)
     with pytest.raises(UserError, match="no image in common"):
         compare(first, _run(tmp_path / "third", {"b": 20.0}))
@@ -102,14 +102,14 @@ def test_other_protocols_and_folders_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "wanted"),
+    ("form", "expected"),
     [("markdown", "| 25.00 |"), ("latex", r"25.00 &"), ("csv", ",25.00,"), ("html", "<td>25.00</td>")],
 )
-def test_tables_in_every_format(form: str, wanted: str, tmp_path: Path) -> None:
+def test_tables_in_every_format(form: str, expected: str, tmp_path: Path) -> None:
     runs = [str(_run(tmp_path / name, {"a": value})) for name, value in (("low_one", 20.0), ("high", 25.0))]
     report_command(["table", *runs, "--format", form, "-o", str(tmp_path / "table")])
     text = (tmp_path / "table").read_text()
-    assert wanted in text
+    assert expected in text
     assert ("low\\_one" if form == "latex" else "low_one") in text
     assert "+5.00" in text
     assert "psnr: RGB, in dB" in text

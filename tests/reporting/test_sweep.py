@@ -1,4 +1,4 @@
-"""`deblurlab report sweep`: states, rows, intervals, the page."""
+"""`deblurlab report sweep`: states, rows, intervals and the page."""
 
 import csv
 import json
@@ -23,8 +23,7 @@ GAINS = {"l1": 0.0, "l1+vgg": 0.5}
 
 
 def _write(folder: Path, loss: str, seed: int, **changed: Any) -> Path:
-    """A finished run on four images of two photographs: each image's score is its own, plus the loss's, plus a tenth of
-    the seed's."""
+    """Write a finished run on four images of two photographs; value = f(image) + gain of the loss + seed / 10."""
     run = folder / f"loss-{loss}_seed-{seed}"
     (run / "samples").mkdir(parents=True)
     config = {"data": {"root": "a", "train": 4}, "trainer": {"max_steps": 20}, **changed.get("config", {})}
@@ -61,7 +60,7 @@ def test_rows_are_configurations_with_means_over_seeds(sweep: Path) -> None:
     rows = {row["loss"]: row for row in table(read_ablation(sweep, {"loss": "l1"}))}
     assert rows.keys() == {"l1", "l1+vgg"}
     assert list(rows["l1"]) == ["loss", "seeds", "PSNR (dB)", "difference in PSNR (dB)", "parameters", "hours"]
-    # Images average 22; seeds add 0.1, 0.2 and 0.3, whose standard deviation is 0.1.
+    # The mean over images is 22; the seeds add 0.1, 0.2 and 0.3, with a standard deviation of 0.1.
     assert rows["l1"]["PSNR (dB)"] == "22.20 ± 0.10"
     assert rows["l1+vgg"]["PSNR (dB)"] == "22.70 ± 0.10"
     assert rows["l1"]["difference in PSNR (dB)"] == "baseline"
@@ -74,12 +73,12 @@ def test_rows_are_configurations_with_means_over_seeds(sweep: Path) -> None:
 def test_the_baseline_can_be_chosen(sweep: Path) -> None:
     rows = {row["loss"]: row for row in table(read_ablation(sweep, {"loss": "l1+vgg"}))}
     assert rows["l1"]["difference in PSNR (dB)"].startswith("-0.50 (")
-    with pytest.raises(UserError, match=r"no configuration has loss=mse: there are loss=l1; loss=l1\+vgg"):
+    with pytest.raises(UserError, match=r"no configuration has loss=mse: choose --baseline from loss=l1; loss=l1\+vgg"):
         read_ablation(sweep, {"loss": "mse"})
 
 
-def test_an_interval_over_seeds_by_its_definition() -> None:
-    """Drawn in loops, group by group and seed by seed."""
+def test_an_interval_over_seeds_equals_its_definition() -> None:
+    """Compare with resampling in loops over groups and seeds."""
     random = np.random.default_rng(1)
     groups, sizes = list("abcde"), (1, 3, 2, 2, 4)
 
@@ -93,43 +92,43 @@ def test_an_interval_over_seeds_by_its_definition() -> None:
     everything = [np.mean([value for scores in side for of in scores.values() for value in of]) for side in sides]
     assert found.mean == pytest.approx(everything[1] - everything[0])
     assert (found.images, found.groups) == (12, 5)
-    drawn = []
+    resampled = []
     for _ in range(4000):
-        chosen = random.choice(groups, len(groups))
+        selected = random.choice(groups, len(groups))
         seeds = [[side[i] for i in random.integers(3, size=3)] for side in sides]
-        means = [np.mean([value for scores in side for g in chosen for value in scores[g]]) for side in seeds]
-        drawn.append(means[1] - means[0])
-    assert found.standard_error == pytest.approx(np.std(drawn), rel=0.06)
-    assert [found.low, found.high] == pytest.approx(np.percentile(drawn, [2.5, 97.5]), abs=0.1)
+        means = [np.mean([value for scores in side for g in selected for value in scores[g]]) for side in seeds]
+        resampled.append(means[1] - means[0])
+    assert found.standard_error == pytest.approx(np.std(resampled), rel=0.06)
+    assert [found.low, found.high] == pytest.approx(np.percentile(resampled, [2.5, 97.5]), abs=0.1)
 
 
 def test_every_job_is_listed_with_its_state(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    halved, broken, running, early = (_write(sweep, "l1", seed) for seed in (6, 7, 8, 9))
-    (halved / "per_image.csv").unlink()
+    without_images, broken, running, early = (_write(sweep, "l1", seed) for seed in (6, 7, 8, 9))
+    (without_images / "per_image.csv").unlink()
     (broken / "results.json").write_text("{")
     (running / "results.json").unlink()
     for name in ("results.json", "metrics.csv"):
         (early / name).unlink()
-    states = {job.run.folder.name: (job.state, job.about) for job in read_jobs(sweep)}
+    states = {job.run.folder.name: (job.state, job.detail) for job in read_jobs(sweep)}
     assert [state for state, _ in states.values()].count("finished") == 6
-    assert states[broken.name][0] == states[halved.name][0] == "broken"
-    assert "per_image.csv" in states[halved.name][1]
+    assert states[broken.name][0] == states[without_images.name][0] == "broken"
+    assert "per_image.csv" in states[without_images.name][1]
     assert "results.json is damaged" in states[broken.name][1]
-    assert re.fullmatch(r"step 21 of 20, last heard of \d+ seconds ago", states[running.name][1])
-    assert states[early.name] == ("unfinished", "has not logged a step")
+    assert re.fullmatch(r"step 21 of 20, last update \d+ seconds ago", states[running.name][1])
+    assert states[early.name] == ("unfinished", "no step logged yet")
     assert {row["seeds"] for row in table(read_ablation(sweep, {}))} == {"3"}
     sys.argv = ["deblurlab", "report", "sweep", str(sweep)]
     main()
-    told = capsys.readouterr().out
-    assert f"{broken.name} broken" in told
-    assert f"{early.name} unfinished: has not logged a step" in told
+    output = capsys.readouterr().out
+    assert f"{broken.name} broken" in output
+    assert f"{early.name} unfinished: no step logged yet" in output
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"config": {"data": {"root": "a", "train": 5}}}, r"differ in data and can't be .*: data.train is 4 and 5"),
-        ({"results": {"protocol": {"psnr": "Y"}}}, r"differ in protocol and can't be .*: protocol.psnr is RGB and Y"),
+        ({"config": {"data": {"root": "a", "train": 5}}}, r"differ in data and are not .*: data.train is 4 and 5"),
+        ({"results": {"protocol": {"psnr": "Y"}}}, r"differ in protocol and are not .*: protocol.psnr is RGB and Y"),
         ({"results": {"sets": {"other": {}}}}, r"differ in test sets and .*: \['photographs'\] and \['other'\]"),
     ],
 )  # fmt: skip
@@ -139,14 +138,14 @@ def test_jobs_of_other_data_or_protocols_are_not_averaged(sweep: Path, changed: 
         configurations(read_jobs(sweep))
 
 
-def test_the_same_seed_does_not_count_twice(sweep: Path) -> None:
+def test_two_jobs_with_the_same_seed_are_an_error(sweep: Path) -> None:
     _write(sweep / "again", "l1", 2)
-    with pytest.raises(UserError, match="have the same settings and seed 2"):
+    with pytest.raises(UserError, match="have the same settings and seed 2 and would be counted twice"):
         read_ablation(sweep, {})
 
 
-def test_an_empty_folder_and_a_sweep_that_has_just_begun_are_told(tmp_path: Path, sweep: Path) -> None:
-    with pytest.raises(UserError, match="holds no runs"):
+def test_a_folder_without_runs_or_finished_runs_is_an_error(tmp_path: Path, sweep: Path) -> None:
+    with pytest.raises(UserError, match="contains no runs"):
         read_jobs(tmp_path / "none")
     for file in sweep.rglob("results.json"):
         file.unlink()
@@ -162,7 +161,7 @@ def test_an_empty_folder_and_a_sweep_that_has_just_begun_are_told(tmp_path: Path
         ("csv", "loss,seeds,PSNR (dB),difference in PSNR (dB),parameters,hours\n"),
     ],
 )
-def test_forms_for_papers(sweep: Path, form: str, expected: str, tmp_path: Path) -> None:
+def test_formats_for_publications(sweep: Path, form: str, expected: str, tmp_path: Path) -> None:
     output = tmp_path / "table"
     sys.argv = ["deblurlab", "report", "sweep", str(sweep), "--format", form, "-o", str(output)]
     main()
@@ -171,18 +170,18 @@ def test_forms_for_papers(sweep: Path, form: str, expected: str, tmp_path: Path)
     assert ("22.20 $\\pm$ 0.10" if form == "latex" else "22.20 ± 0.10") in text
 
 
-def test_the_page_has_the_table_charts_curves_and_pictures(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_page_has_the_table_charts_curves_and_samples(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sys.argv = ["deblurlab", "report", "sweep", str(sweep)]
     main()
     page = (sweep / "report.html").read_text()
     assert "22.70 ± 0.10" in page
     assert page.count("<svg") == 2  # differences, and the curves of PSNR
-    assert page.count('class="compare"') == 2  # one picture of each configuration
+    assert page.count('class="compare"') == 2  # one sample of each configuration
     assert not re.search(r"(src|href|url)[=(]\W?http", page)  # opens without a network
     assert "report.html" in capsys.readouterr().out
 
 
-def test_a_search_is_drawn_as_parallel_coordinates(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_search_is_plotted_as_parallel_coordinates(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for file in sweep.rglob("results.json"):
         file.unlink()
     for i in range(15):
@@ -196,32 +195,32 @@ def test_a_search_is_drawn_as_parallel_coordinates(sweep: Path, capsys: pytest.C
     assert "the baseline and the best, 12 of 15" in page
     drawing = page[page.index("<h2>Search</h2>") : page.index("<h2>Curves</h2>")]
     assert drawing.count("<!-- loss.vgg.weight -->") == drawing.count("<!-- PSNR (dB), photographs -->") == 1
-    assert drawing.count("<!-- 0.001585 -->") == 1  # the least weight, 10^-2.8, at the foot of its axis
+    assert drawing.count("<!-- 0.001585 -->") == 1  # the smallest weight, 10^-2.8, at the bottom of its axis
     assert page.count('class="compare"') == 12
 
 
-def test_a_running_sweep_is_followed(
+def test_watch_prints_the_table_repeatedly(
     sweep: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results = {file: file.read_text() for file in sweep.rglob("results.json")}
     for file in results:
         file.unlink()
-    turns = []
+    calls = []
 
-    def asleep(seconds: float) -> None:
-        turns.append(seconds)
-        if len(turns) > 1:
+    def sleep(seconds: float) -> None:
+        calls.append(seconds)
+        if len(calls) > 1:
             raise KeyboardInterrupt
         for file, text in results.items():
             file.write_text(text)
 
-    monkeypatch.setattr("time.sleep", asleep)
+    monkeypatch.setattr("time.sleep", sleep)
     monkeypatch.setattr("sys.argv", ["deblurlab", "report", "sweep", str(sweep), "--watch"])
     with pytest.raises(SystemExit) as end:
         main()
     assert end.value.code == 130
-    told = capsys.readouterr().out
-    assert told.index("none of the jobs has finished") < told.index("22.70 ± 0.10")
+    output = capsys.readouterr().out
+    assert output.index("none of the jobs has finished") < output.index("22.70 ± 0.10")
 
 
 @pytest.mark.slow

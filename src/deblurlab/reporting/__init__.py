@@ -1,4 +1,4 @@
-"""Tables, plots and pages, made from what lies in run folders and from nothing else."""
+"""Tables, plots and HTML pages, built from the files of run folders only."""
 
 from deblurlab.reporting.comparison import print_comparison
 from deblurlab.reporting.evaluation import write_evaluation

@@ -1,4 +1,4 @@
-"""`deblurlab report ...`"""
+"""Commands of `deblurlab report`."""
 
 import csv
 import io
@@ -16,9 +16,9 @@ from rich.table import Column, Table
 from deblurlab.errors import UserError
 from deblurlab.reporting import statistics
 from deblurlab.reporting.ablation import read_ablation
-from deblurlab.reporting.ablation import remarks as ablation_remarks
 from deblurlab.reporting.ablation import table as ablation_table
-from deblurlab.reporting.comparison import TITLES, comparison, in_words, print_comparison, remarks
+from deblurlab.reporting.ablation import table_notes as ablation_notes
+from deblurlab.reporting.comparison import TITLES, comparison, print_comparison, protocol_text, table_notes
 from deblurlab.reporting.sweep import read_jobs
 from deblurlab.reporting.sweep_page import write_sweep
 from deblurlab.runs.files import write_text
@@ -29,64 +29,65 @@ Writer = Callable[[Rows, Sequence[str]], str]
 
 
 def table(folders: Sequence[Path], form: str, output: Path | None) -> None:
-    """Print, or write, one table of several finished evaluations.
+    """Print or write one table of several finished evaluations.
 
     Raises:
-        UserError: A folder holds no finished evaluation.
+        UserError: A folder contains no finished evaluation.
     """
-    finished = [_results(folder) for folder in folders]
+    evaluations = [_results(folder) for folder in folders]
     if form == "terminal" and output is None:
-        print_comparison(finished)
+        print_comparison(evaluations)
         return
-    rows = comparison(finished)
-    if form == "csv":  # has no place for notes
-        protocols = [in_words(results) for results in finished for _ in results["sets"]]
+    rows = comparison(evaluations)
+    if form == "csv":  # a CSV file has no notes
+        protocols = [protocol_text(results) for results in evaluations for _ in results["sets"]]
         rows = [{**row, "protocol": protocol} for row, protocol in zip(rows, protocols, strict=True)]
-    _write(rows, remarks(finished), form, output, texts=3)
+    _write(rows, table_notes(evaluations), form, output, text_columns=3)
 
 
 def sweep(folder: Path, form: str, output: Path | None, baseline: Sequence[str]) -> None:
-    """Print, or write, the table of a sweep's configurations; its page is written into its folder.
+    """Print the table of a sweep's configurations and write the sweep's page, or write the table to a file.
 
     Raises:
-        UserError: Nothing can be compared.
+        UserError: No job has finished, the jobs are not comparable, or a baseline setting is invalid.
     """
-    if wrong := [word for word in baseline if "=" not in word]:
-        raise UserError(f"--baseline {wrong[0]}: settings are key=value")
-    ablation = read_ablation(folder, dict(word.partition("=")[::2] for word in baseline))
-    rows, notes = ablation_table(ablation), ablation_remarks(ablation)
-    texts = len(ablation.configurations[0].varied)
+    if invalid := [setting for setting in baseline if "=" not in setting]:
+        raise UserError(f"--baseline {invalid[0]} is not a setting: write key=value")
+    ablation = read_ablation(folder, dict(setting.partition("=")[::2] for setting in baseline))
+    rows, notes = ablation_table(ablation), ablation_notes(ablation)
+    text_columns = len(ablation.configurations[0].varied)
     if form == "terminal" and output is None:
-        shown = Table(*(Column(title, justify="left" if i < texts else "right") for i, title in enumerate(rows[0])))
+        columns = (Column(title, justify="left" if i < text_columns else "right") for i, title in enumerate(rows[0]))
+        terminal_table = Table(*columns)
         for row in rows:
-            shown.add_row(*map(markup.escape, row.values()))
+            terminal_table.add_row(*map(markup.escape, row.values()))
         console = Console()
         console = console if console.is_terminal else Console(width=160)
-        console.print(shown)
+        console.print(terminal_table)
         for note in notes:
             console.print(note, style="dim", highlight=False, markup=False)
         print(write_sweep(ablation))
         return
-    _write(rows, notes, form, output, texts=texts)
+    _write(rows, notes, form, output, text_columns=text_columns)
 
 
 def watch(folder: Path, baseline: Sequence[str], *, every: float = 30.0) -> None:
-    """Print the table of a sweep that is running, again and again until interrupted."""
+    """Print the table of a running sweep every `every` seconds until interrupted."""
     console = Console()
     while True:
         console.clear()
         try:
             sweep(folder, "terminal", None, baseline)
-        except UserError as error:  # nothing has finished yet
+        except UserError as error:  # no job has finished yet
             console.print(str(error), markup=False)
             for job in read_jobs(folder) if folder.is_dir() else []:
-                console.print(f"{job.run.folder} {job.state}: {job.about}", style="dim", highlight=False, markup=False)
+                console.print(f"{job.run.folder} {job.state}: {job.detail}", style="dim", highlight=False, markup=False)
         time.sleep(every)
 
 
-def _write(rows: Rows, notes: Sequence[str], form: str, output: Path | None, *, texts: int) -> None:
-    """In a form for a file; to the terminal if none is named. The first `texts` columns hold no numbers."""
-    latex = partial(_latex, texts=texts)
+def _write(rows: Rows, notes: Sequence[str], form: str, output: Path | None, *, text_columns: int) -> None:
+    """Write a table to a file, or print it if `output` is None; the first `text_columns` columns contain text."""
+    latex = partial(_latex, text_columns=text_columns)
     writers: dict[str, Writer] = {
         "terminal": _markdown,
         "markdown": _markdown,
@@ -103,30 +104,31 @@ def _write(rows: Rows, notes: Sequence[str], form: str, output: Path | None, *, 
 
 
 def compare(first: Path, second: Path) -> None:
-    """Print by how much the second evaluation is above the first, and whether that is more than chance.
+    """Print the differences of the second evaluation from the first, and whether they are significant.
 
     Raises:
-        UserError: They can't be compared.
+        UserError: The evaluations are not comparable.
     """
-    shown = Table("set", "metric", "difference", "standard error", "95 % interval", "images", "groups", "")
+    comparison_table = Table("set", "metric", "difference", "standard error", "95 % interval", "images", "groups", "")
     for name, metrics in statistics.compare(first, second).items():
         for metric, d in metrics.items():
-            alone = d.groups == 1
-            verdict = "images of one group: no interval" if alone else "real" if d.real else "may be chance"
-            interval = "-" if alone else f"{d.low:+.4f} .. {d.high:+.4f}"
-            error = "-" if alone else f"{d.standard_error:.4f}"
-            cells = f"{d.mean:+.4f}", error, interval, str(d.images), str(d.groups), verdict
-            shown.add_row(markup.escape(name), TITLES.get(metric, metric), *cells)
+            one_group = d.groups == 1
+            significance = "significant" if d.significant else "not significant"
+            conclusion = "one group of images: no interval" if one_group else significance
+            interval = "-" if one_group else f"{d.low:+.4f} .. {d.high:+.4f}"
+            error = "-" if one_group else f"{d.standard_error:.4f}"
+            cells = f"{d.mean:+.4f}", error, interval, str(d.images), str(d.groups), conclusion
+            comparison_table.add_row(markup.escape(name), TITLES.get(metric, metric), *cells)
     console = Console()
     console = console if console.is_terminal else Console(width=140)
-    console.print(shown)
-    console.print("Groups are drawn as wholes; with fewer than ten of them the interval is too narrow.", style="dim")
+    console.print(comparison_table)
+    console.print("The bootstrap resamples groups; with fewer than ten groups the interval is too narrow.", style="dim")
 
 
 def _results(folder: Path) -> dict[str, Any]:
     results = Run(folder).results()
     if results is None or "settings" not in results:
-        raise UserError(f"{folder} holds no finished evaluation")
+        raise UserError(f"{folder} contains no finished evaluation: wait for it, or choose another folder")
     return results
 
 
@@ -136,7 +138,7 @@ def _markdown(rows: Rows, notes: Sequence[str]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in cells) + "\n" + "".join(f"{note}\n" for note in notes)
 
 
-def _latex(rows: Rows, notes: Sequence[str], *, texts: int) -> str:
+def _latex(rows: Rows, notes: Sequence[str], *, text_columns: int) -> str:
     def line(cells: Sequence[str]) -> str:
         special = {c: f"\\{c}" for c in "&%$#_{}"} | {
             "^": r"\textasciicircum{}",
@@ -148,7 +150,7 @@ def _latex(rows: Rows, notes: Sequence[str], *, texts: int) -> str:
 
     body = "".join(line(list(row.values())) for row in rows)
     comments = "".join(f"% {' '.join(note.split())}\n" for note in notes)
-    columns = "l" * texts + "r" * (len(rows[0]) - texts)
+    columns = "l" * text_columns + "r" * (len(rows[0]) - text_columns)
     return (
         comments + f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n" + line(list(rows[0])) + "\\midrule\n" + body
         + "\\bottomrule\n\\end{tabular}\n"
@@ -168,5 +170,5 @@ def _html(rows: Rows, notes: Sequence[str]) -> str:
         return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>\n"
 
     body = "".join(line(list(row.values()), "td") for row in rows)
-    said = "".join(f"<p>{escape(note)}</p>\n" for note in notes)
-    return f"<table>\n{line(list(rows[0]), 'th')}{body}</table>\n{said}"
+    paragraphs = "".join(f"<p>{escape(note)}</p>\n" for note in notes)
+    return f"<table>\n{line(list(rows[0]), 'th')}{body}</table>\n{paragraphs}"

@@ -1,4 +1,4 @@
-"""Several restorers in one table."""
+"""Comparison of several evaluations in one table."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,62 +20,63 @@ TITLES = {
     "sharpness": "sharpness",
     "kid": "KID",
 }
-"""In the order of a table's columns."""
+"""Metric -> column title, in the order of the columns."""
 MISSING = "not available"
+"""Text of a cell whose metric is not available."""
 
 
-def comparison(finished: Sequence[Results]) -> list[dict[str, str]]:
-    """One row for each restorer and test set; rows have the same columns."""
+def comparison(evaluations: Sequence[Results]) -> list[dict[str, str]]:
+    """Return one row per evaluation and test set; all rows have the same columns."""
     rows = []
-    labels = [_label(results) + _kernel(results) for results in finished]
-    for results in finished:
-        alone = labels.count(_label(results) + _kernel(results)) == 1
-        for name, scores in results["sets"].items():
-            metrics = [m for m in TITLES if m in scores or m in results["unavailable"]]
+    labels = [_label(results) + _psf(results) for results in evaluations]
+    for results in evaluations:
+        unique = labels.count(_label(results) + _psf(results)) == 1
+        for name, values in results["sets"].items():
+            metrics = [m for m in TITLES if m in values or m in results["unavailable"]]
             rows.append(
                 {
-                    "restorer": _label(results) if alone else f"{_label(results)} ({results['name']})",
-                    "psf": _kernel(results),
+                    "restorer": _label(results) if unique else f"{_label(results)} ({results['name']})",
+                    "psf": _psf(results),
                     "set": name,
-                    "images": str(scores["images"]),
-                    **{TITLES[m]: score(m, scores[m]) if m in scores else MISSING for m in metrics},
-                    "gain (dB)": _gain(scores),
-                    "parameters": large(results.get("parameters")),
-                    "MACs at 256x256": large(results.get("macs_256")),
+                    "images": str(values["images"]),
+                    **{TITLES[m]: format_metric(m, values[m]) if m in values else MISSING for m in metrics},
+                    "gain (dB)": _gain(values),
+                    "parameters": format_count(results.get("parameters")),
+                    "MACs at 256x256": format_count(results.get("macs_256")),
                     "s/MP": _number(results["seconds_per_megapixel"], ".3g"),
                     "MiB": _number(results["peak_memory_mib"], ".0f"),
-                    "notes": _notes(scores),
+                    "notes": _notes(values),
                 }
             )
     columns = list(dict.fromkeys(column for row in rows for column in row))
     return [{column: row.get(column, "-") for column in columns} for row in rows]
 
 
-def remarks(finished: Sequence[Results]) -> list[str]:
-    """What a reader must know beside the numbers: protocols, and what couldn't be measured or restored."""
+def table_notes(evaluations: Sequence[Results]) -> list[str]:
+    """Return the notes below the table: protocols, unavailable metrics and failed images."""
     lines = []
     protocols: dict[str, list[str]] = {}
-    for results in finished:
-        protocols.setdefault(in_words(results), []).append(results["name"])
+    for results in evaluations:
+        protocols.setdefault(protocol_text(results), []).append(results["name"])
     for text, names in protocols.items():
         lines.append(f"protocol{'' if len(protocols) == 1 else ' of ' + ', '.join(names)}: {text}")
-    for metric, why in {m: w for results in finished for m, w in results["unavailable"].items()}.items():
+    for metric, why in {m: w for results in evaluations for m, w in results["unavailable"].items()}.items():
         lines.append(f"{TITLES[metric]} {MISSING}: {why}")
-    for results in finished:
+    for results in evaluations:
         failed = list(results["failed"].items())
         lines += [f"{results['name']}: {image} failed: {error}" for image, error in failed[:5]]
         lines += [f"{results['name']}: {len(failed) - 5} more failed (per_image.csv)"] if len(failed) > 5 else []
     return lines
 
 
-def in_words(results: Results) -> str:
-    """The protocol of an evaluation, in a line."""
+def protocol_text(results: Results) -> str:
+    """Return the protocol of an evaluation as one line."""
     return "; ".join(f"{key}: {value}" for key, value in results["protocol"].items())
 
 
-def print_comparison(finished: Sequence[Results]) -> None:
-    """The table, on the terminal."""
-    rows = comparison(finished)
+def print_comparison(evaluations: Sequence[Results]) -> None:
+    """Print the table of several evaluations and its notes."""
+    rows = comparison(evaluations)
     empty = {column for column in rows[0] if all(row[column] in ("-", "") for row in rows)}
     table = Table(*(column for column in rows[0] if column not in empty))
     table.columns[0].overflow = "fold"
@@ -86,7 +87,7 @@ def print_comparison(finished: Sequence[Results]) -> None:
     console = Console()
     console = console if console.is_terminal else Console(width=140)
     console.print(table)
-    for line in remarks(finished):
+    for line in table_notes(evaluations):
         console.print(line, style="dim", highlight=False, markup=False)
 
 
@@ -96,34 +97,34 @@ def _label(results: Results) -> str:
     return f"{restorer} {path}" if path and path != restorer else restorer
 
 
-def _kernel(results: Results) -> str:
-    method = "method" in results["settings"]["restorer"]
-    return str(results["options"].get("psf", "-")) if method else "-"
+def _psf(results: Results) -> str:
+    is_classical = "method" in results["settings"]["restorer"]
+    return str(results["options"].get("psf", "-")) if is_classical else "-"
 
 
-def score(metric: str, value: float | None, sign: str = "") -> str:
-    """A metric's value, with as many digits as mean something."""
+def format_metric(metric: str, value: float | None, sign: str = "") -> str:
+    """Return a metric's value with its significant digits, or "-" for None."""
     digits = {"psnr": ".2f", "psnr_y": ".2f", "sharpness": ".1f"}.get(metric, ".4f")
     return _number(value, sign + digits)
 
 
-def _gain(scores: Mapping[str, Any]) -> str:
-    if scores.get("psnr") is None or scores.get("psnr_blurred") is None:
+def _gain(values: Mapping[str, Any]) -> str:
+    if values.get("psnr") is None or values.get("psnr_blurred") is None:
         return "-"  # infinite, or not measured
-    return f"{scores['psnr'] - scores['psnr_blurred']:+.2f}"
+    return f"{values['psnr'] - values['psnr_blurred']:+.2f}"
 
 
-def _notes(scores: Mapping[str, Any]) -> str:
-    counts = {"failed": scores["failed"], "left as they are": scores["untouched"]}
-    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+def _notes(values: Mapping[str, Any]) -> str:
+    counts = {"failed": values["failed"], "returned unchanged": values["untouched"]}
+    return ", ".join(f"{count} {description}" for description, count in counts.items() if count)
 
 
 def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
-def large(value: float | None) -> str:
-    """A count, with its unit."""
+def format_count(value: float | None) -> str:
+    """Return a count with the prefix k, M or G, or "-" for None."""
     if value is None:
         return "-"
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):

@@ -1,4 +1,4 @@
-"""A W&B workspace and an ablation report, as code."""
+"""Weights & Biases workspace and ablation report, defined in code."""
 
 import json
 from collections.abc import Sequence
@@ -11,39 +11,42 @@ try:
     import wandb_workspaces.workspaces as ws
     from wandb_workspaces.expr import Metric
 except ImportError as missing:
-    raise UserError("dashboards need another package: pip install 'deblurlab[dashboard]'") from missing
+    raise UserError(
+        "wandb-workspaces, which dashboards need, is not installed: pip install 'deblurlab[dashboard]'"
+    ) from missing
 
 _STEP = "trainer/global_step"
 
 
 def workspace(entity: str, project: str, metrics: list[str]) -> ws.Workspace:
-    """Every run's curves: scores of the validation beside the blurred images', losses by term, what the optimizers do,
-    and pictures.
+    """Return a workspace with the curves of every run: validation metrics, losses, optimizers and test images.
 
     Args:
-        entity: Whose; a user or a team.
-        project: The loggers' `logger.wandb.project`.
-        metrics: What the validation measures, such as `psnr`.
+        entity: User or team that owns the workspace.
+        project: Project, as in `logger.wandb.project`.
+        metrics: Names of validation metrics, such as `psnr`.
     """
-    scores = [wr.LinePlot(title=m, x=_STEP, y=[f"val/{m}", f"val/{m}_blurred"]) for m in metrics]
+    validation = [wr.LinePlot(title=m, x=_STEP, y=[f"val/{m}", f"val/{m}_blurred"]) for m in metrics]
     losses = [wr.LinePlot(title="losses", x=_STEP, metric_regex="^loss/.*", log_y=True)]
     optimizers = [
         wr.LinePlot(title="learning rates", x=_STEP, metric_regex="^lr/.*"),
-        wr.LinePlot(title="norms of gradients", x=_STEP, metric_regex="^gradient/.*", log_y=True),
+        wr.LinePlot(title="gradient norms", x=_STEP, metric_regex="^gradient/.*", log_y=True),
     ]
-    pictures = [wr.WeavePanelSummaryTable(table_name="test/images")]
-    named = {"validation": scores, "losses": losses, "optimizers": optimizers, "test images": pictures}
+    images = [wr.WeavePanelSummaryTable(table_name="test/images")]
+    named = {"validation": validation, "losses": losses, "optimizers": optimizers, "test images": images}
     sections = [ws.Section(name=name, panels=list(panels), is_open=True) for name, panels in named.items()]
     return ws.Workspace(entity=entity, project=project, name="deblurlab", sections=sections)
 
 
 def ablation(entity: str, project: str, metrics: list[str], group: str, by: str) -> wr.Report:
-    """What a setting is good for, over the runs of a sweep: means over seeds, with bands.
+    """Return a report on the effect of a setting over the runs of a sweep: means over seeds, with bands.
 
     Args:
-        entity: Whose; likewise `project` and `metrics` as for `workspace`.
-        group: The sweep's folder, as its loggers name it, `runs/losses`.
-        by: The setting, a key of the config, `options.loss`.
+        entity: User or team that owns the report.
+        project: Project, as in `logger.wandb.project`.
+        metrics: Names of validation metrics, such as `psnr`.
+        group: Folder of the sweep, which the loggers use as the group, such as `runs/losses`.
+        by: Key of the setting in the config, such as `options.loss`.
     """
     key = wr.Config(by)
     bars = [
@@ -63,26 +66,26 @@ def ablation(entity: str, project: str, metrics: list[str], group: str, by: str)
     runs = wr.Runset(name=group, filters=[Metric("Group") == group], groupby=[f"config.{by}"])
     blocks = [
         wr.H1(text=f"{group} by {by}"),
-        wr.P(text="Bars: mean and standard deviation over runs. Curves: mean, in a band from the least to the most."),
+        wr.P(text="Bars: mean and standard deviation over runs. Curves: mean, with a band from minimum to maximum."),
         wr.PanelGrid(runsets=[runs], panels=[*bars, *curves]),
     ]
     return wr.Report(entity=entity, project=project, title=f"{group} by {by}", blocks=blocks)
 
 
-def show(made: Sequence[Any]) -> str:
-    """What would be sent, as JSON."""
-    return json.dumps([json.loads(one._to_model().model_dump_json(by_alias=True)) for one in made], indent=2)
+def show(pages: Sequence[Any]) -> str:
+    """Return as JSON what `create` would send."""
+    return json.dumps([json.loads(page._to_model().model_dump_json(by_alias=True)) for page in pages], indent=2)
 
 
-def create(made: Sequence[Any]) -> list[str]:
-    """Send it; the addresses at which it can be seen.
+def create(pages: Sequence[Any]) -> list[str]:
+    """Create pages on the W&B server and return their addresses.
 
     Raises:
-        UserError: There is no account, or no network.
+        UserError: There is no account, or the server is not reachable.
     """
     try:
-        return [one.save().url for one in made]
-    except Exception as error:  # of the client, of its transport, or of ours when there is no key
+        return [page.save().url for page in pages]
+    except Exception as error:  # raised by the client, by its transport, or by wandb without an API key
         raise UserError(
-            f"W&B can't be had: {first_sentence(error)}. `deblurlab dashboard show` needs neither"
+            f"W&B is not available: {first_sentence(error)}. `deblurlab dashboard show` works offline"
         ) from error

@@ -1,24 +1,28 @@
-"""report.html of an evaluation."""
+"""HTML report of an evaluation."""
 
 import csv
 import math
 from collections.abc import Sequence
 from typing import Any
 
-from deblurlab.reporting.comparison import TITLES, remarks
-from deblurlab.reporting.page import embedded_triptych, literal, plot, render, svg
+from deblurlab.reporting.comparison import TITLES, table_notes
+from deblurlab.reporting.page import create_plot, embed_triptych, escape_dollars, render, svg
 from deblurlab.runs.files import write_text
 from deblurlab.runs.folder import Run
 
-_AGAINST = {"blur_length": "blur length (pixels)", "read_noise": "read noise (share of full scale)"}
+_RECIPE_COLUMNS = {"blur_length": "blur length (pixels)", "read_noise": "read noise (fraction of full scale)"}
+"""Columns of per_image.csv that describe the synthetic degradation, and their axis titles."""
 Row = dict[str, str]
 
 
 def write_evaluation(run: Run) -> None:
-    """Make a finished evaluation's report from the files in its folder: scores, distributions, the worst, the median
-    and the best image of each set, and every image in a table that can be sorted."""
+    """Write the report of a finished evaluation from the files in its folder.
+
+    It contains the metrics, their distributions, the worst, the median and the best image of each set, and a sortable
+    table of all images.
+    """
     results = run.results()
-    assert results is not None, "a report is made of results"
+    assert results is not None, "the evaluation has finished"
     with run.per_image_file.open(newline="") as file:
         images = list(csv.DictReader(file))
     measured = [name for name in TITLES if images and name in images[0]]
@@ -26,10 +30,10 @@ def write_evaluation(run: Run) -> None:
         "evaluation.html.j2",
         title=results["name"],
         columns=("set", "images", "", *(TITLES[name] for name in measured)),
-        rows=[row for name, scores in results["sets"].items() for row in _rows(name, scores, measured)],
-        facts=_facts(results),
+        rows=[row for name, values in results["sets"].items() for row in _rows(name, values, measured)],
+        details=_details(results),
         warnings=[f"{image} failed: {error}" for image, error in results["failed"].items()],
-        comparisons=[embedded_triptych(path, residual=True) for path in sorted(run.samples.glob("*.png"))],
+        comparisons=[embed_triptych(path, residual=True) for path in sorted(run.samples.glob("*.png"))],
         plots=_plots(images),
         image_columns=list(images[0]) if images else [],
         image_rows=[[_short(value) for value in row.values()] for row in images],
@@ -38,33 +42,35 @@ def write_evaluation(run: Run) -> None:
     write_text(run.report_file, page)
 
 
-def _rows(name: str, scores: dict[str, Any], measured: Sequence[str]) -> list[tuple[str, ...]]:
-    errors = scores["standard_error"]
+def _rows(name: str, values: dict[str, Any], measured: Sequence[str]) -> list[tuple[str, ...]]:
+    errors = values["standard_error"]
 
-    def cells(end: str) -> list[str]:
-        values = [(scores.get(metric + end), errors.get(metric + end)) for metric in measured]
-        return ["-" if value is None else f"{value:.4f}" + (f" ± {e:.4f}" if e else "") for value, e in values]
+    def cells(suffix: str) -> list[str]:
+        pairs = [(values.get(metric + suffix), errors.get(metric + suffix)) for metric in measured]
+        return ["-" if value is None else f"{value:.4f}" + (f" ± {e:.4f}" if e else "") for value, e in pairs]
 
-    gains = [(scores.get(metric), scores.get(f"{metric}_blurred")) for metric in measured]
+    gains = [(values.get(metric), values.get(f"{metric}_blurred")) for metric in measured]
     gain = ["-" if a is None or b is None else f"{a - b:+.4f}" for a, b in gains]
-    count = str(scores["images"])
+    count = str(values["images"])
     return [(name, count, "blurred", *cells("_blurred")), ("", "", "restored", *cells("")), ("", "", "gain", *gain)]
 
 
-def _facts(results: dict[str, Any]) -> dict[str, str]:
-    facts = {group: f"{results['options'].get(group)} {_said(node)}" for group, node in results["settings"].items()}
-    facts["data"] = str(results["options"].get("data"))
-    facts |= {key: f"{results[key]:,}" for key in ("parameters", "macs_256") if key in results}
-    facts["seconds per megapixel"] = _short(str(results["seconds_per_megapixel"]))
-    facts["peak memory (MiB)"] = _short(str(results["peak_memory_mib"]))
-    for line in remarks([results]):
+def _details(results: dict[str, Any]) -> dict[str, str]:
+    details = {
+        group: f"{results['options'].get(group)} {_settings_text(node)}" for group, node in results["settings"].items()
+    }
+    details["data"] = str(results["options"].get("data"))
+    details |= {key: f"{results[key]:,}" for key in ("parameters", "macs_256") if key in results}
+    details["seconds per megapixel"] = _short(str(results["seconds_per_megapixel"]))
+    details["peak memory (MiB)"] = _short(str(results["peak_memory_mib"]))
+    for line in table_notes([results]):
         key, _, text = line.partition(": ")
-        facts[key] = f"{facts[key]}; {text}" if key in facts else text
-    return facts
+        details[key] = f"{details[key]}; {text}" if key in details else text
+    return details
 
 
-def _said(node: Any) -> str:
-    """Settings in a line, without the classes that they belong to."""
+def _settings_text(node: Any) -> str:
+    """Return settings as one line, without `_target_`."""
     if not isinstance(node, dict):
         return ""
     flat = {**node, **node.get("method", {})}
@@ -72,7 +78,7 @@ def _said(node: Any) -> str:
 
 
 def _plots(images: Sequence[Row]) -> list[str]:
-    """Gains by group of images, and against what the recipes say."""
+    """Return plots of the gain by group of images, and against the parameters of the degradation."""
     good = [row for row in images if all(math.isfinite(float(row.get(k) or "nan")) for k in ("psnr", "psnr_blurred"))]
     gains = [float(row["psnr"]) - float(row["psnr_blurred"]) for row in good]
     if not gains:
@@ -80,21 +86,21 @@ def _plots(images: Sequence[Row]) -> list[str]:
     groups: dict[str, list[float]] = {}
     for row, gain in zip(good, gains, strict=True):
         groups.setdefault(row["image"].rpartition("/")[0] or row["set"], []).append(gain)
-    pictures = []
+    figures = []
     for part in [dict(list(groups.items())[i : i + 12]) for i in range(0, len(groups), 12)]:
-        figure, axes = plot("Gain in PSNR (dB)")
-        axes.boxplot(list(part.values()), tick_labels=list(map(literal, part)), orientation="horizontal")
+        figure, axes = create_plot("Gain in PSNR (dB)")
+        axes.boxplot(list(part.values()), tick_labels=list(map(escape_dollars, part)), orientation="horizontal")
         axes.axvline(0, color="grey", linewidth=0.8)
-        pictures.append(svg(figure))
-    for key, title in _AGAINST.items():
+        figures.append(svg(figure))
+    for key, title in _RECIPE_COLUMNS.items():
         points = [(float(row[key]), gain) for row, gain in zip(good, gains, strict=True) if row.get(key)]
         if len({x for x, _ in points}) > 1:
-            figure, axes = plot(f"Gain in PSNR (dB) against {title}")
+            figure, axes = create_plot(f"Gain in PSNR (dB) against {title}")
             axes.plot(*zip(*points, strict=True), ".")
             axes.axhline(0, color="grey", linewidth=0.8)
             axes.set_xlabel(title, fontsize=9)
-            pictures.append(svg(figure))
-    return pictures
+            figures.append(svg(figure))
+    return figures
 
 
 def _short(value: str) -> str:

@@ -1,4 +1,4 @@
-"""A page of samples of a data set."""
+"""Contact sheet of a data set."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,11 +17,19 @@ _GAP, _TITLE = 6, 16
 
 
 def write_sheet(path: Path, items: Sequence[Pair | Single], reader: Reader, *, width: int = 480) -> None:
-    """Write a PNG with a row for each pair: blurred, sharp, and four times their difference around grey, each `width`
-    pixels wide, under its name, its size and the PSNR of the blurred image. A single image stands by itself.
+    """Write a PNG with one row per pair: blurred, sharp and residual, 128 + 4 (blurred - sharp).
+
+    Above each row are the pair's name, its size and the PSNR of the blurred image. The row of a single image contains
+    that image only.
+
+    Args:
+        path: PNG file to write.
+        items: Pairs and single images.
+        reader: Reader of the image files.
+        width: Width of each image in the sheet, in pixels.
 
     Raises:
-        UserError: An image can't be read.
+        UserError: An image cannot be read.
     """
     rows = [_row(item, reader, width) for item in items]
     write_png(path, np.concatenate(rows))
@@ -32,9 +40,9 @@ def _row(item: Pair | Single, reader: Reader, width: int) -> npt.NDArray[np.uint
     title, images = f"{item.name}   {original.shape[1]}x{original.shape[0]}", [original]
     if isinstance(item, Pair):
         blurred = np.asarray(reader(item.blurred))
-        score = psnr(*(torch.tensor(image).permute(2, 0, 1)[None] / 255 for image in (blurred, original))).item()
+        value = psnr(*(torch.tensor(image).permute(2, 0, 1)[None] / 255 for image in (blurred, original))).item()
         difference = np.clip(128 + 4 * (blurred.astype(np.int16) - original), 0, 255).astype(np.uint8)
-        title, images = f"{title}   blurred: {score:.2f} dB", [blurred, original, difference]
+        title, images = f"{title}   blurred: {value:.2f} dB", [blurred, original, difference]
     height = round(width * original.shape[0] / original.shape[1])
     page = Image.new("RGB", (3 * (width + _GAP), height + _TITLE + _GAP), "white")
     ImageDraw.Draw(page).text((2, 2), title, fill="black")

@@ -1,4 +1,4 @@
-"""Whether a difference is real."""
+"""Confidence intervals of differences between evaluations and between configurations."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -11,103 +11,118 @@ from deblurlab.errors import UserError
 from deblurlab.metrics import METRICS
 from deblurlab.runs.folder import Run
 
-_DRAWS = 10_000
+_RESAMPLES = 10_000
+"""Number of bootstrap samples."""
 PerImage = Mapping[tuple[str, str], Mapping[str, float | None]]
 """(set, image) -> metric -> value."""
 
 
 class Difference(NamedTuple):
-    """How much B is above A, over the images that both restored."""
+    """Mean of B - A over the images of both, and its confidence interval."""
 
     mean: float
     standard_error: float
     low: float
-    """Of the 95 % interval; NaN if all images are of one group."""
+    """Lower end of the 95 % interval; NaN if all images belong to one group."""
     high: float
+    """Upper end of the 95 % interval."""
     images: int
     groups: int
-    """Photographs or sequences, which are drawn as wholes: their images aren't independent."""
+    """Number of photographs or sequences. The bootstrap resamples them, as the images of one are not independent."""
 
     @property
-    def real(self) -> bool:
-        """Whether the interval leaves 0 out."""
+    def significant(self) -> bool:
+        """Return whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
 
 def paired_bootstrap(differences: Mapping[str, Sequence[float]], *, seed: int = 0) -> Difference:
-    """The mean of paired differences and its 95 % percentile interval, groups drawn with replacement (Efron and
-    Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 8 and 13): `{group: differences of its images}`.
+    """Return the mean of paired differences and its 95 % percentile interval, resampling groups with replacement.
+
+    Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 8 and 13.
+
+    Args:
+        differences: Group -> differences of its images.
+        seed: Seed of the resampling.
 
     Raises:
         ValueError: There are no differences.
     """
-    nothing = {group: [0.0] * len(values) for group, values in differences.items()}
-    return bootstrap_over_seeds([nothing], [differences], seed=seed)
+    zeros = {group: [0.0] * len(values) for group, values in differences.items()}
+    return bootstrap_over_seeds([zeros], [differences], seed=seed)
 
 
 def bootstrap_over_seeds(
     first: Sequence[Mapping[str, Sequence[float]]], second: Sequence[Mapping[str, Sequence[float]]], *, seed: int = 0
 ) -> Difference:
-    """How much the second configuration is above the first, each trained with one or more seeds: the difference of
-    means over images and seeds, and its 95 % percentile interval. Groups of images are drawn with replacement, the same
-    for both, and the seeds of each (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8).
+    """Return the difference of means over images and seeds, second - first, and its 95 % percentile interval.
+
+    Each configuration was trained with one or more seeds. Groups of images are resampled with replacement, the same
+    for both configurations, and so are the seeds of each (Davison and Hinkley, "Bootstrap Methods and their
+    Application", 1997, section 3.8).
 
     Args:
-        first: For each seed `{group: scores of its images}`; all have the same images.
-        second: Likewise.
+        first: For each seed: group -> values of its images. All seeds have the same images.
+        second: The same for the second configuration.
+        seed: Seed of the resampling.
 
     Raises:
-        ValueError: There are no scores.
+        ValueError: There are no values.
     """
     groups = [group for group, values in first[0].items() if len(values)] if first else []
     if not groups or not second:
         raise ValueError("no image was restored by both")
     counts = np.array([len(first[0][group]) for group in groups])
-    sums = [np.array([[np.sum(scores[group]) for group in groups] for scores in side]) for side in (first, second)]
+    sums = [np.array([[np.sum(values[group]) for group in groups] for values in side]) for side in (first, second)]
     means = [side.sum() / len(side) / counts.sum() for side in sums]
     mean, images = float(means[1] - means[0]), int(counts.sum())
     if len(groups) == 1:
         return Difference(mean, float("nan"), float("nan"), float("nan"), images, 1)
     random = np.random.default_rng(seed)
-    weights = _drawn(random, len(groups))
-    a, b = (_drawn(random, len(side)) @ side / len(side) for side in sums)
-    drawn = (weights * (b - a)).sum(axis=1) / (weights @ counts)
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return Difference(mean, float(drawn.std(ddof=1)), float(low), float(high), images, len(groups))
+    weights = _resample_counts(random, len(groups))
+    a, b = (_resample_counts(random, len(side)) @ side / len(side) for side in sums)
+    resampled = (weights * (b - a)).sum(axis=1) / (weights @ counts)
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return Difference(mean, float(resampled.std(ddof=1)), float(low), float(high), images, len(groups))
 
 
-def _drawn(random: np.random.Generator, size: int) -> np.ndarray:
-    """How often each of so many things comes in each draw of as many, with replacement: `(draws, size)`."""
-    times = np.zeros((_DRAWS, size))
-    np.add.at(times, (np.arange(_DRAWS)[:, None], random.integers(size, size=(_DRAWS, size))), 1)
+def _resample_counts(random: np.random.Generator, size: int) -> np.ndarray:
+    """Return how often each of `size` items occurs in each bootstrap sample, `(resamples, size)`."""
+    times = np.zeros((_RESAMPLES, size))
+    np.add.at(times, (np.arange(_RESAMPLES)[:, None], random.integers(size, size=(_RESAMPLES, size))), 1)
     return times
 
 
 def compare(first: Path, second: Path) -> dict[str, dict[str, Difference]]:
-    """`{set: {metric: how much the second run is above the first}}`, for the sets and metrics of both.
+    """Return the differences second - first by set and metric, for the sets and metrics of both runs.
 
     Raises:
-        UserError: A folder holds no results, the protocols differ, or nothing was measured by both.
+        UserError: A folder contains no results, the protocols differ, or the runs have no image in common.
     """
     runs = Run(first), Run(second)
     protocols = []
     for run in runs:
         results = run.results()
         if results is None or not run.per_image_file.is_file():
-            raise UserError(f"{run.folder} holds no finished run")
+            raise UserError(f"{run.folder} contains no finished run: wait for it, or choose another folder")
         protocols.append(results["protocol"])
     tables = [per_image(run.per_image_file) for run in runs]
     shared = [key for key in tables[0] if key in tables[1]]
     if not shared:
-        raise UserError(f"{first} and {second} have no image in common")
+        raise UserError(f"{first} and {second} have no image in common: evaluate both on the same data")
     metrics = [m for m in tables[0][shared[0]] if m in tables[1][shared[0]] and not m.endswith("_blurred")]
     conditions = [{k: v for k, v in p.items() if k in metrics or k not in METRICS} for p in protocols]
     if conditions[0] != conditions[1]:
-        raise UserError(f"{first} and {second} were measured by different protocols: they can't be compared")
+        raise UserError(
+            f"{first} and {second} were measured by different protocols and are not comparable: evaluate both with the "
+            f"same protocol="
+        )
     for key in shared:
         blurred = [{m: table[key].get(f"{m}_blurred") for m in metrics} for table in tables]
         if blurred[0] != blurred[1]:
-            raise UserError(f"{first} and {second} restored other images by the name of {key[1]}: other data?")
+            raise UserError(
+                f"{first} and {second} restored different images named {key[1]}: evaluate both on the same data"
+            )
     found: dict[str, dict[str, Difference]] = {}
     for name in dict.fromkeys(name for name, _ in shared):
         for metric in metrics:
@@ -122,7 +137,7 @@ def compare(first: Path, second: Path) -> dict[str, dict[str, Difference]]:
 
 
 def per_image(file: Path) -> PerImage:
-    """(set, image) -> metric of the restored, and as `<metric>_blurred` of the blurred image -> value."""
+    """Read per_image.csv; the metrics of blurred images are named `<metric>_blurred`."""
     with file.open(newline="") as text:
         rows: list[dict[str, Any]] = list(csv.DictReader(text))
     restored = [name for name in (rows[0] if rows else {}) if f"{name}_blurred" in rows[0]]

@@ -1,4 +1,4 @@
-"""The jobs of a sweep: what they vary, how far they are, what they have found."""
+"""Jobs of a sweep: varied settings, progress and results."""
 
 import csv
 import time
@@ -14,16 +14,17 @@ from deblurlab.runs.untrusted import read_yaml
 
 State = Literal["finished", "unfinished", "broken"]
 _NOT_VARIED = {"seed", "name", "runs", "fresh"}
+"""Overrides that do not distinguish configurations."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a sweep, as its folder tells."""
+    """One run of a sweep, read from its folder."""
 
     run: Run
     state: State
-    about: str
-    """What there is to say of a job that hasn't finished."""
+    detail: str
+    """Progress of an unfinished job, error of a broken one."""
     overrides: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     results: Mapping[str, Any] = field(default_factory=dict)
@@ -32,30 +33,30 @@ class Job:
 
 @dataclass(frozen=True)
 class Configuration:
-    """Finished jobs that differ in nothing but their seeds."""
+    """Finished jobs that differ only in the seed."""
 
     varied: Mapping[str, str]
     jobs: Sequence[Job]
 
 
 def read_jobs(folder: Path) -> list[Job]:
-    """Every run below a sweep's folder, in the order in which they began.
+    """Return every run below a sweep's folder, in the order of their start.
 
     Raises:
         UserError: There is none.
     """
     found = {path.parent for name in ("config.yaml", "results.json") for path in folder.rglob(name)}
     if not found:
-        raise UserError(f"{folder} holds no runs")
+        raise UserError(f"{folder} contains no runs: give the folder of a sweep, such as runs/losses")
     jobs = [_read(Run(path)) for path in found]
-    return sorted(jobs, key=lambda job: (_begun(job.run), job.run.folder))
+    return sorted(jobs, key=lambda job: (_start_time(job.run), job.run.folder))
 
 
 def configurations(jobs: Sequence[Job]) -> list[Configuration]:
-    """The finished jobs by what they vary, in the order in which they began.
+    """Group the finished jobs by their varied settings, in the order of their start.
 
     Raises:
-        UserError: None has finished, or they were trained or measured on different data or by different protocols.
+        UserError: No job has finished, or the jobs differ in their data or protocol.
     """
     finished = [job for job in jobs if job.state == "finished"]
     if not finished:
@@ -68,10 +69,10 @@ def configurations(jobs: Sequence[Job]) -> list[Configuration]:
         found.setdefault(tuple(job.overrides.get(key, "-") for key in varied), []).append(job)
     for group in found.values():
         seeds = [job.results["seed"] for job in group]
-        if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
+        if repeated := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
             raise UserError(
-                f"{list_first([str(job.run.folder) for job in group])} have the same settings and seed {twice[0]}: they were "
-                f"started differently, and would count twice"
+                f"{list_first([str(job.run.folder) for job in group])} have the same settings and seed {repeated[0]} "
+                f"and would be counted twice: delete all but one"
             )
     return [Configuration(dict(zip(varied, values, strict=True)), group) for values, group in found.items()]
 
@@ -79,38 +80,39 @@ def configurations(jobs: Sequence[Job]) -> list[Configuration]:
 def _check_comparable(finished: Sequence[Job]) -> None:
     first = finished[0]
     for job in finished[1:]:
-        for what, a, b in (
+        for name, a, b in (
             ("data", first.config.get("data"), job.config.get("data")),
             ("protocol", first.results["protocol"], job.results["protocol"]),
             ("test sets", list(first.results["sets"]), list(job.results["sets"])),
         ):
             if a != b:
                 raise UserError(
-                    f"{first.run.folder} and {job.run.folder} differ in {what} and can't be compared: "
-                    f"{_difference(what, a, b)}"
+                    f"{first.run.folder} and {job.run.folder} differ in {name} and are not comparable: "
+                    f"{_difference(name, a, b)}"
                 )
 
 
-def _difference(what: str, a: Any, b: Any) -> str:
+def _difference(name: str, a: Any, b: Any) -> str:
+    """Describe the first difference of two settings."""
     if not isinstance(a, Mapping) or not isinstance(b, Mapping):
         return f"{a} and {b}"
     key = next(key for key in {**a, **b} if a.get(key) != b.get(key))
     return (
-        _difference(f"{what}.{key}", a.get(key), b.get(key))
+        _difference(f"{name}.{key}", a.get(key), b.get(key))
         if isinstance(a.get(key), Mapping)
-        else (f"{what}.{key} is {a.get(key)} and {b.get(key)}")
+        else (f"{name}.{key} is {a.get(key)} and {b.get(key)}")
     )
 
 
 def _read(run: Run) -> Job:
     try:
-        config, words = read_yaml(run.config_file), read_yaml(run.overrides_file)
-        overrides = dict(word.lstrip("+").partition("=")[::2] for word in words)
+        config, arguments = read_yaml(run.config_file), read_yaml(run.overrides_file)
+        overrides = dict(argument.lstrip("+").partition("=")[::2] for argument in arguments)
         results = run.results()
         if results is not None and not {"sets", "protocol", "seed", "parameters", "seconds"} <= results.keys():
-            raise UserError(f"{run.results_file} isn't the results of a training")
+            raise UserError(f"{run.results_file} does not contain the results of a training")
         images = {} if results is None else per_image(run.per_image_file)
-    except Exception as error:  # whatever a damaged file makes its reader raise
+    except Exception as error:  # readers of damaged files raise many types
         return Job(run, "broken", " ".join(str(error).split()) or type(error).__name__)
     if results is not None:
         return Job(run, "finished", "", overrides, config, results, images)
@@ -118,10 +120,10 @@ def _read(run: Run) -> Job:
 
 
 def _progress(run: Run, config: Mapping[str, Any]) -> str:
-    """How far it is, and when it last gave a sign of life."""
-    signs = [path.stat().st_mtime for path in (run.metrics_file, run.last_checkpoint) if path.exists()]
-    if not signs:
-        return "has not logged a step"
+    """Return the latest step of an unfinished run and the time since its files last changed."""
+    changes = [path.stat().st_mtime for path in (run.metrics_file, run.last_checkpoint) if path.exists()]
+    if not changes:
+        return "no step logged yet"
     step = 0
     if run.metrics_file.exists():
         with run.metrics_file.open(newline="") as file:
@@ -130,16 +132,16 @@ def _progress(run: Run, config: Mapping[str, Any]) -> str:
             )
     steps = config["trainer"]["max_steps"]
     of = f" of {steps:,}" if steps > 0 else ""
-    return f"step {step:,}{of}, last heard of {_ago(time.time() - max(signs))} ago"
+    return f"step {step:,}{of}, last update {_duration(time.time() - max(changes))} ago"
 
 
-def _ago(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} seconds"
 
 
-def _begun(run: Run) -> float:
-    """When its folder was claimed."""
+def _start_time(run: Run) -> float:
+    """Return the time at which the run's config was written."""
     return run.config_file.stat().st_mtime if run.config_file.exists() else 0.0

@@ -1,4 +1,4 @@
-"""Results as tables."""
+"""Table of the results of one training run."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,34 +7,34 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from deblurlab.reporting.comparison import TITLES, score
+from deblurlab.reporting.comparison import TITLES, format_metric
 
 
 def columns(results: Mapping[str, Any]) -> tuple[str, ...]:
-    """The titles of a table of results."""
+    """Return the column titles."""
     return ("set", "images", "", *(TITLES[metric] for metric in _metrics(results)))
 
 
 def rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """One row for the blurred images of each set, one for the restored ones, one for the difference."""
+    """Return three rows per set: metrics of the blurred images, of the restored images, and the gain."""
     table: list[tuple[str, ...]] = []
     metrics = _metrics(results)
-    for name, scores in results["sets"].items():
-        blurred, restored = ([scores.get(metric + end) for metric in metrics] for end in ("_blurred", ""))
+    for name, values in results["sets"].items():
+        blurred, restored = ([values.get(metric + suffix) for metric in metrics] for suffix in ("_blurred", ""))
         gains = [None if None in pair else pair[1] - pair[0] for pair in zip(blurred, restored, strict=True)]
-        for what, values, sign in (("blurred", blurred, ""), ("restored", restored, ""), ("gain", gains, "+")):
-            cells = [score(metric, value, sign) for metric, value in zip(metrics, values, strict=True)]
-            table.append((*((name, str(scores["images"])) if what == "blurred" else ("", "")), what, *cells))
+        for kind, row, sign in (("blurred", blurred, ""), ("restored", restored, ""), ("gain", gains, "+")):
+            cells = [format_metric(metric, value, sign) for metric, value in zip(metrics, row, strict=True)]
+            table.append((*((name, str(values["images"])) if kind == "blurred" else ("", "")), kind, *cells))
     return table
 
 
 def _metrics(results: Mapping[str, Any]) -> list[str]:
-    """What some set was measured by."""
-    return [metric for metric in TITLES if any(metric in scores for scores in results["sets"].values())]
+    """Return the metrics that were measured on at least one set."""
+    return [metric for metric in TITLES if any(metric in values for values in results["sets"].values())]
 
 
-def facts(results: Mapping[str, Any]) -> dict[str, str]:
-    """What a reader must know beside the scores."""
+def details(results: Mapping[str, Any]) -> dict[str, str]:
+    """Return the settings, costs and protocol that belong to the results."""
     options = results["options"]
     return {
         "run": results["name"],
@@ -46,12 +46,12 @@ def facts(results: Mapping[str, Any]) -> dict[str, str]:
         "training time": _duration(results["seconds"]),
         "seed": str(results["seed"]),
         "protocol": "; ".join(f"{key}: {value}" for key, value in results["protocol"].items()),
-        **{f"no {TITLES[metric]}": why for metric, why in results["unavailable"].items()},
+        **{f"{TITLES[metric]} not available": why for metric, why in results["unavailable"].items()},
     }
 
 
 def print_results(results: Mapping[str, Any]) -> None:
-    """The scores of a run and what belongs to them, on the terminal."""
+    """Print the metrics of a run and their details."""
     console = Console()
     table = Table(*columns(results), title=escape(results["name"]))
     for column in table.columns[3:]:
@@ -59,7 +59,7 @@ def print_results(results: Mapping[str, Any]) -> None:
     for row in rows(results):
         table.add_row(*map(escape, row))
     console.print(table)
-    for key, value in facts(results).items():
+    for key, value in details(results).items():
         if key != "run":
             console.print(f"{key}: {value}", style="dim", highlight=False, markup=False)
 
