@@ -1,4 +1,4 @@
-"""`deblurlab restore`: whatever pictures people have, and whatever can be wrong with them."""
+"""`deblurlab restore`: file formats, folders, the journal, damaged files and signals."""
 
 import json
 import os
@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from deblurlab.batch import local as files
+from deblurlab.batch import local
 from deblurlab.cli.restore import restore as restore_command
 from deblurlab.inference.predictor import Restorer
 from support import small_release
@@ -36,12 +36,10 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def restore(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Restore:
     """`deblurlab restore ...` with a small model in an empty folder; returns the exit code."""
     monkeypatch.chdir(tmp_path)
-    before = signal.getsignal(signal.SIGTERM)
 
     def run(*arguments: object) -> int:
         with pytest.raises(SystemExit) as end:
             restore_command([str(word) for word in (*arguments, "--weights", weights, "--device", "cpu")])
-        signal.signal(signal.SIGTERM, before)
         assert end.value.code in (0, 1), end.value.code
         return int(end.value.code)
 
@@ -49,7 +47,7 @@ def restore(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> R
 
 
 def _read(path: Path) -> np.ndarray:
-    """By OpenCV, as it is in the file, RGB."""
+    """Read a file with OpenCV as RGB, unrotated and unconverted."""
     image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     assert image is not None
     return image[..., [2, 1, 0, 3][: image.shape[2]]] if image.ndim == 3 else image
@@ -61,7 +59,7 @@ def _write(path: Path, image: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("name", ["x.png", "x.tif", "x.tiff", "x.bmp", "x.webp", "x.jpg", "x.JPG", "a[1].png"])
-def test_names_and_formats_stay(restore: Restore, weights: Path, name: str) -> None:
+def test_names_and_formats_are_kept(restore: Restore, weights: Path, name: str) -> None:
     Image.fromarray(RGB).save(f"/{Path.cwd()}/{name}", quality=100)
     blurred = _read(Path(name))
     assert restore(name, "-o", "out") == 0
@@ -85,7 +83,7 @@ def test_names_and_formats_stay(restore: Restore, weights: Path, name: str) -> N
     ids=["rgb16", "grey8", "grey16", "rgba8", "rgba16"],
 )
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_bit_depth_grey_and_transparency_stay(restore: Restore, weights: Path, image: np.ndarray, suffix: str) -> None:
+def test_bit_depth_grey_and_alpha_are_kept(restore: Restore, weights: Path, image: np.ndarray, suffix: str) -> None:
     _write(Path(f"in/x{suffix}"), image)
     assert restore("in", "-o", "out") == 0
     found = _read(Path(f"out/x{suffix}"))
@@ -100,7 +98,7 @@ def test_bit_depth_grey_and_transparency_stay(restore: Restore, weights: Path, i
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
-def test_exif_orientation_profile_and_resolution_stay(restore: Restore, suffix: str) -> None:
+def test_exif_orientation_profile_and_resolution_are_kept(restore: Restore, suffix: str) -> None:
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "a camera"
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -109,27 +107,27 @@ def test_exif_orientation_profile_and_resolution_stay(restore: Restore, suffix: 
     with Image.open(f"x{suffix}") as before, Image.open(f"out/x{suffix}") as after:
         assert after.size == before.size
         assert after.getexif()[0x0112] == 6
-        if suffix != ".tif":  # libvips carries no further tags over there
+        if suffix != ".tif":  # libvips writes no other tags to TIFF
             assert after.getexif()[0x010F] == "a camera"
         assert after.info["icc_profile"] == profile
         if suffix != ".webp":
             assert after.info["dpi"][0] == pytest.approx(300, abs=0.1)
 
 
-def test_folders_patterns_and_files_keep_their_places(restore: Restore) -> None:
+def test_folders_patterns_and_files_keep_their_relative_paths(restore: Restore) -> None:
     for name in ("in/a.png", "in/deep/er/b.png", "in/.hidden.png", "other/c.png", "other/d.jpg"):
         _write(Path(name), RGB)
-    Path("in/notes.txt").write_text("no picture")
+    Path("in/notes.txt").write_text("not an image")
     assert restore("in", "other/*.png", "-o", "in/out") == 0
     found = sorted(str(path.relative_to("in/out")) for path in Path("in/out").rglob("*.png"))
     assert found == ["a.png", "c.png", "deep/er/b.png"]
-    assert restore("in", "-o", "in/out") == 0  # what was restored isn't restored again
+    assert restore("in", "-o", "in/out") == 0  # restored files are not inputs
     assert sorted(str(path.relative_to("in/out")) for path in Path("in/out").rglob("*.png")) == found
     assert restore("in/a.png", "-o", "single.png") == 0
     assert Path("single.png").is_file()
 
 
-def test_what_is_done_is_skipped_and_what_is_there_is_never_replaced(
+def test_restored_files_are_skipped_and_existing_files_are_not_replaced(
     restore: Restore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("in/a.png", "in/b.png"):
@@ -140,18 +138,18 @@ def test_what_is_done_is_skipped_and_what_is_there_is_never_replaced(
     assert np.array_equal(_read(Path("out/b.png")), RGB)
     state = Path("out/a.png").stat()
     assert restore("in/a.png", "-o", "out") == 0
-    assert "0 restored, 1 done before" in capsys.readouterr().err
+    assert "0 restored, 1 skipped" in capsys.readouterr().err
     assert Path("out/a.png").stat().st_mtime_ns == state.st_mtime_ns
-    assert restore("in/a.png", "-o", "out", "--strength", "0.5") == 1  # is something else
+    assert restore("in/a.png", "-o", "out", "--strength", "0.5") == 1  # other settings
     assert restore("in", "-o", "out", "--overwrite") == 0
     assert not np.array_equal(_read(Path("out/b.png")), RGB)
     assert restore("in", "-o", "in") == 1
-    assert "in lies in the output folder" in capsys.readouterr().err
+    assert "in is inside the output folder" in capsys.readouterr().err
     assert restore("in/a.png", "-o", "in/a.png") == 1
-    assert "replaced by its restored self" in capsys.readouterr().err
+    assert "overwritten by the restored file" in capsys.readouterr().err
 
 
-def test_shards_do_everything_once(restore: Restore) -> None:
+def test_shards_restore_each_file_once(restore: Restore) -> None:
     for i in range(5):
         _write(Path(f"in/{i}.png"), RGB)
     assert restore("in", "-o", "out", "--shard", "2/3") == 0
@@ -180,21 +178,21 @@ def test_side_by_side_strength_and_ensemble(restore: Restore, weights: Path) -> 
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])
-def test_large_pictures_are_read_and_written_in_strips(
+def test_large_images_are_read_and_written_in_strips(
     restore: Restore, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To the same bytes, although the picture is never in memory."""
+    """The files are byte-identical, although the image is never in memory as a whole."""
     image = cv2.resize(RGB, (700, 900), interpolation=cv2.INTER_CUBIC)
     _write(Path(f"in/x{suffix}"), image)
     assert restore("in", "-o", "whole", "--tile", "off") == 0
-    monkeypatch.setattr(files, "IN_MEMORY", 1000)
+    monkeypatch.setattr(local, "IN_MEMORY", 1000)
     monkeypatch.setattr("deblurlab.media.large_images.IN_MEMORY", 1000)
     assert restore("in", "-o", "tiled", "--tile", "256") == 0
     assert Path(f"tiled/x{suffix}").read_bytes() == Path(f"whole/x{suffix}").read_bytes()
     assert sorted(path.name for path in Path("tiled").iterdir()) == [".deblurlab.jsonl", f"x{suffix}"]
 
 
-def test_the_error_of_blended_tiles_is_printed(restore: Restore, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_seam_error_of_blended_tiles_is_printed(restore: Restore, capsys: pytest.CaptureFixture[str]) -> None:
     _write(Path("x.png"), cv2.resize(RGB, (700, 600)))
     assert restore("x.png", "-o", "out", "--tile", "256", "--overlap", "2") == 0
     assert "x.png: tiles of 256 pixels, blended over 2 to each side" in capsys.readouterr().err
@@ -254,7 +252,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-def test_what_cannot_be_restored_is_named_and_the_others_go_on(
+def test_bad_files_are_reported_and_the_others_are_restored(
     restore: Restore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("in").mkdir()
@@ -264,82 +262,82 @@ def test_what_cannot_be_restored_is_named_and_the_others_go_on(
     Image.fromarray(RGB[:1, :1]).save("in/one.png")
     inputs = ["nowhere.png", *sorted(map(str, Path("in").iterdir()))]
     assert restore(*inputs, "-o", "out", "--max-pixels", 2_000_000) == 1
-    said = capsys.readouterr().err.splitlines()
+    errors = capsys.readouterr().err.splitlines()
     for name, (_, message) in BAD.items():
-        lines = [line for line in said if f"in/{name}" in line]
-        assert len(lines) == 1, (name, said)
+        lines = [line for line in errors if f"in/{name}" in line]
+        assert len(lines) == 1, (name, errors)
         assert message in lines[0]
-    assert any("nowhere.png does not exist" in line for line in said)
+    assert any("nowhere.png does not exist" in line for line in errors)
     assert sorted(path.name for path in Path("out").glob("*.*")) == [".deblurlab.jsonl", "good.png", "one.png"]
-    assert f"2 restored, {len(BAD) + 1} failed" in said[-1]
+    assert f"2 restored, {len(BAD) + 1} failed" in errors[-1]
 
 
 @pytest.mark.parametrize("shape", [(1, 50, 3), (50, 1, 3), (1, 1, 3), (1, 50)])
-def test_a_single_row_stays_one(restore: Restore, shape: tuple[int, ...]) -> None:
+def test_images_of_one_row_or_column_keep_their_shape(restore: Restore, shape: tuple[int, ...]) -> None:
     _write(Path("x.bmp"), RNG.integers(0, 256, shape, np.uint8))
     assert restore("x.bmp", "-o", "out") == 0
     assert _read(Path("out/x.bmp")).shape == shape
 
 
-def test_a_video_and_transparency_fit_not_everywhere(restore: Restore, capsys: pytest.CaptureFixture[str]) -> None:
+def test_targets_that_cannot_hold_the_source_are_refused(restore: Restore, capsys: pytest.CaptureFixture[str]) -> None:
     _write(Path("x.png"), np.dstack([RGB, RGB[..., 1]]))
     assert restore("x.png", "-o", "x.mp4") == 1
     assert restore("x.png", "-o", "x.jpg") == 1
-    said = capsys.readouterr().err
-    assert "x.png can't become x.mp4" in said
-    assert "x.png has transparency, which x.jpg can't" in said
+    errors = capsys.readouterr().err
+    assert "x.png can't be restored to x.mp4" in errors
+    assert "x.png has transparency, which x.jpg can't" in errors
     assert sorted(path.name for path in Path().iterdir()) == ["x.png"]
 
 
-def test_the_record_moves_with_its_folder(restore: Restore, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_journal_is_valid_after_its_folder_moved(restore: Restore, capsys: pytest.CaptureFixture[str]) -> None:
     _write(Path("in/x.png"), RGB)
     assert restore("in", "-o", "out") == 0
     Path("out").rename("moved")
     assert restore("in", "-o", "moved") == 0
-    assert "1 done before" in capsys.readouterr().err
+    assert "1 skipped" in capsys.readouterr().err
 
 
-def test_two_inputs_for_one_output_are_told_apart(restore: Restore, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_inputs_with_the_same_target_are_reported(restore: Restore, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a/x.png", "b/x.png"):
         _write(Path(name), RGB)
     assert restore("a", "b", "-o", "out") == 1
-    assert "b/x.png would be restored to out/x.png, as would a/x.png" in capsys.readouterr().err
+    assert "b/x.png and a/x.png would both be restored to out/x.png" in capsys.readouterr().err
     assert Path("out/x.png").is_file()
 
 
-def test_a_full_disk_leaves_no_half_file(
+def test_a_full_disk_leaves_no_partial_file(
     restore: Restore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """/dev/full is one."""
+    """/dev/full simulates the full disk."""
     _write(Path("in/x.png"), RGB)
-    original = files.LargeImageWriter._save
+    original = local.LargeImageWriter._save
 
     def save(self: object, image: object, target: str) -> None:
         Path(target).symlink_to("/dev/full")
         original(self, image, target)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(files.LargeImageWriter, "_save", save)
+    monkeypatch.setattr(local.LargeImageWriter, "_save", save)
     assert restore("in", "-o", "out") == 1
     assert "out/x.png couldn't be written" in capsys.readouterr().err
     assert [path.name for path in Path("out").iterdir()] == []
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interruption_leaves_whole_files_only(weights: Path, tmp_path: Path, number: int, code: int) -> None:
+def test_a_signal_leaves_complete_files_only(weights: Path, tmp_path: Path, number: int, code: int) -> None:
     for i in range(60):
         _write(tmp_path / f"in/{i:02d}.png", cv2.resize(RGB, (900, 900)))
     command = [sys.executable, "-m", "deblurlab", "restore", "in", "-o", "out", "--weights", weights, "--device", "cpu"]
     process = subprocess.Popen(
         command, cwd=tmp_path, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which a shell's background ignores
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background processes of a shell ignore it
     )  # fmt: skip
     until = time.monotonic() + 120
     while len(list((tmp_path / "out").glob("*.png"))) < 2 and time.monotonic() < until:
         time.sleep(0.02)
     os.kill(process.pid, number)
-    _, said = process.communicate(timeout=300)
-    assert process.returncode == code, said
-    assert "Traceback" not in said
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == code, errors
+    assert "Traceback" not in errors
     found = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert 2 < len(found) < 61
     assert [name for name in found if "partial" in name or name.endswith(".rows")] == []
@@ -350,7 +348,7 @@ def test_an_interruption_leaves_whole_files_only(weights: Path, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("content", [b"garbage", None])
-def test_weights_that_are_not_what_was_released_are_refused(
+def test_modified_weights_are_refused(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -367,7 +365,7 @@ def test_weights_that_are_not_what_was_released_are_refused(
         restore_command(["x.png", "--weights", str(broken)])
 
 
-def test_a_pickle_with_code_in_it_is_refused(tmp_path: Path) -> None:
+def test_a_pickle_with_code_is_refused(tmp_path: Path) -> None:
     class Payload:
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return os.mkdir, (str(tmp_path / "ran"),)
@@ -387,6 +385,6 @@ def test_a_pickle_with_code_in_it_is_refused(tmp_path: Path) -> None:
         (["--engine", "onnxruntime"], "needs an ONNX file"),
     ],
 )
-def test_options_that_make_no_sense_are_named(options: list[str], message: str, weights: Path) -> None:
+def test_invalid_options_are_reported(options: list[str], message: str, weights: Path) -> None:
     with pytest.raises(SystemExit, match=message):
         restore_command(["x.png", "--weights", str(weights), *options])

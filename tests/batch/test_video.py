@@ -91,9 +91,7 @@ def test_ten_bits_are_kept_and_side_by_side_doubles_the_width(restorer: Restorer
     after = _frames(tmp_path / "out.mp4")
     assert {(frame.width, frame.height, frame.format.name) for frame in after} == {(192, 64, "yuv420p10le")}
     left = after[0].to_ndarray(format="rgb24")[:, :96].astype(int)
-    assert (
-        np.abs(left - _frames(source)[0].to_ndarray(format="rgb24")).mean() < 8
-    )  # chroma subsampling
+    assert np.abs(left - _frames(source)[0].to_ndarray(format="rgb24")).mean() < 8  # chroma subsampling
 
 
 def test_rotated_videos_are_turned_upright(restorer: Restorer, tmp_path: Path) -> None:
@@ -206,9 +204,7 @@ def test_a_full_disk_is_reported(restorer: Restorer, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_memory_is_constant(
-    restorer: Restorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_memory_is_constant(restorer: Restorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At most two frames are decoded ahead of the one that is restored."""
     source = _video(tmp_path / "x.mp4", 30)
     decoded, ahead = VideoReader.frames, []
@@ -231,9 +227,7 @@ def test_memory_is_constant(
     assert max(ahead) <= 2
 
 
-def test_a_missing_pyav_is_reported(
-    restorer: Restorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_pyav_is_reported(restorer: Restorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(UserError, match=r"pip install 'deblurlab\[video\]'"):
         video.restore_video(tmp_path / "x.mp4", tmp_path / "out.mp4", restorer)

@@ -13,7 +13,7 @@ import pyvips
 from PIL import Image
 
 from deblurlab import Restorer
-from deblurlab.batch.cluster import Job, restore
+from deblurlab.batch.cluster import ClusterJob, restore
 from deblurlab.cli.restore import restore as restore_command
 from deblurlab.errors import UserError
 from support import small_release
@@ -149,12 +149,12 @@ def test_a_bucket_is_restored_and_gone_on_with(
 
     s3.put_object(Bucket="photos", Key="some/in/0/bad.png", Body=(tmp_path / "bad.png").read_bytes())
     assert _restore(*command) == 0
-    assert "1 restored, 4 done before" in capfd.readouterr().err
+    assert "1 restored, 4 skipped" in capfd.readouterr().err
     second = _kept("some/in/restored/")
     assert {key: second[key] for key in first} == first
     assert second.keys() - first.keys() == {"0/bad.png"}
     assert _restore(*command) == 0
-    assert "0 restored, 5 done before" in capfd.readouterr().err
+    assert "0 restored, 5 skipped" in capfd.readouterr().err
     assert _kept("some/in/restored/") == second
 
 
@@ -171,7 +171,7 @@ def test_a_picture_that_its_worker_dies_of_is_named_and_the_others_go_on(
         network.rows = lambda image: os._exit(1) if image.width == 33 else rows(image)  # type: ignore[method-assign]
         return network
 
-    job = Job(source=str(tmp_path / "in"), target=str(tmp_path / "out"), workers=2)
+    job = ClusterJob(source=str(tmp_path / "in"), target=str(tmp_path / "out"), workers=2)
     assert restore(job, load) == 1
     said = capfd.readouterr().err
     assert f"deblurlab: {tmp_path}/in/1.png can't be restored: its worker died each time" in said
@@ -188,12 +188,12 @@ def test_a_machine_without_the_weights_ends_it_in_a_line(release: Path, tmp_path
         return Restorer.load(release if os.getpid() == here else "elsewhere", device=device)
 
     with pytest.raises(UserError, match="there are no weights elsewhere: .* .each machine needs the same weights"):
-        restore(Job(source=str(tmp_path / "in"), target=str(tmp_path / "out")), load)
+        restore(ClusterJob(source=str(tmp_path / "in"), target=str(tmp_path / "out")), load)
 
 
 def test_a_cluster_that_is_not_there_is_named(release: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     Image.fromarray(RNG.integers(0, 256, (30, 40, 3), np.uint8)).save(tmp_path / "in" / "x.png")
-    job = Job(source=str(tmp_path / "in"), target=str(tmp_path / "out"), address="127.0.0.1:9")
+    job = ClusterJob(source=str(tmp_path / "in"), target=str(tmp_path / "out"), address="127.0.0.1:9")
     with pytest.raises(UserError, match="there is no Ray cluster at 127.0.0.1:9"):
         restore(job, lambda device: Restorer.load(release, device=device))

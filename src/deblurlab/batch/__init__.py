@@ -1,1 +1,1 @@
-"""Restoring many files."""
+"""Restoration of many files on this machine or on a Ray cluster."""

@@ -1,4 +1,4 @@
-"""`deblurlab restore --engine ray`: the pictures of an object store or a shared folder, restored by a Ray cluster."""
+"""Restoration of the images of an object store or a shared folder by a Ray cluster."""
 
 import logging
 import math
@@ -16,37 +16,38 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.progress import track
 
-from deblurlab.batch.worker import Outcome, Worker
+from deblurlab.batch.worker import Result, Worker
 from deblurlab.errors import UserError, first_sentence
 from deblurlab.inference.predictor import Restorer
 from deblurlab.media.images import SUFFIXES
 from deblurlab.media.large_images import MAX_PIXELS
 from deblurlab.runs.storage import open_store
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before ray is imported, which would call home
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # must be set before Ray is imported
 
-_BLOCKS = 10_000
-"""A task is one picture, unless there are more than this; it is begun again if its worker dies."""
-_RETRIES = 2
-"""Of a task whose worker died. Ray would go on for ever with a picture that is too large for its worker's memory."""
+_MAX_BLOCKS = 10_000
+"""Maximum number of Ray tasks. Up to this number, a task is one image."""
+_MAX_RETRIES = 2
+"""Retries of a task whose worker died. Ray's default is unlimited, also for an image that exceeds the memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """What a cluster is to do."""
+class ClusterJob:
+    """Source, target and options of a restoration by a cluster."""
 
     source: str
     target: str
     overwrite: bool = False
     max_pixels: int = MAX_PIXELS
     device: str = "auto"
+    """auto, cpu or cuda."""
     workers: int | None = None
     address: str | None = None
-    """Of the cluster; None is that of RAY_ADDRESS, or a new one on this machine."""
+    """Address of the cluster; None is RAY_ADDRESS, or else a new cluster on this machine."""
 
 
-class Crew(NamedTuple):
-    """How many workers there are, and what each of them gets."""
+class WorkerPool(NamedTuple):
+    """Number of workers and the resources of each."""
 
     workers: int
     cpus: float
@@ -55,126 +56,136 @@ class Crew(NamedTuple):
     device: str
 
 
-def restore(job: Job, load: Callable[..., Restorer]) -> int:
-    """Restore the pictures at a place to another, with the same keys; those that are there already are left alone. A
-    line on standard error for each that can't be. Returns the exit code: 0, or 1 if there is one.
+def restore(job: ClusterJob, load: Callable[..., Restorer]) -> int:
+    """Restore the images of a store to the same keys of another; print one line for each failure.
+
+    Images whose target exists are skipped, unless `job.overwrite` is set.
 
     Args:
-        job: What to do, and where.
-        load: Makes a network, given a `device`; called here, to see whether it can, and once by each worker.
+        job: What to restore.
+        load: Returns a restorer for a `device`. It is called here first, so that errors appear early, and once in each
+            worker.
+
+    Returns:
+        The exit code: 1 if an image failed, otherwise 0.
 
     Raises:
-        UserError: Ray isn't installed, the cluster can't be reached or fails, the network can't be loaded, or there are
-            no pictures, or a place for them that would overwrite others.
-        OSError: A place can't be read.
+        UserError: Ray isn't installed, the cluster or the restorer fails, there are no images, or the target contains
+            the source.
+        OSError: A store can't be read.
     """
-    ray = _ray()
+    ray = _import_ray()
     source, target = open_store(job.source), open_store(job.target)
     if source.address.startswith(target.address):
-        raise UserError(f"{job.target} holds {job.source}, which would be overwritten: choose another place with -o")
+        raise UserError(f"{job.target} contains {job.source}, which would be overwritten: choose another -o")
     found = source.keys()
-    keys = [key for key in found if _is_picture(key) and not (source.address + key).startswith(target.address)]
-    if not keys:
+    images = [key for key in found if _is_image(key) and not (source.address + key).startswith(target.address)]
+    if not images:
         raise UserError(f"{job.source}: there are no images ({', '.join(sorted(SUFFIXES))})")
-    done = set() if job.overwrite else set(target.keys())
-    todo = [key for key in keys if key not in done]
+    existing = set() if job.overwrite else set(target.keys())
+    keys = [key for key in images if key not in existing]
     console, failures = Console(stderr=True, highlight=False, soft_wrap=True), 0
-    if todo:
+    if keys:
         load(device="cpu")
-        waiting = set(todo)
-        outcomes = _outcomes(ray, job, load, todo)
-        for outcome in track(outcomes, "restoring", len(todo), console=console, disable=not console.is_terminal):
-            waiting.discard(outcome["key"])
-            if outcome["error"]:
+        waiting = set(keys)
+        results = _results(ray, job, load, keys)
+        for result in track(results, "restoring", len(keys), console=console, disable=not console.is_terminal):
+            waiting.discard(result["key"])
+            if result["error"]:
                 failures += 1
-                console.print(f"deblurlab: {outcome['error']}", markup=False)
+                console.print(f"deblurlab: {result['error']}", markup=False)
         for key in sorted(waiting):
             failures += 1
-            line = "its worker died each time, of too little memory perhaps: a smaller --tile needs less"
-            console.print(f"deblurlab: {source.address}{key} can't be restored: {line}", markup=False)
-    counts = {"restored": len(todo) - failures, "done before": len(keys) - len(todo), "failed": failures}
-    console.print(", ".join(f"{n} {what}" for what, n in counts.items() if n or what == "restored"))
+            cause = "its worker died each time, perhaps out of memory: use a smaller --tile"
+            console.print(f"deblurlab: {source.address}{key} can't be restored: {cause}", markup=False)
+    counts = {"restored": len(keys) - failures, "skipped": len(images) - len(keys), "failed": failures}
+    console.print(", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "restored"))
     return 1 if failures else 0
 
 
-def _outcomes(ray: Any, job: Job, load: Callable[..., Restorer], keys: Sequence[str]) -> Iterator[Outcome]:
-    """What becomes of each picture, in any order; those that workers died of are missing.
+def _results(ray: Any, job: ClusterJob, load: Callable[..., Restorer], keys: Sequence[str]) -> Iterator[Result]:
+    """Yield the results in any order, without those of images whose workers died.
 
     Raises:
-        UserError: The cluster can't be reached or fails, or one of its machines can't restore anything.
+        UserError: The cluster can't be reached or fails, or one of its machines can't restore any image.
     """
-    with redirect_stdout(sys.stderr), _connected(ray, job.address):
+    with redirect_stdout(sys.stderr), _connect(ray, job.address):
         try:
-            team = crew(ray.cluster_resources(), job, len(keys))
-            with closing(_rows(ray, team, job, load, keys)) as rows:  # the workers end before the cluster does
-                for outcome in rows:
-                    if outcome["useless"]:
-                        raise UserError(f"{outcome['useless']} (each machine needs the same weights and packages)")
-                    yield outcome
+            pool = plan_workers(ray.cluster_resources(), job, len(keys))
+            with closing(_run_workers(ray, pool, job, load, keys)) as rows:  # ends the workers before the cluster
+                for result in rows:
+                    if result["worker_error"]:
+                        cause = result["worker_error"]
+                        raise UserError(f"{cause} (each machine needs the same weights and packages)")
+                    yield result
         except ray.exceptions.RayError as error:
-            raise UserError(f"the Ray cluster failed: {first_sentence(error)}; the same command goes on") from error
+            message = f"the Ray cluster failed: {first_sentence(error)}; run the same command again to continue"
+            raise UserError(message) from error
 
 
-def _rows(ray: Any, team: Crew, job: Job, load: Callable[..., Restorer], keys: Sequence[str]) -> Any:
+def _run_workers(
+    ray: Any, pool: WorkerPool, job: ClusterJob, load: Callable[..., Restorer], keys: Sequence[str]
+) -> Any:
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.max_errored_blocks = -1
-    places = {"source": job.source, "target": job.target, "max_pixels": job.max_pixels, "threads": team.threads}
-    items = ray.data.from_items([{"key": key} for key in keys], override_num_blocks=min(len(keys), _BLOCKS))
+    settings = {"source": job.source, "target": job.target, "max_pixels": job.max_pixels, "threads": pool.threads}
+    items = ray.data.from_items([{"key": key} for key in keys], override_num_blocks=min(len(keys), _MAX_BLOCKS))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of max_task_retries, for which there is nothing else yet
+        warnings.simplefilter("ignore", DeprecationWarning)  # max_task_retries has no successor yet
         restored = items.map(
             Worker,
-            fn_constructor_args=(partial(load, device=team.device),),
-            fn_constructor_kwargs=places,
-            compute=ray.data.ActorPoolStrategy(size=team.workers),
-            num_cpus=team.cpus,
-            num_gpus=team.gpus,
-            max_task_retries=_RETRIES,
+            fn_constructor_args=(partial(load, device=pool.device),),
+            fn_constructor_kwargs=settings,
+            compute=ray.data.ActorPoolStrategy(size=pool.workers),
+            num_cpus=pool.cpus,
+            num_gpus=pool.gpus,
+            max_task_retries=_MAX_RETRIES,
         )
     return iter(restored.iter_rows())
 
 
-def crew(resources: Mapping[str, float], job: Job, pictures: int) -> Crew:
-    """Who restores so many pictures on a cluster that has `resources`, as Ray counts them.
+def plan_workers(resources: Mapping[str, float], job: ClusterJob, images: int) -> WorkerPool:
+    """Return the workers for a number of images on a cluster with these Ray `resources`.
+
+    The default is one worker per GPU or, without GPUs, per two CPU cores.
 
     Raises:
-        UserError: The workers or the device that are asked for can't be had.
+        UserError: The cluster can't provide the requested workers or device.
     """
     if job.device not in ("auto", "cpu", "cuda"):
-        raise UserError(f"--device {job.device}: --engine ray takes auto, cpu or cuda; Ray says which GPU is whose")
+        raise UserError(f"--device {job.device}: --engine ray accepts auto, cpu or cuda; Ray assigns the GPUs")
     if job.workers is not None and job.workers < 1:
-        raise UserError(f"--workers {job.workers} is no number of workers")
+        raise UserError(f"--workers must be at least 1, not {job.workers}")
     cpus, gpus = int(resources.get("CPU", 0)), 0 if job.device == "cpu" else int(resources.get("GPU", 0))
     if job.device == "cuda" and not gpus:
         raise UserError("--device cuda: the Ray cluster has no GPU")
-    workers = min(pictures, job.workers or gpus or max(1, cpus // 2))
-    each = 1.0 if workers <= cpus else math.floor(1000 * cpus / workers) / 1000
-    share = 1 / math.ceil(workers / gpus) if gpus else 0.0
-    return Crew(workers, each, share, max(1, cpus // workers), "cuda" if gpus else "cpu")
+    workers = min(images, job.workers or gpus or max(1, cpus // 2))
+    cpus_each = 1.0 if workers <= cpus else math.floor(1000 * cpus / workers) / 1000
+    gpus_each = 1 / math.ceil(workers / gpus) if gpus else 0.0
+    return WorkerPool(workers, cpus_each, gpus_each, max(1, cpus // workers), "cuda" if gpus else "cpu")
 
 
-def _is_picture(key: str) -> bool:
+def _is_image(key: str) -> bool:
     path = PurePosixPath(key)
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
-def _connected(ray: Any, address: str | None) -> Any:
-    """A cluster, until it is left."""
+def _connect(ray: Any, address: str | None) -> Any:
+    """Return the connection to a cluster, a context manager."""
     given = address or os.environ.get("RAY_ADDRESS", "")
     host, _, port = given.rpartition(":")
     try:
-        if port.isdigit() and "://" not in given:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()  # Ray itself tries for minutes
+        if port.isdigit() and "://" not in given:  # fails at once, where Ray would try for minutes
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
         return ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        raise UserError(
-            f"there is no Ray cluster at {given or 'hand'}: {first_sentence(error)}; see --address"
-        ) from error
+        place = f"there is no Ray cluster at {given}" if given else "no Ray cluster can be started"
+        raise UserError(f"{place}: {first_sentence(error)}; see --address") from error
 
 
-def _ray() -> Any:
+def _import_ray() -> Any:
     try:
         import ray
         import ray.data

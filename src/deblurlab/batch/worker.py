@@ -1,4 +1,4 @@
-"""What each process of a cluster does: fetch a picture, restore it, keep it."""
+"""Worker process of `deblurlab restore --engine ray`: fetches, restores and stores images."""
 
 import os
 import platform
@@ -15,82 +15,83 @@ from deblurlab.inference.predictor import Restorer
 from deblurlab.media.large_images import LargeImageWriter, open_image
 from deblurlab.runs.storage import open_store
 
-_PAUSES = (1.0, 2.0, 4.0)
-"""Seconds before each further try to fetch or to keep a file."""
+_RETRY_DELAYS = (1.0, 2.0, 4.0)
+"""Seconds before each further attempt to fetch or store a file."""
 
 
-class Outcome(TypedDict):
-    """What became of a picture; both lines are empty if it is restored."""
+class Result(TypedDict):
+    """Result of an image; both errors are empty if it was restored."""
 
     key: str
     error: str
-    useless: str
-    """Why this worker can't restore any."""
+    worker_error: str
+    """Why this worker can't restore any image."""
 
 
 class Worker:
-    """Restores pictures of `source` to `target`, one after the other.
+    """Callable that restores one image of a store to the same key of another.
 
     Args:
-        load: Makes the network.
-        source: A folder or `s3://bucket/folder`.
-        target: Another.
-        max_pixels: Of a picture.
-        threads: For the network, if it runs on the processor and there are as many.
+        load: Returns the restorer.
+        source: Folder, or `s3://bucket/folder`.
+        target: Folder, or `s3://bucket/folder`.
+        max_pixels: Maximum number of pixels of an image.
+        threads: Number of CPU threads of the network; at most the number of processors.
     """
 
     def __init__(
         self, load: Callable[[], Restorer], *, source: str, target: str, max_pixels: int, threads: int
     ) -> None:
         torch.set_num_threads(min(threads, os.cpu_count() or 1))
-        self._max_pixels, self._useless = max_pixels, ""
+        self._max_pixels, self._worker_error = max_pixels, ""
         try:
             self._source, self._target = open_store(source), open_store(target)
             self._restorer = load()
-        except (UserError, OSError) as error:  # raised here it would come as pages of Ray's own
-            self._useless = f"{platform.node()}: {error}"
+        except (UserError, OSError) as error:  # an exception here would be buried in Ray's own traceback
+            self._worker_error = f"{platform.node()}: {error}"
 
-    def __call__(self, row: dict[str, str]) -> Outcome:
-        key, line = row["key"], ""
+    def __call__(self, row: dict[str, str]) -> Result:
+        """Restore the image `row["key"]`."""
+        key, message = row["key"], ""
         try:
-            if not self._useless:
+            if not self._worker_error:
                 self._restore(key)
         except UserError as error:
-            line = str(error)
+            message = str(error)
         except MemoryError:
-            line = f"{self._source.address}{key} can't be restored: out of memory: a smaller --tile needs less"
+            message = f"{self._source.address}{key} can't be restored: out of memory: use a smaller --tile"
         except Exception as error:
-            line = f"{self._source.address}{key} can't be restored: {first_sentence(error)}"
-        return {"key": key, "error": line, "useless": self._useless}
+            message = f"{self._source.address}{key} can't be restored: {first_sentence(error)}"
+        return {"key": key, "error": message, "worker_error": self._worker_error}
 
     def _restore(self, key: str) -> None:
         with tempfile.TemporaryDirectory(prefix="deblurlab-") as folder:
             suffix, address = PurePosixPath(key).suffix, self._source.address + key
             blurred, restored = Path(folder) / f"blurred{suffix}", Path(folder) / f"restored{suffix}"
-            _insist(lambda: self._source.fetch(key, blurred))
+            _retry(lambda: self._source.fetch(key, blurred))
             try:
                 self._compute(blurred, restored)
             except UserError as error:
                 raise UserError(str(error).replace(str(blurred), address).replace(str(restored), address)) from error
-            _insist(lambda: self._target.put(restored, key))
+            _retry(lambda: self._target.put(restored, key))
 
     def _compute(self, blurred: Path, restored: Path) -> None:
-        picture = open_image(blurred, self._max_pixels)
-        with LargeImageWriter(restored, picture) as writer:
-            for _, rows in self._restorer.rows(picture):
+        image = open_image(blurred, self._max_pixels)
+        with LargeImageWriter(restored, image) as writer:
+            for _, rows in self._restorer.rows(image):
                 writer.write(rows)
             writer.finish()
 
 
-def _insist(work: Callable[[], None]) -> None:
-    """Do what may fail for a while.
+def _retry(transfer: Callable[[], None]) -> None:
+    """Call `transfer`, again after each delay while it raises OSError.
 
     Raises:
-        OSError: It fails each time.
+        OSError: The last attempt failed.
     """
-    for pause in _PAUSES:
+    for delay in _RETRY_DELAYS:
         try:
-            return work()
+            return transfer()
         except OSError:
-            time.sleep(pause)
-    return work()
+            time.sleep(delay)
+    return transfer()
