@@ -1,6 +1,7 @@
-"""A module and a trainer in small."""
+"""Small training modules, batches and trainers."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,12 +11,12 @@ from torch import Tensor, nn
 from deblurlab.discriminators import PatchGAN
 from deblurlab.losses import L1, Adv, DiscriminatorLoss
 from deblurlab.models import UNetRes
-from deblurlab.training import PairedRestoration
+from deblurlab.training import PairedRestoration, StepSettings
 from deblurlab.training.schedulers import constant
 
 
 def images(seed: int) -> Tensor:
-    """Four random images."""
+    """Return four random images."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=generator)
 
@@ -24,7 +25,7 @@ BATCHES = [{"blurred": images(i), "sharp": images(i + 100)} for i in range(6)]
 
 
 class Loader:
-    """Gives the same batches in every epoch."""
+    """Loader of the same batches in every epoch."""
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         return iter(BATCHES)
@@ -41,25 +42,31 @@ def sgd(parameters: Any) -> torch.optim.Optimizer:
     return torch.optim.SGD(parameters, lr=0.1)
 
 
+def split_settings(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Collect the arguments that are settings of the step into one, `settings`."""
+    settings = {f.name: arguments.pop(f.name) for f in fields(StepSettings) if f.name in arguments}
+    return {**arguments, "settings": StepSettings(**settings)}
+
+
 def module(terms: Mapping[str, nn.Module] | None = None, **arguments: Any) -> PairedRestoration:
-    """A small one with weights from a fixed seed; L1 and an adversary unless other terms are given."""
+    """Return a small module with weights of a fixed seed; its losses are L1 and Adv unless others are given."""
     torch.manual_seed(0)
     terms = {"l1": L1(), "adv": Adv()} if terms is None else terms
-    judged = any(isinstance(term, DiscriminatorLoss) for term in terms.values())
+    adversarial = any(isinstance(term, DiscriminatorLoss) for term in terms.values())
     defaults = {
         "generator": UNetRes(width=4, depth=1, blocks=1),
-        "discriminator": PatchGAN(n_layers=1, width=4) if judged else None,
+        "discriminator": PatchGAN(n_layers=1, width=4) if adversarial else None,
         "weights": dict.fromkeys(terms, 1.0),
         "optimizer": {"generator": adam, "discriminator": adam},
         "scheduler": {"generator": constant, "discriminator": constant},
     }
-    return PairedRestoration(terms=terms, **{**defaults, **arguments})
+    return PairedRestoration(terms=terms, **{**defaults, **split_settings(arguments)})
 
 
 def fit(
     trained: pl.LightningModule, steps: int, *callbacks: pl.Callback, loader: Any = None, **options: Any
 ) -> pl.Trainer:
-    """Train on the processor, silently."""
+    """Train on the CPU without output."""
     trainer = pl.Trainer(
         max_steps=steps, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, callbacks=list(callbacks), **options,
@@ -69,7 +76,7 @@ def fit(
 
 
 class Poisoned(L1):
-    """No number in some calls that are learnt from: `steps` of them, from the third on."""
+    """L1 that is NaN in `steps` training calls, from the third on."""
 
     steps = 1
     calls = 0
@@ -86,5 +93,5 @@ def state(network: nn.Module | None) -> dict[str, Tensor]:
 
 
 def same(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
-    """Bit for bit."""
+    """Return whether two state dicts are equal bit for bit."""
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)

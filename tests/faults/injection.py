@@ -13,13 +13,13 @@ import torch
 from deblurlab.callbacks import Checkpoints, ResumeState
 from deblurlab.checkpoints import io as checkpoints
 from deblurlab.training import Restoration
-from deblurlab.training.phased import PhasedModule
+from deblurlab.training import Restoration
 
 MOMENTS = (
     "a batch begins", "between the players", "a gradient is there", "a batch ends", "a checkpoint is half written",
     "a checkpoint is renamed", "a row of metrics", "validation", "validation ends", "an epoch ends", "the test",
 )  # fmt: skip
-Act = Callable[[PhasedModule | None], None]
+Act = Callable[[Restoration | None], None]
 
 
 class Moments:
@@ -28,12 +28,12 @@ class Moments:
     def __init__(self, moment: str | None = None, number: int = 0, act: Act | None = None) -> None:
         self.counts: Counter[str] = Counter()
         self._at, self._act = (moment, number), act
-        self._module: PhasedModule | None = None
-        self._hook(PhasedModule, "training_step", "a batch begins")
-        self._hook(PhasedModule, "_learn", "between the players")
-        self._hook(PhasedModule, "on_before_optimizer_step", "a gradient is there")
+        self._module: Restoration | None = None
+        self._hook(Restoration, "training_step", "a batch begins")
+        self._hook(Restoration, "_update", "between the updates")
+        self._hook(Restoration, "on_before_optimizer_step", "a gradient is there")
         self._hook(Checkpoints, "on_train_batch_end", "a batch ends")
-        self._hook(PhasedModule, "_record", "a row of metrics")
+        self._hook(Restoration, "log_step", "a row of metrics")
         self._hook(Restoration, "test_step", "the test")
         self._hook(Checkpoints, "on_validation_end", "validation ends")
         self._hook(ResumeState, "on_train_epoch_end", "an epoch ends")
@@ -45,7 +45,7 @@ class Moments:
         original = getattr(of, name)
 
         def hooked(this: Any, *args: Any, **kwargs: Any) -> Any:
-            if isinstance(this, PhasedModule):
+            if isinstance(this, Restoration):
                 self._module = this
             if when(this):
                 self._now(moment)
@@ -78,20 +78,20 @@ class Moments:
 def send(number: int, note: Path) -> Act:
     """Sends this process a signal, and notes the step that is under way."""
 
-    def act(module: PhasedModule | None) -> None:
+    def act(module: Restoration | None) -> None:
         note.write_text(str(0 if module is None else module.global_step))
         os.kill(os.getpid(), number)
 
     return act
 
 
-def kill_a_worker(module: PhasedModule | None) -> None:
+def kill_a_worker(module: Restoration | None) -> None:
     import multiprocessing
 
     os.kill(int(multiprocessing.active_children()[0].pid or 0), signal.SIGKILL)
 
 
-def spoil_the_gradient(module: PhasedModule | None) -> None:
+def spoil_the_gradient(module: Restoration | None) -> None:
     assert module is not None
     for parameter in module.parameters():  # of whichever player is about to step
         if parameter.grad is not None:

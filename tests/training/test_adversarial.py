@@ -1,4 +1,4 @@
-"""What discriminators remember: pools of images, histories of judgements."""
+"""Adversarial training state: image pools and histories of logits."""
 
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,12 @@ from torch import Tensor
 from deblurlab.checkpoints.io import read_checkpoint
 from deblurlab.discriminators import Discriminator, DiscriminatorOutput
 from deblurlab.losses import L1, Adv, AdvRaLS
-from deblurlab.training.memory import History, ImagePool
+from deblurlab.training.adversarial import History, ImagePool
 from steps import BATCHES, fit, module, same, state
 
 
-def still(parameters: Any) -> torch.optim.Optimizer:
-    """An optimizer that moves nothing."""
+def frozen_sgd(parameters: Any) -> torch.optim.Optimizer:
+    """Return an optimizer of learning rate 0."""
     return torch.optim.SGD(parameters, lr=0.0)
 
 
@@ -44,12 +44,12 @@ def test_a_pool_fills_up_and_then_exchanges_as_its_random_numbers_say() -> None:
     assert any(a != b for a, b in zip(shown, range(40), strict=True))
 
 
-def test_a_pool_of_size_0_shows_the_images_themselves() -> None:
+def test_a_pool_of_size_0_returns_its_input() -> None:
     images = torch.rand(2, 3, 4, 4)
     assert ImagePool(0).exchange(images) is images
 
 
-def test_a_pool_goes_on_from_its_state() -> None:
+def test_a_pool_resumes_from_its_state() -> None:
     through, first, second = ImagePool(2), ImagePool(2), ImagePool(2)
     for number in range(5):
         through.exchange(_numbers(number)), first.exchange(_numbers(number))
@@ -61,35 +61,35 @@ def test_a_pool_goes_on_from_its_state() -> None:
 def test_a_history_averages_the_last_batches() -> None:
     history = History(2)
     for value in (1.0, 2.0, 4.0):
-        judged = DiscriminatorOutput([torch.full((1, 1, 2, 2), value), torch.full((1, 1, 1, 1), -value)], [])
-        history.add(real=judged, fake=DiscriminatorOutput([logits + 1 for logits in judged.logits], []))
-    assert history.beside("real", judged).history == [torch.tensor(3.0), torch.tensor(-3.0)]
-    assert history.beside("fake", judged).history == [torch.tensor(4.0), torch.tensor(-2.0)]
-    assert [mean.item() for mean in judged.means()] == [4.0, -4.0]
-    assert History(0).beside("real", judged) is judged
+        output = DiscriminatorOutput([torch.full((1, 1, 2, 2), value), torch.full((1, 1, 1, 1), -value)], [])
+        history.add(real=output, fake=DiscriminatorOutput([logits + 1 for logits in output.logits], []))
+    assert history.attach("real", output).history == [torch.tensor(3.0), torch.tensor(-3.0)]
+    assert history.attach("fake", output).history == [torch.tensor(4.0), torch.tensor(-2.0)]
+    assert [mean.item() for mean in output.means()] == [4.0, -4.0]
+    assert History(0).attach("real", output) is output
 
 
 def test_shares_of_a_batch_are_one_batch() -> None:
     history = History(5)
     for value, share in ((1.0, 0.75), (5.0, 0.25), (4.0, 1.0)):
-        judged = DiscriminatorOutput([torch.full((1, 1, 1, 1), value)], [])
-        history.add(real=judged, fake=judged, share=share)
+        output = DiscriminatorOutput([torch.full((1, 1, 1, 1), value)], [])
+        history.add(real=output, fake=output, share=share)
     assert [mean.item() for mean in history.state_dict()["real"]] == [2.0, 4.0]
 
 
 @pytest.mark.parametrize("options", [{"n_critic": 3}, {"accumulate": 4}, {"n_critic": 2, "accumulate": 2}])
-def test_a_batch_is_remembered_once_however_often_it_is_learnt_from(options: dict[str, int]) -> None:
+def test_each_batch_is_stored_once_whatever_the_number_of_updates(options: dict[str, int]) -> None:
     trained = module(image_pool=20, history=20, **options)
     fit(trained, 2)
-    memory = trained._adversaries["sharp"].state_dict()
+    memory = trained.adversarial_states["sharp"].state_dict()
     images = memory["pool"]["images"]
     assert len(images) == 8
     assert len({image.sum().item() for image in images}) == 8
     assert len(memory["history"]["real"]) == 2
 
 
-class Seen(Discriminator):
-    """Notes what it is shown; its logit is a weight times the mean of the image."""
+class Recorder(Discriminator):
+    """Records its inputs; its logit is a weight times the mean of the image."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,13 +102,13 @@ class Seen(Discriminator):
         return DiscriminatorOutput([logits], [logits])
 
 
-STILL = dict.fromkeys(("generator", "discriminator"), still)
+FROZEN = dict.fromkeys(("generator", "discriminator"), frozen_sgd)
 
 
-def test_a_pooled_image_is_judged_beside_what_it_was_restored_from() -> None:
-    """The generator begins as the identity and doesn't learn: each restored image is its own blurred one."""
-    discriminator = Seen()
-    fit(module({"adv": Adv()}, discriminator=discriminator, image_pool=2, optimizer=STILL), 6)
+def test_a_pooled_image_is_output_beside_what_it_was_restored_from() -> None:
+    """The generator is the identity and isn't trained: each restored image equals its blurred one."""
+    discriminator = Recorder()
+    fit(module({"adv": Adv()}, discriminator=discriminator, image_pool=2, optimizer=FROZEN), 6)
     exchanged = 0
     for step in range(6):
         _, fake, _ = discriminator.shown[3 * step : 3 * step + 3]
@@ -118,14 +118,14 @@ def test_a_pooled_image_is_judged_beside_what_it_was_restored_from() -> None:
 
 
 def test_each_side_is_compared_with_the_history_of_the_other() -> None:
-    """A relativistic loss by hand: averages over both batches so far, on both players' sides."""
+    """A relativistic loss by hand: means over both batches so far, for generator and discriminator."""
     values: list[dict[str, Tensor]] = []
 
-    class Note(pl.Callback):
+    class Values(pl.Callback):
         def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, *_: Any) -> None:
             values.append(outputs)
 
-    fit(module({"adv": AdvRaLS()}, discriminator=Seen(), history=2, optimizer=STILL), 2, Note())
+    fit(module({"adv": AdvRaLS()}, discriminator=Recorder(), history=2, optimizer=FROZEN), 2, Values())
     real, fake = ([(batch[key] / 255).mean(dim=(1, 2, 3)) for batch in BATCHES[:2]] for key in ("sharp", "blurred"))
     mean_real, mean_fake = (torch.cat(side).mean() for side in (real, fake))
     up, down = real[1] - mean_fake, fake[1] - mean_real
@@ -138,14 +138,16 @@ def test_each_side_is_compared_with_the_history_of_the_other() -> None:
 def test_pools_differ_between_seeds() -> None:
     drawn = []
     for seed in (0, 1):
-        trained = module(image_pool=2, record={"seed": seed})
+        trained = module(image_pool=2, seed=seed)
         fit(trained, 1)
-        drawn.append(trained._adversaries["sharp"].state_dict()["pool"]["random"].tolist())
+        drawn.append(trained.adversarial_states["sharp"].state_dict()["pool"]["random"].tolist())
     assert drawn[0] != drawn[1]
 
 
 @pytest.mark.parametrize("options", [{"image_pool": 3}, {"history": 3}], ids=["pool", "history"])
-def test_both_are_in_the_checkpoint_and_change_the_training(options: dict[str, int], tmp_path: Path) -> None:
+def test_pool_and_history_are_stored_and_affect_the_training(
+    options: dict[str, int], tmp_path: Path
+) -> None:
     terms = {"l1": L1(), "adv": AdvRaLS()}
     trained, without = module(terms, **options), module(terms)
     fit(trained, 4).save_checkpoint(tmp_path / "a.ckpt")
@@ -156,8 +158,8 @@ def test_both_are_in_the_checkpoint_and_change_the_training(options: dict[str, i
     assert len(memory["history"]["real"]) == options.get("history", 0)
 
 
-def test_the_adversary_comes_into_play_when_it_is_told_to() -> None:
-    """Until then the training is that without it, and the discriminator stays as it was."""
+def test_discriminator_start_delays_the_adversarial_loss() -> None:
+    """Before that step the training equals one without the loss, and the discriminator is unchanged."""
     alone, late = module({"l1": L1()}), module({"l1": L1(), "adv": Adv()}, discriminator_start=3)
     before = state(late.discriminator)
     fit(alone, 3), fit(late, 3)
@@ -172,7 +174,7 @@ def test_the_adversary_comes_into_play_when_it_is_told_to() -> None:
 @pytest.mark.parametrize(
     ("terms", "options", "message"),
     [
-        ({"adv": Adv()}, {"discriminator_start": 2}, "until discriminator_start=2 nothing would be learnt"),
+        ({"adv": Adv()}, {"discriminator_start": 2}, "until discriminator_start=2 the generator would not be trained"),
         ({"adv": Adv()}, {"image_pool": -1}, "image_pool=-1"),
         ({"adv": Adv()}, {"history": -1}, "history=-1"),
         ({"adv": Adv()}, {"n_critic": 1.5}, "n_critic=1.5 must be a whole number"),
@@ -180,6 +182,6 @@ def test_the_adversary_comes_into_play_when_it_is_told_to() -> None:
         ({"l1": L1()}, {"interval": "steps"}, "interval=steps is unknown: step or epoch"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(terms: dict, options: dict, message: str) -> None:
+def test_invalid_settings_are_rejected(terms: dict, options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         module(terms, **options)

@@ -1,4 +1,4 @@
-"""Learning without pairs: who is compared with what, who learns from it, how often each network runs."""
+"""Unpaired training: what is compared with what, which network it trains, how often each network runs."""
 
 import copy
 from collections.abc import Iterator
@@ -9,7 +9,6 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
-from deblurlab.training.memory import ImagePool
 from torch import Tensor, nn
 
 from deblurlab.discriminators import Discriminator, DiscriminatorOutput, PatchGAN
@@ -17,17 +16,18 @@ from deblurlab.losses import L1, TV, Adv, AdvLS, Cycle, DiscriminatorLoss, Featu
 from deblurlab.models import UNetRes
 from deblurlab.models.cost import count_parameters
 from deblurlab.training import CycleRestoration
-from deblurlab.training.run import build
+from deblurlab.training.adversarial import ImagePool
+from deblurlab.training.build import build
 from deblurlab.training.schedulers import constant
-from steps import BATCHES, adam, fit, images, same, sgd, state
+from steps import BATCHES, adam, fit, images, same, sgd, split_settings, state
 from support import config
 
 SGD = {"generator": sgd, "discriminator": sgd}
-PLAYERS = ("generator", "reblurrer", "discriminator", "blurred_discriminator")
+NETWORKS = ("generator", "reblurrer", "discriminator", "blurred_discriminator")
 
 
 class Unpaired:
-    """The batches of steps.py without their pairs; with others' pairs beside them."""
+    """The batches of steps.py as unpaired images, optionally with other pairs."""
 
     def __init__(self, *, pairs: bool = False, start: int = 0) -> None:
         batches = [{"blurred": batch["blurred"], "unpaired_sharp": batch["sharp"]} for batch in BATCHES]
@@ -45,20 +45,20 @@ class Unpaired:
 
 
 def cycle(terms: dict[str, nn.Module] | None = None, **arguments: Any) -> CycleRestoration:
-    """A small one; cycle, identity and an adversary unless other terms are given."""
+    """Return a small module; its losses are cycle, identity and adv_ls unless others are given."""
     torch.manual_seed(0)
     terms = {"cycle": Cycle(), "identity": Identity(), "adv_ls": AdvLS()} if terms is None else terms
-    judged = any(isinstance(term, DiscriminatorLoss) for term in terms.values())
+    adversarial = any(isinstance(term, DiscriminatorLoss) for term in terms.values())
     defaults = {
         "generator": UNetRes(width=4, depth=1, blocks=1, global_residual=False),
         "reblurrer": UNetRes(width=4, depth=1, blocks=1, global_residual=False),
-        "discriminator": PatchGAN(n_layers=1, width=4) if judged else None,
+        "discriminator": PatchGAN(n_layers=1, width=4) if adversarial else None,
         "blurred_discriminator": PatchGAN(n_layers=1, width=4),
         "weights": dict.fromkeys(terms, 1.0),
         "optimizer": {"generator": adam, "discriminator": adam},
         "scheduler": {"generator": constant, "discriminator": constant},
     }
-    return CycleRestoration(terms=terms, **{**defaults, **arguments})
+    return CycleRestoration(terms=terms, **{**defaults, **split_settings(arguments)})
 
 
 def train(
@@ -68,7 +68,7 @@ def train(
 
 
 class Values(pl.Callback):
-    """Keeps what each step put out."""
+    """Keeps the values of each step."""
 
     def __init__(self) -> None:
         self.seen: list[dict[str, Tensor]] = []
@@ -89,11 +89,11 @@ class Affine(nn.Module):
 
 
 @pytest.mark.parametrize("pool", [0, 3])
-def test_two_steps_are_those_of_the_published_algorithm_written_by_hand(pool: int) -> None:
+def test_two_steps_equal_the_published_algorithm_by_hand(pool: int) -> None:
     """CycleGAN in plain PyTorch, discriminators first."""
     weights = {"cycle": 10.0, "identity": 5.0, "adv_ls": 1.0}
     trained = cycle(weights=weights, optimizer=SGD, image_pool=pool).double()
-    g, f, d, b = copy.deepcopy([getattr(trained, name) for name in PLAYERS])
+    g, f, d, b = copy.deepcopy([getattr(trained, name) for name in NETWORKS])
     train(trained, 2, precision="64-true")
 
     pools = [ImagePool(pool, seed=0), ImagePool(pool, seed=1_000_000)]
@@ -102,46 +102,46 @@ def test_two_steps_are_those_of_the_published_algorithm_written_by_hand(pool: in
         blurred, sharp = batch["blurred"].double() / 255, batch["unpaired_sharp"].double() / 255
         restored, reblurred = g(blurred), f(sharp)
         optimizer_d.zero_grad()
-        for judge, real, fake, kept in ((d, sharp, restored, pools[0]), (b, blurred, reblurred, pools[1])):
+        for network, real, fake, kept in ((d, sharp, restored, pools[0]), (b, blurred, reblurred, pools[1])):
             fake = kept.exchange(fake.detach())
-            real, fake = judge(real, real).logits[0], judge(fake, fake).logits[0]
+            real, fake = network(real, real).logits[0], network(fake, fake).logits[0]
             (0.5 * (F.mse_loss(real, torch.ones_like(real)) + F.mse_loss(fake, torch.zeros_like(fake)))).backward()
         optimizer_d.step()
         optimizer_g.zero_grad()
-        fooled = [judge(x, x).logits[0] for judge, x in ((d, restored), (b, reblurred))]
+        fooled = [network(x, x).logits[0] for network, x in ((d, restored), (b, reblurred))]
         loss = sum(F.mse_loss(logits, torch.ones_like(logits)) for logits in fooled)
         loss = loss + 10 * (F.l1_loss(f(restored), blurred) + F.l1_loss(g(reblurred), sharp))
         loss = loss + 5 * (F.l1_loss(g(sharp), sharp) + F.l1_loss(f(blurred), blurred))
         loss.backward()
         optimizer_g.step()
-    for name, theirs in zip(PLAYERS, (g, f, d, b), strict=True):
+    for name, theirs in zip(NETWORKS, (g, f, d, b), strict=True):
         for key, value in state(getattr(trained, name)).items():
             torch.testing.assert_close(value, state(theirs)[key], rtol=0, atol=1e-12)
 
 
-def test_no_gradient_crosses_the_phases(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other phase's networks keep their gradients and weights bit for bit."""
+def test_each_update_leaves_the_other_networks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their gradients and weights stay the same bit for bit."""
     trained = cycle(image_pool=2)
-    learn, seen = trained._learn, []
+    update, seen = trained._update, []
 
     def memory(names: tuple[str, str]) -> dict[str, Tensor]:
         networks = nn.ModuleList(getattr(trained, name) for name in names)
         found = state(networks)
         return found | {f"grad.{n}": p.grad.clone() for n, p in networks.named_parameters() if p.grad is not None}
 
-    def watched(phase: Any, *arguments: Any) -> Any:
-        own, other = (PLAYERS[:2], PLAYERS[2:]) if phase.optimizer == 0 else (PLAYERS[2:], PLAYERS[:2])
+    def watched(updated: str, *arguments: Any) -> Any:
+        own, other = (NETWORKS[:2], NETWORKS[2:]) if updated == "generator" else (NETWORKS[2:], NETWORKS[:2])
         before = memory(own), memory(other)
-        values = learn(phase, *arguments)
+        values = update(updated, *arguments)
         assert same(before[1], memory(other))
         for name in own:
             assert not same(memory((name, name)), before[0])
-        seen.append(phase.optimizer)
+        seen.append(updated)
         return values
 
-    monkeypatch.setattr(trained, "_learn", watched)
+    monkeypatch.setattr(trained, "_update", watched)
     train(trained, 3)
-    assert seen == [1, 0] * 3
+    assert seen == ["discriminator", "generator"] * 3
 
 
 class Counting(nn.Module):
@@ -157,7 +157,7 @@ class Counting(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("terms", "runs", "judged"),
+    ("terms", "runs", "discriminated"),
     [
         ({"cycle": Cycle(), "adv": Adv()}, 2, 3),
         ({"cycle": Cycle(), "identity": Identity(), "adv": Adv()}, 3, 3),
@@ -166,22 +166,22 @@ class Counting(nn.Module):
     ],
     ids=lambda value: "+".join(value) if isinstance(value, dict) else None,
 )
-def test_networks_run_no_more_often_than_they_must(terms: dict[str, nn.Module], runs: int, judged: int) -> None:
-    judges = {name: Watched() for name in PLAYERS[2:]}
-    trained = cycle(terms, **judges)
+def test_networks_run_no_more_often_than_they_must(terms: dict[str, nn.Module], runs: int, discriminated: int) -> None:
+    discriminators = {name: Watched() for name in NETWORKS[2:]}
+    trained = cycle(terms, **discriminators)
     trained.generator, trained.reblurrer = Counting(trained.generator), Counting(trained.reblurrer)
     train(trained, 2)
     assert (trained.generator.calls, trained.reblurrer.calls) == (2 * runs, 2 * runs)
-    assert [len(judge.shown) for judge in judges.values()] == [2 * judged] * 2
+    assert [len(each.shown) for each in discriminators.values()] == [2 * discriminated] * 2
 
 
 def test_pairs_cost_one_run_of_the_restoring_generator_and_none_of_a_discriminator() -> None:
-    judges = {name: Watched() for name in PLAYERS[2:]}
-    trained = cycle({"cycle": Cycle(), "adv": Adv(), "l1": L1()}, **judges)
+    discriminators = {name: Watched() for name in NETWORKS[2:]}
+    trained = cycle({"cycle": Cycle(), "adv": Adv(), "l1": L1()}, **discriminators)
     trained.generator, trained.reblurrer = Counting(trained.generator), Counting(trained.reblurrer)
     train(trained, 1, pairs=True)
     assert (trained.generator.calls, trained.reblurrer.calls) == (3, 2)
-    assert [len(judge.shown) for judge in judges.values()] == [3, 3]
+    assert [len(each.shown) for each in discriminators.values()] == [3, 3]
 
 
 def test_cycle_and_identity_by_hand() -> None:
@@ -189,8 +189,8 @@ def test_cycle_and_identity_by_hand() -> None:
     terms = {"cycle": Cycle(), "identity": Identity()}
     trained = cycle(terms, generator=Affine(2.0, -0.1), reblurrer=Affine(0.5, 0.2))
     blurred, sharp = (torch.full((1, 3, 8, 8), value, dtype=torch.uint8) for value in (102, 204))  # 0.4, 0.8
-    (example,) = trained._examples({"blurred": blurred, "unpaired_sharp": sharp})
-    values = {name: (weight, value.item()) for name, (weight, value) in trained._generator_losses(example).items()}
+    (micro_batch,) = trained.micro_batches({"blurred": blurred, "unpaired_sharp": sharp})
+    values = {name: (weight, value.item()) for name, (weight, value) in trained.generator_losses(micro_batch).items()}
     assert values == {
         "cycle_blurred": (1.0, pytest.approx(abs((2 * 0.4 - 0.1) / 2 + 0.2 - 0.4))),
         "cycle_sharp": (1.0, pytest.approx(abs(2 * (0.8 / 2 + 0.2) - 0.1 - 0.8))),
@@ -199,7 +199,7 @@ def test_cycle_and_identity_by_hand() -> None:
     }
 
 
-def test_pairs_join_the_sum_and_teach_the_restoring_generator_alone() -> None:
+def test_losses_on_pairs_train_the_restoring_generator_only() -> None:
     terms = {"cycle": Cycle(), "l1": L1()}
     values = Values()
     trained = cycle(terms, generator=Affine(0.5, 0.1), reblurrer=Affine(1.0, 0.0), weights={"cycle": 0.0, "l1": 1.0})
@@ -208,25 +208,25 @@ def test_pairs_join_the_sum_and_teach_the_restoring_generator_alone() -> None:
     torch.testing.assert_close(values.seen[0]["l1"], (0.5 * blurred + 0.1 - sharp).abs().mean())
     assert trained.generator.a.item() != 0.5
     assert trained.reblurrer.a.item() == 1.0
-    # Data that are pairs themselves serve as well.
-    (example,) = trained._examples({"blurred": images(0), "sharp": images(100)})
-    assert example.pairs is not None
-    torch.testing.assert_close(example.pairs[1], images(100) / 255)
-    assert torch.equal(example.pairs[0], example.blurred)
+    # A data set of pairs serves as well.
+    (micro_batch,) = trained.micro_batches({"blurred": images(0), "sharp": images(100)})
+    assert micro_batch.pairs is not None
+    torch.testing.assert_close(micro_batch.pairs[1], images(100) / 255)
+    assert torch.equal(micro_batch.pairs[0], micro_batch.blurred)
 
 
-def test_feature_matching_looks_at_pairs() -> None:
+def test_feature_matching_compares_pairs() -> None:
     trained = cycle({"cycle": Cycle(), "adv": Adv(), "feature_matching": FeatureMatching()}, generator=Affine(1.0, 0.0))
-    (example,) = trained._examples(Unpaired(pairs=True).batches[0])
-    assert example.pairs is not None
-    fake, real = (trained.discriminator(x, x).features for x in example.pairs)
+    (micro_batch,) = trained.micro_batches(Unpaired(pairs=True).batches[0])
+    assert micro_batch.pairs is not None
+    fake, real = (trained.discriminator(x, x).features for x in micro_batch.pairs)
     expected = torch.stack([F.l1_loss(f, r) for f, r in zip(fake, real, strict=True)]).mean()
-    ((name, (_, value)),) = trained._pair_losses(example).items()
+    ((name, (_, value)),) = trained._pair_losses(micro_batch).items()
     assert name == "feature_matching"
     torch.testing.assert_close(value, expected)
 
 
-def test_terms_about_sets_are_taken_of_both_sides() -> None:
+def test_terms_that_compare_sets_apply_to_both_domains() -> None:
     values = Values()
     trained = cycle({"cycle": Cycle(), "tv": TV()}, generator=Affine(0.5, 0.0), reblurrer=Affine(0.25, 0.0))
     train(trained, 1, values)
@@ -236,7 +236,7 @@ def test_terms_about_sets_are_taken_of_both_sides() -> None:
 
 
 class Watched(Discriminator):
-    """Notes what it is shown."""
+    """Records its inputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -250,26 +250,26 @@ class Watched(Discriminator):
         return DiscriminatorOutput([logits], [logits])
 
 
-def test_each_discriminator_sees_its_own_side_and_beside_it_the_counterpart() -> None:
-    judges = {"discriminator": Watched(), "blurred_discriminator": Watched()}
+def test_each_discriminator_gets_its_domain_and_the_other_end_as_condition() -> None:
+    discriminators = {"discriminator": Watched(), "blurred_discriminator": Watched()}
     makers = {"generator": Affine(0.5, 0.0), "reblurrer": Affine(0.25, 0.0)}
-    train(cycle({"cycle": Cycle(), "adv": Adv()}, **judges, **makers), 1)
+    train(cycle({"cycle": Cycle(), "adv": Adv()}, **discriminators, **makers), 1)
     blurred, sharp = (Unpaired().batches[0][key] / 255 for key in ("blurred", "unpaired_sharp"))
-    for name, real, made_of_it, source, made in (
+    for name, real, condition, source, generated in (
         ("discriminator", sharp, sharp / 4, blurred, blurred / 2),
         ("blurred_discriminator", blurred, blurred / 2, sharp, sharp / 4),
     ):
-        expected = [(real, made_of_it), (made, source), (made, source)]
-        for shown, wanted in zip(judges[name].shown, expected, strict=True):
-            torch.testing.assert_close(shown, wanted)
+        expected = [(real, condition), (generated, source), (generated, source)]
+        for shown, correct in zip(discriminators[name].shown, expected, strict=True):
+            torch.testing.assert_close(shown, correct)
 
 
 @pytest.mark.parametrize("identity", [True, False])
-def test_a_batch_in_parts_teaches_the_same(identity: bool) -> None:
+def test_micro_batches_give_the_same_step(identity: bool) -> None:
     terms: dict[str, nn.Module] = {"cycle": Cycle(), "adv_ls": AdvLS(), "l1": L1()}
     terms |= {"identity": Identity()} if identity else {}
-    judges = {name: PatchGAN(n_layers=1, width=4, norm="none") for name in PLAYERS[2:]}
-    whole, parts = (cycle(terms, optimizer=SGD, accumulate=n, **copy.deepcopy(judges)).double() for n in (1, 4))
+    discriminators = {name: PatchGAN(n_layers=1, width=4, norm="none") for name in NETWORKS[2:]}
+    whole, parts = (cycle(terms, optimizer=SGD, accumulate=n, **copy.deepcopy(discriminators)).double() for n in (1, 4))
     for trained in (whole, parts):
         train(trained, 2, pairs=True, precision="64-true")
     for name, value in state(whole).items():
@@ -288,16 +288,16 @@ class Scales(nn.Module):
         return [F.avg_pool2d(restored, 2), restored]
 
 
-def test_models_of_several_scales_go_round() -> None:
+def test_cycle_with_models_of_several_scales() -> None:
     trained = cycle(generator=Scales(), reblurrer=Scales())
-    (example,) = trained._examples(Unpaired().batches[0])
-    coarse, fine = trained.reblurrer(trained.generator(example.blurred)[1])
-    small = F.avg_pool2d(example.blurred, 2)
-    value = trained._generator_losses(example)["cycle_blurred"][1]
-    torch.testing.assert_close(value, (coarse - small).abs().mean() + (fine - example.blurred).abs().mean())
+    (micro_batch,) = trained.micro_batches(Unpaired().batches[0])
+    coarse, fine = trained.reblurrer(trained.generator(micro_batch.blurred)[1])
+    small = F.avg_pool2d(micro_batch.blurred, 2)
+    value = trained.generator_losses(micro_batch)["cycle_blurred"][1]
+    torch.testing.assert_close(value, (coarse - small).abs().mean() + (fine - micro_batch.blurred).abs().mean())
 
 
-def test_going_on_is_as_if_it_had_never_stopped_pools_and_all(tmp_path: Path) -> None:
+def test_resuming_is_exact_pools_included(tmp_path: Path) -> None:
     options = {"image_pool": 3}
     through, first, second = (cycle(**options) for _ in range(3))
     train(through, 6)
@@ -310,7 +310,7 @@ def test_going_on_is_as_if_it_had_never_stopped_pools_and_all(tmp_path: Path) ->
     trainer.fit(second, Unpaired(start=3), ckpt_path=tmp_path / "a.ckpt", weights_only=True)
     assert same(state(through), state(second))
     for side in ("sharp", "blurred"):
-        kept, expected = (m._adversaries[side].state_dict()["pool"] for m in (second, through))
+        kept, expected = (m.adversarial_states[side].state_dict()["pool"] for m in (second, through))
         assert len(kept["images"]) == 3
         assert all(torch.equal(a, b) for a, b in zip(kept["images"], expected["images"], strict=True))
         assert torch.equal(kept["random"], expected["random"])
@@ -319,7 +319,7 @@ def test_going_on_is_as_if_it_had_never_stopped_pools_and_all(tmp_path: Path) ->
 def test_the_recipe_has_the_published_networks() -> None:
     module, _ = build(config("experiment=cyclegan"))
     assert isinstance(module, CycleRestoration)
-    assert [count_parameters(getattr(module, name)) for name in PLAYERS] == [11_378_179] * 2 + [2_764_737] * 2
+    assert [count_parameters(getattr(module, name)) for name in NETWORKS] == [11_378_179] * 2 + [2_764_737] * 2
     assert module.weights == {"cycle": 10, "identity": 5, "adv_ls": 1}
     assert not same(state(module.generator), state(module.reblurrer))
     chosen = config("experiment=cyclegan", "loss=cycle+5*identity+adv_hinge", "model=unet_res", "discriminator=unet")
@@ -328,7 +328,7 @@ def test_the_recipe_has_the_published_networks() -> None:
     assert type(module.reblurrer) is UNetRes
 
 
-def test_what_is_looked_at() -> None:
+def test_views() -> None:
     """blurred | restored | reblurred | sharp | blurred again | restored, of one size."""
     trained = cycle(generator=Affine(2.0, 0.0), reblurrer=Affine(0.25, 0.0))
     blurred, other = (
@@ -340,6 +340,6 @@ def test_what_is_looked_at() -> None:
     assert [round(image.mean().item(), 4) for image in row] == [0.2, 0.4, 0.1, 0.8, 0.2, 0.4]
 
 
-def test_a_sum_that_needs_pairs_only_is_refused() -> None:
-    with pytest.raises(ValueError, match="no loss term learns without pairs"):
+def test_losses_that_all_need_pairs_are_rejected() -> None:
+    with pytest.raises(ValueError, match="every loss term needs pairs"):
         cycle({"l1": L1()})

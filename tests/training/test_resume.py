@@ -125,7 +125,7 @@ def test_a_lost_config_costs_no_checkpoint(train: Train, monkeypatch: pytest.Mon
 
 def test_a_checkpoint_that_leaves_nothing_to_do_is_refused(train: Train) -> None:
     first = train("name=first").parent / "first" / "checkpoints" / "last.ckpt"
-    with pytest.raises(SystemExit, match=r"stands at step 3 .*trainer.max_steps=3.*raise"):
+    with pytest.raises(SystemExit, match=r"is at step 3 .*trainer.max_steps=3.*raise"):
         train("name=again", f"ckpt={first}")
 
 
@@ -160,11 +160,11 @@ def test_a_sanity_check_leaves_no_scores(train: Train) -> None:
         ("+optimizer.generator.foo=1", "foo"),
         ("data.val=0", "data.val=0"),
         ("name=..", "name"),
-        ("loss=l1+vgg loss.vgg=0.05", "loss.vgg=0.05 is no term: loss.vgg.weight=0.05"),
+        ("loss=l1+vgg loss.vgg=0.05", "loss.vgg=0.05 is no loss term: loss.vgg.weight=0.05"),
         ("loss=l1+fft loss.fft.norm=foo", "unknown norm 'foo'"),
-        ("optimizer.betas=[0.9]", "optimizer.generator or scheduler.generator can't be made"),
+        ("optimizer.betas=[0.9]", "optimizer.generator or scheduler.generator can't be built"),
         ("scheduler.interval=steps", "scheduler.interval=steps is unknown"),
-        ("loss=adv module.discriminator_start=2", "nothing would be learnt"),
+        ("loss=adv module.discriminator_start=2", "the generator would not be trained"),
         ("loss=l1+adv discriminator.norm=group", "unknown norm 'group': none, instance, batch, spectral"),
         ("model=srn model.scales=0", "scales is 0"),
         ("model=deepdeblur model.kernel=4", "kernel is 4: it must be odd"),

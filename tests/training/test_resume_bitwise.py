@@ -1,6 +1,8 @@
-"""What is in a checkpoint, and going on from it."""
+"""Content of checkpoints, and exact resuming from them."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytorch_lightning as pl
@@ -38,9 +40,9 @@ def test_going_on_is_as_if_it_had_never_stopped(tmp_path: Path) -> None:
     from steps import BATCHES
 
     class Rest:
-        """What the keyed sampler would give after three batches."""
+        """The batches that the keyed sampler gives after three steps."""
 
-        def __iter__(self):  # type: ignore[no-untyped-def]
+        def __iter__(self) -> Iterator[Any]:
             return iter(BATCHES[3:])
 
         def __len__(self) -> int:

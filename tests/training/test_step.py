@@ -1,4 +1,4 @@
-"""One step: who learns from what, how often, and what it costs."""
+"""The training step: which network is updated from what, how often, at what cost."""
 
 import copy
 import shutil
@@ -20,52 +20,52 @@ from steps import BATCHES, fit, images, module, same, sgd, state
 SGD = {"generator": sgd, "discriminator": sgd}
 
 
-class Witness(torch.optim.SGD):
-    """Notes what both players were before and after each of its steps."""
+class RecordingSGD(torch.optim.SGD):
+    """Records the state of both networks before and after each of its steps."""
 
-    def __init__(self, parameters: Any, name: str, log: list, players: dict[str, nn.Module]) -> None:
+    def __init__(self, parameters: Any, name: str, log: list, networks: dict[str, nn.Module]) -> None:
         super().__init__(parameters, lr=0.1)
-        self._name, self._log, self._players = name, log, players
+        self._name, self._log, self._networks = name, log, networks
 
     def step(self, closure: Any = None) -> Any:
-        before = {name: state(network) for name, network in self._players.items()}
+        before = {name: state(network) for name, network in self._networks.items()}
         result = super().step(closure)
-        self._log.append((self._name, before, {name: state(network) for name, network in self._players.items()}))
+        self._log.append((self._name, before, {name: state(network) for name, network in self._networks.items()}))
         return result
 
 
-def _witnessed(steps: int, **arguments: Any) -> list[tuple[str, dict, dict]]:
+def _recorded(steps: int, **arguments: Any) -> list[tuple[str, dict, dict]]:
     log: list = []
-    players: dict[str, nn.Module] = {}
+    networks: dict[str, nn.Module] = {}
     makers = {
-        name: (lambda parameters, name=name: Witness(parameters, name, log, players))
+        name: (lambda parameters, name=name: RecordingSGD(parameters, name, log, networks))
         for name in ("generator", "discriminator")
     }
-    made = module(optimizer=makers, **arguments)
-    players |= {"generator": made.generator, "discriminator": made.discriminator}
-    fit(made, steps)
+    trained = module(optimizer=makers, **arguments)
+    networks |= {"generator": trained.generator, "discriminator": trained.discriminator}
+    fit(trained, steps)
     return log
 
 
-def test_each_phase_moves_its_own_player_and_leaves_the_other_bit_for_bit() -> None:
-    log = _witnessed(2)
+def test_each_update_changes_its_own_network_and_leaves_the_other_bit_for_bit() -> None:
+    log = _recorded(2)
     assert [name for name, *_ in log] == ["discriminator", "generator"] * 2
     for name, before, after in log:
         other = {"generator": "discriminator", "discriminator": "generator"}[name]
         assert same(before[other], after[other])
         assert not same(before[name], after[name])
-    for (_, _, after), (_, before, _) in pairwise(log):  # nor between the phases
+    for (_, _, after), (_, before, _) in pairwise(log):  # nor between the updates
         assert same(after["generator"], before["generator"])
         assert same(after["discriminator"], before["discriminator"])
 
 
-def test_n_critic_is_the_number_of_the_discriminators_updates() -> None:
-    assert [name for name, *_ in _witnessed(2, n_critic=3)] == [*["discriminator"] * 3, "generator"] * 2
+def test_n_critic_is_the_number_of_discriminator_updates() -> None:
+    assert [name for name, *_ in _recorded(2, n_critic=3)] == [*["discriminator"] * 3, "generator"] * 2
 
 
-def test_by_default_the_discriminator_learns_as_often_as_the_objective_was_published() -> None:
+def test_n_critic_defaults_to_the_number_that_the_loss_was_published_with() -> None:
     def order(steps: int, term: nn.Module) -> list[str]:
-        return [name for name, *_ in _witnessed(steps, terms={"adv": term})]
+        return [name for name, *_ in _recorded(steps, terms={"adv": term})]
 
     assert order(1, AdvWGANGP()) == [*["discriminator"] * 5, "generator"]
     assert order(1, Adv()) == ["discriminator", "generator"]
@@ -85,8 +85,8 @@ def test_one_batch_is_one_step(terms: dict[str, nn.Module]) -> None:
     assert trainer.global_step == Count.batches == 8
 
 
-def test_a_step_is_that_of_a_loop_written_by_hand() -> None:
-    """Two steps of the paper's algorithm, in plain PyTorch."""
+def test_a_step_equals_a_loop_written_by_hand() -> None:
+    """Two steps of L1 and the GAN loss in plain PyTorch, in float64 (docs/method.md, equations 4 to 6)."""
     trained = module(weights={"l1": 1.0, "adv": 0.5}, optimizer=SGD).double()
     generator, discriminator = copy.deepcopy((trained.generator, trained.discriminator))
     assert discriminator is not None
@@ -124,7 +124,7 @@ class Counting(nn.Module):
         return self.network(*images)
 
 
-def test_the_discriminators_phase_does_not_run_the_generator_again() -> None:
+def test_the_generator_runs_once_per_step() -> None:
     trained = module()
     trained.generator = Counting(trained.generator)
     fit(trained, 3)
@@ -137,7 +137,7 @@ def test_without_adversarial_terms_there_is_no_discriminator() -> None:
     assert len(fit(trained, 1).optimizers) == 1
 
 
-def test_a_term_of_weight_zero_is_measured_and_teaches_nothing() -> None:
+def test_a_term_of_weight_zero_is_logged_and_trains_nothing() -> None:
     class Values(pl.Callback):
         seen: list[dict[str, Tensor]] = []
 
@@ -150,12 +150,14 @@ def test_a_term_of_weight_zero_is_measured_and_teaches_nothing() -> None:
     fit(beside, 3, values)
     assert same(state(alone.generator), state(beside.generator))
     blurred, sharp = (BATCHES[0][key] / 255 for key in ("blurred", "sharp"))
-    assert values.seen[0]["mse"].item() == pytest.approx((blurred - sharp).square().mean().item())  # starts as identity
+    assert values.seen[0]["mse"].item() == pytest.approx(
+        (blurred - sharp).square().mean().item()
+    )
     assert not values.seen[0]["mse"].requires_grad
 
 
 def test_weights_scale_gradients() -> None:
-    """SGD moves twice as far along one term with twice the weight."""
+    """SGD moves twice as far with twice the weight."""
     start = state(module({"l1": L1()}).generator)
     moved = []
     for weight in (1.0, 2.0):
@@ -167,18 +169,18 @@ def test_weights_scale_gradients() -> None:
 
 
 @pytest.mark.parametrize("terms", [{"l1": L1()}, {"l1": L1(), "adv": Adv()}], ids=["alone", "adversary"])
-def test_a_batch_in_parts_is_the_same_step(terms: dict[str, nn.Module]) -> None:
-    whole, parts = (module(terms, accumulate=n).double() for n in (1, 4))
-    for trained in (whole, parts):
+def test_micro_batches_give_the_same_step(terms: dict[str, nn.Module]) -> None:
+    whole, split = (module(terms, accumulate=n).double() for n in (1, 4))
+    for trained in (whole, split):
         fit(trained, 2, precision="64-true")
     for name, value in state(whole.generator).items():
-        torch.testing.assert_close(value, state(parts.generator)[name], rtol=0, atol=1e-10)
+        torch.testing.assert_close(value, state(split.generator)[name], rtol=0, atol=1e-10)
     if whole.discriminator is not None:
         for name, value in state(whole.discriminator).items():
-            torch.testing.assert_close(value, state(parts.discriminator)[name], rtol=0, atol=1e-10)
+            torch.testing.assert_close(value, state(split.discriminator)[name], rtol=0, atol=1e-10)
 
 
-def test_clipping_bounds_each_players_gradient() -> None:
+def test_clipping_bounds_each_networks_gradient() -> None:
     norms: list[float] = []
 
     class Measured(torch.optim.SGD):
@@ -207,13 +209,13 @@ def test_schedulers_step_with_batches_or_epochs(interval: str, expected: int) ->
     assert rates == [1e-3 * 0.5**expected] * 2
 
 
-def test_a_scheduler_with_a_total_learns_the_length_of_the_training() -> None:
+def test_a_scheduler_with_a_total_gets_the_length_of_the_training() -> None:
     trained = module(scheduler={"generator": cosine, "discriminator": cosine})
     trainer = fit(trained, 9)
     assert [o.param_groups[0]["lr"] for o in trainer.optimizers] == pytest.approx([1e-7] * 2)
 
 
-def test_cosine_with_a_warm_up_by_hand() -> None:
+def test_cosine_with_warmup_by_hand() -> None:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     scheduler = cosine(optimizer, 13, warmup=3, final=0.0)
     rates = []
@@ -255,21 +257,21 @@ class Scales(nn.Module):
         return [F.avg_pool2d(restored, 2), restored]
 
 
-def test_pixel_terms_see_all_scales_and_the_others_the_finest() -> None:
+def test_pixel_terms_use_all_scales_and_the_others_the_finest() -> None:
     class Finest(nn.Module):
         def forward(self, restored: Tensor, sharp: Tensor) -> Tensor:
             assert restored.shape[-1] == sharp.shape[-1] == 32
             return (restored - sharp).abs().mean()
 
     trained = module({"l1": L1(), "own": Finest()}, generator=Scales())
-    example = trained._examples({**BATCHES[0], "name": [], "index": torch.zeros(4)})[0]
-    summands = trained._generator_losses(example)
-    coarse, fine = trained.generator(example.blurred)
-    small = F.avg_pool2d(example.sharp, 2)
-    expected = (coarse - small).abs().mean() + (fine - example.sharp).abs().mean()
-    torch.testing.assert_close(summands["l1"][1], expected)
-    torch.testing.assert_close(summands["own"][1], (fine - example.sharp).abs().mean())
-    assert trained(example.blurred).shape == (4, 3, 32, 32)
+    micro_batch = trained.micro_batches({**BATCHES[0], "name": [], "index": torch.zeros(4)})[0]
+    terms = trained.generator_losses(micro_batch)
+    coarse, fine = trained.generator(micro_batch.blurred)
+    small = F.avg_pool2d(micro_batch.sharp, 2)
+    expected = (coarse - small).abs().mean() + (fine - micro_batch.sharp).abs().mean()
+    torch.testing.assert_close(terms["l1"][1], expected)
+    torch.testing.assert_close(terms["own"][1], (fine - micro_batch.sharp).abs().mean())
+    assert trained(micro_batch.blurred).shape == (4, 3, 32, 32)
 
 
 def test_the_restored_image_is_clamped_outside_training_only() -> None:
@@ -292,38 +294,38 @@ def test_compiling_keeps_the_names_of_weights_and_the_step(monkeypatch: pytest.M
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_a_compiled_step_is_the_plain_one_to_rounding() -> None:
-    plain, compiled = (module(optimizer=SGD, compile=wanted).double() for wanted in (False, True))
+    plain, compiled = (module(optimizer=SGD, compile=enabled).double() for enabled in (False, True))
     for trained in (plain, compiled):
         fit(trained, 2, precision="64-true")
     for name, value in state(plain).items():
         torch.testing.assert_close(state(compiled)[name], value, rtol=0, atol=1e-10)
 
 
-def test_players_and_terms_that_do_not_go_together_are_refused() -> None:
-    class Judged(DiscriminatorLoss):
+def test_networks_and_terms_that_do_not_go_together_are_rejected() -> None:
+    class LogitLoss(DiscriminatorLoss):
         def generator_loss(self, real: Any, fake: Any) -> Tensor:
             return fake.logits[0].mean()
 
     with pytest.raises(ValueError, match="exactly if some loss term needs it"):
         module(discriminator=None)
-    with pytest.raises(ValueError, match="nothing would be learnt"):
+    with pytest.raises(ValueError, match="the generator would not be trained"):
         module({"l1": L1()}, weights={"l1": 0.0})
-    judged = module({"judged": Judged()})  # a discriminator that nothing teaches stays as it is
-    before = state(judged.discriminator)
-    fit(judged, 2)
-    assert same(before, state(judged.discriminator))
-    assert isinstance(judged, PairedRestoration)
+    untrained = module({"logit": LogitLoss()})  # without adversarial loss the discriminator is unchanged
+    before = state(untrained.discriminator)
+    fit(untrained, 2)
+    assert same(before, state(untrained.discriminator))
+    assert isinstance(untrained, PairedRestoration)
 
 
 @pytest.mark.parametrize("clip", [None, 0.1])
-def test_the_norm_of_each_players_gradient_is_kept_before_clipping(clip: float | None) -> None:
+def test_the_norm_of_each_networks_gradient_is_kept_before_clipping(clip: float | None) -> None:
     trained = module(gradient_clip=clip, optimizer=SGD)
     start = {name: copy.deepcopy(getattr(trained, name)) for name in SGD}
     fit(trained, 1, log_every_n_steps=1)
-    assert trained._gradients.keys() == {"gradient/generator", "gradient/discriminator"}
+    assert trained._gradient_norms.keys() == {"gradient/generator", "gradient/discriminator"}
     for name, before in start.items():
         after = getattr(trained, name)
         moved = torch.cat([(a - b).flatten() for a, b in zip(after.parameters(), before.parameters(), strict=True)])
-        norm = trained._gradients[f"gradient/{name}"].item()
+        norm = trained._gradient_norms[f"gradient/{name}"].item()
         # SGD of rate 0.1 moves by a tenth of the gradient, clipped.
         assert moved.norm().item() == pytest.approx(0.1 * min(norm, clip or norm), rel=1e-3)

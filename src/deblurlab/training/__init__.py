@@ -1,7 +1,8 @@
-"""LightningModules: how networks are trained."""
+"""Training: the run, the LightningModules and their step."""
 
 from deblurlab.training.cycle import CycleRestoration
 from deblurlab.training.module import Restoration
 from deblurlab.training.paired import PairedRestoration
+from deblurlab.training.settings import StepSettings
 
-__all__ = ["CycleRestoration", "PairedRestoration", "Restoration"]
+__all__ = ["CycleRestoration", "PairedRestoration", "Restoration", "StepSettings"]

@@ -1,38 +1,49 @@
-"""Training without pairs."""
+"""Training on unpaired blurred and sharp images (CycleGAN)."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
-from deblurlab.datasets import PairSet
-from deblurlab.datasets.samples import Sample
+from deblurlab.datasets import PairSet, Sample
 from deblurlab.discriminators import Discriminator
 from deblurlab.errors import UserError
-from deblurlab.training.adversarial import Seen
-from deblurlab.training.module import Restoration, scales
-from deblurlab.training.phased import OptimizerFactory, SchedulerFactory
-from deblurlab.training.phases import Example, Summands
+from deblurlab.training.adversarial import DiscriminatorInput
+from deblurlab.training.module import LossTerms, MicroBatch, Restoration
+from deblurlab.training.multiscale import scales
+from deblurlab.training.optimization import OptimizerFactory, SchedulerFactory
+from deblurlab.training.settings import StepSettings
 
 _OTHER = {"sharp": "blurred", "blurred": "sharp"}
 
 
 class CycleRestoration(Restoration):
-    """Two generators that learn from blurred images and, independent of them, sharp ones (CycleGAN, Zhu et al., ICCV
-    2017, equation 3): one restores, the other blurs again. What has gone through both shall come back as it was (terms
-    that compare a "cycle"), what is on a generator's target side already shall stay as it is ("identity"), and two
-    discriminators tell real images of either side from made ones ("set"). Where there are pairs too, terms that
-    compare a "pair" teach the restoring generator from them.
+    """Two generators trained on unpaired images (CycleGAN: Zhu, Park, Isola and Efros, ICCV 2017, equation 3).
 
-    Losses are named by the side whose images they are about: `cycle_blurred`, `cycle_sharp`, `adv_ls_sharp`, ... In one
-    step each generator runs twice, three times if some term is about identity; the restoring one once more on pairs.
+    The generator restores, the reblurrer blurs. Loss terms are evaluated by what they compare: "cycle", an image and
+    its reconstruction by both generators (equation 2); "identity", an image and the output of the generator whose
+    domain it is already in (section 5.2); "set", generated and real images of a domain through its discriminator;
+    "pair", restored and sharp images, where the data set has pairs too.
 
-    A conditional discriminator sees beside each image what the generators make of it.
+    Log names end with the domain of the compared images: `cycle_blurred`, `cycle_sharp`, `adv_ls_sharp`. A step runs
+    each generator twice, three times with an identity term; the restoring one once more on pairs. The condition of a
+    discriminator is the image at the other end of the generator.
 
     Args:
-        reblurrer: Sharp -> blurred again; its parameters are the generator's optimizer's too.
-        blurred_discriminator: Tells blurred images from reblurred ones; not used if no term needs a discriminator.
-        generator: This and the others as for `Restoration`.
+        reblurrer: Generator, sharp -> blurred.
+        blurred_discriminator: Discriminator of the blurred domain; unused if no loss term needs discriminators.
+        generator: Generator, blurred -> sharp; this and the others as for `RestorationBase`.
+        discriminator: Discriminator of the sharp domain.
+        terms: Loss terms by name.
+        weights: Their weights by name.
+        optimizer: Factories of the optimizers; both generators share one, both discriminators another.
+        scheduler: Factories of the schedulers.
+        settings: Settings of the step.
+        seed: Seed of the image pools.
+        record: The run's config.
+
+    Raises:
+        ValueError: As for `RestorationBase`, or all loss terms need pairs.
     """
 
     def __init__(
@@ -46,16 +57,9 @@ class CycleRestoration(Restoration):
         weights: Mapping[str, float],
         optimizer: Mapping[str, OptimizerFactory],
         scheduler: Mapping[str, SchedulerFactory],
-        interval: str = "step",
-        n_critic: int | None = None,
-        discriminator_start: int = 0,
-        image_pool: int = 0,
-        history: int = 0,
-        gradient_clip: float | None = None,
-        accumulate: int = 1,
-        channels_last: bool = True,
-        compile: bool = False,
-        record: dict[str, Any] | None = None,
+        settings: StepSettings | None = None,
+        seed: int = 0,
+        record: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(
             generator=generator,
@@ -64,119 +68,122 @@ class CycleRestoration(Restoration):
             weights=weights,
             optimizer=optimizer,
             scheduler=scheduler,
-            interval=interval,
-            n_critic=n_critic,
-            discriminator_start=discriminator_start,
-            image_pool=image_pool,
-            history=history,
-            gradient_clip=gradient_clip,
-            accumulate=accumulate,
-            channels_last=channels_last,
-            compile=compile,
+            settings=settings,
+            seed=seed,
             record=record,
         )
         self.reblurrer = reblurrer
         self.blurred_discriminator = None if discriminator is None else blurred_discriminator
         if self.blurred_discriminator is not None:
-            self._add_adversary("blurred", self.blurred_discriminator)
-        if len(self._named("pair")) == len(terms):
-            raise ValueError("no loss term learns without pairs: add cycle, or train with module=paired")
-        self.to(memory_format=self._format)
+            self._add_discriminator("blurred", self.blurred_discriminator)
+        if len(self._comparing("pair")) == len(terms):
+            raise ValueError("every loss term needs pairs: add cycle, or train with module=paired")
+        self.to(memory_format=self.memory_format)
 
     @property
     def generators(self) -> tuple[nn.Module, ...]:
+        """The generator and the reblurrer."""
         return self.generator, self.reblurrer
 
     def check_data(self, data: PairSet) -> None:
-        named = self._named("pair")
-        if named and not data.has_pairs:
-            raise UserError(
-                f"loss {named[0]} compares with a sharp twin, and data has none: data.pairs=<folder> adds some"
-            )
-        if data.has_pairs and not data.paired and not named:
-            raise UserError("no loss term learns from data.pairs: add one, such as l1, or leave them out")
+        """Raise UserError if loss terms need pairs and the data set has none, or the reverse."""
+        names = self._comparing("pair")
+        if names and not data.has_pairs:
+            raise UserError(f"loss {names[0]} needs pairs and the data set has none: data.pairs=<folder> adds some")
+        if data.has_pairs and not data.paired and not names:
+            raise UserError("no loss term uses data.pairs: add one, such as l1, or leave data.pairs out")
 
-    def _named(self, compares: str) -> list[str]:
-        """The terms that compare this."""
+    def _comparing(self, compares: str) -> list[str]:
+        """Return the names of the loss terms that compare "pair", "set", "cycle" or "identity"."""
         return [name for name, term in self.terms.items() if getattr(term, "compares", "pair") == compares]
 
-    def _maker(self, side: str) -> nn.Module:
-        """The generator whose images are of a side."""
-        return self.generator if side == "sharp" else self.reblurrer
+    def _generator_of(self, domain: str) -> nn.Module:
+        return self.generator if domain == "sharp" else self.reblurrer
 
-    def _made(self, side: str, example: Example) -> list[Tensor]:
-        return self._make(example, side, self._maker(side), getattr(example, _OTHER[side]))
-
-    # What is minimised
-
-    def _seen(self, example: Example) -> dict[str, tuple[Seen, Seen]]:
-        made = {side: self._made(side, example)[-1] for side in _OTHER}
-        images = {side: getattr(example, side) for side in _OTHER}
-        return {
-            side: (Seen(images[side], made[other].detach()), Seen(made[side], images[other]))
-            for side, other in _OTHER.items()
-        }
-
-    def _generator_losses(self, example: Example) -> Summands:
-        summands: Summands = {}
-        for side, (real, fake) in self._seen(example).items():
-            made, names = self._made(side, example), self._named("set")
-            judged = self._judge(names, side, real, fake)
-            summands |= self._values(names, made, real.image, judged, f"_{side}")
-            for compares, begin, end in (("cycle", made[-1], _OTHER[side]), ("identity", real.image, side)):
-                summands |= self._kept(compares, begin, end, getattr(example, end))
-        return summands | self._pair_losses(example)
-
-    def _kept(self, compares: str, begin: Tensor, end: str, wanted: Tensor) -> Summands:
-        """How far images that one more generator takes to the side `end` are from those that they should be."""
-        if not (names := self._named(compares)):
-            return {}
-        with self._heeded(*names):
-            made = scales(self._maker(end)(begin))
-        return self._values(names, made, wanted, suffix=f"_{end}")
-
-    def _pair_losses(self, example: Example) -> Summands:
-        if not (names := self._named("pair")):
-            return {}
-        assert example.pairs is not None, "the data set was seen to have pairs"
-        blurred, sharp = example.pairs
-        with self._heeded(*names):
-            restored = scales(self.generator(blurred))
-            judged = self._judge(names, "sharp", Seen(sharp, blurred), Seen(restored[-1], blurred))
-        return self._values(names, restored, sharp, judged)
-
-    def _examples(self, batch: Sample) -> list[Example]:
+    def micro_batches(self, batch: Sample) -> list[MicroBatch]:
+        """Convert a batch to floats and split it; a batch of pairs serves as unpaired images and as pairs."""
         images = [batch["blurred"], _any_sharp(batch)]
         if "pair_sharp" in batch:
             images += [batch["pair_blurred"], batch["pair_sharp"]]
         elif "sharp" in batch:
             images += images
-        parts = zip(*(self._float(each).chunk(self._accumulate) for each in images), strict=True)
+        parts = zip(*(self.to_float(each).chunk(self.settings.accumulate) for each in images), strict=True)
         size = len(batch["blurred"])
         return [
-            Example(blurred, sharp, share=len(blurred) / size, pairs=(pair[0], pair[1]) if pair else None)
+            MicroBatch(blurred, sharp, share=len(blurred) / size, pairs=(pair[0], pair[1]) if pair else None)
             for blurred, sharp, *pair in parts
         ]
 
-    # Evaluation
+    def generate(self, micro_batch: MicroBatch, domain: str) -> list[Tensor]:
+        """Return the generated images of a domain at all scales; each generator runs once per micro-batch."""
+        if domain not in micro_batch.generated:
+            source = getattr(micro_batch, _OTHER[domain])
+            micro_batch.generated[domain] = scales(self._generator_of(domain)(source))
+        return micro_batch.generated[domain]
+
+    def compared_images(self, micro_batch: MicroBatch) -> dict[str, tuple[DiscriminatorInput, DiscriminatorInput]]:
+        """Return real and generated images of both domains, each with the other end of the generator as condition."""
+        generated = {domain: self.generate(micro_batch, domain)[-1] for domain in _OTHER}
+        images = {domain: getattr(micro_batch, domain) for domain in _OTHER}
+        return {
+            domain: (
+                DiscriminatorInput(images[domain], generated[other].detach()),
+                DiscriminatorInput(generated[domain], images[other]),
+            )
+            for domain, other in _OTHER.items()
+        }
+
+    def generator_losses(self, micro_batch: MicroBatch) -> LossTerms:
+        """Return adversarial, cycle and identity terms of both domains, and the terms on pairs."""
+        terms: LossTerms = {}
+        for domain, (real, fake) in self.compared_images(micro_batch).items():
+            generated, names = self.generate(micro_batch, domain), self._comparing("set")
+            outputs = self.discriminate(names, domain, real, fake)
+            terms |= self.evaluate_terms(names, generated, real.image, outputs, self.suffix(domain))
+            for compares, source, target in (
+                ("cycle", generated[-1], _OTHER[domain]),
+                ("identity", real.image, domain),
+            ):
+                terms |= self._reconstruction_losses(compares, source, target, getattr(micro_batch, target))
+        return terms | self._pair_losses(micro_batch)
+
+    def _reconstruction_losses(self, compares: str, source: Tensor, domain: str, target: Tensor) -> LossTerms:
+        """Return the "cycle" or "identity" terms: a generator's output for `source` in `domain` against `target`."""
+        if not (names := self._comparing(compares)):
+            return {}
+        with self.gradients_for(*names):
+            generated = scales(self._generator_of(domain)(source))
+        return self.evaluate_terms(names, generated, target, suffix=self.suffix(domain))
+
+    def _pair_losses(self, micro_batch: MicroBatch) -> LossTerms:
+        if not (names := self._comparing("pair")):
+            return {}
+        assert micro_batch.pairs is not None, "check_data makes sure that there are pairs"
+        blurred, sharp = micro_batch.pairs
+        with self.gradients_for(*names):
+            restored = scales(self.generator(blurred))
+            real, fake = DiscriminatorInput(sharp, blurred), DiscriminatorInput(restored[-1], blurred)
+            outputs = self.discriminate(names, "sharp", real, fake)
+        return self.evaluate_terms(names, restored, sharp, outputs)
 
     def validation_step(self, batch: Sample, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        self.log_dict(self._now(), batch_size=1, sync_dist=True)
-        return self(self._float(batch["blurred"]))
+        """Return the restored images of a batch."""
+        self.log_dict({"step": float(self.global_step)}, batch_size=1, sync_dist=True)
+        return self(self.to_float(batch["blurred"]))
 
     def views(self, batch: Sample, restored: Tensor) -> list[Tensor]:
-        """blurred | restored | reblurred | sharp | blurred again | restored, cut to one size."""
-        blurred, sharp = self._float(batch["blurred"]), self._float(_any_sharp(batch))
-        again, made = (scales(self.reblurrer(images))[-1].clamp(0, 1) for images in (restored, sharp))
-        row = [blurred, restored, again, sharp, made, self(made)]
+        """Return blurred | restored | reblurred | sharp | generated blurred | its restoration, cropped to one size."""
+        blurred, sharp = self.to_float(batch["blurred"]), self.to_float(_any_sharp(batch))
+        reblurred, generated = (scales(self.reblurrer(images))[-1].clamp(0, 1) for images in (restored, sharp))
+        row = [blurred, restored, reblurred, sharp, generated, self(generated)]
         height, width = (min(image.shape[side] for image in row) for side in (2, 3))
-        return [_middle(image[0], height, width) for image in row]
+        return [_centre_crop(image[0], height, width) for image in row]
 
 
 def _any_sharp(batch: Sample) -> Tensor:
     return batch["sharp"] if "sharp" in batch else batch["unpaired_sharp"]
 
 
-def _middle(image: Tensor, height: int, width: int) -> Tensor:
+def _centre_crop(image: Tensor, height: int, width: int) -> Tensor:
     top, left = (image.shape[1] - height) // 2, (image.shape[2] - width) // 2
     return image[:, top : top + height, left : left + width]

@@ -1,266 +1,217 @@
-"""What all trainings of a deblurring generator have in common."""
+"""The training step of a restoration GAN, from top to bottom. Without adversarial losses it trains the generator only.
 
-from collections.abc import Mapping
-from typing import Any
+One batch is one step:
+
+1. The batch is converted to floats and split into micro-batches.
+2. The discriminators are updated `n_critic` times on sharp and on detached generated images.
+3. The generators are updated on the weighted sum of all loss terms, through the updated, frozen discriminators.
+4. Losses are logged and the schedulers advance.
+
+`PairedRestoration` and `CycleRestoration` supply what differs: the generators, the images that each discriminator
+compares, and the generators' loss terms.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from deblurlab.datasets import PairSet
-from deblurlab.datasets.samples import Sample
-from deblurlab.discriminators import Discriminator, DiscriminatorOutput
-from deblurlab.errors import UserError
-from deblurlab.losses import AdversarialLoss, DiscriminatorLoss
-from deblurlab.runs.distributed import gathered, own
-from deblurlab.training.adversarial import Adversary, Seen
-from deblurlab.training.phased import OptimizerFactory, PhasedModule, SchedulerFactory
-from deblurlab.training.phases import Example, Phase, Summands
+from deblurlab.datasets import Sample
+from deblurlab.discriminators import DiscriminatorOutput
+from deblurlab.losses import DiscriminatorLoss
+from deblurlab.training.adversarial import DiscriminatorInput
+from deblurlab.training.base import RestorationBase
+from deblurlab.training.multiscale import multiscale_loss
+from deblurlab.training.nonfinite import GuardedStep, Snapshot
 
-Judged = tuple[DiscriminatorOutput | None, DiscriminatorOutput | None]
-"""How real and made images were judged, where they were."""
+LossTerms = dict[str, tuple[float, Tensor]]
+"""Weight and value of each loss term, by its log name."""
+Outputs = tuple[DiscriminatorOutput | None, DiscriminatorOutput | None]
+"""Discriminator outputs on real and on generated images, where a loss term needs them."""
 
 
-class Restoration(PhasedModule):
-    """A generator that learns by a weighted sum of loss terms, with or without adversaries.
+@dataclass
+class MicroBatch:
+    """Part of a batch, with what both updates share. Images are `(B, 3, H, W)` in [0, 1]."""
 
-    Each step has up to two phases: the discriminators learn from the images as they are made, then the generators
-    learn through the discriminators as they have become. The first exists only if some term is adversarial. A subclass
-    says which generators there are, what the discriminators see and what the generators minimise.
+    blurred: Tensor
+    sharp: Tensor
+    share: float
+    """Number of its images divided by the batch size."""
+    pairs: tuple[Tensor, Tensor] | None = None
+    """Blurred and sharp images of pairs, if `blurred` and `sharp` are unpaired."""
+    generated: dict[str, list[Tensor]] = field(default_factory=dict)
+    """Generated images by domain ("sharp", "blurred"), at all scales from coarse to fine, not clamped."""
+    discriminator_inputs: dict[str, tuple[DiscriminatorInput, DiscriminatorInput]] = field(default_factory=dict)
+    """Real and generated images for the discriminator of each domain, after the exchange with the image pool."""
 
-    Args:
-        generator: The model, blurred -> restored; a list of scales, coarse to fine, while training, if it has several.
-        discriminator: The adversary; None if no term needs one.
-        terms: Loss terms by name.
-        weights: Their weights by name; a term of weight 0 is computed without gradient and logged.
-        n_critic: Updates of the discriminator per batch; None takes what the objective was published with.
-        discriminator_start: Steps before the adversary comes into play: until then it neither learns nor judges, and
-            terms that need it count 0.
-        image_pool: Made images kept, from which a discriminator is shown half of what it learns from.
-        history: Batches over which objectives that compare with an average take it; 0 takes the batch at hand.
-        optimizer: This and the others as for `PhasedModule`. Batch norm sees one part of a batch at a time if
-            `accumulate` cuts it, and with an adversary a generator then runs again for each part.
 
-    Raises:
-        ValueError: The terms and the discriminator don't go together, or no term has a weight.
-    """
+class Restoration(RestorationBase):
+    """Training step of restoration generators, with or without discriminators; arguments as for `RestorationBase`."""
 
-    def __init__(
-        self,
-        *,
-        generator: nn.Module,
-        discriminator: Discriminator | None,
-        terms: Mapping[str, nn.Module],
-        weights: Mapping[str, float],
-        optimizer: Mapping[str, OptimizerFactory],
-        scheduler: Mapping[str, SchedulerFactory],
-        interval: str = "step",
-        n_critic: int | None = None,
-        discriminator_start: int = 0,
-        image_pool: int = 0,
-        history: int = 0,
-        gradient_clip: float | None = None,
-        accumulate: int = 1,
-        channels_last: bool = True,
-        compile: bool = False,
-        record: dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(
-            optimizer=optimizer,
-            scheduler=scheduler,
-            interval=interval,
-            gradient_clip=gradient_clip,
-            accumulate=accumulate,
-            channels_last=channels_last,
-            compile=compile,
-            record=record,
-        )
-        judged = [term for term in terms.values() if isinstance(term, DiscriminatorLoss)]
-        if (discriminator is None) == bool(judged):
-            raise ValueError("there is a discriminator exactly if some loss term needs it")
-        _check_trainable(terms, weights, discriminator_start)
-        teachers = [term for term in judged if isinstance(term, AdversarialLoss)]
-        updates = max((term.n_critic for term in teachers), default=1) if n_critic is None else n_critic
-        if updates < 1 or updates != int(updates):
-            raise ValueError(f"n_critic={n_critic} must be a whole number of at least 1")
-        if min(discriminator_start, image_pool, history) < 0:
-            raise ValueError(
-                f"discriminator_start={discriminator_start}, image_pool={image_pool} and history={history} "
-                f"must be at least 0"
-            )
-        self.generator = generator
-        self.discriminator = discriminator
-        self.terms = nn.ModuleDict(terms)
-        self.weights = dict(weights)
-        self._taught, self._updates = bool(teachers), updates
-        self._discriminator_start = discriminator_start
-        self._image_pool, self._history = image_pool, history
-        self._adversaries: dict[str, Adversary] = {}
-        if discriminator is not None:
-            self._add_adversary("sharp", discriminator)
-        self.to(memory_format=self._format)
+    nonfinite: dict[str, Tensor]
+    """Loss terms and gradients of the latest step -> bool on the device: whether they weren't finite."""
+    _updated = ""  # the networks whose optimizer steps at present
+    _guard: GuardedStep | None = None
 
-    def _add_adversary(self, side: str, discriminator: Discriminator) -> None:
-        """Who tells real images of a side from made ones."""
-        terms = dict(self.terms.items())
-        self._adversaries[side] = Adversary(discriminator, terms, pool=self._image_pool, history=self._history)
-        if not self._taught:
-            discriminator.requires_grad_(False)
+    def training_step(self, batch: Sample, batch_idx: int) -> dict[str, Tensor]:
+        """Update the discriminators, then the generators, on one batch; return the value of each loss term.
 
-    def check_data(self, data: PairSet) -> None:
-        """See that this can learn from a data set.
-
-        Raises:
-            UserError: It can't.
+        A step with a non-finite loss or gradient leaves weights, optimizer states and buffers unchanged.
         """
-        raise NotImplementedError
+        micro_batches, optimizers = self.micro_batches(batch), self.named_optimizers()
+        values: dict[str, Tensor] = {}
+        self.nonfinite, self._gradient_norms = {}, dict[str, Tensor]()
+        buffers = Snapshot(b for b in self.buffers() if b.is_floating_point())  # of batch norm and spectral norm
+        if "discriminator" in optimizers and self.global_step >= self.settings.discriminator_start:
+            for _ in range(self._n_critic):
+                values |= self._update("discriminator", optimizers, micro_batches, self.discriminator_losses)
+        values |= self._update("generator", optimizers, micro_batches, self.generator_losses)
+        buffers.restore_unless(~torch.stack(list(self.nonfinite.values())).any())
+        accuracies = {f"accuracy/{name}": accuracy for name, accuracy in self.accuracies().items()}
+        self.log_step({f"loss/{name}": value for name, value in values.items()}, self._gradient_norms | accuracies)
+        self.step_schedulers(batch_idx)
+        return values
 
-    @property
-    def phases(self) -> list[Phase]:
-        generating = Phase(self.generators, 0, 1, self._generator_losses)
-        if not self._taught:
-            return [generating]
-        judges = tuple(adversary.discriminator for adversary in self._adversaries.values())
-        return [Phase(judges, 1, self._updates, self._discriminator_losses, self._discriminator_start), generating]
+    def _update(
+        self,
+        name: str,
+        optimizers: Mapping[str, LightningOptimizer],
+        micro_batches: Sequence[MicroBatch],
+        losses: Callable[[MicroBatch], LossTerms],
+    ) -> dict[str, Tensor]:
+        """Take one optimizer step on the batch's mean of a weighted sum; return the batch's mean of each term."""
+        self._updated = name
+        optimizers[name].zero_grad()
+        values: dict[str, Tensor] = {}
+        for i, micro_batch in enumerate(micro_batches, start=1):
+            terms = losses(micro_batch)
+            weighted = [weight * value for weight, value in terms.values() if weight]
+            loss: Tensor = sum(weighted, start=0.0) * micro_batch.share  # type: ignore[assignment]
+            # The gradient of a non-finite loss can be finite: NaN marks the step as invalid on every process.
+            loss = loss * torch.where(loss.isfinite(), 1.0, torch.nan)
+            with self.synchronised(now=i == len(micro_batches)):
+                self.manual_backward(loss)
+            for term, (weight, value) in terms.items():
+                values[term] = values.get(term, 0) + value.detach() * micro_batch.share
+                if weight:
+                    self._note_nonfinite(f"loss/{term}", ~value.detach().isfinite())
+        self.step_optimizer(name, optimizers[name])
+        if self._guard is not None:
+            self._guard.finish()
+            self._guard = None
+        return values
 
-    @property
-    def generators(self) -> tuple[nn.Module, ...]:
-        """All of them, the one that restores first."""
-        raise NotImplementedError
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clip the gradient and guard the step; under fp16, gradients are unscaled here and nowhere earlier."""
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if self.settings.gradient_clip is not None:
+            norm = nn.utils.clip_grad_norm_(parameters, self.settings.gradient_clip)
+        else:
+            norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        self._gradient_norms[f"gradient/{self._updated}"] = norm
+        if getattr(self.trainer.precision_plugin, "scaler", None) is None:  # the loss scaler guards its own steps
+            self._guard = GuardedStep(optimizer, norm)
+            self._note_nonfinite(f"gradient/{self._updated}", ~self._guard.valid)
 
-    # What is minimised
-
-    def _seen(self, example: Example) -> dict[str, tuple[Seen, Seen]]:
-        """Real and made images for the discriminator of each side."""
-        raise NotImplementedError
-
-    def _generator_losses(self, example: Example) -> Summands:
-        raise NotImplementedError
-
-    def _discriminator_losses(self, example: Example) -> Summands:
-        first = not example.shown
+    def discriminator_losses(self, micro_batch: MicroBatch) -> LossTerms:
+        """Return the adversarial losses and penalties of the discriminators; generators get no gradient from them."""
+        first = not micro_batch.discriminator_inputs  # all n_critic updates of a batch use the same images
         if first:
-            with torch.set_grad_enabled(self._accumulate == 1):
-                seen = self._seen(example)
-            example.shown = {side: (real, self._adversaries[side].show(fake)) for side, (real, fake) in seen.items()}
-            if self._accumulate > 1:  # memory is being saved
-                example.made.clear()
-        summands: Summands = {}
-        for side, (real, fake) in example.shown.items():
-            losses = self._adversaries[side].losses(real, fake, remember=example.share if first else None)
-            summands |= {name + self._suffix(side): summand for name, summand in losses.items()}
-        return summands
+            shared = self.settings.accumulate == 1  # the generators' update uses the same graph; else memory is saved
+            with torch.set_grad_enabled(shared):
+                compared = self.compared_images(micro_batch)
+            for domain, (real, fake) in compared.items():
+                micro_batch.discriminator_inputs[domain] = real, self.adversarial_states[domain].exchange(fake)
+            if not shared:
+                micro_batch.generated.clear()
+        terms: LossTerms = {}
+        for domain, (real, fake) in micro_batch.discriminator_inputs.items():
+            state = self.adversarial_states[domain]
+            on_real, on_fake = state.discriminator(*real), state.discriminator(*fake)
+            if first:
+                state.record(on_real, on_fake, share=micro_batch.share)
+            on_real, on_fake = state.history.attach("real", on_real), state.history.attach("fake", on_fake)
+            for name, loss in self._adversarial_losses.items():
+                key = f"discriminator_{name}"
+                terms[key + self.suffix(domain)] = 1.0, loss.discriminator_loss(on_real, on_fake)
+                penalty = loss.penalty(state.discriminator, real.image, fake.image, fake.condition)
+                if penalty is not None:
+                    terms[f"{key}_penalty" + self.suffix(domain)] = 1.0, penalty
+        return terms
 
-    def _suffix(self, side: str) -> str:
-        """Of the names of what is about a side, where there are two."""
-        return f"_{side}" if len(self.generators) > 1 else ""
-
-    def _make(self, example: Example, side: str, network: nn.Module, images: Tensor) -> list[Tensor]:
-        """Images of a side, at all scales; made once per example."""
-        if side not in example.made:
-            example.made[side] = scales(network(images))
-        return example.made[side]
-
-    def _judge(self, names: list[str], side: str, real: Seen, fake: Seen) -> Judged:
-        """What the generators are told by a side's discriminator, if some of these terms listens to it; nothing before
-        it comes into play."""
-        heard = any(isinstance(self.terms[name], DiscriminatorLoss) for name in names)
-        if not heard or self.global_step < self._discriminator_start:
+    def discriminate(
+        self, names: Sequence[str], domain: str, real: DiscriminatorInput, fake: DiscriminatorInput
+    ) -> Outputs:
+        """Return a frozen discriminator's outputs for the generators' update, if one of the named terms needs them."""
+        needing = [term for name in names if isinstance(term := self.terms[name], DiscriminatorLoss)]
+        if not needing or self.global_step < self.settings.discriminator_start:
             return None, None
-        return self._adversaries[side].judge(real, fake)
+        state = self.adversarial_states[domain]
+        with _frozen(state.discriminator):
+            on_fake = state.discriminator(*fake)
+        on_real = None
+        if any(term.generator_needs_real for term in self.terms.values() if isinstance(term, DiscriminatorLoss)):
+            with torch.no_grad():
+                on_real = state.history.attach("real", state.discriminator(*real))
+        return on_real, state.history.attach("fake", on_fake)
 
-    def _values(
-        self, names: list[str], made: list[Tensor], wanted: Tensor, judged: Judged = (None, None), suffix: str = ""
-    ) -> Summands:
-        """What these terms say of made images, at all scales at which they apply, or of how they were judged: 0 as long
-        as nobody judges."""
-        (real, fake), summands = judged, {}
+    def evaluate_terms(
+        self,
+        names: Sequence[str],
+        images: list[Tensor],
+        targets: Tensor,
+        outputs: Outputs = (None, None),
+        suffix: str = "",
+    ) -> LossTerms:
+        """Evaluate the named terms on generated images at all scales; terms that lack discriminator outputs are 0."""
+        (on_real, on_fake), terms = outputs, {}
         for name in names:
             term = self.terms[name]
-            with self._heeded(name):
+            with self.gradients_for(name):
                 if not isinstance(term, DiscriminatorLoss):
-                    value = _compared(term, made, wanted)
-                elif fake is None:
-                    value = made[-1].new_zeros(())
+                    value = multiscale_loss(term, images, targets)
+                elif on_fake is None:
+                    value = images[-1].new_zeros(())
                 else:
-                    value = term.generator_loss(real, fake)
-            summands[name + suffix] = self.weights[name], value
-        return summands
+                    value = term.generator_loss(on_real, on_fake)
+            terms[name + suffix] = self.weights[name], value
+        return terms
 
-    def _heeded(self, *names: str) -> torch.set_grad_enabled:
-        """Within, terms without weight leave no gradient."""
+    def gradients_for(self, *names: str) -> torch.set_grad_enabled:
+        """Return a context that disables gradients if all named terms have weight 0."""
         return torch.set_grad_enabled(torch.is_grad_enabled() and any(self.weights[name] for name in names))
 
-    def accuracies(self) -> dict[str, Tensor]:
-        """Share of the latest batch that each discriminator told right, by its name; of those that tell."""
-        found = {f"discriminator{self._suffix(side)}": each.accuracy for side, each in self._adversaries.items()}
-        return {name: accuracy for name, accuracy in found.items() if accuracy is not None}
+    def _note_nonfinite(self, name: str, nonfinite: Tensor) -> None:
+        self.nonfinite[name] = self.nonfinite.get(name, False) | nonfinite
 
-    def _curves(self) -> dict[str, Tensor]:
-        return {f"accuracy/{name}": accuracy for name, accuracy in self.accuracies().items()}
+    # What subclasses supply
 
-    # Evaluation
-
-    def forward(self, blurred: Tensor) -> Tensor:
-        """Restore images, `(B, 3, H, W)` in [0, 1], at the finest scale; clamped."""
-        restored = self.generator(blurred)
-        return scales(restored)[-1].clamp(0, 1)
-
-    def test_step(self, batch: Sample, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        return self(self._float(batch["blurred"]))
-
-    def views(self, batch: Sample, restored: Tensor) -> list[Tensor]:
-        """Images of a validation batch of one to be looked at side by side: `(3, H, W)` in [0, 1] each."""
+    def micro_batches(self, batch: Sample) -> list[MicroBatch]:
+        """Convert a batch to floats and split it into micro-batches."""
         raise NotImplementedError
 
-    def _float(self, images: Tensor) -> Tensor:
-        """Bytes as they travel -> [0, 1]."""
-        return images.to(self.dtype, memory_format=self._format).div(255)
+    def compared_images(self, micro_batch: MicroBatch) -> dict[str, tuple[DiscriminatorInput, DiscriminatorInput]]:
+        """Return the real and the generated images that the discriminator of each domain compares."""
+        raise NotImplementedError
 
-    # Set-up and checkpoints
-
-    def setup(self, stage: str) -> None:
-        super().setup(stage)
-        if stage == "fit":  # a test afterwards leaves it alone
-            for i, adversary in enumerate(self._adversaries.values()):
-                adversary.seed(1_000_000 * i + 1000 * int(self.record.get("seed", 0)) + self.global_rank)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["memory"] = gathered({side: each.state_dict() for side, each in self._adversaries.items()})
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        super().on_load_checkpoint(checkpoint)
-        memories = checkpoint.get("memory")
-        if not isinstance(memories, list) or not memories or memories[0].keys() != self._adversaries.keys():
-            raise UserError("the checkpoint is another module's or version's: init=<checkpoint> takes weights alone")
-        memory = own(memories, self.trainer)
-        for side, adversary in self._adversaries.items() if memory else ():
-            adversary.load_state_dict(memory[side], self.device)
+    def generator_losses(self, micro_batch: MicroBatch) -> LossTerms:
+        """Return the loss terms of the generators."""
+        raise NotImplementedError
 
 
-def scales(output: Tensor | list[Tensor] | tuple[Tensor, ...]) -> list[Tensor]:
-    """What a generator puts out, coarse to fine."""
-    return list(output) if isinstance(output, (list, tuple)) else [output]
-
-
-def _compared(term: nn.Module, made: list[Tensor], wanted: Tensor) -> Tensor:
-    applied = made if getattr(term, "scales", "finest") == "all" else made[-1:]
-    return sum((term(image, _resized(wanted, image)) for image in applied), start=0.0)  # type: ignore[return-value]
-
-
-def _check_trainable(terms: Mapping[str, nn.Module], weights: Mapping[str, float], discriminator_start: int) -> None:
-    weighted = [terms[name] for name in terms if weights[name]]
-    if not weighted:
-        raise ValueError("every loss term has weight 0: nothing would be learnt")
-    if discriminator_start and all(isinstance(term, DiscriminatorLoss) for term in weighted):
-        raise ValueError(
-            f"until discriminator_start={discriminator_start} nothing would be learnt: every loss term with a weight "
-            f"needs the discriminator"
-        )
-
-
-def _resized(wanted: Tensor, image: Tensor) -> Tensor:
-    """Images at the size of one of the scales: means over areas."""
-    size = image.shape[-2:]
-    return wanted if wanted.shape[-2:] == size else F.interpolate(wanted, size, mode="area")
+@contextmanager
+def _frozen(network: nn.Module) -> Iterator[None]:
+    """Disable the gradients of a network's parameters; gradients still flow through it to its input."""
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)

@@ -1,4 +1,4 @@
-"""Optimizers that aren't torch's own."""
+"""Optimizers that torch doesn't have."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ from deblurlab.errors import UserError
 def lion(
     parameters: Iterable[nn.Parameter], *, lr: float, betas: tuple[float, float], weight_decay: float
 ) -> Optimizer:
-    """timm's Lion (Chen et al., "Symbolic Discovery of Optimization Algorithms", NeurIPS 2023, algorithm 2).
+    """Return timm's Lion (Chen et al., "Symbolic Discovery of Optimization Algorithms", NeurIPS 2023, algorithm 2).
 
     Raises:
         UserError: timm isn't installed.
@@ -19,5 +19,5 @@ def lion(
     try:
         from timm.optim.lion import Lion
     except ImportError as error:
-        raise UserError("optimizer=lion is timm's: pip install 'deblurlab[timm]'") from error
+        raise UserError("optimizer=lion needs timm: pip install 'deblurlab[timm]'") from error
     return Lion(parameters, lr=lr, betas=betas, weight_decay=weight_decay)

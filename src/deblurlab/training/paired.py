@@ -1,57 +1,63 @@
-"""Training on pairs."""
+"""Training on pairs of a blurred and a sharp image."""
 
 from torch import Tensor, nn
 
-from deblurlab.datasets import PairSet
-from deblurlab.datasets.samples import Sample
+from deblurlab.datasets import PairSet, Sample
 from deblurlab.errors import UserError
-from deblurlab.training.adversarial import Seen
-from deblurlab.training.module import Restoration
-from deblurlab.training.phases import Example, Summands
+from deblurlab.training.adversarial import DiscriminatorInput
+from deblurlab.training.module import LossTerms, MicroBatch, Restoration
+from deblurlab.training.multiscale import scales
 
 
 class PairedRestoration(Restoration):
-    """A generator that learns from blurred images and their sharp twins. Arguments as for `Restoration`."""
+    """One generator, blurred -> restored, trained on pairs; arguments as for `RestorationBase`."""
 
     @property
     def generators(self) -> tuple[nn.Module, ...]:
+        """The generator."""
         return (self.generator,)
 
     def check_data(self, data: PairSet) -> None:
+        """Raise UserError if the data set has no pairs, or a loss term needs a second generator."""
         if not data.paired:
             raise UserError(
-                "data has no pairs, and the module learns from pairs alone: choose another data=, or "
-                "experiment=cyclegan, which learns without"
+                "module=paired trains on pairs and the data set has none: choose another data=, or "
+                "experiment=cyclegan, which trains on unpaired images"
             )
         for name, term in self.terms.items():
             if getattr(term, "compares", "pair") in ("cycle", "identity"):
-                raise UserError(f"loss {name} takes a generator that blurs again, which module=cycle has")
+                raise UserError(f"loss {name} needs a second generator, sharp -> blurred: choose module=cycle")
 
-    def _restore(self, example: Example) -> list[Tensor]:
-        return self._make(example, "sharp", self.generator, example.blurred)
-
-    def _seen(self, example: Example) -> dict[str, tuple[Seen, Seen]]:
-        restored = self._restore(example)[-1]
-        return {"sharp": (Seen(example.sharp, example.blurred), Seen(restored, example.blurred))}
-
-    def _generator_losses(self, example: Example) -> Summands:
-        restored = self._restore(example)
-        names = list(self.terms)
-        judged = self._judge(names, "sharp", *self._seen(example)["sharp"])
-        return self._values(names, restored, example.sharp, judged)
-
-    def _examples(self, batch: Sample) -> list[Example]:
-        images = [self._float(batch[key]).chunk(self._accumulate) for key in ("blurred", "sharp")]
+    def micro_batches(self, batch: Sample) -> list[MicroBatch]:
+        """Convert a batch of pairs to floats and split it."""
+        images = [self.to_float(batch[key]).chunk(self.settings.accumulate) for key in ("blurred", "sharp")]
         size = len(batch["blurred"])
-        return [Example(blurred, sharp, share=len(blurred) / size) for blurred, sharp in zip(*images, strict=True)]
+        return [MicroBatch(blurred, sharp, share=len(blurred) / size) for blurred, sharp in zip(*images, strict=True)]
 
-    # Evaluation
+    def restore(self, micro_batch: MicroBatch) -> list[Tensor]:
+        """Return the restored images at all scales; the generator runs once per micro-batch."""
+        if "sharp" not in micro_batch.generated:
+            micro_batch.generated["sharp"] = scales(self.generator(micro_batch.blurred))
+        return micro_batch.generated["sharp"]
+
+    def compared_images(self, micro_batch: MicroBatch) -> dict[str, tuple[DiscriminatorInput, DiscriminatorInput]]:
+        """Return sharp and restored images, each with the blurred image as condition."""
+        real = DiscriminatorInput(micro_batch.sharp, micro_batch.blurred)
+        return {"sharp": (real, DiscriminatorInput(self.restore(micro_batch)[-1], micro_batch.blurred))}
+
+    def generator_losses(self, micro_batch: MicroBatch) -> LossTerms:
+        """Return all loss terms of the restored images."""
+        names, restored = list(self.terms), self.restore(micro_batch)
+        outputs = self.discriminate(names, "sharp", *self.compared_images(micro_batch)["sharp"])
+        return self.evaluate_terms(names, restored, micro_batch.sharp, outputs)
 
     def validation_step(self, batch: Sample, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        example = self._examples(batch)[0]
-        losses = {f"val/loss/{name}": value for name, (_, value) in self._generator_losses(example).items()}
-        self.log_dict({**losses, **self._now()}, batch_size=1, sync_dist=True)
-        return self._restore(example)[-1].clamp(0, 1)
+        """Log the loss terms of a batch and return its restored images."""
+        micro_batch = self.micro_batches(batch)[0]
+        losses = {f"val/loss/{name}": value for name, (_, value) in self.generator_losses(micro_batch).items()}
+        self.log_dict({**losses, "step": float(self.global_step)}, batch_size=1, sync_dist=True)
+        return self.restore(micro_batch)[-1].clamp(0, 1)
 
     def views(self, batch: Sample, restored: Tensor) -> list[Tensor]:
+        """Return blurred | restored | sharp."""
         return [batch["blurred"][0] / 255, restored[0], batch["sharp"][0] / 255]

@@ -1,5 +1,9 @@
-"""Learning rates over a training. Each makes a scheduler for an optimizer; `total` is the length of
-the training in the scheduler's own intervals (steps or epochs)."""
+"""Learning rate schedulers.
+
+Each function returns a scheduler for an optimizer. `total` is the length of the training in the scheduler's intervals
+(steps or epochs, `scheduler.interval`). The rate is a function of the interval alone: a training that is resumed with
+another length follows the new curve.
+"""
 
 import math
 from collections.abc import Callable
@@ -10,52 +14,52 @@ from torch.optim.lr_scheduler import ConstantLR, LambdaLR, LRScheduler
 
 
 def constant(optimizer: Optimizer) -> LRScheduler:
-    """The rate as it is."""
+    """Keep the initial rate."""
     return ConstantLR(optimizer, factor=1.0, total_iters=0)
 
 
 def cosine(optimizer: Optimizer, total: int, *, warmup: int = 0, hold: int = 0, final: float = 1e-7) -> LRScheduler:
-    """Rises linearly for `warmup` intervals, stays for `hold`, then falls to the rate `final` along half a cosine
-    (Loshchilov and Hutter, "SGDR", ICLR 2017, equation 5, without restarts)."""
+    """Rise linearly for `warmup` intervals, stay for `hold`, then fall to the rate `final` along half a cosine.
 
-    def factor(peak: float, i: int) -> float:
+    Source: Loshchilov and Hutter, "SGDR", ICLR 2017, equation 5, without restarts.
+    """
+
+    def factor(initial: float, i: int) -> float:
         if i < warmup:
             return (i + 1) / (warmup + 1)
-        return _between(peak, final, (1 + math.cos(math.pi * _done(i, warmup + hold, total))) / 2)
+        height = (1 + math.cos(math.pi * _progress(i, warmup + hold, total))) / 2
+        return _relative_rate(initial, final, height)
 
-    return _by_factor(optimizer, factor)
+    return _lambda_scheduler(optimizer, factor)
 
 
 def linear(optimizer: Optimizer, total: int, *, hold: int = 0, final: float = 0.0) -> LRScheduler:
-    """Stays for `hold` intervals, then falls to the rate `final` in a straight line (pix2pix, DeblurGAN)."""
+    """Stay for `hold` intervals, then fall linearly to the rate `final` (pix2pix, DeblurGAN)."""
 
-    def factor(peak: float, i: int) -> float:
-        return _between(peak, final, 1 - _done(i, hold, total))
+    def factor(initial: float, i: int) -> float:
+        return _relative_rate(initial, final, 1 - _progress(i, hold, total))
 
-    return _by_factor(optimizer, factor)
+    return _lambda_scheduler(optimizer, factor)
 
 
 def poly(optimizer: Optimizer, total: int, *, power: float = 0.9, final: float = 0.0) -> LRScheduler:
-    """Falls to the rate `final` by the `power` of the share that is left (SRN: 0.3)."""
+    """Fall to the rate `final` with `(1 - i / total) ** power` (SRN: power 0.3)."""
 
-    def factor(peak: float, i: int) -> float:
-        return _between(peak, final, (1 - _done(i, 0, total)) ** power)
+    def factor(initial: float, i: int) -> float:
+        return _relative_rate(initial, final, (1 - _progress(i, 0, total)) ** power)
 
-    return _by_factor(optimizer, factor)
-
-
-# All are functions of the interval alone: a training that is resumed with another length follows the new curve.
+    return _lambda_scheduler(optimizer, factor)
 
 
-def _done(i: int, start: int, total: int) -> float:
-    """The share of the fall that lies behind."""
+def _progress(i: int, start: int, total: int) -> float:
+    """Return the completed share of the decay, which lasts from `start` to `total`."""
     return min(1.0, max(0.0, (i - start) / max(1, total - start)))
 
 
-def _between(peak: float, final: float, height: float) -> float:
-    """LambdaLR multiplies; a rate of 0 stays 0."""
-    return (final + (peak - final) * height) / peak if peak else 1.0
+def _relative_rate(initial: float, final: float, height: float) -> float:
+    """Return the rate at `height` between `final` (0) and `initial` (1), divided by `initial` as LambdaLR expects."""
+    return (final + (initial - final) * height) / initial if initial else 1.0
 
 
-def _by_factor(optimizer: Optimizer, factor: Callable[[float, int], float]) -> LRScheduler:
+def _lambda_scheduler(optimizer: Optimizer, factor: Callable[[float, int], float]) -> LRScheduler:
     return LambdaLR(optimizer, [partial(factor, group["lr"]) for group in optimizer.param_groups])

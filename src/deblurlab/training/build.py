@@ -1,0 +1,145 @@
+"""Construction of the training module, the trainer and the loaders from a config."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from hydra.utils import instantiate
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from pytorch_lightning.callbacks import Callback
+from torch import nn
+
+from deblurlab.callbacks import ImageMetrics
+from deblurlab.checkpoints.io import AtomicCheckpointIO
+from deblurlab.checkpoints.load import load_generator
+from deblurlab.dataloading import Augmentation, DataModule
+from deblurlab.discriminators import Discriminator
+from deblurlab.errors import UserError
+from deblurlab.losses import DiscriminatorLoss, LossTerm
+from deblurlab.metrics import METRICS
+from deblurlab.training.module import Restoration
+from deblurlab.training.settings import StepSettings
+
+_MODULE_KEYS = {"gradient_clip_val": "module.gradient_clip", "accumulate_grad_batches": "module.accumulate"}
+"""Options of Lightning's Trainer that manual optimization excludes, and the keys that replace them."""
+
+
+def build(cfg: DictConfig) -> tuple[Restoration, dict[str, str]]:
+    """Build the training module of a config, with random weights from its seed or the weights of `init`.
+
+    Returns:
+        The module, and settings that its loss terms resolved themselves, such as `{"vgg weights": "random"}`. They are
+        written into the config, too.
+
+    Raises:
+        UserError: A setting is invalid, or weights can't be read.
+    """
+    for key, ours in _MODULE_KEYS.items():
+        if cfg.trainer.get(key) is not None:
+            raise UserError(f"trainer.{key} doesn't work with manual optimization: use {ours}={cfg.trainer[key]}")
+    pl.seed_everything(cfg.seed, verbose=False)
+    terms, weights, resolved = _loss_terms(cfg)
+    generator = instantiate(cfg.model, _convert_="all")
+    if cfg.init is not None:
+        load_generator(generator, Path(cfg.init))
+    adversarial = any(isinstance(term, DiscriminatorLoss) for term in terms.values())
+    discriminator = instantiate(cfg.discriminator, _convert_="all") if adversarial else None
+    settings, make = _module_factory(cfg)
+    discriminators = {name: value for name, value in make.keywords.items() if isinstance(value, Discriminator)}
+    if discriminator is not None:
+        _check_crop_size(cfg, {"discriminator": discriminator, **discriminators})
+    _check_crop_size(cfg, terms)
+    optimizer, scheduler = (instantiate(node, _convert_="all") for node in (cfg.optimizer, cfg.scheduler))
+    try:
+        module: Restoration = make(
+            generator=generator,
+            discriminator=discriminator,
+            terms=terms,
+            weights=weights,
+            optimizer=optimizer,
+            scheduler=scheduler,
+            settings=StepSettings(**settings, interval=cfg.scheduler.interval),
+            seed=cfg.seed,
+            record=OmegaConf.to_container(cfg, resolve=True),
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return module, resolved
+
+
+def _module_factory(cfg: DictConfig) -> tuple[dict[str, Any], Any]:
+    """Split `cfg.module` into the settings of the step and the factory of the module with its own networks."""
+    node: Any = OmegaConf.to_container(cfg.module, resolve=True)
+    settings = {f.name: node.pop(f.name) for f in fields(StepSettings) if f.name in node}
+    return settings, instantiate(node, _convert_="all")
+
+
+def _loss_terms(cfg: DictConfig) -> tuple[dict[str, nn.Module], dict[str, float], dict[str, str]]:
+    """Build the loss terms; return them and their weights by name, and the settings that they resolved themselves."""
+    terms, weights, resolved = {}, {}, {}
+    for name, node in cfg.loss.items():
+        if not isinstance(node, DictConfig):
+            raise UserError(f"loss.{name}={node} is no loss term: loss.{name}.weight={node} changes its weight")
+    with open_dict(cfg):  # an experiment may hold settings of terms that aren't chosen
+        cfg.loss = {name: node for name, node in cfg.loss.items() if "_target_" in node}
+    for name, node in cfg.loss.items():
+        arguments: Any = OmegaConf.to_container(node, resolve=True)
+        weights[name] = weight = arguments.pop("weight", 1.0)
+        if not isinstance(weight, (int, float)):
+            raise UserError(f"loss.{name}.weight={weight} is no number")
+        terms[name] = term = instantiate(arguments, _convert_="all")
+        for key, value in term.resolved_settings().items() if isinstance(term, LossTerm) else ():
+            node[key] = resolved[f"{name} {key}"] = value
+    return terms, weights, resolved
+
+
+def build_trainer(cfg: DictConfig, callbacks: list[Callback]) -> tuple[pl.Trainer, DataModule]:
+    """Build the trainer, with the given callbacks before those of the config, and the data module.
+
+    Raises:
+        UserError: A setting is invalid.
+    """
+    loggers = [instantiate(node, _convert_="all") for node in (cfg.get("logger") or {}).values()]
+    callbacks = [*callbacks, *(instantiate(node, _convert_="all") for node in cfg.callbacks.values())]
+    data = instantiate(cfg.data, _convert_="all")
+
+    def make_augmentation(size: int) -> Augmentation:
+        sized = copy.deepcopy(cfg)
+        sized.augment.size = size
+        return instantiate(sized.augment, _convert_="all")
+
+    plugins: list[Any] = [AtomicCheckpointIO()]
+    if SLURMEnvironment.detect():
+        # callbacks.preemption requeues between two steps; Lightning's handler may run within one.
+        plugins.append(SLURMEnvironment(auto_requeue=False))
+    try:
+        make_loader = instantiate(cfg.loader, _convert_="all")
+        loader = make_loader(data=data, augmentations=make_augmentation, size=cfg.augment.size)
+        trainer = instantiate(cfg.trainer, _convert_="all")(callbacks=callbacks, logger=loggers, plugins=plugins)
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        raise UserError(f"the trainer or the loader can't be built: {error}") from error
+    return trainer, loader
+
+
+def _check_crop_size(cfg: DictConfig, nodes: Mapping[str, Any]) -> None:
+    """Raise UserError if crops are smaller than a discriminator or loss term needs."""
+    size = min([cfg.augment.size, *(stage.size for stage in cfg.loader.schedule)])
+    for name, node in nodes.items():
+        if size < (needed := getattr(node, "min_size", 1)):
+            raise UserError(f"augment.size={size} is too small for {name}, which needs at least {needed} pixels")
+
+
+def check_monitor(cfg: DictConfig, image_metrics: ImageMetrics) -> None:
+    """Raise UserError if the metric that selects the best checkpoint isn't measured."""
+    monitor = (cfg.callbacks.get("checkpoints") or {}).get("monitor")
+    metrics = image_metrics.protocol.metrics
+    if monitor is not None and (name := monitor.removeprefix("val/")) in METRICS and name not in metrics:
+        raise UserError(
+            f"callbacks.checkpoints.monitor={monitor} isn't among the measured metrics {', '.join(metrics)}: choose "
+            f"one of them, or null to use the last checkpoint"
+        )
