@@ -42,8 +42,9 @@ from deblurlab import Restorer, config
 from deblurlab.batch.local import Options, restore_files
 from deblurlab.checkpoints.load import load_model
 from deblurlab.inference import bundled
-from deblurlab.inference.engines import LONGEST, OnnxRuntime, Torch
+from deblurlab.inference.engines import MAX_RADIUS, Torch
 from deblurlab.inference.export import export_onnx
+from deblurlab.inference.onnx_engine import OnnxRuntime
 from deblurlab.inference.tiling import Tiling, choose_tiling, restore_rows
 from deblurlab.media.large_images import LargeImageWriter, open_image
 from deblurlab.media.pixels import InMemory, Pixels
@@ -234,7 +235,7 @@ def peak(folder: Path, kind: str, size: tuple[int, int], weights: str, threads: 
 def models(names: Iterable[str]) -> None:
     image = as_tensor(scene(384, 512))
     torch.manual_seed(0)
-    head("model", f"reach (up to {LONGEST})", "mean difference", "largest", "changes the image by", "s, all of it")
+    head("model", f"receptive radius (up to {MAX_RADIUS})", "mean difference", "largest", "changes the image by", "s, all of it")
     for name in names:
         began = time.perf_counter()
         engine = Centred(lively(build(name), image[..., :128, :128]), CPU)
@@ -246,7 +247,7 @@ def models(names: Iterable[str]) -> None:
             for tiling in (Tiling(0, 0, True), cut)
         )
         apart, change = 255 * np.abs(tiled - whole), 255 * np.abs(whole - pixels).mean()
-        reach = "not local" if engine.reach is None else f"{engine.reach}{', exact' * cut.exact}"
+        reach = "not local" if engine.receptive_radius is None else f"{engine.receptive_radius}{', exact' * cut.exact}"
         spent = time.perf_counter() - began
         row(f"`{name}`", reach, f"{apart.mean():.2g}", f"{apart.max():.2g}", f"{change:.2g}", f"{spent:.0f}")
 

@@ -195,7 +195,7 @@ def test_large_images_are_read_and_written_in_strips(
 def test_the_seam_error_of_blended_tiles_is_printed(restore: Restore, capsys: pytest.CaptureFixture[str]) -> None:
     _write(Path("x.png"), cv2.resize(RGB, (700, 600)))
     assert restore("x.png", "-o", "out", "--tile", "256", "--overlap", "2") == 0
-    assert "x.png: tiles of 256 pixels, blended over 2 to each side" in capsys.readouterr().err
+    assert "x.png: tiles of 256 pixels, blended over 2 pixels on each side" in capsys.readouterr().err
 
 
 def _bomb(path: Path) -> None:

@@ -24,7 +24,7 @@ class Blocks(Engine):
         self.multiple_of = stride
 
     @property
-    def reach(self) -> int:
+    def receptive_radius(self) -> int:
         return 2 * self.multiple_of
 
     def __call__(self, blurred: Tensor) -> Tensor:
@@ -90,35 +90,35 @@ def _restored(engine: Engine, image: np.ndarray, tiling: Tiling) -> np.ndarray:
 
 
 def _sound(spans: list[Span], length: int, tiling: Tiling) -> None:
-    assert (spans[0].first, spans[-1].last) == (0, length)
-    assert all(before.last == after.first for before, after in pairwise(spans))
+    assert (spans[0].tile_start, spans[-1].tile_stop) == (0, length)
+    assert all(before.tile_stop == after.tile_start for before, after in pairwise(spans))
     for span in spans:
-        assert 0 <= span.start <= span.first < span.last <= span.stop <= length
+        assert 0 <= span.start <= span.tile_start < span.tile_stop <= span.stop <= length
         assert span.start % tiling.stride == 0
         assert span.stop % tiling.stride == 0 or span.stop == length
-        assert span.start == 0 or span.first - span.start >= tiling.overlap
-        assert span.stop == length or span.stop - span.last >= tiling.overlap
-        assert not tiling.tile or span.last - span.first <= tiling.tile
+        assert span.start == 0 or span.tile_start - span.start >= tiling.overlap
+        assert span.stop == length or span.stop - span.tile_stop >= tiling.overlap
+        assert not tiling.tile or span.tile_stop - span.tile_start <= tiling.tile
     for before, after in zip(spans, spans[2:], strict=False):  # no more than two are blended
-        assert before.last + tiling.ramp <= after.first - tiling.ramp or not tiling.ramp
+        assert before.tile_stop + tiling.ramp <= after.tile_start - tiling.ramp or not tiling.ramp
 
 
 @given(small | large, strides, st.none() | st.integers(0, 900))
 @settings(max_examples=300)
-def test_tiles_cover_each_pixel_once_and_windows_lie_in_the_image(case: Case, stride: int, reach: int | None) -> None:
+def test_tiles_cover_each_pixel_once_and_windows_lie_in_the_image(case: Case, stride: int, receptive_radius: int | None) -> None:
     class Reaching(Engine):
         multiple_of = stride
 
         @property
-        def reach(self) -> int | None:
-            return reach
+        def receptive_radius(self) -> int | None:
+            return receptive_radius
 
     tiling = _tiling(Reaching(), case)
     for length in (case.height, case.width):
         _sound(tiling.spans(length), length, tiling)
     if tiling.exact and tiling.tile:
-        assert reach is not None
-        assert tiling.overlap >= reach
+        assert receptive_radius is not None
+        assert tiling.overlap >= receptive_radius
     if case.overlap is not None and tiling.tile:
         assert tiling.overlap >= case.overlap
 

@@ -35,7 +35,7 @@ def test_the_recipe_follows_the_recorded_curve(train: Callable[..., Path], data_
 def test_it_is_small_and_sees_only_so_far(name: str) -> None:
     restorer = deblurlab.Restorer.load(name, device="cpu")
     assert restorer.engine.cost()["parameters"] < 5_000_000
-    assert restorer.engine.reach is not None
+    assert restorer.engine.receptive_radius is not None
     assert sum(file.stat().st_size for file in bundled.weights_folder(name).iterdir()) < 10_000_000
 
 

@@ -11,7 +11,7 @@ from deblurlab.cli.export import export as export_command
 from deblurlab.cli.restore import restore as restore_command
 from deblurlab.errors import UserError
 from deblurlab.inference import export
-from deblurlab.inference.engines import OnnxRuntime
+from deblurlab.inference.onnx_engine import OnnxRuntime
 from deblurlab.inference.predictor import Restorer
 from deblurlab.models import Model
 from support import small_release
@@ -58,7 +58,7 @@ def test_an_onnx_file_knows_its_stride_and_reach_so_tiles_join(tmp_path: Path) -
     release = small_release(tmp_path / "release")
     _export(release, tmp_path / "model.onnx", "--format", "onnx")
     engine, network = OnnxRuntime(tmp_path / "model.onnx"), Restorer.load(release, device="cpu").engine
-    assert (engine.multiple_of, engine.reach) == (network.multiple_of, network.reach)
+    assert (engine.multiple_of, engine.receptive_radius) == (network.multiple_of, network.receptive_radius)
     image = RNG.integers(0, 256, (300, 340, 3), np.uint8)
     tiled = Restorer(engine, tile=128)
     assert tiled.tiling(300, 340).exact
@@ -103,7 +103,7 @@ class Wrong(Model):
 
 @pytest.mark.parametrize("write", [export.export_onnx, export.export_program])
 def test_a_file_that_restores_otherwise_gets_no_name(tmp_path: Path, write: export.Write) -> None:
-    with pytest.raises(UserError, match=r"isn't the network: its images differ by up to 0\.0"):
+    with pytest.raises(UserError, match=r"differ from PyTorch by up to 0\.0"):
         write(Wrong(), tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
 

@@ -126,6 +126,6 @@ def test_a_model_comes_with_the_package() -> None:
     """It is local, small, and lets a photograph be a photograph."""
     bundled = deblurlab.Restorer.load(device="cpu")
     assert bundled.engine.cost()["parameters"] < 5_000_000
-    assert bundled.engine.reach is not None
+    assert bundled.engine.receptive_radius is not None
     flat = np.full((64, 64, 3), 128, np.uint8)
     assert np.abs(bundled.restore(flat).astype(int) - 128).max() <= 3

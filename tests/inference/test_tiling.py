@@ -7,7 +7,7 @@ from hydra.utils import instantiate
 from torch import Tensor, nn
 
 from deblurlab.errors import UserError
-from deblurlab.inference.engines import LONGEST, Engine, Ensemble, Torch, reach
+from deblurlab.inference.engines import MAX_RADIUS, Engine, Ensemble, Torch, measure_receptive_radius
 from deblurlab.inference.tiling import Tiling, choose_tiling, restore_rows, seam_error
 from deblurlab.media.pixels import InMemory
 from support import config, small
@@ -33,7 +33,7 @@ def _restored(engine: Engine, image: np.ndarray, tiling: Tiling, strength: float
 @pytest.mark.parametrize(("kernel", "dilation", "expected"), [(3, 1, 1), (5, 1, 2), (3, 4, 4), (1, 1, 0)])
 def test_the_reach_of_a_convolution_is_half_its_kernel(kernel: int, dilation: int, expected: int) -> None:
     convolution = nn.Conv2d(3, 3, kernel, padding="same", dilation=dilation)
-    assert reach(lambda image: convolution(image).detach(), 1) == expected
+    assert measure_receptive_radius(lambda image: convolution(image).detach(), 1) == expected
 
 
 def test_the_reach_of_an_encoder_and_decoder_is_that_of_their_sum() -> None:
@@ -43,7 +43,7 @@ def test_the_reach_of_an_encoder_and_decoder_is_that_of_their_sum() -> None:
     ]
     network = nn.Sequential(*layers)
     with torch.no_grad():
-        found = reach(network, 4)
+        found = measure_receptive_radius(network, 4)
     assert found == 4
 
 
@@ -52,12 +52,12 @@ def test_the_reach_of_an_encoder_and_decoder_is_that_of_their_sum() -> None:
     [
         nn.InstanceNorm2d(3),
         nn.AdaptiveAvgPool2d(1),
-        pytest.param(nn.Conv2d(3, 3, 2 * LONGEST + 3, padding="same"), marks=pytest.mark.slow),
+        pytest.param(nn.Conv2d(3, 3, 2 * MAX_RADIUS + 3, padding="same"), marks=pytest.mark.slow),
     ],
 )
 def test_what_looks_at_the_whole_image_has_no_reach(network: nn.Module) -> None:
     with torch.no_grad():
-        assert reach(lambda image: image + network(image), 1) is None
+        assert measure_receptive_radius(lambda image: image + network(image), 1) is None
 
 
 @pytest.mark.parametrize("ensemble", [False, True])
@@ -103,7 +103,7 @@ def test_less_overlap_than_the_reach_is_blended_and_its_error_told() -> None:
     assert apart[100:140, 100:140].max() <= 1  # far from all seams, but for their rounding
     said = seam_error(engine, image, tiling)
     assert "blended over 32" in said
-    assert "levels on average" in said
+    assert "of 255 levels on average" in said
 
 
 class Blurry(Engine):

@@ -1,1 +1,1 @@
-"""Network inference: engines, tiling, image adapters, export."""
+"""Inference with trained networks: engines, tiling, export and bundled models."""

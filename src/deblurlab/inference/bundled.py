@@ -1,4 +1,4 @@
-"""The models that come with deblurlab."""
+"""Models that are bundled with the package."""
 
 from importlib.resources import files
 from pathlib import Path
@@ -6,18 +6,19 @@ from pathlib import Path
 from deblurlab.errors import UserError
 
 DEFAULT = "fidelity"
+"""Name of the model that is used if no weights are given."""
 
 
 def names() -> list[str]:
-    """What they are called."""
+    """Return the names of the bundled models."""
     return sorted(folder.name for folder in _folder().iterdir() if (folder / "release.json").is_file())
 
 
 def weights_folder(weights: str | Path | None) -> Path:
-    """Where weights lie: those of a name, unless there is a file or folder of that name.
+    """Return the path of weights. An existing file or folder takes precedence over a bundled model of that name.
 
     Raises:
-        UserError: There are neither.
+        UserError: There is neither a file or folder nor a bundled model of that name.
     """
     given = Path(weights if weights is not None else DEFAULT)
     if weights is not None and given.exists():

@@ -1,4 +1,4 @@
-"""Pictures as people hold them."""
+"""Conversion between tensors and the image types of the public API (path, PIL, NumPy, tensor)."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,71 +15,74 @@ from deblurlab.media.pixels import full_scale, round_to
 
 
 class Unpacked(NamedTuple):
-    """A picture for a network, and how it becomes again what it was."""
+    """An image as a tensor, and the function that converts a restored tensor back to the image's type."""
 
     images: Tensor
-    """`(N, 3, H, W)` float in [0, 1]; one image but for batches."""
+    """`(N, 3, H, W)` float in [0, 1]; N = 1 unless the image is a batch."""
     pack: Callable[[Tensor], Any]
 
 
-def unpack(picture: Any) -> Unpacked:
-    """A path, `PIL.Image`, array or tensor (see `Restorer.restore`).
+def unpack(image: Any) -> Unpacked:
+    """Convert a path, `PIL.Image`, array or tensor to a tensor; see `Restorer.restore`.
 
     Raises:
-        UserError: It is none of these, or a file that can't be read.
+        UserError: The image has another type, or is a file that can't be read.
     """
-    if 0 in getattr(picture, "shape", ()):
-        return _refused(picture)
-    if isinstance(picture, (str, Path)):
-        opened = open_image(Path(picture))
+    if 0 in getattr(image, "shape", ()):
+        raise _unsupported(image)
+    if isinstance(image, (str, Path)):
+        opened = open_image(Path(image))
         rows = opened.read(opened.height)
         return unpack(rows[..., 0] if opened.bands == 1 else rows)
-    if isinstance(picture, Image.Image):
-        if picture.mode not in ("L", "LA", "RGB", "RGBA"):
-            raise UserError(f"a PIL.Image of mode {picture.mode} can't be restored: convert it to RGB or L")
-        inside = unpack(np.asarray(picture))
-        return Unpacked(inside.images, lambda restored: Image.fromarray(inside.pack(restored)))
-    if (
-        isinstance(picture, Tensor)
-        and picture.ndim in (3, 4)
-        and picture.is_floating_point()
-        and picture.shape[-3] == 3
-    ):
-        images = picture.detach().float().cpu().reshape(-1, *picture.shape[-3:])
-        return Unpacked(images, lambda restored: restored.clamp(0, 1).to(picture).view(picture.shape))
-    if isinstance(picture, np.ndarray) and picture.ndim in (2, 3, 4) and _is_known(picture.dtype):
-        return _array(picture if picture.ndim > 2 else picture[..., None], picture.shape)
-    return _refused(picture)
+    if isinstance(image, Image.Image):
+        if image.mode not in ("L", "LA", "RGB", "RGBA"):
+            raise UserError(f"a PIL.Image of mode {image.mode} can't be restored: convert it to RGB or L")
+        array = unpack(np.asarray(image))
+        return Unpacked(array.images, lambda restored: Image.fromarray(array.pack(restored)))
+    if isinstance(image, Tensor) and image.ndim in (3, 4) and image.is_floating_point() and image.shape[-3] == 3:
+        images = image.detach().float().cpu().reshape(-1, *image.shape[-3:])
+        return Unpacked(images, lambda restored: restored.clamp(0, 1).to(image).view(image.shape))
+    if isinstance(image, np.ndarray) and image.ndim in (2, 3, 4) and _is_supported(image.dtype):
+        return _unpack_array(image if image.ndim > 2 else image[..., None], image.shape)
+    raise _unsupported(image)
 
 
-def _is_known(dtype: np.dtype[Any]) -> bool:
+def _is_supported(dtype: np.dtype[Any]) -> bool:
     return dtype.kind == "f" or dtype in (np.uint8, np.uint16)
 
 
-def _refused(picture: Any) -> Unpacked:
-    about = f"{tuple(picture.shape)} {picture.dtype}" if hasattr(picture, "shape") else type(picture).__name__
-    raise UserError(
-        f"{about} is no picture: give a path, a PIL.Image, an array (H, W, 3) of uint8, uint16 or floats in [0, 1], or "
-        f"a float tensor (3, H, W)"
+def _unsupported(image: Any) -> UserError:
+    found = f"{tuple(image.shape)} {image.dtype}" if hasattr(image, "shape") else type(image).__name__
+    return UserError(
+        f"{found} is not an image: give a path, a PIL.Image, an array (H, W, 3) of uint8, uint16 or floats in [0, 1], "
+        f"or a float tensor (3, H, W)"
     )
 
 
-def _array(picture: np.ndarray, shape: tuple[int, ...]) -> Unpacked:
-    """`(H, W, C)` or `(N, H, W, C)`, C = 1 to 4: grey or RGB, the last of 2 or 4 its transparency."""
-    channels = picture.shape[-1]
+def _unpack_array(image: np.ndarray, shape: tuple[int, ...]) -> Unpacked:
+    """Convert `(H, W, C)` or `(N, H, W, C)`: grey (C = 1) or RGB (C = 3), or either with alpha (C = 2, 4).
+
+    Args:
+        image: The array.
+        shape: Shape of the result of `pack`.
+
+    Raises:
+        UserError: The array has another number of channels.
+    """
+    channels = image.shape[-1]
     if not 1 <= channels <= 4:
         raise UserError(
-            f"an array {shape} has {channels} channels: pictures have 1 (grey) or 3 (RGB), and transparency"
+            f"an array {shape} has {channels} channels: give 1 (grey) or 3 (RGB), and optionally an alpha channel"
         )
-    colours, scale = channels - (channels in (2, 4)), full_scale(picture)
-    images = torch.from_numpy(picture[..., :colours].astype(np.float32)).reshape(-1, *picture.shape[-3:-1], colours)
+    colours, scale = channels - (channels in (2, 4)), full_scale(image)
+    images = torch.from_numpy(image[..., :colours].astype(np.float32)).reshape(-1, *image.shape[-3:-1], colours)
     images = images.permute(0, 3, 1, 2) / scale
 
     def pack(restored: Tensor) -> np.ndarray:
         restored = restored.clamp(0, 1)
         restored = restored.mean(1, keepdim=True) if colours == 1 else restored
         values = (restored * scale).permute(0, 2, 3, 1).numpy()
-        codes = round_to(values, picture.dtype).reshape(*picture.shape[:-1], colours)
-        return np.concatenate([codes, picture[..., colours:]], axis=-1).reshape(shape)
+        rounded = round_to(values, image.dtype).reshape(*image.shape[:-1], colours)
+        return np.concatenate([rounded, image[..., colours:]], axis=-1).reshape(shape)
 
     return Unpacked(images.expand(-1, 3, -1, -1), pack)

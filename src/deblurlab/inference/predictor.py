@@ -11,8 +11,9 @@ from torch import Tensor
 from deblurlab.checkpoints.load import load_model
 from deblurlab.errors import UserError
 from deblurlab.inference.bundled import weights_folder
-from deblurlab.inference.engines import Engine, Ensemble, OnnxRuntime, Torch
+from deblurlab.inference.engines import Engine, Ensemble, Torch
 from deblurlab.inference.images import unpack
+from deblurlab.inference.onnx_engine import OnnxRuntime
 from deblurlab.inference.tiling import WINDOW, Tiling, choose_tiling, restore_rows
 from deblurlab.media.pixels import InMemory, Pixels, Rows
 from deblurlab.runs.environment import resolve_device

@@ -1,6 +1,5 @@
 """Base class of restorers."""
 
-from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -21,7 +20,7 @@ class Restored(NamedTuple):
     """Reason why the blurred image was returned unchanged."""
 
 
-class BaseRestorer(ABC):
+class BaseRestorer:
     """A method that turns a blurred image into a restored one."""
 
     def prepare(self, device: torch.device, psf: Psf) -> None:
@@ -31,7 +30,6 @@ class BaseRestorer(ABC):
             UserError: The restorer can't use the psf.
         """
 
-    @abstractmethod
     def __call__(self, blurred: Tensor, pair: Pair) -> Restored:
         """Restore an image.
 
@@ -42,6 +40,7 @@ class BaseRestorer(ABC):
         Raises:
             ValueError, UserError: The image can't be restored.
         """
+        raise NotImplementedError
 
     def warm_up(self, blurred: Tensor, pair: Pair) -> None:
         """Run once before the first timed image.

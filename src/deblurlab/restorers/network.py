@@ -10,7 +10,8 @@ from torch import Tensor
 from deblurlab.checkpoints.load import load_model
 from deblurlab.datasets.base import Pair
 from deblurlab.inference.bundled import weights_folder
-from deblurlab.inference.engines import Engine, Ensemble, OnnxRuntime, Torch
+from deblurlab.inference.engines import Engine, Ensemble, Torch
+from deblurlab.inference.onnx_engine import OnnxRuntime
 from deblurlab.inference.predictor import Restorer
 from deblurlab.restorers.base import BaseRestorer, Restored
 from deblurlab.restorers.psf import Psf
