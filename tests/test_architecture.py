@@ -163,6 +163,18 @@ def test_core_packages_do_not_import_applications() -> None:
     assert wrong == []
 
 
+FRAMEWORKS = re.compile(r"^\s*(?:from|import) (?:pytorch_lightning|lightning|hydra|omegaconf)\b", re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "package",
+    ["models", "losses", "discriminators", "metrics", "classical", "synthesis", "media", "datasets"],
+)
+def test_core_packages_import_no_framework(package: str) -> None:
+    files = (PACKAGE / package).rglob("*.py")
+    assert [str(file) for file in files if FRAMEWORKS.search(file.read_text())] == []
+
+
 def test_packages_have_no_import_cycle() -> None:
     edges: dict[str, set[str]] = defaultdict(set)
     for i in IMPORTS:

@@ -1,4 +1,4 @@
-"""The commands of README.md and docs/training.md compose and run as they are printed."""
+"""The commands of README.md and docs/training.md compose and run as printed."""
 
 import json
 import re
