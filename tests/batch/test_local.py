@@ -381,7 +381,7 @@ def test_a_pickle_with_code_is_refused(tmp_path: Path) -> None:
     [
         (["--tile", "big"], "--tile big is not valid"),
         (["--strength", "3"], "strength must be between"),
-        (["--shard", "4/3"], "shard=4/3 is none"),
+        (["--shard", "4/3"], "shard=4/3 is not a shard"),
         (["--engine", "onnxruntime"], "needs an ONNX file"),
     ],
 )

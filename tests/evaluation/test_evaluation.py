@@ -166,7 +166,7 @@ def test_one_bad_image_does_not_lose_the_others(
         (["restorer=wiener", "psf=gaussian", "psf.sigma=0"], "psf.sigma=0 must be more than 0"),
         (["restorer=wiener", "restorer.light=dark"], "restorer.light=dark is unknown"),
         (["restorer=checkpoint", "restorer.path=/nowhere"], "there are no weights /nowhere"),
-        (["shard=4/3"], "shard=4/3 is none"),
+        (["shard=4/3"], "shard=4/3 is not a shard"),
         (["limit=0"], "limit=0 must be at least 1"),
         (["device=tpu9"], "device=tpu9 can't be used"),
         (["protocol.metrics=[niqe]"], "unknown metric niqe"),

@@ -1,4 +1,4 @@
-"""What each process of a training keeps to itself."""
+"""State that differs between the processes of a training: gathering, distribution and random generators."""
 
 import random
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import torch.distributed as dist
 
 
 def gather_state(state: Any) -> list[Any]:
-    """Each process's state, in the first one; every process must call this. Nothing in the others."""
+    """Return the states of all processes on rank 0, an empty list on the others. All processes must call this."""
     if not (dist.is_available() and dist.is_initialized()):
         return [state]
     states = [None] * dist.get_world_size() if dist.get_rank() == 0 else None
@@ -20,12 +20,12 @@ def gather_state(state: Any) -> list[Any]:
 
 
 def own_state(states: Sequence[Any], trainer: pl.Trainer) -> Any:
-    """This process's among them; None if so many processes are more than there were."""
+    """Return this process's state out of gathered ones; None if there are more processes than states."""
     return states[trainer.global_rank] if trainer.global_rank < len(states) else None
 
 
 def random_state() -> dict[str, Any]:
-    """The state of every global stream of random numbers, as plain data."""
+    """Return the state of the global random generators of Python, NumPy and torch as plain data."""
     name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002  a library may use it
     return {
         "python": random.getstate(),
@@ -36,7 +36,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Go on with streams where they stood."""
+    """Set the global random generators to a state that `random_state` returned."""
     random.setstate(state["python"])
     name, keys, *rest = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002

@@ -1,4 +1,4 @@
-"""Where and with what a run was made."""
+"""Software and hardware of a run, and the choice of a device."""
 
 import os
 import platform
@@ -26,10 +26,10 @@ _PACKAGES = (
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device of a name, such as cpu, cuda:1 or mps; auto is a GPU if there is one.
+    """Return the device called `name`, such as cpu, cuda:1 or mps. "auto" is a GPU if there is one, otherwise the CPU.
 
     Raises:
-        UserError: There is no such device.
+        UserError: The device doesn't exist.
     """
     try:
         if name == "auto":
@@ -43,7 +43,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def describe() -> dict[str, Any]:
-    """Versions and hardware, for the record."""
+    """Return the command, versions, hardware and revision."""
     return {
         "command": sys.argv,
         "python": platform.python_version(),
@@ -57,7 +57,7 @@ def describe() -> dict[str, Any]:
 
 
 def revision() -> dict[str, Any]:
-    """This package's version and, in a checkout, the commit and whether files differ from it."""
+    """Return this package's version and, in a checkout, the commit and whether tracked files differ from it."""
     root = Path(__file__).parents[3]
     if not (root / ".git").exists():
         return {"version": __version__, "commit": None, "modified": None}

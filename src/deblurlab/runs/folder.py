@@ -1,4 +1,4 @@
-"""A run's folder: what lies where, and whether this command may continue it."""
+"""Folder of a run: its files, and the check whether a command may resume it."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,7 @@ from deblurlab.runs.files import write_text
 from deblurlab.runs.untrusted import parse_json, read_yaml
 
 _IGNORED = {"fresh", "name", "run", "runs", "shard"}
-"""Settings in which a command may differ from the run that it continues: how it is called, where it lies, which share
-of the work it does."""
+"""Config keys that may differ when a run is resumed: its name, its folder and the shard of the work."""
 
 
 class Run:
@@ -34,19 +33,21 @@ class Run:
 
     @property
     def best_checkpoint(self) -> Path:
+        """Checkpoint with the best validation metric."""
         return self.checkpoints / "best.ckpt"
 
     @property
     def last_checkpoint(self) -> Path:
+        """Checkpoint of the last saved step."""
         return self.checkpoints / "last.ckpt"
 
     @property
     def previous_checkpoint(self) -> Path:
-        """The one before the last, in case that is damaged."""
+        """Checkpoint before the last one, used if the last one is damaged."""
         return self.checkpoints / "previous.ckpt"
 
     def results(self) -> dict[str, Any] | None:
-        """What the finished run found; None if it hasn't finished.
+        """Return the results of a finished run, or None if it hasn't finished.
 
         Raises:
             UserError: The file is damaged.
@@ -61,17 +62,11 @@ class Run:
             raise UserError(f"{self.results_file} holds no results: delete it and run the command again")
         return results
 
-    def _config(self) -> dict[str, Any]:
-        config = read_yaml(self.config_file)
-        if not isinstance(config, dict) or "run" not in config:
-            raise UserError(f"{self.config_file} holds no run's config")
-        return config
-
     def clear(self) -> None:
-        """Delete what a run has written.
+        """Delete the run's folder.
 
         Raises:
-            UserError: The folder holds something, but no run; or it holds other runs too.
+            UserError: The folder isn't empty and holds no run, or it holds other runs.
         """
         if self.folder.is_dir() and any(self.folder.iterdir()):
             if not self.config_file.exists():
@@ -86,27 +81,22 @@ class Run:
             shutil.rmtree(self.folder)
 
     def claim(self, config: Mapping[str, Any], overrides: Sequence[str]) -> None:
-        """Make the folder this config's, or see that it is. What has failed before its first checkpoint holds no claim.
+        """Write the config into the folder, or check that the folder's config is the same.
+
+        A run that failed before its first checkpoint is overwritten.
 
         Raises:
-            UserError: It belongs to a run of another config, or can't be written.
+            UserError: The folder holds a run of another config, or can't be written.
         """
         if self.config_file.exists():
-            try:
-                before = _settings(self._config())
-            except UserError as error:
-                raise UserError(f"{error}. Delete it, and the command that began the run goes on") from None
-            now = _settings(config)
-            changed = [k for k in sorted(before.keys() | now.keys()) if before.get(k) != now.get(k)]
-            states = [file for kind in ("*.ckpt", "*.ckpt.damaged") for file in self.checkpoints.glob(kind)]
-            if changed and (states or self.results_file.exists() or any(self.parts.glob("*.jsonl"))):
-                listed = "; ".join(f"{k} was {before.get(k)!r} and is {now.get(k)!r}" for k in changed[:5])
-                more = f"; and {len(changed) - 5} more" if len(changed) > 5 else ""
+            changes = self._changes(config)
+            if changes and self._has_state():
+                more = f"; and {len(changes) - 5} more" if len(changes) > 5 else ""
                 raise UserError(
-                    f"{self.folder} holds a run of another config: {listed}{more}. name=<other> keeps both, fresh=true "
-                    f"deletes the old one"
+                    f"{self.folder} holds a run of another config: {'; '.join(changes[:5])}{more}. name=<other> keeps "
+                    f"both, fresh=true deletes the old one"
                 )
-            if not changed:
+            if not changes:
                 return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -114,32 +104,49 @@ class Run:
             write_text(self.config_file, OmegaConf.to_yaml(OmegaConf.create(dict(config))))
         except OSError as error:
             raise UserError(
-                f"{self.folder} can't be written ({error.strerror}): choose another place with runs=<folder>"
+                f"{self.folder} can't be written ({error.strerror}): choose another folder with runs=<folder>"
             ) from error
 
+    def _changes(self, config: Mapping[str, Any]) -> list[str]:
+        """Return the differences between the folder's config and another one, for a message."""
+        try:
+            before = read_yaml(self.config_file)
+            if not isinstance(before, dict) or "run" not in before:
+                raise UserError(f"{self.config_file} holds no run's config")
+        except UserError as error:
+            raise UserError(f"{error}. Delete it, and the command that started the run resumes it") from None
+        old, new = _settings(before), _settings(config)
+        keys = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+        return [f"{key} was {old.get(key)!r} and is {new.get(key)!r}" for key in keys]
 
-def _settings(config: Any) -> dict[str, Any]:
-    """Dotted keys and their values, free of where the run lies."""
-    place = str(config["run"])
-    values = _flat({key: value for key, value in config.items() if key not in _IGNORED})
-    return {k: v.replace(place, "<run>") if isinstance(v, str) else v for k, v in values.items()}
-
-
-def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(config, Mapping):
-        return {prefix.rstrip("."): config}
-    return {key: value for name, node in config.items() for key, value in _flat(node, f"{prefix}{name}.").items()}
+    def _has_state(self) -> bool:
+        """Return whether the folder holds checkpoints, results or parts of results."""
+        checkpoints = (file for kind in ("*.ckpt", "*.ckpt.damaged") for file in self.checkpoints.glob(kind))
+        return any(checkpoints) or self.results_file.exists() or any(self.parts.glob("*.jsonl"))
 
 
 def parse_shard(text: str | None) -> tuple[int, int]:
-    """Which share of the work `1/3` is: (number from 0, of how many).
+    """Return (index from 0, count) of a shard such as `1/3`; (0, 1) for None.
 
     Raises:
-        UserError: It is none.
+        UserError: The text isn't a shard.
     """
     if text is None:
         return 0, 1
     first, _, last = str(text).partition("/")
     if not (first.isdigit() and last.isdigit() and 1 <= int(first) <= int(last)):
-        raise UserError(f"shard={text} is none: shard=1/3 is the first of three")
+        raise UserError(f"shard={text} is not a shard: shard=1/3 is the first of three")
     return int(first) - 1, int(last)
+
+
+def _settings(config: Any) -> dict[str, Any]:
+    """Return dotted keys and values of a config that don't depend on the run's folder."""
+    folder = str(config["run"])
+    values = _flatten({key: value for key, value in config.items() if key not in _IGNORED})
+    return {k: v.replace(folder, "<run>") if isinstance(v, str) else v for k, v in values.items()}
+
+
+def _flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(config, Mapping):
+        return {prefix.rstrip("."): config}
+    return {key: value for name, node in config.items() for key, value in _flatten(node, f"{prefix}{name}.").items()}
