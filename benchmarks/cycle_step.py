@@ -1,9 +1,9 @@
-"""The framework's CycleGAN step against a bare PyTorch loop of the same mathematics.
+"""Time of the framework's CycleGAN step relative to a plain PyTorch loop of the same mathematics.
 
-    python benchmarks/cycle_step.py [--pairs 30] [--threads N] [hydra overrides]
+    python benchmarks/cycle_step.py [--pairs 30] [--threads N] [Hydra overrides]
 
-Both train the same four networks on the same batch on the same device, in turns, as in `training_step.py`. Printed is
-the median of the ratios of neighbouring steps: target at most 1.03.
+Both train the same four networks on the same batch and device, alternating step by step as in `training_step.py`.
+Prints the median of the ratios of consecutive steps. Target: at most 1.03.
 """
 
 import copy
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from training_step import arguments, compare
+from training_step import compare, parse_arguments
 
 from deblurlab.training import CycleRestoration
 
@@ -21,7 +21,7 @@ SMALL = ["model.width=16", "model.blocks=3", "discriminator.width=16", "loader.b
 
 
 class BareLoop:
-    """What one would write by hand: discriminators that look at an image alone, then generators, pools of 50 images."""
+    """CycleGAN loop without a framework: unconditional discriminators, then generators, image pools of 50 images."""
 
     def __init__(self, module: CycleRestoration, make: Any, device: str) -> None:
         copied = copy.deepcopy(module).to(device)
@@ -29,31 +29,34 @@ class BareLoop:
         self.d, self.b = copied.discriminator, copied.blurred_discriminator
         self.weights = module.weights
         self.optimizer = make["generator"]([*self.g.parameters(), *self.f.parameters()])
-        self.adversary = make["discriminator"]([*self.d.parameters(), *self.b.parameters()])
+        self.discriminator_optimizer = make["discriminator"]([*self.d.parameters(), *self.b.parameters()])
         self.pools: list[list[Tensor]] = [[], []]
         self.average = [p.detach().clone() for p in self.g.parameters()]
 
     def step(self, blurred: Tensor, sharp: Tensor) -> None:
+        """Update all networks on one batch."""
         restored, reblurred = self.g(blurred), self.f(sharp)
-        self.adversary.zero_grad()
+        self.discriminator_optimizer.zero_grad()
         loss = 0
-        for judge, real, fake, pool in (
+        for discriminator, real, fake, pool in (
             (self.d, sharp, restored, self.pools[0]), (self.b, blurred, reblurred, self.pools[1]),
         ):  # fmt: skip
-            r, f = judge(real, real).logits[0], judge(_exchange(pool, fake.detach()), real).logits[0]
-            loss = loss + 0.5 * ((r - 1).square().mean() + f.square().mean())
+            pooled = _exchange(pool, fake.detach())
+            real_logits, fake_logits = (discriminator(images, real).logits[0] for images in (real, pooled))
+            loss = loss + 0.5 * ((real_logits - 1).square().mean() + fake_logits.square().mean())
         loss.backward()
-        self.adversary.step()
+        self.discriminator_optimizer.step()
         self.optimizer.zero_grad()
-        judges = torch.nn.ModuleList([self.d, self.b]).requires_grad_(False)
-        loss = sum((j(x, x).logits[0] - 1).square().mean() for j, x in ((self.d, restored), (self.b, reblurred)))
+        discriminators = torch.nn.ModuleList([self.d, self.b]).requires_grad_(False)
+        compared = (self.d, restored), (self.b, reblurred)
+        loss = sum((network(x, x).logits[0] - 1).square().mean() for network, x in compared)
         cycle = F.l1_loss(self.f(restored), blurred) + F.l1_loss(self.g(reblurred), sharp)
         loss = loss + self.weights["cycle"] * cycle
         if "identity" in self.weights:
             loss = loss + self.weights["identity"] * (
                 F.l1_loss(self.g(sharp), sharp) + F.l1_loss(self.f(blurred), blurred)
             )
-        judges.requires_grad_(True)
+        discriminators.requires_grad_(True)
         loss.backward()
         self.optimizer.step()
         with torch.no_grad():
@@ -61,22 +64,24 @@ class BareLoop:
 
 
 def _exchange(pool: list[Tensor], images: Tensor) -> Tensor:
-    shown = []
+    """Replace about half of the images by images of the pool."""
+    exchanged = []
     for image in images:
         if len(pool) < 50:
             pool.append(image)
         elif random.random() < 0.5:
-            place = random.randrange(50)
-            image, pool[place] = pool[place], image
-        shown.append(image)
-    return torch.stack(shown)
+            index = random.randrange(50)
+            image, pool[index] = pool[index], image
+        exchanged.append(image)
+    return torch.stack(exchanged)
 
 
 def main() -> None:
-    given = arguments(__doc__)
+    """Compare the steps with and without an identity loss."""
+    options = parse_arguments(__doc__)
     for loss in ("cycle+adv_ls", "cycle+identity+adv_ls"):
-        chosen = ["experiment=cyclegan", "scheduler.interval=step", *(given.overrides or SMALL), f"loss={loss}"]
-        compare(chosen, given.pairs, BareLoop)
+        overrides = ["experiment=cyclegan", "scheduler.interval=step", *(options.overrides or SMALL), f"loss={loss}"]
+        compare(overrides, options.pairs, BareLoop)
 
 
 if __name__ == "__main__":

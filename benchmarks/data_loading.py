@@ -1,11 +1,14 @@
-"""What it costs to feed a training: crops out of the frame store against crops out of image files, how long a step
-waits for them, memory, made pairs.
+"""Cost of data loading: time per crop, waiting time of a step, memory of a worker, rate of synthesis.
 
-    python benchmarks/data_loading.py [--samples 100000] [hydra overrides, e.g. data=gopro data.root=...]
+    python benchmarks/data_loading.py [--samples 100000] [Hydra overrides, e.g. data=gopro data.root=...]
 
-Without overrides it makes a small GoPro of 1280x720 pairs first. Crops are random ones of 256 pixels, read and
-augmented in this process, in turns; printed are medians. Memory is that of a loader's worker over an epoch, private
-and shared pages apart.
+Without overrides a small data set of 1280x720 pairs in GoPro's layout is generated first. Prints:
+
+- the median time to read and augment a random 256x256 crop from the frame store and from image files, alternating in
+  this process; target of the ratio: at least 100
+- private and shared memory of a loader's worker over an epoch
+- the share of a training step that waits for the loader
+- the rate at which synthetic pairs are generated
 """
 
 import argparse
@@ -34,13 +37,14 @@ CROP = 256
 
 
 def main() -> None:
+    """Run all measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=20000, help="of the epoch whose memory is watched")
-    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("--samples", type=int, default=20000, help="length of the epoch whose memory is measured")
+    parser.add_argument("overrides", nargs="*", help="config overrides")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        overrides = arguments.overrides or ["data=gopro", f"data.root={made(Path(folder))}"]
+        overrides = arguments.overrides or ["data=gopro", f"data.root={write_data_set(Path(folder))}"]
         cfg = config.compose(*overrides)
         data = instantiate(cfg.data, _convert_="all")
         data.prepare()
@@ -56,50 +60,51 @@ def main() -> None:
                 f"ratio {from_files / from_store:5.0f}",
                 flush=True,
             )
-        watch(pairs, store, arguments.samples)
+        print_memory(pairs, store, arguments.samples)
         for reader, name in ((store, "frame store"), (read_image, "files")):
             print(
-                f"share of a training step that waits for one worker, {name}: {waiting(pairs, reader):.1%}", flush=True
+                f"share of a training step that waits for one worker, {name}: {waiting_share(pairs, reader):.1%}",
+                flush=True,
             )
     scenes: Synthesis = instantiate(config.compose("data=synthetic").data.scenes, _convert_="all")
-    print(f"made pairs of 256x256, written to disk: {made_per_second(scenes):.1f} per second and core")
-    painted, photographed, device = endless_per_second(scenes)
+    print(f"synthetic pairs of 256x256, written to disk: {pairs_per_second(scenes):.1f} per second and core")
+    rendered, blurred, device = endless_per_second(scenes)
     print(
-        f"endless pairs of 256x256: {painted:.1f} scenes painted per second and core, {photographed:.1f} photographed "
-        f"per second on {device}"
+        f"endless pairs of 256x256: {rendered:.1f} scenes rendered per second and core, {blurred:.1f} blurred per "
+        f"second on {device}"
     )
 
 
-def made(root: Path) -> Path:
-    """A GoPro of 8 pairs in each of 3 training sequences, and one test pair."""
+def write_data_set(root: Path) -> Path:
+    """Write 3 training sequences of 8 pairs and one test pair in GoPro's layout; return the folder."""
     synthesis = Synthesis()
-    for place, count in (("train/a", 8), ("train/b", 8), ("train/c", 8), ("test/d", 1)):
+    for sequence, count in (("train/a", 8), ("train/b", 8), ("train/c", 8), ("test/d", 1)):
         for kind in ("blur", "sharp"):
-            (root / place / kind).mkdir(parents=True)
+            (root / sequence / kind).mkdir(parents=True)
         for i in range(count):
             blurred, sharp, _ = synthesis.scene_pair(np.random.default_rng(i), 720, 1280)
-            write_png(root / place / "blur" / f"{i:06d}.png", blurred)
-            write_png(root / place / "sharp" / f"{i:06d}.png", sharp)
+            write_png(root / sequence / "blur" / f"{i:06d}.png", blurred)
+            write_png(root / sequence / "sharp" / f"{i:06d}.png", sharp)
     return root
 
 
 def compare(augment: str, pairs: list[Pair], store: FrameStore) -> tuple[float, float]:
-    """Median seconds of a crop out of the store, and out of files."""
+    """Return the median seconds per crop from the frame store and from image files."""
     datasets = [_dataset(augment, pairs, reader) for reader in (store, read_image)]
-    for i in range(len(pairs)):  # every frame's checksum is tested when it is first read
+    for i in range(len(pairs)):  # the first read of a frame verifies its checksum
         datasets[0][0, i, CROP]
-    spent: list[list[float]] = [[], []]
+    seconds: list[list[float]] = [[], []]
     for turn in range(40):
-        for dataset, times, count in zip(datasets, spent, (20, 1), strict=True):
+        for dataset, times, count in zip(datasets, seconds, (20, 1), strict=True):
             start = time.perf_counter()
             for i in range(count):
                 dataset[turn, (turn * 7 + i) % len(pairs), CROP]
             times.append((time.perf_counter() - start) / count)
-    return statistics.median(spent[0]), statistics.median(spent[1])
+    return statistics.median(seconds[0]), statistics.median(seconds[1])
 
 
-def watch(pairs: list[Pair], store: FrameStore, samples: int) -> None:
-    """Print a worker's memory along an epoch."""
+def print_memory(pairs: list[Pair], store: FrameStore, samples: int) -> None:
+    """Print the memory of a worker during an epoch, and its rate."""
     dataset = _dataset("none", pairs * (samples // len(pairs)), store)
     batches = KeyedBatches([len(dataset)], stages=[Stage(0, CROP, 16)])
     loader = DataLoader(dataset, batch_sampler=batches, num_workers=1, persistent_workers=True)
@@ -115,9 +120,8 @@ def watch(pairs: list[Pair], store: FrameStore, samples: int) -> None:
     print(f"one worker: {rate:.0f} crops per second")
 
 
-def waiting(pairs: list[Pair], reader: Reader) -> float:
-    """The share of the time of training steps (model=unet_res_small loss=l1, 4 crops a step) in which the loop waits
-    for its loader."""
+def waiting_share(pairs: list[Pair], reader: Reader) -> float:
+    """Return the share of the training time (model=unet_res_small, loss=l1, batch size 4) that waits for the loader."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = instantiate(config.compose("model=unet_res_small").model, _convert_="all").to(device)
     optimizer = torch.optim.Adam(network.parameters())
@@ -127,9 +131,9 @@ def waiting(pairs: list[Pair], reader: Reader) -> float:
     next(iterator)
     waited, start = 0.0, time.perf_counter()
     for _ in range(12):
-        asked = time.perf_counter()
+        requested = time.perf_counter()
         batch = next(iterator)
-        waited += time.perf_counter() - asked
+        waited += time.perf_counter() - requested
         blurred, sharp = (batch[key].to(device).float() / 255 for key in ("blurred", "sharp"))
         optimizer.zero_grad()
         (network(blurred) - sharp).abs().mean().backward()
@@ -139,8 +143,8 @@ def waiting(pairs: list[Pair], reader: Reader) -> float:
     return waited / (time.perf_counter() - start)
 
 
-def made_per_second(scenes: Synthesis) -> float:
-    """Pairs of 256x256 that one core makes and writes."""
+def pairs_per_second(scenes: Synthesis) -> float:
+    """Return the number of 256x256 pairs that one core generates and writes per second."""
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
@@ -151,12 +155,12 @@ def made_per_second(scenes: Synthesis) -> float:
 
 
 def endless_per_second(scenes: Synthesis) -> tuple[float, float, str]:
-    """Scenes that one core paints, pairs that the device photographs, and the device's name."""
+    """Return scenes per second that one core renders, pairs per second that the device blurs, and the device's name."""
     cuda = torch.cuda.is_available()
     dataset = EndlessScenes(scenes, ground=dead_leaves, count=16, seed=0)
     start = time.perf_counter()
     batch = default_collate([dataset[0, i, CROP] for i in range(16)])
-    painted = 16 / (time.perf_counter() - start)
+    rendered = 16 / (time.perf_counter() - start)
     batch = {k: v.cuda() if cuda and isinstance(v, torch.Tensor) else v for k, v in batch.items()}
     dataset.finish(batch)
     rounds = 20 if cuda else 1
@@ -165,8 +169,8 @@ def endless_per_second(scenes: Synthesis) -> tuple[float, float, str]:
         dataset.finish(batch)
     if cuda:
         torch.cuda.synchronize()
-    name = torch.cuda.get_device_name() if cuda else "one processor core"
-    return painted, 16 * rounds / (time.perf_counter() - start), name
+    name = torch.cuda.get_device_name() if cuda else "one CPU core"
+    return rendered, 16 * rounds / (time.perf_counter() - start), name
 
 
 def _dataset(augment: str, pairs: list[Pair], reader: Reader) -> PairDataset:
@@ -175,7 +179,7 @@ def _dataset(augment: str, pairs: list[Pair], reader: Reader) -> PairDataset:
 
 
 def _memory(process: int) -> tuple[float, float]:
-    """MiB of private and of shared pages."""
+    """Return the private and the shared memory of a process in MiB."""
     text = Path(f"/proc/{process}/smaps_rollup").read_text()
     sizes = {name: int(size) / 1024 for name, size in re.findall(r"(\w+):\s+(\d+) kB", text)}
     private = sizes["Private_Clean"] + sizes["Private_Dirty"]

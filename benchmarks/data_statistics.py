@@ -1,17 +1,17 @@
-"""How much data sets are alike: what their sharp images are made of, and how much their blur destroys.
+"""Statistics of the sharp images and the blur of data sets, to compare synthetic with real data.
 
-    python benchmarks/data_statistics.py data=synthetic 'data=gopro data.root=<GOPRO_Large>' [more sets, each one
-    argument]
+    python benchmarks/data_statistics.py data=synthetic 'data=gopro data.root=<GOPRO_Large>' ...
 
-Every argument is a data set with its settings; up to `--images` of its training pairs, else of its test pairs, are
-read, and cut into squares of `--side` pixels, so that sets of whole frames and of crops are measured alike. Printed
-for each, as medians (and quartiles) over squares:
+Each argument is a data set with its settings. Up to `--images` of its training pairs, or of its test pairs if it has
+no training pairs, are divided into squares of `--side` pixels, so that whole frames and crops are comparable. Prints
+the median (and quartiles) over squares of:
 
-- slope: of the logarithm of the sharp image's power spectrum against that of the frequency; -2 is the rule of nature
-- kurtosis: of its horizontal and vertical differences; 0 is normal, natural images are far above
-- contrast: standard deviation of its grey values, in 0..1
-- PSNR: of the blurred against the sharp image, in dB
-- energy left: of the differences, in the blurred image, as a share of the sharp one's
+- slope: log power of the sharp image against log frequency; about -2 for natural images
+- kurtosis: excess kurtosis of the sharp image's horizontal and vertical differences; 0 is normal, natural images
+  have much larger values
+- contrast: standard deviation of the sharp image's grey values in [0, 1]
+- PSNR: of the blurred image, in dB
+- energy left: variance of the blurred image's differences divided by that of the sharp image's
 """
 
 import argparse
@@ -34,18 +34,19 @@ COLUMNS = ("slope", "kurtosis", "contrast", "PSNR", "energy left")
 
 
 def main() -> None:
+    """Print the table of the data sets."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=100)
-    parser.add_argument("--side", type=int, default=320)
-    parser.add_argument("sets", nargs="+")
+    parser.add_argument("--images", type=int, default=100, help="maximum number of pairs of a data set")
+    parser.add_argument("--side", type=int, default=320, help="side of the squares in pixels")
+    parser.add_argument("sets", nargs="+", help="overrides of a data set, in one argument")
     arguments = parser.parse_args()
     table = Table("data set", "squares", *COLUMNS)
     for description in arguments.sets:
         data = instantiate(config.compose(*shlex.split(description)).data, _convert_="all")
         data.prepare()
         pairs = data.train() or [pair for found in data.tests().values() for pair in found]
-        chosen = [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, arguments.images).astype(int))]
-        values = np.array([measure(*square) for pair in chosen for square in squares(pair, arguments.side)])
+        selected = [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, arguments.images).astype(int))]
+        values = np.array([measure(*square) for pair in selected for square in squares(pair, arguments.side)])
         quartiles = np.percentile(values, [50, 25, 75], axis=0).T
         cells = [f"{m:.2f} ({low:.2f}, {high:.2f})" for m, low, high in quartiles]
         table.add_row(description.split()[0], str(len(values)), *cells)
@@ -53,7 +54,7 @@ def main() -> None:
 
 
 def squares(pair: Pair, side: int) -> Iterator[tuple[Grey, Grey]]:
-    """Blurred and sharp squares, `(side, side, 3)` in [0, 1], as many as fit beside one another."""
+    """Yield non-overlapping blurred and sharp squares, `(side, side, 3)` in [0, 1]."""
     images = [read_image(path).astype(np.float64) / 255 for path in (pair.blurred, pair.sharp)]
     height, width, _ = images[0].shape
     for y in range(0, height - side + 1, side):
@@ -63,27 +64,27 @@ def squares(pair: Pair, side: int) -> Iterator[tuple[Grey, Grey]]:
 
 
 def measure(blurred: Grey, sharp: Grey) -> tuple[float, ...]:
-    """The columns of a square."""
-    grey, soft = sharp.mean(axis=-1), blurred.mean(axis=-1)
-    differences, remaining = _differences(grey), _differences(soft)
+    """Return the statistics of a square, in the order of `COLUMNS`."""
+    grey, blurred_grey = sharp.mean(axis=-1), blurred.mean(axis=-1)
+    differences, blurred_differences = _differences(grey), _differences(blurred_grey)
     return (
         slope(grey),
         float(((differences - differences.mean()) ** 4).mean() / differences.var() ** 2 - 3),
         float(grey.std()),
         float(-10 * np.log10(max(1e-10, ((blurred - sharp) ** 2).mean()))),
-        float(remaining.var() / differences.var()),
+        float(blurred_differences.var() / differences.var()),
     )
 
 
 def slope(grey: Grey) -> float:
-    """Of log power against log frequency, between a fiftieth and a third of a cycle per pixel."""
+    """Return the slope of log power against log frequency between 0.02 and 0.33 cycles per pixel."""
     window = np.outer(np.hanning(grey.shape[0]), np.hanning(grey.shape[1]))
     power = np.abs(np.fft.rfft2((grey - grey.mean()) * window)) ** 2
     frequency = np.hypot(np.fft.fftfreq(grey.shape[0])[:, None], np.fft.rfftfreq(grey.shape[1]))
     bands = np.geomspace(0.02, 0.33, 16)
-    middles = np.sqrt(bands[1:] * bands[:-1])
+    centres = np.sqrt(bands[1:] * bands[:-1])
     means = [power[(low <= frequency) & (frequency < high)].mean() for low, high in itertools.pairwise(bands)]
-    return float(np.polyfit(np.log(middles), np.log(means), 1)[0])
+    return float(np.polyfit(np.log(centres), np.log(means), 1)[0])
 
 
 def _differences(grey: Grey) -> Grey:

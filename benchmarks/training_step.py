@@ -1,10 +1,10 @@
-"""The framework's step against a bare PyTorch loop of the same mathematics.
+"""Time of the framework's training step relative to a plain PyTorch loop of the same mathematics.
 
-    python benchmarks/training_step.py [--pairs 30] [--threads N] [hydra overrides]
+    python benchmarks/training_step.py [--pairs 30] [--threads N] [Hydra overrides]
 
-Both train the same networks on the same batch on the same device. They take turns step by step in one process, so that
-whatever else the machine does hits both alike; the framework's time is all that Lightning, callbacks and loggers do
-between two batches. Printed is the median of the ratios of neighbouring steps: target at most 1.03.
+Both train the same networks on the same batch and device. They alternate step by step in one process, so that other
+load affects both equally. The framework's time includes Lightning, callbacks and loggers between two batches. Prints
+the median of the ratios of consecutive steps. Target: at most 1.03.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from deblurlab import config
 from deblurlab.callbacks import EMA, NonFinite
 from deblurlab.loggers.csv import MetricsCSV
 from deblurlab.training import PairedRestoration
-from deblurlab.training.run import build
+from deblurlab.training.build import build
 
 SMALL = [
     "model.width=16", "model.depth=2", "model.blocks=1", "discriminator.width=32",
@@ -33,81 +33,87 @@ SMALL = [
 
 
 def main() -> None:
-    given = arguments(__doc__)
+    """Compare the steps for four losses."""
+    options = parse_arguments(__doc__)
     for loss in ("l1", "l1+vgg", "l1+adv", "l1+vgg+adv"):
-        compare([*(given.overrides or SMALL), f"loss={loss}"], given.pairs, BareLoop)
+        compare([*(options.overrides or SMALL), f"loss={loss}"], options.pairs, BareLoop)
 
 
-def arguments(doc: str | None) -> argparse.Namespace:
-    """The command line; says where it runs."""
+def parse_arguments(doc: str | None) -> argparse.Namespace:
+    """Parse the command line and print the device."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=30, help="steps of each that are counted")
-    parser.add_argument("--threads", type=int, help="of torch")
-    parser.add_argument("overrides", nargs="*", help="instead of the small networks")
-    given = parser.parse_args()
-    if given.threads:
-        torch.set_num_threads(given.threads)
+    parser.add_argument("--pairs", type=int, default=30, help="measured steps of each")
+    parser.add_argument("--threads", type=int, help="CPU threads of PyTorch")
+    parser.add_argument("overrides", nargs="*", help="config overrides that replace those of the small networks")
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     print(f"torch {torch.__version__}, {device}")
-    return given
+    return options
 
 
 def compare(overrides: list[str], pairs: int, bare: Callable[[Any, Any, str], Any]) -> None:
-    """Print the median ratio, and the median times of the framework and of a bare loop: one that is made of the module,
-    the optimizers' factories and the device, and whose `step` takes blurred and sharp images."""
+    """Print the median times of the framework's step and of a plain loop, and their median ratio.
+
+    Args:
+        overrides: Config overrides; the last one selects the loss.
+        pairs: Number of measured steps of each.
+        bare: Factory of the plain loop from the module, the optimizers' factories and the device; its `step` takes
+            blurred and sharp images.
+    """
     with tempfile.TemporaryDirectory() as folder:
         overrides = [o for o in overrides if not (o.startswith("loss.") and o.split(".")[1] not in overrides[-1])]
-        steps = f"trainer.max_steps={pairs + 6}", "trainer.max_epochs=-1"
-        cfg = config.compose(f"run={folder}", *overrides, *steps)
+        length = f"trainer.max_steps={pairs + 6}", "trainer.max_epochs=-1"
+        cfg = config.compose(f"run={folder}", *overrides, *length)
         module, _ = build(cfg)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        turns = Turns(bare(module, instantiate(cfg.optimizer, _convert_="all"), device), device, cfg)
+        steps = AlternatingSteps(bare(module, instantiate(cfg.optimizer, _convert_="all"), device), device, cfg)
         callbacks = [EMA(decay=cfg.callbacks.ema.decay), NonFinite(folder=folder)]
         trainer = instantiate(cfg.trainer)(
             callbacks=callbacks, logger=[MetricsCSV(path=f"{folder}/metrics.csv")], enable_checkpointing=False,
             enable_progress_bar=False, limit_val_batches=0, val_check_interval=None,
         )  # fmt: skip
-        trainer.fit(module, turns)
-    ours, theirs = (statistics.median(times[5 : pairs + 5]) for times in (turns.ours, turns.bare))
-    ratio = statistics.median(a / b for a, b in zip(turns.ours[5 : pairs + 5], turns.bare[5 : pairs + 5], strict=True))
+        trainer.fit(module, steps)
+    measured = [times[5 : pairs + 5] for times in (steps.framework, steps.bare)]
+    framework, plain = map(statistics.median, measured)
+    ratio = statistics.median(a / b for a, b in zip(*measured, strict=True))
     batch = f"{cfg.loader.batch_size} pairs of {cfg.augment.size}"
-    named = (
-        f"{overrides[-1]:<27} {batch}: framework {ours * 1e3:7.1f} ms   bare {theirs * 1e3:7.1f} ms   ratio {ratio:.3f}"
-    )
-    print(named, flush=True)
+    times = f"framework {framework * 1e3:7.1f} ms   bare {plain * 1e3:7.1f} ms   ratio {ratio:.3f}"
+    print(f"{overrides[-1]:<27} {batch}: {times}", flush=True)
 
 
-class Turns:
-    """A loader of one and the same batch; before it hands it out, the bare loop takes a step."""
+class AlternatingSteps:
+    """Loader of a constant batch that runs a step of the plain loop before it yields the batch to the framework."""
 
     def __init__(self, loop: Any, device: str, cfg: Any) -> None:
         shape = (cfg.loader.batch_size, 3, cfg.augment.size, cfg.augment.size)
         self._batch = {name: torch.randint(0, 256, shape, dtype=torch.uint8) for name in ("blurred", "sharp")}
         self._loop, self._device = loop, device
         self._autocast = torch.autocast(device, torch.bfloat16, enabled=cfg.trainer.precision == "bf16-mixed")
-        self.ours: list[float] = []
+        self.framework: list[float] = []
         self.bare: list[float] = []
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        asked = None
+        yielded = None
         while True:
-            _wait()
+            _synchronize()
             now = time.perf_counter()
-            if asked is not None:
-                self.ours.append(now - asked)
+            if yielded is not None:
+                self.framework.append(now - yielded)
             with self._autocast:
-                self._loop.step(*map(self._arrived, self._batch.values()))
-            _wait()
-            asked = time.perf_counter()
-            self.bare.append(asked - now)
+                self._loop.step(*map(self._to_device, self._batch.values()))
+            _synchronize()
+            yielded = time.perf_counter()
+            self.bare.append(yielded - now)
             yield self._batch
 
-    def _arrived(self, images: Tensor) -> Tensor:
+    def _to_device(self, images: Tensor) -> Tensor:
         return images.to(self._device).to(memory_format=torch.channels_last) / 255
 
 
 class BareLoop:
-    """What one would write by hand: forward, discriminator, generator, average of the weights."""
+    """Training loop without a framework: forward, discriminator, generator, average of the weights."""
 
     def __init__(self, module: PairedRestoration, make: Any, device: str) -> None:
         copied = copy.deepcopy(module).to(device)
@@ -115,16 +121,19 @@ class BareLoop:
         self.vgg = dict(copied.terms).get("vgg")
         self.weights = module.weights
         self.optimizer = make["generator"](self.generator.parameters())
-        self.adversary = make["discriminator"](self.discriminator.parameters()) if self.discriminator else None
+        self.discriminator_optimizer = (
+            make["discriminator"](self.discriminator.parameters()) if self.discriminator else None
+        )
         self.average = [p.detach().clone() for p in self.generator.parameters()]
 
     def step(self, blurred: Tensor, sharp: Tensor) -> None:
+        """Update all networks on one batch."""
         restored = self.generator(blurred)
         if self.discriminator is not None:
-            self.adversary.zero_grad()
+            self.discriminator_optimizer.zero_grad()
             real, fake = (self.discriminator(x, blurred).logits[0] for x in (sharp, restored.detach()))
             (0.5 * (F.softplus(-real).mean() + F.softplus(fake).mean())).backward()
-            self.adversary.step()
+            self.discriminator_optimizer.step()
         self.optimizer.zero_grad()
         loss = F.l1_loss(restored, sharp)
         if self.vgg is not None:
@@ -139,7 +148,7 @@ class BareLoop:
             torch._foreach_lerp_(self.average, list(self.generator.parameters()), 0.001)
 
 
-def _wait() -> None:
+def _synchronize() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 

@@ -97,7 +97,7 @@ def test_runs_that_are_not_comparable_are_errors(tmp_path: Path) -> None:
         compare(first, second)
     with pytest.raises(UserError, match="no image in common"):
         compare(first, _run(tmp_path / "third", {"b": 20.0}))
-    with pytest.raises(SystemExit, match="holds no finished"):
+    with pytest.raises(SystemExit, match="contains no finished"):
         report_command(["compare", str(first), str(tmp_path)])
 
 
