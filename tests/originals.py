@@ -1,4 +1,4 @@
-"""Names and shapes in the state dicts of the original projects, spelled out from their published architectures."""
+"""Names and shapes of the state dicts of original repositories, written down from the published architectures."""
 
 from collections.abc import Iterator
 
@@ -26,7 +26,7 @@ def _batch_norm(name: str, channels: int) -> Iterator[tuple[str, tuple[int, ...]
 
 
 def nafnet(width: int) -> Shapes:
-    """megvii-research/NAFNet, encoder 1-1-1-28, middle 1, decoder 1-1-1-1."""
+    """Return the shapes of megvii-research/NAFNet: encoder 1-1-1-28, middle 1, decoder 1-1-1-1."""
 
     def block(name: str, c: int) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield from ((f"{name}.{p}", (1, c, 1, 1)) for p in ("beta", "gamma"))
@@ -51,7 +51,7 @@ def nafnet(width: int) -> Shapes:
 
 
 def restormer() -> Shapes:
-    """swz30/Restormer, motion deblurring."""
+    """Return the shapes of swz30/Restormer for motion deblurring."""
 
     def stage(name: str, c: int, heads: int, count: int) -> Shapes:
         shapes: Shapes = {}
@@ -83,7 +83,7 @@ def restormer() -> Shapes:
 
 
 def mimo_unet_plus() -> Shapes:
-    """chosj95/MIMO-UNet, MIMOUNetPlus."""
+    """Return the shapes of chosj95/MIMO-UNet, MIMOUNetPlus."""
     layers: list[tuple[str, int, int, int]] = [
         ("feat_extract.0", 3, 32, 3), ("feat_extract.1", 32, 64, 3), ("feat_extract.2", 64, 128, 3),
         ("feat_extract.5", 32, 3, 3), ("Convs.0", 128, 64, 1), ("Convs.1", 64, 32, 1),
@@ -101,13 +101,13 @@ def mimo_unet_plus() -> Shapes:
         for level, c in enumerate(widths):
             layers += [(f"{side}.{level}.layers.{i}.main.{j}", c, c, 3) for i in range(20) for j in (0, 1)]
     shapes = {name: shape for layer in layers for name, shape in _conv(f"{layer[0]}.main.0", *layer[1:])}
-    for i, c in ((3, 128), (4, 64)):  # transposed: inputs come first
+    for i, c in ((3, 128), (4, 64)):  # transposed convolutions: input channels come first
         shapes |= {f"feat_extract.{i}.main.0.weight": (c, c // 2, 4, 4), f"feat_extract.{i}.main.0.bias": (c // 2,)}
     return shapes
 
 
 def deblurgan(*, dropout: bool = True) -> Shapes:
-    """KupynOrest/DeblurGAN, nine blocks of two convolutions, instance norm with running statistics."""
+    """Return the shapes of KupynOrest/DeblurGAN: nine blocks of two convolutions, instance norm with statistics."""
     second = 6 if dropout else 5
     shapes = dict([*_conv("model.1", 3, 64, 7), *_conv("model.4", 64, 128, 3), *_conv("model.7", 128, 256, 3)])
     shapes |= [*_statistics("model.2", 64), *_statistics("model.5", 128), *_statistics("model.8", 256)]
@@ -122,7 +122,7 @@ def deblurgan(*, dropout: bool = True) -> Shapes:
 
 
 def deepdeblur() -> Shapes:
-    """SeungjunNah/DeepDeblur-PyTorch, MSResNet of 19 blocks."""
+    """Return the shapes of SeungjunNah/DeepDeblur-PyTorch, MSResNet with 19 blocks."""
     shapes: Shapes = {}
     for scale, inputs in enumerate((6, 6, 3)):
         at = f"body_models.{scale}.body"
@@ -135,7 +135,7 @@ def deepdeblur() -> Shapes:
 
 
 def deblurgan_v2_mobilenet() -> Shapes:
-    """VITA-Group/DeblurGANv2, FPNMobileNet; the backbone is there twice, and its end is never used."""
+    """Return the shapes of VITA-Group/DeblurGANv2, FPNMobileNet: the backbone is stored twice, its end is unused."""
     features = {f"0.{n}": s for n, s in [*_conv("0", 3, 32, 3, bias=False), *_batch_norm("1", 32)]}
     settings = ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1))
     inputs, number = 32, 0
@@ -176,7 +176,7 @@ def _pyramid(wide: int, width: int, channels: tuple[int, ...]) -> Shapes:
 
 
 def deblurgan_v2_inception() -> Shapes:
-    """VITA-Group/DeblurGANv2, FPNInception; the backbone is there twice, and its end is never used."""
+    """Return the shapes of VITA-Group/DeblurGANv2, FPNInception: the backbone is stored twice, its end is unused."""
     layers: dict[str, tuple[int, int, int, int]] = {
         "conv2d_1a": (3, 32, 3, 3), "conv2d_2a": (32, 32, 3, 3), "conv2d_2b": (32, 64, 3, 3),
         "conv2d_3b": (64, 80, 1, 1), "conv2d_4a": (80, 192, 3, 3),

@@ -1,4 +1,4 @@
-"""The other discriminators against what was published."""
+"""The other discriminators against the published architectures."""
 
 import pytest
 import torch
@@ -19,27 +19,27 @@ from deblurlab.models.cost import count_parameters
         (Pixel(norm="batch"), 3 * 64 + 64 + 64 * 128 + 2 * 128 + 128 + 1),  # pix2pix's default
     ],
 )
-def test_parameters_as_published(discriminator: Discriminator, count: int) -> None:
+def test_parameter_counts_are_the_published_ones(discriminator: Discriminator, count: int) -> None:
     assert count_parameters(discriminator) == count
 
 
-def test_a_pixel_is_judged_by_itself() -> None:
+def test_each_logit_of_pixel_depends_on_one_pixel() -> None:
     torch.manual_seed(0)
     discriminator = Pixel(width=4, norm="none")
     image = torch.rand(1, 3, 5, 6, requires_grad=True)
     discriminator(image, image).logits[0][0, 0, 2, 3].backward()
-    seen = image.grad[0].abs().sum(0).nonzero()
-    assert seen.tolist() == [[2, 3]]
+    receptive_field = image.grad[0].abs().sum(0).nonzero()
+    assert receptive_field.tolist() == [[2, 3]]
 
 
-def test_each_scale_sees_half_the_size() -> None:
+def test_each_scale_receives_half_the_size() -> None:
     torch.manual_seed(0)
     discriminator = Multiscale(n_layers=1, width=4)
     image = torch.rand(1, 3, 32, 32)
-    judgement = discriminator(image, image)
+    output = discriminator(image, image)
     half = F.avg_pool2d(image, 3, stride=2, padding=1, count_include_pad=False)
-    assert torch.equal(judgement.logits[0], discriminator.scales[0](image, image).logits[0])
-    assert torch.equal(judgement.logits[1], discriminator.scales[1](half, half).logits[0])
+    assert torch.equal(output.logits[0], discriminator.scales[0](image, image).logits[0])
+    assert torch.equal(output.logits[1], discriminator.scales[1](half, half).logits[0])
 
 
 def test_double_is_two_patchgans_on_the_same_image() -> None:
@@ -47,16 +47,16 @@ def test_double_is_two_patchgans_on_the_same_image() -> None:
     discriminator = Double(patch_layers=1, full_layers=2, width=4)
     assert isinstance(discriminator.full, PatchGAN)
     image = torch.rand(1, 3, 64, 64)
-    judgement = discriminator(image, image)
-    for found, part in zip(judgement.logits, (discriminator.patch, discriminator.full), strict=True):
-        assert torch.equal(found, part(image, image).logits[0])
+    output = discriminator(image, image)
+    for logits, part in zip(output.logits, (discriminator.patch, discriminator.full), strict=True):
+        assert torch.equal(logits, part(image, image).logits[0])
 
 
-def test_the_unet_has_a_logit_for_each_pixel() -> None:
+def test_unet_has_one_logit_per_pixel() -> None:
     image = torch.rand(2, 3, 41, 50)
     assert UNet(width=4)(image, image).logits[0].shape == (2, 1, 41, 50)
 
 
-def test_wrong_arguments_are_refused() -> None:
+def test_invalid_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="scales is 0"):
         Multiscale(scales=0)

@@ -1,4 +1,4 @@
-"""What every loss term of conf/loss promises."""
+"""Contract tests of every loss term in conf/loss."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ SMALL = {
     "lpips": ["loss.lpips.weights=random"],
     "ms_ssim": ["loss.ms_ssim.sigma=0.3"],
 }
-"""Without a network, on small images."""
+"""Overrides that need no download and accept small images."""
 
 
 def _build(name: str) -> nn.Module:
@@ -27,7 +27,7 @@ def _build(name: str) -> nn.Module:
 
 TERMS = {name: _build(name) for name in option_names("loss")}
 COMPARING = [name for name, term in TERMS.items() if not isinstance(term, DiscriminatorLoss)]
-JUDGED = [name for name, term in TERMS.items() if isinstance(term, DiscriminatorLoss)]
+DISCRIMINATOR_LOSSES = [name for name, term in TERMS.items() if isinstance(term, DiscriminatorLoss)]
 ADVERSARIAL = [name for name, term in TERMS.items() if isinstance(term, AdversarialLoss)]
 
 
@@ -36,7 +36,7 @@ def _images(seed: int, *shape: int) -> Tensor:
 
 
 def _ignores_sharp(term: nn.Module) -> bool:
-    """Whether it is a regulariser."""
+    """Return whether the term is a regulariser."""
     image = _images(0, 1, 3, 48, 48)
     return torch.equal(term(image, _images(1, 1, 3, 48, 48)), term(image, _images(2, 1, 3, 48, 48)))
 
@@ -44,8 +44,8 @@ def _ignores_sharp(term: nn.Module) -> bool:
 REGULARISERS = [name for name in COMPARING if _ignores_sharp(TERMS[name].double())]
 
 
-def _judgement(seed: int, maps: int = 2) -> tuple[Tensor, ...]:
-    """Logit maps of several heads, as a discriminator gives them; they serve as its features too."""
+def _logits(seed: int, maps: int = 2) -> tuple[Tensor, ...]:
+    """Return random logits of several heads, which also serve as features."""
     generator = torch.Generator().manual_seed(seed)
     return tuple(torch.randn(2, 1, 3 + i, 4, generator=generator, dtype=torch.float64) for i in range(maps))
 
@@ -55,7 +55,7 @@ def _side(name: str) -> int:
 
 
 @pytest.mark.parametrize("name", [name for name in COMPARING if name not in REGULARISERS])
-def test_it_is_zero_for_equal_images_and_positive_for_others(name: str) -> None:
+def test_term_is_zero_for_equal_images_and_positive_for_others(name: str) -> None:
     term, side = TERMS[name].double(), max(16, _side(name))
     image, other = _images(0, 2, 3, side, side + 4), _images(1, 2, 3, side, side + 4)
     assert term(image, image).item() == pytest.approx(0, abs=1e-9)
@@ -64,18 +64,18 @@ def test_it_is_zero_for_equal_images_and_positive_for_others(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", REGULARISERS)
-def test_a_regulariser_is_zero_for_a_flat_image(name: str) -> None:
-    flat = torch.full((1, 3, 16, 16), 0.3).double()
-    assert TERMS[name](flat, _images(0, 1, 3, 16, 16)).item() == 0
+def test_regulariser_is_zero_for_a_constant_image(name: str) -> None:
+    constant = torch.full((1, 3, 16, 16), 0.3).double()
+    assert TERMS[name](constant, _images(0, 1, 3, 16, 16)).item() == 0
 
 
 @pytest.mark.parametrize("name", COMPARING)
 def test_half_precision_changes_little(name: str) -> None:
-    """A smooth image and a nearly equal one: differences of large numbers would show."""
+    """The images are smooth and nearly equal, so that cancellation of large numbers would show."""
     term, side = _build(name), 4 * max(16, _side(name))
     ramp = torch.linspace(0.2, 0.9, side).expand(1, 3, side, side)
     sharp = (ramp + 0.1 * _images(1, 1, 3, side, side)).float()
-    # Both see the same rounded images; what is compared is the arithmetic.
+    # The inputs are the same rounded images, so that only the arithmetic differs.
     restored = (sharp + 0.02 * _images(0, 1, 3, side, side)).bfloat16()
     values, gradients = [], []
     for enabled in (False, True):
@@ -89,29 +89,29 @@ def test_half_precision_changes_little(name: str) -> None:
     assert torch.cosine_similarity(*gradients, dim=0) > 0.97
 
 
-STOPPED = ["focal_frequency"]
-"""Terms with a part through which no gradient flows; test_values.py looks at theirs."""
+WITH_STOPPED_GRADIENT = ["focal_frequency"]
+"""Terms with a detached factor; test_values.py checks their gradient."""
 
 
-@pytest.mark.parametrize("name", [name for name in COMPARING if name not in STOPPED])
-def test_its_gradient_is_right(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in COMPARING if name not in WITH_STOPPED_GRADIENT])
+def test_gradient_is_the_numerical_one(name: str) -> None:
     term, side = TERMS[name].double(), max(8, _side(name))
     restored, sharp = _images(0, 1, 3, side, side).requires_grad_(), _images(1, 1, 3, side, side)
     assert torch.autograd.gradcheck(lambda x: term(x, sharp), restored, fast_mode=True)
 
 
-@pytest.mark.parametrize("name", JUDGED)
-def test_the_gradient_of_the_generators_side_is_right(name: str) -> None:
+@pytest.mark.parametrize("name", DISCRIMINATOR_LOSSES)
+def test_gradient_of_the_generator_loss_is_the_numerical_one(name: str) -> None:
     term = TERMS[name].double()
-    real = DiscriminatorOutput(list(_judgement(1)), list(_judgement(1)))
-    fake = tuple(logits.requires_grad_() for logits in _judgement(0))
+    real = DiscriminatorOutput(list(_logits(1)), list(_logits(1)))
+    fake = tuple(logits.requires_grad_() for logits in _logits(0))
     assert torch.autograd.gradcheck(lambda *m: term.generator_loss(real, DiscriminatorOutput(list(m), list(m))), fake)
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
-def test_the_gradient_of_the_discriminators_side_is_right(name: str) -> None:
+def test_gradient_of_the_discriminator_loss_is_the_numerical_one(name: str) -> None:
     term = TERMS[name].double()
-    maps = tuple(logits.requires_grad_() for logits in (*_judgement(0), *_judgement(1)))
+    maps = tuple(logits.requires_grad_() for logits in (*_logits(0), *_logits(1)))
     assert torch.autograd.gradcheck(
         lambda *m: term.discriminator_loss(DiscriminatorOutput(list(m[:2]), []), DiscriminatorOutput(list(m[2:]), [])),
         maps,
@@ -119,7 +119,7 @@ def test_the_gradient_of_the_discriminators_side_is_right(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
-def test_each_side_is_happier_when_it_wins(name: str) -> None:
+def test_losses_fall_when_the_logits_favour_their_network(name: str) -> None:
     term = TERMS[name]
     high, low = (DiscriminatorOutput([torch.full((1, 1, 2, 2), v)], []) for v in (3.0, -3.0))
     assert term.generator_loss(high, high) < term.generator_loss(high, low)

@@ -1,8 +1,7 @@
-"""The smallest game there is (Mescheder et al., "Which Training Methods for GANs do actually Converge?", ICML 2018).
+"""Adversarial losses on the Dirac GAN, whose training dynamics are known in closed form.
 
-Real data is the single number 0, the generator makes the single number theta, and the discriminator's logit of x is
-psi * x (section 2). What each objective does to the two parameters can be written down, and whether the game converges
-is known.
+The Dirac GAN (Mescheder et al., "Which Training Methods for GANs do actually Converge?", ICML 2018, section 2): real
+data is the number 0, the generator's output is the number theta, and the discriminator's logit of x is psi * x.
 """
 
 import math
@@ -16,8 +15,8 @@ from deblurlab.discriminators import DiscriminatorOutput
 from deblurlab.losses import Adv, AdversarialLoss, AdvHinge, AdvLS, AdvRaLS, AdvWGANGP
 
 
-class Game(nn.Module):
-    """Both players; as a discriminator, psi times an image of one value."""
+class DiracGAN(nn.Module):
+    """Generator theta and discriminator psi; `forward` is the discriminator, psi times an image of one value."""
 
     def __init__(self, theta: float, psi: float) -> None:
         super().__init__()
@@ -27,8 +26,8 @@ class Game(nn.Module):
     def forward(self, image: Tensor, blurred: Tensor) -> DiscriminatorOutput:
         return DiscriminatorOutput([self.psi * image], [])
 
-    def move(self, term: AdversarialLoss) -> tuple[float, float]:
-        """Minus the gradients: where the generator and the discriminator want to go."""
+    def negative_gradients(self, term: AdversarialLoss) -> tuple[float, float]:
+        """Return the descent directions of generator and discriminator."""
         real, fake = torch.zeros(1, 1, 1, 1, dtype=torch.float64), self.theta.view(1, 1, 1, 1)
         loss = term.discriminator_loss(self(real, real), self(fake.detach(), real))
         penalty = term.penalty(self, real, fake.detach(), real)
@@ -50,7 +49,7 @@ FIELDS: list[tuple[str, AdversarialLoss, Field]] = [
     ("adv_hinge", AdvHinge(), lambda t, p: (p, -t * (1 if p * t > -1 else 0))),
     ("adv_wgan_gp without penalty", AdvWGANGP(gradient_penalty=0.0), lambda t, p: (p, -t)),
     ("adv_wgan_gp", AdvWGANGP(), lambda t, p: (p, -t - 20 * (abs(p) - 1) * (1 if p > 0 else -1))),
-    # Both averages are the values themselves: half of (-p t - 1)^2 + (p t + 1)^2, and of the opposite.
+    # Both means are the values themselves: half of (-p t - 1)^2 + (p t + 1)^2, and of the opposite.
     ("adv_ra_ls", AdvRaLS(), lambda t, p: (-2 * p * (p * t - 1), -2 * t * (p * t + 1))),
 ]
 
@@ -58,51 +57,53 @@ FIELDS: list[tuple[str, AdversarialLoss, Field]] = [
 @pytest.mark.parametrize(("name", "term", "field"), FIELDS, ids=[name for name, *_ in FIELDS])
 @pytest.mark.parametrize("theta", [-1.5, 0.4, 2.0])
 @pytest.mark.parametrize("psi", [-0.8, 0.3, 1.7])
-def test_each_player_moves_as_the_objective_says(
+def test_gradients_equal_the_closed_form(
     name: str, term: AdversarialLoss, field: Field, theta: float, psi: float
 ) -> None:
-    assert Game(theta, psi).move(term) == pytest.approx(field(theta, psi), abs=1e-9)
+    assert DiracGAN(theta, psi).negative_gradients(term) == pytest.approx(field(theta, psi), abs=1e-9)
 
 
-def _play(term: AdversarialLoss, steps: int = 4000, rate: float = 0.02) -> list[float]:
-    """Distances from the equilibrium (0, 0) when the players take turns, the discriminator first."""
-    game, distances = Game(1.0, 0.0), []
+def _train(term: AdversarialLoss, steps: int = 4000, rate: float = 0.02) -> list[float]:
+    """Return distances from the equilibrium (0, 0) under alternating gradient descent, the discriminator first."""
+    gan, distances = DiracGAN(1.0, 0.0), []
     for _ in range(steps):
         with torch.no_grad():
-            for player, parameter in ((1, game.psi), (0, game.theta)):
+            for index, parameter in ((1, gan.psi), (0, gan.theta)):
                 with torch.enable_grad():
-                    step = game.move(term)[player]
+                    step = gan.negative_gradients(term)[index]
                 parameter += rate * step
-        distances.append(math.hypot(game.theta.item(), game.psi.item()))
+        distances.append(math.hypot(gan.theta.item(), gan.psi.item()))
     return distances
 
 
 @pytest.mark.parametrize("term", [AdvHinge(), AdvWGANGP(gradient_penalty=0.0)], ids=["hinge", "wgan"])
-def test_linear_objectives_circle(term: AdversarialLoss) -> None:
-    """Both eigenvalues are imaginary, and theta^2 + psi^2 stays."""
-    distances = _play(term)
+def test_linear_objectives_circle_around_the_equilibrium(term: AdversarialLoss) -> None:
+    """Both eigenvalues are imaginary, and theta^2 + psi^2 is constant."""
+    distances = _train(term)
     assert distances == pytest.approx([1.0] * len(distances), abs=0.02)
 
 
 @pytest.mark.slow
-def test_the_non_saturating_objective_converges_more_slowly_than_any_exponential() -> None:
-    """The eigenvalues are imaginary. With half the discriminator's gradient, theta^2 / 2 + psi^2 falls by
-    theta psi tanh(theta psi / 2), of fourth order, so that distances fall as the root of time."""
-    distances = _play(Adv(), steps=12000)
-    turns = [max(distances[end - 1000 : end]) for end in (3000, 6000, 12000)]
-    assert turns[1] / turns[0] == pytest.approx(0.5**0.5, abs=0.06)
-    assert turns[2] / turns[1] == pytest.approx(0.5**0.5, abs=0.06)
+def test_non_saturating_objective_converges_with_the_root_of_time() -> None:
+    """The eigenvalues are imaginary.
+
+    With half the discriminator's gradient, theta^2 / 2 + psi^2 falls by theta psi tanh(theta psi / 2), of fourth order.
+    """
+    distances = _train(Adv(), steps=12000)
+    maxima = [max(distances[end - 1000 : end]) for end in (3000, 6000, 12000)]
+    assert maxima[1] / maxima[0] == pytest.approx(0.5**0.5, abs=0.06)
+    assert maxima[2] / maxima[1] == pytest.approx(0.5**0.5, abs=0.06)
 
 
 @pytest.mark.slow
-def test_a_gradient_penalty_towards_norm_1_doesnt_converge() -> None:
-    """Lemma 2.7 and figure 3: the discriminator's slope is held away from the 0 where it belongs."""
-    distances = _play(AdvWGANGP(gradient_penalty=1.0))
+def test_gradient_penalty_towards_norm_1_does_not_converge() -> None:
+    """Lemma 2.7 and figure 3: the penalty keeps the discriminator's slope away from its equilibrium 0."""
+    distances = _train(AdvWGANGP(gradient_penalty=1.0))
     assert min(distances[-1000:]) > 0.3
 
 
 @pytest.mark.slow
-def test_a_gradient_penalty_towards_0_at_real_data_converges() -> None:
+def test_gradient_penalty_towards_0_at_real_data_converges() -> None:
     """Theorem 4.1."""
-    distances = _play(Adv(r1=1.0))
+    distances = _train(Adv(r1=1.0))
     assert distances[-1] < 1e-4

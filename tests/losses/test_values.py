@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import lpips
 import pytest
@@ -31,12 +32,12 @@ from deblurlab.losses import (
 )
 
 
-def _judgement(*values: float) -> DiscriminatorOutput:
-    """One head per value, its map full of it; the heads differ in size."""
+def _output(*values: float) -> DiscriminatorOutput:
+    """Return an output with one head per value, whose logits all have that value; the heads differ in size."""
     return DiscriminatorOutput([torch.full((2, 1, i, 3), value) for i, value in enumerate(values, start=1)], [])
 
 
-def test_pixel_terms() -> None:
+def test_pixel_losses_by_hand() -> None:
     restored = torch.zeros(1, 3, 2, 2)
     sharp = torch.zeros(1, 3, 2, 2)
     sharp[0, 0, 0, 0], sharp[0, 1, 1, 1] = 0.6, -0.9
@@ -44,12 +45,12 @@ def test_pixel_terms() -> None:
     assert MSE()(restored, sharp).item() == pytest.approx((0.36 + 0.81) / 12)
 
 
-def test_adversarial_loss_is_cross_entropy_of_both_sides() -> None:
+def test_adversarial_loss_is_the_cross_entropy_of_both_labels() -> None:
     def cross_entropy(logit: float, label: int) -> float:
         probability = 1 / (1 + math.exp(-logit))
         return -math.log(probability if label else 1 - probability)
 
-    term, real, fake = Adv(), _judgement(0.5, 2.0), _judgement(-1.0, 1.5)
+    term, real, fake = Adv(), _output(0.5, 2.0), _output(-1.0, 1.5)
     generator = (cross_entropy(-1.0, 1) + cross_entropy(1.5, 1)) / 2
     first = (cross_entropy(0.5, 1) + cross_entropy(-1.0, 0)) / 2
     second = (cross_entropy(2.0, 1) + cross_entropy(1.5, 0)) / 2
@@ -58,57 +59,57 @@ def test_adversarial_loss_is_cross_entropy_of_both_sides() -> None:
 
 
 def test_adversarial_loss_of_an_undecided_discriminator_is_log_2() -> None:
-    undecided = _judgement(0.0)
+    undecided = _output(0.0)
     assert Adv().generator_loss(None, undecided).item() == pytest.approx(math.log(2))
     assert Adv().discriminator_loss(undecided, undecided).item() == pytest.approx(math.log(2))
 
 
-def test_adversarial_loss_stays_finite_where_a_probability_would_not() -> None:
-    certain = _judgement(-500.0)
+def test_adversarial_loss_is_finite_for_extreme_logits() -> None:
+    certain = _output(-500.0)
     assert Adv().generator_loss(None, certain).item() == pytest.approx(500.0)
 
 
 def test_least_squares_by_hand() -> None:
-    term, real, fake = AdvLS(), _judgement(0.5, 2.0), _judgement(-1.0, 1.5)
+    term, real, fake = AdvLS(), _output(0.5, 2.0), _output(-1.0, 1.5)
     assert term.generator_loss(None, fake).item() == pytest.approx((2.0**2 + 0.5**2) / 2)
     first, second = (0.5**2 + 1.0**2) / 2, (1.0**2 + 1.5**2) / 2
     assert term.discriminator_loss(real, fake).item() == pytest.approx((first + second) / 2)
 
 
 def test_hinge_by_hand() -> None:
-    term, real, fake = AdvHinge(), _judgement(0.5, 2.0), _judgement(-1.5, 1.5)
+    term, real, fake = AdvHinge(), _output(0.5, 2.0), _output(-1.5, 1.5)
     assert term.generator_loss(None, fake).item() == pytest.approx((1.5 - 1.5) / 2)
     assert term.discriminator_loss(real, fake).item() == pytest.approx(((0.5 + 0.0) + (0.0 + 2.5)) / 2)
 
 
 def test_wasserstein_by_hand() -> None:
-    term, real, fake = AdvWGANGP(), _judgement(0.5, 2.0), _judgement(-1.0, 1.5)
+    term, real, fake = AdvWGANGP(), _output(0.5, 2.0), _output(-1.0, 1.5)
     assert term.generator_loss(None, fake).item() == pytest.approx((1.0 - 1.5) / 2)
     assert term.discriminator_loss(real, fake).item() == pytest.approx(((-1.0 - 0.5) + (1.5 - 2.0)) / 2)
 
 
 def test_relativistic_average_by_hand() -> None:
-    """Two patches a side: real 1 and 3, restored -1 and 0."""
+    """Two patches each: sharp 1 and 3, restored -1 and 0."""
     real, fake = (
         DiscriminatorOutput([torch.tensor(values).view(1, 1, 1, 2)], []) for values in ([1.0, 3.0], [-1.0, 0.0])
     )
-    # Averages 2 and -0.5.
+    # The means are 2 and -0.5.
     discriminator = ((1.5 - 1) ** 2 + (3.5 - 1) ** 2) / 2 + ((-3 + 1) ** 2 + (-2 + 1) ** 2) / 2
     generator = ((-3 - 1) ** 2 + (-2 - 1) ** 2) / 2 + ((1.5 + 1) ** 2 + (3.5 + 1) ** 2) / 2
     assert AdvRaLS().discriminator_loss(real, fake).item() == pytest.approx(discriminator / 2)
     assert AdvRaLS().generator_loss(real, fake).item() == pytest.approx(generator / 2)
 
 
-def test_relativistic_averages_come_from_the_history_where_there_is_one() -> None:
+def test_relativistic_average_uses_the_history_if_there_is_one() -> None:
     real, fake = (
-        _judgement(1.0)._replace(history=[torch.tensor(5.0)]),
-        _judgement(0.0)._replace(history=[torch.tensor(2.0)]),
+        _output(1.0)._replace(history=[torch.tensor(5.0)]),
+        _output(0.0)._replace(history=[torch.tensor(2.0)]),
     )
     assert AdvRaLS().discriminator_loss(real, fake).item() == pytest.approx(((1 - 2 - 1) ** 2 + (0 - 5 + 1) ** 2) / 2)
 
 
 class Linear(nn.Module):
-    """A critic whose gradient is known: the sum of slope times image, in two heads that differ by a constant."""
+    """Critic with a known gradient: sum(slope · image), in two heads that differ by a constant."""
 
     def __init__(self, slope: Tensor) -> None:
         super().__init__()
@@ -120,7 +121,7 @@ class Linear(nn.Module):
 
 
 def test_gradient_penalties_of_a_linear_critic() -> None:
-    """Its gradient is the slope, wherever one looks: over all of a sample, not a channel of it."""
+    """The gradient is the slope for every image; its norm is over the whole sample, not per channel."""
     slope = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     critic = Linear(slope)
     sharp, restored, blurred = torch.rand(3, 2, 3, 4, 5, dtype=torch.float64)
@@ -134,27 +135,27 @@ def test_gradient_penalties_of_a_linear_critic() -> None:
     assert AdvLS().penalty(critic, sharp, restored, blurred) is None
 
 
-def test_penalties_of_a_compiled_discriminator_are_those_of_the_plain_one() -> None:
+def test_penalties_of_compiled_and_eager_discriminators_are_equal() -> None:
     torch.manual_seed(0)
     discriminator = PatchGAN(n_layers=1, width=4)
     sharp, restored, blurred = torch.rand(3, 2, 3, 32, 32)
-    plain = Adv(r1=1.0).penalty(discriminator, sharp, restored, blurred)
+    eager = Adv(r1=1.0).penalty(discriminator, sharp, restored, blurred)
     discriminator.compile(backend="aot_eager")
     discriminator(sharp, blurred)
     compiled = Adv(r1=1.0).penalty(discriminator, sharp, restored, blurred)
-    torch.testing.assert_close(compiled, plain)
+    torch.testing.assert_close(compiled, eager)
     compiled.backward()  # the second derivative
 
 
 class Quadratic(nn.Module):
-    """Half the squared norm of an image: its gradient is the image itself."""
+    """Half the squared norm of an image; the gradient is the image itself."""
 
     def forward(self, image: Tensor, blurred: Tensor) -> DiscriminatorOutput:
         return DiscriminatorOutput([image.square().sum(dim=(1, 2, 3)).view(-1, 1, 1, 1) / 2], [])
 
 
-def test_the_gradient_is_penalised_at_a_mixture_of_each_sample_of_its_own() -> None:
-    """Sharp images are 0, restored ones 2: the norm at a mixture is uniform between 0 and 2."""
+def test_gradient_penalty_interpolates_each_sample_independently() -> None:
+    """Sharp images are 0, restored ones 2: the norm at an interpolation is uniform between 0 and 2."""
     torch.manual_seed(0)
     restored = torch.zeros(4000, 3, 1, 1, dtype=torch.float64)
     restored[:, 0] = 2.0
@@ -168,26 +169,26 @@ def test_feature_matching_by_hand() -> None:
     assert FeatureMatching().generator_loss(real, fake).item() == pytest.approx((0.5 + 2.0) / 2)
 
 
-def _apart(difference: float, *shape: int) -> tuple[Tensor, Tensor]:
-    """Two images that differ by so much everywhere."""
+def _shifted(difference: float, *shape: int) -> tuple[Tensor, Tensor]:
+    """Return two images that differ by a constant."""
     sharp = torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return sharp + difference, sharp
 
 
 def test_charbonnier_by_hand() -> None:
-    assert Charbonnier(epsilon=0.4)(*_apart(0.3, 1, 3, 4, 4)).item() == pytest.approx(0.5 - 0.4)
+    assert Charbonnier(epsilon=0.4)(*_shifted(0.3, 1, 3, 4, 4)).item() == pytest.approx(0.5 - 0.4)
 
 
-def test_psnr_is_that_of_the_metric_but_for_a_constant() -> None:
-    restored, sharp = _apart(0.1, 2, 3, 4, 4)
-    assert PSNR()(restored, sharp).item() == pytest.approx(80 - 20, abs=1e-4)  # 20 dB, and 80 dB for 1e-8
+def test_psnr_is_the_metric_up_to_a_constant() -> None:
+    restored, sharp = _shifted(0.1, 2, 3, 4, 4)
+    assert PSNR()(restored, sharp).item() == pytest.approx(80 - 20, abs=1e-4)  # PSNR is 20 dB; epsilon is at 80 dB
     mixed = torch.cat([restored, sharp[:1] + 0.01])
     expected = (60 + 60 + 40) / 3
     assert PSNR()(mixed, torch.cat([sharp, sharp[:1]])).item() == pytest.approx(expected, abs=1e-3)
 
 
 def test_edges_by_hand() -> None:
-    """One pixel that differs by 0.5 has a Laplacian of -2 there and 0.5 beside; a ramp has none."""
+    """A difference of 0.5 in one pixel has Laplacian -2 there and 0.5 at its neighbours; that of a ramp is 0."""
     sharp = torch.zeros(1, 1, 5, 5, dtype=torch.float64)
     restored = sharp.clone()
     restored[0, 0, 2, 2] = 0.5
@@ -202,18 +203,18 @@ def test_total_variation_by_hand() -> None:
 
 
 def test_spectra_by_hand() -> None:
-    """A constant difference is all in one frequency; a single pixel's is spread evenly, half of it in each part."""
-    restored, sharp = _apart(0.1, 1, 1, 4, 8)
+    """A constant difference has one frequency; that of a single pixel has all frequencies with equal magnitude."""
+    restored, sharp = _shifted(0.1, 1, 1, 4, 8)
     assert FFT(norm="backward")(restored, sharp).item() == pytest.approx(0.1 * 32 / 64)
     assert FFT()(restored, sharp).item() == pytest.approx(0.1 * 32 / 64 / math.sqrt(32))
     one = torch.zeros(1, 1, 4, 4, dtype=torch.float64)
     one[0, 0, 0, 0] = 1.0
     assert FFT(norm="backward")(one, torch.zeros_like(one)).item() == pytest.approx(16 / 32)
-    assert FocalFrequency()(one, torch.zeros_like(one)).item() == pytest.approx(1 / 16)  # Parseval: all alike
-    assert FocalFrequency()(restored, sharp).item() == pytest.approx(0.1**2)  # one frequency: its weight is 1
+    assert FocalFrequency()(one, torch.zeros_like(one)).item() == pytest.approx(1 / 16)  # Parseval; all weights are 1
+    assert FocalFrequency()(restored, sharp).item() == pytest.approx(0.1**2)  # one frequency, with weight 1
 
 
-def test_focus_is_on_the_large_frequencies_and_no_gradient_flows_through_it() -> None:
+def test_gradient_of_focal_frequency_treats_weights_as_constants() -> None:
     restored, sharp = torch.rand(2, 1, 1, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     restored.requires_grad_()
     FocalFrequency(alpha=2.0)(restored, sharp).backward()
@@ -224,34 +225,34 @@ def test_focus_is_on_the_large_frequencies_and_no_gradient_flows_through_it() ->
     torch.testing.assert_close(restored.grad, expected)
 
 
-def test_structural_similarity_is_torchmetrics() -> None:
+def test_ssim_equals_torchmetrics() -> None:
     restored, sharp = torch.rand(2, 1, 3, 64, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     expected = 1 - structural_similarity_index_measure(restored, sharp, data_range=1.0)
     torch.testing.assert_close(SSIM()(restored, sharp), expected)
 
 
-def test_structural_similarity_of_a_constant_shift_by_hand() -> None:
-    """Contrast and structure are perfect; luminance is 2ab/(a^2 + b^2) but for its constant."""
+def test_ssim_of_a_constant_shift_by_hand() -> None:
+    """Contrast and structure are 1; luminance is (2ab + c) / (a^2 + b^2 + c)."""
     a, b, c = 0.5, 0.6, 0.01**2
     restored, sharp = (torch.full((1, 1, 64, 64), value, dtype=torch.float64) for value in (a, b))
     luminance = (2 * a * b + c) / (a * a + b * b + c)
     assert SSIM()(restored, sharp).item() == pytest.approx(1 - luminance, abs=1e-9)
-    # Five scales, the last with the power 0.1333; all taken to (1 + x) / 2.
+    # Only the last of five scales has a luminance factor, with exponent 0.1333; factors are (1 + x) / 2.
     assert MSSSIM(sigma=0.3)(restored, sharp).item() == pytest.approx(1 - ((1 + luminance) / 2) ** 0.1333, abs=1e-6)
 
 
-def test_lpips_is_its_authors() -> None:
+def test_lpips_equals_the_authors_package() -> None:
     torch.manual_seed(0)
     term = LPIPS(net="alex", weights="random")
     torch.manual_seed(0)
-    theirs = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False).eval()
+    expected = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False).eval()
     restored, sharp = torch.rand(2, 2, 3, 48, 48)
-    torch.testing.assert_close(term(restored, sharp), theirs(2 * restored - 1, 2 * sharp - 1).mean())
+    torch.testing.assert_close(term(restored, sharp), expected(2 * restored - 1, 2 * sharp - 1).mean())
     assert term.resolved_settings() == {"weights": "random"}
     assert not term.train().distance.training
 
 
-def test_lpips_takes_torchvisions_weights(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lpips_loads_torchvisions_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from torchvision.models import alexnet
 
     from deblurlab.checkpoints import pretrained
@@ -284,6 +285,6 @@ def test_lpips_takes_torchvisions_weights(tmp_path, monkeypatch: pytest.MonkeyPa
         (lambda: FocalFrequency(alpha=-1), "alpha is -1"),
     ],
 )
-def test_arguments_that_make_no_sense_are_refused(build: Callable[[], nn.Module], message: str) -> None:
+def test_invalid_arguments_are_refused(build: Callable[[], nn.Module], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build()

@@ -1,4 +1,4 @@
-"""The perceptual loss: its layers, its normalisation, and where its weights come from."""
+"""VGG loss: layers, normalisation and sources of the weights."""
 
 import logging
 from pathlib import Path
@@ -27,14 +27,14 @@ def saved(network: nn.Module, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(url: str) -> dict[str, torch.Tensor]:
         raise OSError("no route to host")
 
     monkeypatch.setattr(pretrained, "_download", refuse)
 
 
-def test_conv3_3_after_relu_of_torchvisions_network(network: nn.Module, saved: str) -> None:
+def test_features_are_conv3_3_after_relu_of_torchvisions_network(network: nn.Module, saved: str) -> None:
     restored, sharp = torch.rand(2, 2, 3, 32, 32)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
 
@@ -48,22 +48,22 @@ def test_conv3_3_after_relu_of_torchvisions_network(network: nn.Module, saved: s
 
 def test_several_layers_are_averaged_and_l1_is_absolute(saved: str) -> None:
     restored, sharp = torch.rand(2, 1, 3, 32, 32)
-    apart = [
+    separate = [
         VGG(layers=[name], weights=saved, distance="l1", calibrated=False)(restored, sharp)
         for name in ("relu1_1", "relu2_2")
     ]
-    together = VGG(layers=["relu2_2", "relu1_1"], weights=saved, distance="l1", calibrated=False)(restored, sharp)
-    torch.testing.assert_close(together, torch.stack(apart).mean())
+    combined = VGG(layers=["relu2_2", "relu1_1"], weights=saved, distance="l1", calibrated=False)(restored, sharp)
+    torch.testing.assert_close(combined, torch.stack(separate).mean())
 
 
-def test_every_sample_is_normalised_by_itself(saved: str) -> None:
+def test_loss_of_a_batch_is_the_mean_over_samples(saved: str) -> None:
     term = VGG(weights=saved)
     restored, sharp = torch.rand(2, 3, 3, 32, 32)
-    apart = torch.stack([term(r[None], s[None]) for r, s in zip(restored, sharp, strict=True)])
-    torch.testing.assert_close(term(restored, sharp), apart.mean())
+    separate = torch.stack([term(r[None], s[None]) for r, s in zip(restored, sharp, strict=True)])
+    torch.testing.assert_close(term(restored, sharp), separate.mean())
 
 
-def test_calibration_makes_the_scale_of_the_weights_irrelevant(network: nn.Module, tmp_path: Path) -> None:
+def test_calibration_removes_the_scale_of_the_weights(network: nn.Module, tmp_path: Path) -> None:
     restored, sharp = torch.rand(2, 1, 3, 32, 32)
     state = network.state_dict()
     values = []
@@ -74,39 +74,39 @@ def test_calibration_makes_the_scale_of_the_weights_irrelevant(network: nn.Modul
     torch.testing.assert_close(values[0], values[1])
 
 
-def test_it_learns_nothing_and_gives_the_sharp_image_no_gradient() -> None:
+def test_parameters_are_frozen() -> None:
     term = VGG(layers=["relu1_1"], weights="random")
     restored, sharp = torch.rand(2, 1, 3, 16, 16).requires_grad_()
     term(restored, sharp).backward()
     assert not any(parameter.requires_grad for parameter in term.parameters())
 
 
-def test_auto_without_a_network_goes_on_loudly_with_random_features(
-    no_network: None, caplog: pytest.LogCaptureFixture
+def test_auto_without_a_connection_warns_and_uses_random_features(
+    no_connection: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
         term = VGG(weights="auto")
     assert term.resolved_settings() == {"weights": "random"}
     assert "RANDOM features" in caplog.text
-    assert "vgg19-dcbb9e9d.pth" in caplog.text  # which file
-    assert "checkpoints" in caplog.text  # where to
-    chosen = VGG(weights="random").state_dict()
-    assert all(torch.equal(value, chosen[name]) for name, value in term.state_dict().items())
+    assert "vgg19-dcbb9e9d.pth" in caplog.text  # the file
+    assert "checkpoints" in caplog.text  # where to store it
+    random = VGG(weights="random").state_dict()
+    assert all(torch.equal(value, random[name]) for name, value in term.state_dict().items())
 
 
-def test_imagenet_without_a_network_fails_with_the_same_instruction(no_network: None) -> None:
+def test_imagenet_without_a_connection_fails_with_the_same_instruction(no_connection: None) -> None:
     with pytest.raises(UserError, match=r"can't be had \(no route to host\): place https://\S+vgg19-dcbb9e9d.pth at"):
         VGG(weights="imagenet")
 
 
-def test_auto_takes_what_can_be_had(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_uses_imagenet_weights_if_available(network: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretrained, "_download", lambda url: network.state_dict())
     term = VGG(weights="auto")
     assert term.resolved_settings() == {"weights": "imagenet"}
     assert torch.equal(term.features[0].weight, network.features[0].weight)
 
 
-def test_a_file_that_is_something_else_is_refused(tmp_path: Path) -> None:
+def test_missing_unreadable_and_mismatching_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.pth").write_text("hello")
     torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(UserError, match="can't be read from"):

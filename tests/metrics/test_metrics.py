@@ -13,7 +13,7 @@ from torchvision.models.vgg import cfgs, make_layers
 
 from deblurlab.errors import UserError
 from deblurlab.metrics import Protocol, perceptual, psnr, ssim
-from deblurlab.metrics import protocol as measuring
+from deblurlab.metrics import protocol as protocol_module
 from deblurlab.metrics.levels import luma
 from deblurlab.metrics.ssim import ssim_matlab_rgb
 from support import config, option_names
@@ -32,21 +32,21 @@ def pairs() -> list[tuple[np.ndarray, np.ndarray]]:
     return [(noisy, photo), (shifted, photo), (rng.integers(0, 256, photo.shape, dtype=np.uint8), photo)]
 
 
-def test_psnr_is_that_of_scikit_image_for_every_image(pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
+def test_psnr_equals_scikit_image(pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
     expected = [peak_signal_noise_ratio(sharp, restored) for restored, sharp in pairs]
-    found = psnr(_tensor(*(r for r, _ in pairs)), _tensor(*(s for _, s in pairs)))
-    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
+    values = psnr(_tensor(*(r for r, _ in pairs)), _tensor(*(s for _, s in pairs)))
+    np.testing.assert_allclose(values.numpy(), expected, rtol=1e-12)
 
 
-def test_ssim_is_that_of_scikit_image_for_every_image(pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
+def test_ssim_equals_scikit_image(pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
     expected = [
         structural_similarity(
             sharp, restored, channel_axis=2, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
         )
         for restored, sharp in pairs
     ]
-    found = ssim(_tensor(*(r for r, _ in pairs)), _tensor(*(s for _, s in pairs)))
-    np.testing.assert_allclose(found.numpy(), expected, atol=1e-9)
+    values = ssim(_tensor(*(r for r, _ in pairs)), _tensor(*(s for _, s in pairs)))
+    np.testing.assert_allclose(values.numpy(), expected, atol=1e-9)
 
 
 def test_psnr_by_hand() -> None:
@@ -59,8 +59,7 @@ def test_psnr_by_hand() -> None:
 
 
 @pytest.mark.parametrize("metric", [psnr, ssim])
-def test_images_are_judged_as_the_files_they_become(metric: object) -> None:
-    """What is out of range is clamped, what lies between two levels rounded."""
+def test_images_are_clamped_and_rounded_to_8_bits(metric: object) -> None:
     sharp = torch.rand(1, 3, 16, 16)
     restored = sharp + 0.4 * torch.randn_like(sharp)
     as_file = (restored.clamp(0, 1) * 255).round() / 255
@@ -68,7 +67,7 @@ def test_images_are_judged_as_the_files_they_become(metric: object) -> None:
 
 
 @pytest.mark.parametrize("metric", [psnr, ssim])
-def test_shapes_that_differ_are_refused(metric: object) -> None:
+def test_different_shapes_are_refused(metric: object) -> None:
     with pytest.raises(ValueError, match="of one shape"):
         metric(torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 17))  # type: ignore[operator]
 
@@ -85,28 +84,28 @@ def _volume_window() -> np.ndarray:
     return window / window.sum()
 
 
-def test_ssim_of_a_volume_is_the_slow_formula() -> None:
-    """Every window by itself, in float64, from the definition."""
+def test_ssim_of_a_volume_equals_the_definition() -> None:
+    """Compute every window separately in float64."""
     rng = np.random.default_rng(0)
     x, y = (rng.integers(0, 256, (12, 14, 3)).astype(float) for _ in range(2))
     y = 0.7 * x + 0.3 * y
     window, c1, c2 = _volume_window(), (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    wide = [np.pad(image, 5, mode="edge") for image in (x, y)]
+    padded = [np.pad(image, 5, mode="edge") for image in (x, y)]
     values = []
-    for place in np.ndindex(x.shape):
-        p, q = (w[tuple(slice(i, i + 11) for i in place)] for w in wide)
+    for position in np.ndindex(x.shape):
+        p, q = (w[tuple(slice(i, i + 11) for i in position)] for w in padded)
         mean_p, mean_q = (window * p).sum(), (window * q).sum()
         var_p, var_q = (window * (p - mean_p) ** 2).sum(), (window * (q - mean_q) ** 2).sum()
         covariance = (window * (p - mean_p) * (q - mean_q)).sum()
         values.append(
             (2 * mean_p * mean_q + c1) * (2 * covariance + c2) / ((mean_p**2 + mean_q**2 + c1) * (var_p + var_q + c2))
         )
-    found = ssim_matlab_rgb(*(torch.from_numpy(image).permute(2, 0, 1)[None] for image in (x, y)))
-    assert found.item() == pytest.approx(np.mean(values), abs=1e-10)
+    value = ssim_matlab_rgb(*(torch.from_numpy(image).permute(2, 0, 1)[None] for image in (x, y)))
+    assert value.item() == pytest.approx(np.mean(values), abs=1e-10)
 
 
-def test_y_is_matlabs() -> None:
-    """rgb2ycbcr's documentation: black is 16, white 235; a pure red by hand."""
+def test_luma_equals_matlab() -> None:
+    """Black is 16 and white 235 in rgb2ycbcr's documentation; red is computed by hand."""
     colours = torch.tensor([[0.0, 0, 0], [255, 255, 255], [255, 0, 0]]).T.view(1, 3, 1, 3).double()
     assert luma(colours).flatten().tolist() == pytest.approx([16, 235, 16 + 65.481])
 
@@ -115,8 +114,8 @@ def _protocol(**settings: object) -> Protocol:
     return Protocol(metrics=("psnr",), **settings)  # type: ignore[arg-type]
 
 
-def test_what_becomes_of_values_between_two_levels() -> None:
-    """3/4 of a level above the truth: rounded it is one level off, truncated none, as it is three quarters."""
+def test_quantisation_of_values_between_two_levels() -> None:
+    """The image is 3/4 of a level too bright: rounded 1 level, truncated 0, not quantised 3/4."""
     sharp = torch.full((3, 16, 16), 100 / 255)
     restored = torch.full((3, 16, 16), 100.75 / 255)
     found = {q: _protocol(quantise=q).measure(restored, [sharp])["psnr"] for q in ("round", "truncate", "none")}
@@ -125,7 +124,7 @@ def test_what_becomes_of_values_between_two_levels() -> None:
     assert found["none"] == pytest.approx(20 * np.log10(255 / 0.75), abs=1e-4)
 
 
-def test_a_border_is_left_out() -> None:
+def test_border_is_cropped() -> None:
     sharp = torch.zeros(3, 20, 20)
     restored = sharp.clone()
     restored[:, :4] = 1.0
@@ -133,26 +132,26 @@ def test_a_border_is_left_out() -> None:
     assert _protocol(border=3).measure(restored, [sharp])["psnr"] < 30
 
 
-def test_the_best_of_several_sharp_images_counts() -> None:
+def test_best_of_several_references_counts() -> None:
     restored = torch.full((3, 16, 16), 0.5)
     near, far = restored + 4 / 255, restored + 40 / 255
     protocol = Protocol(metrics=("psnr", "ssim"))
-    together = protocol.measure(restored, [far, near])
-    assert together["psnr"] == protocol.measure(restored, [near])["psnr"]
+    values = protocol.measure(restored, [far, near])
+    assert values["psnr"] == protocol.measure(restored, [near])["psnr"]
 
 
 def test_alignment_undoes_a_shift_and_a_change_of_brightness() -> None:
     photo = torch.from_numpy(skimage.data.astronaut()[50:250, 100:300]).permute(2, 0, 1) / 255
     moved = torch.from_numpy(np.roll(skimage.data.astronaut(), (2, -3), (0, 1))[50:250, 100:300].copy())
     moved = 0.9 * moved.permute(2, 0, 1) / 255
-    as_it_is = _protocol().measure(moved, [photo])["psnr"]
+    unaligned = _protocol().measure(moved, [photo])["psnr"]
     found = Protocol(metrics=("psnr", "ssim"), align=True).measure(moved, [photo])
-    assert as_it_is < 20
-    assert found["psnr"] > as_it_is + 12
+    assert unaligned < 20
+    assert found["psnr"] > unaligned + 12
     assert found["ssim"] > 0.95
 
 
-def test_images_with_nothing_in_common_cannot_be_aligned() -> None:
+def test_images_without_correlation_cannot_be_aligned() -> None:
     rng = np.random.default_rng(0)
     images = [torch.from_numpy(rng.random((3, 64, 64))).float() for _ in range(2)]
     with pytest.raises(ValueError, match="can't be aligned"):
@@ -167,15 +166,15 @@ def test_images_with_nothing_in_common_cannot_be_aligned() -> None:
         ({"quantise": "floor"}, "round, truncate"),
         ({"border": -1}, "at least 0"),
         ({"border": 1.5}, "whole number"),
-        ({"align": True}, "ssim_matlab_rgb can't"),
+        ({"align": True}, "ssim_matlab_rgb doesn't support"),
     ],
 )
-def test_protocols_that_make_no_sense_are_refused(settings: dict, message: str) -> None:
+def test_invalid_protocols_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         Protocol(**settings)
 
 
-def test_nan_is_no_image() -> None:
+def test_nan_is_refused() -> None:
     restored = torch.rand(3, 16, 16)
     restored[0, 3, 3] = float("nan")
     with pytest.raises(ValueError, match="holds NaN"):
@@ -183,53 +182,53 @@ def test_nan_is_no_image() -> None:
 
 
 @pytest.mark.parametrize("name", option_names("protocol"))
-def test_every_protocol_says_what_it_does(name: str) -> None:
+def test_description_of_every_protocol_is_complete(name: str) -> None:
     protocol = instantiate(config(f"protocol={name}", name="evaluate").protocol, _convert_="all")
-    said = protocol.describe()
-    assert set(protocol.metrics) <= set(said)
-    assert "8" in said["range"]
+    description = protocol.describe()
+    assert set(protocol.metrics) <= set(description)
+    assert "8" in description["range"]
 
 
-def test_metrics_without_their_networks_give_reasons_instead_of_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metrics_without_weights_are_reported_as_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable(*arguments: object, **options: object) -> None:
         raise OSError("no network")
 
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", unreachable)
-    for forget in (measuring._unavailable_reason, perceptual._lpips, perceptual._dists):
-        forget.cache_clear()
+    for cached in (protocol_module._unavailable_reason, perceptual._cached_lpips, perceptual._cached_dists):
+        cached.cache_clear()
     protocol = Protocol(metrics=("psnr", "lpips_alex", "dists"))
     images = torch.rand(3, 64, 64), [torch.rand(3, 64, 64)]
     assert set(protocol.measure(*images)) == {"psnr"}
     assert set(protocol.unavailable) == {"lpips_alex", "dists"}
     assert "alexnet" in protocol.unavailable["lpips_alex"]
     assert "vgg16" in protocol.unavailable["dists"]
-    measuring._unavailable_reason.cache_clear()
+    protocol_module._unavailable_reason.cache_clear()
 
 
-def test_perceptual_metrics_are_their_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With random weights below: zero for equal images, and what the package's own call gives."""
+def test_lpips_equals_the_authors_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The backbone has random weights."""
     network = perceptual.lpips_network("alex", "random", key="test")
-    monkeypatch.setattr(perceptual, "_lpips", lambda net: network)
+    monkeypatch.setattr(perceptual, "_cached_lpips", lambda net: network)
     x, y = (torch.randint(0, 256, (2, 3, 64, 64)).double() for _ in range(2))
     assert torch.allclose(perceptual.lpips(x, x, "alex"), torch.zeros(2).double(), atol=1e-6)
-    theirs = network(x.float() / 255, y.float() / 255, normalize=True).flatten()
-    assert torch.allclose(perceptual.lpips(x, y, "alex").float(), theirs, atol=1e-5)
+    expected = network(x.float() / 255, y.float() / 255, normalize=True).flatten()
+    assert torch.allclose(perceptual.lpips(x, y, "alex").float(), expected, atol=1e-5)
 
 
-def test_dists_is_torchmetrics_function(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On features of random weights; torchmetrics brings the weights of the metric itself."""
+def test_dists_equals_torchmetrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The backbone has random weights; torchmetrics contains the weights of the metric."""
     layers = make_layers(cfgs["D"])
     module = importlib.import_module("torchmetrics.functional.image.dists")
     monkeypatch.setattr(module, "vgg16", lambda weights: SimpleNamespace(features=layers))
     monkeypatch.setattr(perceptual, "read_weights", lambda *arguments, **options: {})
-    perceptual._dists.cache_clear()
+    perceptual._cached_dists.cache_clear()
     x, y = (torch.randint(0, 256, (1, 3, 64, 64)).double() for _ in range(2))
     assert perceptual.dists(x, x).item() == pytest.approx(0, abs=1e-5)
-    theirs = module.deep_image_structure_and_texture_similarity(x.float() / 255, y.float() / 255)
-    assert perceptual.dists(x, y).item() == pytest.approx(theirs.item(), abs=1e-6)
-    perceptual._dists.cache_clear()
+    expected = module.deep_image_structure_and_texture_similarity(x.float() / 255, y.float() / 255)
+    assert perceptual.dists(x, y).item() == pytest.approx(expected.item(), abs=1e-6)
+    perceptual._cached_dists.cache_clear()
 
 
-def test_a_border_that_leaves_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="nothing is left of"):
+def test_border_without_remaining_pixels_is_refused() -> None:
+    with pytest.raises(ValueError, match="protocol.border=8 leaves no pixels of an image of 20x16"):
         _protocol(border=8).measure(torch.rand(3, 16, 20), [torch.rand(3, 16, 20)])
