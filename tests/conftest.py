@@ -1,4 +1,4 @@
-"""Fixtures: small data, runs in this process."""
+"""Fixtures: small data sets, and training runs in this process."""
 
 import re
 import sys
@@ -16,20 +16,20 @@ from deblurlab.cli.hydra_commands import train as train_command
 from deblurlab.media.images import write_png
 from support import small
 
-torch.set_num_threads(1)  # as many processes as processors run the tests
+torch.set_num_threads(1)  # pytest-xdist runs one process per processor
 settings.register_profile("deblurlab", derandomize=True, deadline=None, print_blob=True)
 settings.load_profile("deblurlab")
 
 
 @pytest.fixture(scope="session")
 def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where all tests keep the synthetic data they make."""
+    """Folder of the synthetic data of all tests."""
     return tmp_path_factory.mktemp("data")
 
 
 @pytest.fixture
 def train(tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
-    """Runs `train.py` with overrides in an empty folder, for 3 steps on small pictures; returns the run's folder."""
+    """Function that trains with overrides in an empty folder, 3 steps on small images, and returns the run folder."""
     monkeypatch.chdir(tmp_path)
 
     def run(*overrides: str, smoke: bool = True) -> Path:
@@ -49,7 +49,7 @@ def train(tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> I
 
 @pytest.fixture
 def write_pairs(tmp_path: Path) -> Callable[..., tuple[Path, Path]]:
-    """Writes two folders of random pairs, sharp and a little noisier; returns (blurred, sharp)."""
+    """Function that writes two folders of random pairs, blurred = sharp + noise, and returns (blurred, sharp)."""
 
     def write(
         count: int = 4, size: tuple[int, int] = (48, 64), name: str = "pairs", seed: int = 0
@@ -69,7 +69,7 @@ def write_pairs(tmp_path: Path) -> Callable[..., tuple[Path, Path]]:
 
 @pytest.fixture
 def gopro_tree(tmp_path: Path) -> Path:
-    """GoPro's layout in small: three training sequences of two frames, a test sequence of one, no two images alike."""
+    """Small data set in GoPro's layout: three training sequences of two frames, one test sequence of one frame."""
     root = tmp_path / "GOPRO"
     rng = np.random.default_rng(0)
     for place, frames in (("train/a", 2), ("train/b", 2), ("train/c", 2), ("test/d", 1)):

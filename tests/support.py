@@ -1,4 +1,4 @@
-"""What the tests share beside fixtures."""
+"""Helper functions of the tests."""
 
 import os
 import re
@@ -36,7 +36,7 @@ __all__ = [
     "small_release",
 ]
 
-_SHRUNK = {
+_SMALL_ARGUMENTS = {
     "model": {
         "UNet": "width=4 depth=1 blocks=1",
         "UNetRes": "width=4 depth=1 blocks=1",
@@ -51,34 +51,34 @@ _SHRUNK = {
     },
     "discriminator": {"PatchGAN": "width=4 n_layers=1", "Double": "width=4 patch_layers=1 full_layers=2"},
 }
-"""Arguments by class; whatever else there is has a width."""
+"""Arguments that shrink a network, by group and class; other classes have `width`."""
 
 
 def small(*overrides: str) -> list[str]:
-    """Overrides that shrink the networks which these choose."""
+    """Return overrides that shrink the networks chosen by `overrides`."""
     cfg, found = config(*overrides), []
-    for group, known in _SHRUNK.items():
+    for group, known in _SMALL_ARGUMENTS.items():
         arguments = known.get(cfg[group]._target_.rpartition(".")[2], "width=4")
         found += [f"{group}.{argument}" for argument in arguments.split()]
     return found
 
 
 def feeding(module: DataModule, *, world: int = 1, rank: int = 0, step: int = 0) -> DataModule:
-    """A data module as if one of `world` trainers had it, which has done `step` steps."""
+    """Attach a trainer of rank `rank` among `world` processes, at step `step`."""
     module.trainer = SimpleNamespace(world_size=world, global_rank=rank, global_step=step)  # type: ignore[assignment]
     return module
 
 
 def blurred(image: np.ndarray, psf: np.ndarray) -> np.ndarray:
-    """`(H, W, 3)` convolved with a kernel, channel by channel, mirrored at its border."""
+    """Return an image `(H, W, 3)` convolved with a PSF per channel, with reflected borders."""
     return np.stack([convolve(image[..., c], psf, mode="reflect") for c in range(3)], axis=-1)
 
 
 def data_command(*arguments: object) -> int:
-    """`deblurlab data ...`: its exit code.
+    """Run `deblurlab data ...`; return its exit code.
 
     Raises:
-        UserError: It ends with a message.
+        UserError: The command exited with a message.
     """
     with pytest.raises(SystemExit) as end:
         data([str(argument) for argument in arguments])
@@ -88,11 +88,11 @@ def data_command(*arguments: object) -> int:
 
 
 SMALL = small()
-"""The default networks, so that they train in no time."""
+"""Overrides that shrink the default networks."""
 
 
 def small_release(folder: Path, model: str = "unet_res", *options: str) -> Path:
-    """A release of a small model with random weights, which changes images a little."""
+    """Write a release of a small model with random weights, which changes images slightly."""
     torch.manual_seed(0)
     node = config(f"model={model}", *(options or small(f"model={model}"))).model
     generator = instantiate(node, _convert_="all")
@@ -104,17 +104,17 @@ def small_release(folder: Path, model: str = "unet_res", *options: str) -> Path:
 
 @dataclass(frozen=True)
 class Server:
-    """A running `deblurlab serve`."""
+    """A running `deblurlab serve` process."""
 
     address: str
     process: int
     folder: Path
-    """Where its temporary files are."""
+    """Folder of its temporary files."""
 
 
 @contextmanager
 def served(folder: Path, *options: str) -> Iterator[Server]:
-    """Serve a small release from a process of its own; nothing is left of it in the end."""
+    """Serve a small release in a subprocess; check at the end that it leaves no temporary files."""
     scratch, weights = folder / "scratch", small_release(folder / "small")
     scratch.mkdir()
     command = [

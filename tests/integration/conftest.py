@@ -1,4 +1,4 @@
-"""A SLURM cluster of one node and a browser, started for these tests and ended after them."""
+"""Fixtures of the integration tests: a SLURM cluster of one node, and a browser."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def page() -> Iterator[Page]:
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
-        pytest.skip("no Chromium here")
+        pytest.skip("Chromium is not installed")
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
         yield chromium.new_page()
@@ -69,13 +69,13 @@ def _free_port() -> int:
 
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A running cluster, to which `sbatch` and the others speak."""
+    """Start a cluster on this machine, and set SLURM_CONF and PATH for its programs."""
     if os.geteuid() != 0:
-        pytest.skip("a cluster of its own is started by root")
+        pytest.skip("only root can start a SLURM cluster")
     path = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"])
     programs = {name: shutil.which(name, path=path) for name in _PROGRAMS}
     if missing := [name for name, found in programs.items() if found is None]:
-        pytest.skip(f"no {', '.join(missing)}: Debian's packages slurm-wlm and munge have them")
+        pytest.skip(f"{', '.join(missing)} not installed: see Debian's packages slurm-wlm and munge")
     root = tmp_path_factory.mktemp("slurm")
     for name in ("state", "spool"):
         (root / name).mkdir()
@@ -102,7 +102,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
                 break
             time.sleep(0.5)
         else:
-            pytest.fail(f"the cluster doesn't come up:\n{(root / 'slurmctld.log').read_text()[-2000:]}")
+            pytest.fail(f"the cluster did not start:\n{(root / 'slurmctld.log').read_text()[-2000:]}")
         yield
     finally:
         subprocess.run(["scancel", "--user=root"])

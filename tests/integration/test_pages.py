@@ -1,4 +1,4 @@
-"""Reports in a real browser."""
+"""Report pages in a real browser."""
 
 import csv
 import sys
@@ -11,7 +11,7 @@ from playwright.sync_api import Page
 from deblurlab.cli import main
 
 
-def test_the_page_of_a_sweep_has_its_plots_and_sliders_and_a_clean_console(
+def test_the_page_of_a_sweep_has_plots_sliders_and_no_browser_errors(
     train: Callable[..., Path], page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train("-m", "+sweep=losses", "loss=l1,l1+0.01*adv", "seed=1,2", "name=null", "trainer.limit_test_batches=2")
@@ -21,14 +21,14 @@ def test_the_page_of_a_sweep_has_its_plots_and_sliders_and_a_clean_console(
         assert [row["loss"] for row in csv.DictReader(file)] == ["l1", "l1+0.01*adv"]
     monkeypatch.setattr(sys, "argv", ["deblurlab", "report", "sweep", "runs/losses"])
     main()
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("requestfailed", lambda request: said.append(request.url))
+    messages: list[str] = []
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on("requestfailed", lambda request: messages.append(request.url))
     page.goto(Path("runs/losses/report.html").resolve().as_uri())
     assert page.locator("table tr").count() == 3
     plots = page.locator("svg")
-    assert plots.count() >= 3  # PSNR's and SSIM's differences, curves
+    assert plots.count() >= 3  # differences of PSNR and SSIM, curves
     for i in range(plots.count()):
         box = plots.nth(i).bounding_box()
         assert box is not None
@@ -43,4 +43,4 @@ def test_the_page_of_a_sweep_has_its_plots_and_sliders_and_a_clean_console(
     assert float(slider.input_value()) > 80
     after = page.evaluate("getComputedStyle(document.querySelector('.compare .over')).clipPath")
     assert before != after
-    assert said == []
+    assert messages == []

@@ -1,4 +1,4 @@
-"""`deblurlab restore --engine ray` on a real cluster of this machine, with a real object store over HTTP."""
+"""`deblurlab restore --engine ray` with a Ray cluster on this machine and an S3 server (moto)."""
 
 import io
 import os
@@ -22,19 +22,19 @@ pytest.importorskip("ray")
 RNG = np.random.default_rng(0)
 
 
-class _Busy:
-    """A store that answers the first request of a kind for some objects with 409, which boto3 doesn't try again."""
+class _FailingStore:
+    """S3 application that answers the first of some requests with 409, which boto3 doesn't retry."""
 
     def __init__(self, store: Callable[..., Iterable[bytes]]) -> None:
         self._store = store
-        self.armed: set[tuple[str, str]] = set()
+        self.failing: set[tuple[str, str]] = set()
         self.answered: list[tuple[str, str]] = []
 
     def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         request = environ["REQUEST_METHOD"], environ["PATH_INFO"]
-        if request not in self.armed:
+        if request not in self.failing:
             return self._store(environ, start)
-        self.armed.remove(request)
+        self.failing.remove(request)
         self.answered.append(request)
         environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         start("409 Conflict", [("Content-Type", "application/xml")])
@@ -42,14 +42,14 @@ class _Busy:
 
 
 @pytest.fixture(scope="module")
-def busy() -> Iterator[_Busy]:
-    """A bucket, `photos`, of a server on this machine."""
+def store() -> Iterator[_FailingStore]:
+    """Start an S3 server on this machine with the bucket `photos`."""
     pytest.importorskip("moto.server")
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
     from werkzeug.serving import make_server
 
-    store = _Busy(DomainDispatcherApplication(create_backend_app))
-    server = make_server("127.0.0.1", 0, store, threaded=True, request_handler=MotoRequestHandler)
+    application = _FailingStore(DomainDispatcherApplication(create_backend_app))
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     settings = {
@@ -60,7 +60,7 @@ def busy() -> Iterator[_Busy]:
         for name, value in settings.items():
             patch.setenv(name, value)
         _client().create_bucket(Bucket="photos")
-        yield store
+        yield application
     server.shutdown()
     thread.join()
 
@@ -76,8 +76,8 @@ def _client() -> Any:
     return boto3.client("s3")
 
 
-def _pictures(folder: Path) -> dict[str, bytes]:
-    """Of several kinds, by key; one of them is cut short."""
+def _images(folder: Path) -> dict[str, bytes]:
+    """Return image files of several formats by key; one of them is truncated."""
     pixels, exif = RNG.integers(0, 256, (40, 56, 4), np.uint8), Image.Exif()
     exif[0x010F] = "a camera"
     Image.fromarray(pixels[..., :3]).save(folder / "photo.JPG", "jpeg", quality=90, exif=exif)
@@ -86,8 +86,8 @@ def _pictures(folder: Path) -> dict[str, bytes]:
     Image.fromarray(pixels[..., :3]).save(folder / "bad.png")
     deep = RNG.integers(0, 65536, (40, 56, 3), np.uint16)
     pyvips.Image.new_from_array(deep).copy(interpretation="rgb16").pngsave(str(folder / "deep.png"))
-    pictures = {f"{i}/{file.name}": file.read_bytes() for i, file in enumerate(sorted(folder.iterdir()))}
-    return {key: content[: len(content) // 2] if "bad" in key else content for key, content in pictures.items()}
+    images = {f"{i}/{file.name}": file.read_bytes() for i, file in enumerate(sorted(folder.iterdir()))}
+    return {key: content[: len(content) // 2] if "bad" in key else content for key, content in images.items()}
 
 
 def _restore(*arguments: object) -> int:
@@ -101,42 +101,42 @@ def _pixels(content: bytes) -> np.ndarray:
     return pyvips.Image.new_from_buffer(content, "").numpy()
 
 
-def _kept(prefix: str) -> dict[str, tuple[str, object]]:
-    """ETag and time of what lies there, by key."""
+def _objects(prefix: str) -> dict[str, tuple[str, object]]:
+    """Return the ETag and the time of the stored objects by key."""
     found = _client().list_objects_v2(Bucket="photos", Prefix=prefix).get("Contents", [])
     return {one["Key"].removeprefix(prefix): (one["ETag"], one["LastModified"]) for one in found}
 
 
-def test_a_bucket_is_restored_and_gone_on_with(
-    busy: _Busy, release: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_a_bucket_is_restored_and_a_second_run_skips_restored_objects(
+    store: _FailingStore, release: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    s3, pictures = _client(), _pictures(tmp_path)
-    for key, content in pictures.items():
+    s3, images = _client(), _images(tmp_path)
+    for key, content in images.items():
         s3.put_object(Bucket="photos", Key=f"some/in/{key}", Body=content)
-    s3.put_object(Bucket="photos", Key="some/in/notes.txt", Body=b"no picture")
+    s3.put_object(Bucket="photos", Key="some/in/notes.txt", Body=b"not an image")
     s3.put_object(Bucket="photos", Key="some/input.png", Body=b"beside the prefix")
-    key = next(key for key in pictures if "deep" in key)
-    busy.armed = {("HEAD", f"/photos/some/in/{key}"), ("PUT", f"/photos/some/in/restored/{key}")}
+    key = next(key for key in images if "deep" in key)
+    store.failing = {("HEAD", f"/photos/some/in/{key}"), ("PUT", f"/photos/some/in/restored/{key}")}
     command = [
         "--engine", "ray", "--input", "s3://photos/some/in", "-o", "s3://photos/some/in/restored", "--weights", release,
     ]  # fmt: skip
     assert _restore(*command) == 1
-    assert sorted(busy.answered) == [
+    assert sorted(store.answered) == [
         ("HEAD", f"/photos/some/in/{key}"),
         ("PUT", f"/photos/some/in/restored/{key}"),
     ]
-    said = capfd.readouterr()
-    assert said.out == ""
-    assert "deblurlab: s3://photos/some/in/0/bad.png is damaged or truncated" in said.err
-    assert "4 restored, 1 failed" in said.err
-    assert "Traceback" not in said.err
+    output = capfd.readouterr()
+    assert output.out == ""
+    assert "deblurlab: s3://photos/some/in/0/bad.png is damaged or truncated" in output.err
+    assert "4 restored, 1 failed" in output.err
+    assert "Traceback" not in output.err
 
-    first, network = _kept("some/in/restored/"), Restorer.load(release, device="cpu")
-    assert first.keys() == {key for key in pictures if "bad" not in key}
+    first, network = _objects("some/in/restored/"), Restorer.load(release, device="cpu")
+    assert first.keys() == {key for key in images if "bad" not in key}
     for key in first:
         answer = s3.get_object(Bucket="photos", Key=f"some/in/restored/{key}")
         content = answer["Body"].read()
-        (tmp_path / "original").write_bytes(pictures[key])
+        (tmp_path / "original").write_bytes(images[key])
         expected = network.restore(tmp_path / "original")
         found = _pixels(content)
         assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
@@ -150,15 +150,15 @@ def test_a_bucket_is_restored_and_gone_on_with(
     s3.put_object(Bucket="photos", Key="some/in/0/bad.png", Body=(tmp_path / "bad.png").read_bytes())
     assert _restore(*command) == 0
     assert "1 restored, 4 skipped" in capfd.readouterr().err
-    second = _kept("some/in/restored/")
+    second = _objects("some/in/restored/")
     assert {key: second[key] for key in first} == first
     assert second.keys() - first.keys() == {"0/bad.png"}
     assert _restore(*command) == 0
     assert "0 restored, 5 skipped" in capfd.readouterr().err
-    assert _kept("some/in/restored/") == second
+    assert _objects("some/in/restored/") == second
 
 
-def test_a_picture_that_its_worker_dies_of_is_named_and_the_others_go_on(
+def test_an_image_that_kills_its_worker_is_reported_and_the_others_are_restored(
     release: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "in").mkdir()
@@ -173,13 +173,13 @@ def test_a_picture_that_its_worker_dies_of_is_named_and_the_others_go_on(
 
     job = ClusterJob(source=str(tmp_path / "in"), target=str(tmp_path / "out"), workers=2)
     assert restore(job, load) == 1
-    said = capfd.readouterr().err
-    assert f"deblurlab: {tmp_path}/in/1.png can't be restored: its worker died each time" in said
-    assert "3 restored, 1 failed" in said
+    output = capfd.readouterr().err
+    assert f"deblurlab: {tmp_path}/in/1.png can't be restored: its worker died each time" in output
+    assert "3 restored, 1 failed" in output
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["0.png", "2.png", "3.png"]
 
 
-def test_a_machine_without_the_weights_ends_it_in_a_line(release: Path, tmp_path: Path) -> None:
+def test_a_machine_without_the_weights_ends_the_run_with_one_line(release: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     Image.fromarray(RNG.integers(0, 256, (30, 40, 3), np.uint8)).save(tmp_path / "in" / "x.png")
     here = os.getpid()
@@ -191,7 +191,7 @@ def test_a_machine_without_the_weights_ends_it_in_a_line(release: Path, tmp_path
         restore(ClusterJob(source=str(tmp_path / "in"), target=str(tmp_path / "out")), load)
 
 
-def test_a_cluster_that_is_not_there_is_named(release: Path, tmp_path: Path) -> None:
+def test_an_unreachable_cluster_is_reported(release: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     Image.fromarray(RNG.integers(0, 256, (30, 40, 3), np.uint8)).save(tmp_path / "in" / "x.png")
     job = ClusterJob(source=str(tmp_path / "in"), target=str(tmp_path / "out"), address="127.0.0.1:9")

@@ -1,4 +1,4 @@
-"""The page of `deblurlab serve` in a real browser, and what it answers to programs."""
+"""The web page of `deblurlab serve` in a real browser, and its HTTP API."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -25,18 +25,18 @@ def photograph(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server with limits that are easily passed."""
+    """Start a server with low limits."""
     with served(tmp_path_factory.mktemp("serve"), "--max-megabytes", "1", "--max-megapixels", "0.5") as server:
         yield server.address
 
 
 def _post(address: str, content: bytes, query: str = "") -> tuple[int, bytes]:
-    # Reads the answer also where it comes before all has been sent, which urllib doesn't.
+    # Unlike urllib, httpx reads a response that arrives before the request is sent completely.
     answer = httpx.post(f"{address}/restore{query}", content=content, timeout=60)
     return answer.status_code, answer.content
 
 
-def test_programs_get_the_picture_back_as_it_was_but_sharp(address: str, photograph: Path) -> None:
+def test_the_api_returns_an_image_of_the_same_format_and_size(address: str, photograph: Path) -> None:
     status, content = _post(address, photograph.read_bytes())
     assert status == 200
     with Image.open(io.BytesIO(content)) as restored:
@@ -49,45 +49,45 @@ def test_programs_get_the_picture_back_as_it_was_but_sharp(address: str, photogr
 @pytest.mark.parametrize(
     ("content", "query", "status", "message"),
     [
-        (b"no picture", "", 422, "the picture isn't an image"),
-        (b"", "", 422, "the picture is empty"),
+        (b"not an image", "", 422, "the file isn't an image"),
+        (b"", "", 422, "the file is empty"),
         (b"x" * 1_100_000, "", 413, "more than 1 megabytes"),
-        (b"PICTURE", "?model=/etc/passwd", 422, "there is no model"),
-        (b"PICTURE", "?strength=2", 422, "less than or equal to 1"),
+        (b"PHOTOGRAPH", "?model=/etc/passwd", 422, "there is no model"),
+        (b"PHOTOGRAPH", "?strength=2", 422, "less than or equal to 1"),
         (b"LARGE", "", 413, "more than 0.5 million pixels"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "", 422, "the picture isn't an image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "", 422, "the file isn't an image"),
     ],
 )
-def test_what_cannot_be_restored_is_said_without_a_path(
+def test_errors_of_the_api_contain_no_path(
     address: str, photograph: Path, content: bytes, query: str, status: int, message: str
 ) -> None:
     large = io.BytesIO()
     Image.new("RGB", (1000, 600)).save(large, "png")
     found, answer = _post(
-        address, {b"PICTURE": photograph.read_bytes(), b"LARGE": large.getvalue()}.get(content, content), query
+        address, {b"PHOTOGRAPH": photograph.read_bytes(), b"LARGE": large.getvalue()}.get(content, content), query
     )
     assert (found, message in answer.decode()) == (status, True), answer
     assert b"/tmp" not in answer
 
 
-def test_a_photograph_is_dropped_compared_and_downloaded(address: str, photograph: Path, page: Page) -> None:
-    elsewhere: list[str] = []
+def test_a_photograph_is_uploaded_compared_and_downloaded(address: str, photograph: Path, page: Page) -> None:
+    external: list[str] = []
 
     def seen(request: Request) -> None:
         if not request.url.startswith((address, "data:", "blob:")):
-            elsewhere.append(request.url)
+            external.append(request.url)
 
     page.on("request", seen)
     page.set_viewport_size({"width": 1200, "height": 800})
     page.goto(address)
     page.locator("input[type=file]").first.set_input_files(photograph)
     page.get_by_role("button", name="Restore").click()
-    pictures = page.locator("img[src*='_before'], img[src*='_after']")
-    expect(pictures.first).to_be_visible(timeout=60_000)
-    assert pictures.count() >= 2
+    images = page.locator("img[src*='_before'], img[src*='_after']")
+    expect(images.first).to_be_visible(timeout=60_000)
+    assert images.count() >= 2
     page.wait_for_function("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
     compare = page.locator("#compare")
-    box, before = pictures.first.bounding_box(), compare.screenshot()
+    box, before = images.first.bounding_box(), compare.screenshot()
     assert box is not None
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.down()
@@ -98,12 +98,12 @@ def test_a_photograph_is_dropped_compared_and_downloaded(address: str, photograp
     first, second = (np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(int) for shot in (before, moved))
     changed = (np.abs(first - second).max(axis=2) > 8).mean(axis=0)  # of each column
     middle = int(0.7 * len(changed))
-    assert changed[middle - 5 : middle + 5].mean() > 0.5  # showed the restored one, now the blurred one
+    assert changed[middle - 5 : middle + 5].mean() > 0.5  # the restored image was replaced by the blurred one
     with page.expect_download() as download:
         page.get_by_text("Download", exact=True).click()
     with Image.open(download.value.path()) as restored:
         assert (restored.format, restored.size) == ("JPEG", (400, 300))
-    assert elsewhere == []
+    assert external == []
 
 
 def _large(folder: Path) -> Path:
@@ -127,12 +127,12 @@ def _broken(folder: Path) -> Path:
     ("make", "message"),
     [(_large, "more than 0.5 million"), (_heavy, "maximum allowed size"), (_broken, "damaged or truncated")],
 )
-def test_what_is_too_large_or_broken_is_said_on_the_page(
+def test_the_page_reports_large_and_damaged_files(
     address: str, tmp_path: Path, page: Page, make: Callable[[Path], Path], message: str
 ) -> None:
     page.goto(address)
     page.locator("input[type=file]").first.set_input_files(make(tmp_path))
-    if make is not _heavy:  # that is refused before it is there
+    if make is not _heavy:  # the upload itself is refused
         page.get_by_role("button", name="Restore").click()
     expect(page.get_by_text(message).first).to_be_visible(timeout=30_000)
     assert "/tmp" not in page.inner_text("body")

@@ -1,4 +1,4 @@
-"""`deblurlab serve` among visitors who mean harm, or are many."""
+"""`deblurlab serve` with malicious requests and with many clients."""
 
 import io
 import json
@@ -41,18 +41,18 @@ def client(server: Server) -> Iterator[httpx.Client]:
         yield client
 
 
-def _picture(kind: str, size: tuple[int, int] = (48, 40), seed: int = 0) -> bytes:
+def _image(kind: str, size: tuple[int, int] = (48, 40), seed: int = 0) -> bytes:
     file = io.BytesIO()
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)).save(file, kind)
     return file.getvalue()
 
 
-PNG, JPEG = _picture("png"), _picture("jpeg")
+PNG, JPEG = _image("png"), _image("jpeg")
 
 
 @pytest.fixture(autouse=True)
-def _serves_as_before(client: httpx.Client, server: Server) -> Iterator[None]:
-    """After every test it restores the same picture to the same bytes, and has kept nothing beside the page's files."""
+def _same_response_before_and_after(client: httpx.Client, server: Server) -> Iterator[None]:
+    """Check after every test that the server restores an image to the same bytes and keeps only the page's files."""
     before = client.post("/restore", content=PNG)
     yield
     after = client.post("/restore", content=PNG)
@@ -67,7 +67,7 @@ def _files(server: Server, place: str = ".") -> list[Path]:
 
 
 def _wide() -> bytes:
-    """A PNG whose header promises 900 megapixels."""
+    """Return a PNG whose header states 900 megapixels."""
     head = b"IHDR" + (30_000).to_bytes(4) * 2 + bytes([8, 2, 0, 0, 0])
     return PNG[:8] + (13).to_bytes(4) + head + zlib.crc32(head).to_bytes(4) + PNG[33:]
 
@@ -105,7 +105,7 @@ def _zip() -> bytes:
         (b"x" * 1_000_001, {413}),
     ],
 )
-def test_what_is_no_picture_is_refused(client: httpx.Client, content: bytes, statuses: set[int]) -> None:
+def test_files_that_are_not_images_are_refused(client: httpx.Client, content: bytes, statuses: set[int]) -> None:
     answer = client.post("/restore", content=content)
     assert answer.status_code in statuses, answer.text
     assert "/deblurlab-" not in answer.text
@@ -134,9 +134,7 @@ def _upload(client: httpx.Client, body: bytes, kind: str = "multipart/form-data;
     ],
     ids=["other", "none", "text", "cut", "field", "two", "large", "empty"],
 )
-def test_a_malformed_form_is_refused_or_brings_nothing(
-    client: httpx.Client, body: bytes, kind: str, status: int
-) -> None:
+def test_malformed_forms_are_refused_or_ignored(client: httpx.Client, body: bytes, kind: str, status: int) -> None:
     assert _upload(client, body, kind).status_code == status
 
 
@@ -157,7 +155,7 @@ def _mutated(content: bytes, rng: random.Random) -> bytes:
     return bytes(changed)
 
 
-def test_three_hundred_mutations_are_pictures_or_refused(client: httpx.Client) -> None:
+def test_three_hundred_mutated_requests_give_no_server_error(client: httpx.Client) -> None:
     rng, found = random.Random(0), Counter[int]()
     for _ in range(100):
         for content in (PNG, JPEG):
@@ -185,14 +183,14 @@ SECRET = "root:"
         "/gradio_api/vibe-code", "/gradio_api/stream/a/b/1/playlist-file", "/pwa_icon/9", "/restore",
     ],
 )  # fmt: skip
-def test_no_path_leads_out_of_the_page(client: httpx.Client, path: str) -> None:
+def test_paths_outside_of_the_page_are_refused(client: httpx.Client, path: str) -> None:
     answer = client.get(path)
     assert 400 <= answer.status_code < 500, answer.text
     assert SECRET not in answer.text
 
 
 @pytest.mark.parametrize("name", ["component_server", "process_recording", "vibe-edit", "run/restore", "call/restore"])
-def test_what_the_page_does_not_need_is_not_there(client: httpx.Client, name: str) -> None:
+def test_routes_that_the_page_does_not_need_are_disabled(client: httpx.Client, name: str) -> None:
     assert client.post(f"/gradio_api/{name}", json={"data": []}).status_code == 404
     assert client.put("/restore", content=PNG).status_code == 404
 
@@ -201,7 +199,7 @@ def test_what_the_page_does_not_need_is_not_there(client: httpx.Client, name: st
     "name",
     [b"../../x", b"/etc/x", b"..", b".", b"", b"a\0b", b"n" * 10_000, b"n" * 4000, b"\xff\xfe", b"..\\..\\x", b"~/x"],
 )
-def test_an_upload_stays_in_its_folder_whatever_its_name(client: httpx.Client, server: Server, name: bytes) -> None:
+def test_uploads_with_any_name_are_stored_in_their_folder(client: httpx.Client, server: Server, name: bytes) -> None:
     answer = _upload(client, _form(PNG, name))
     assert answer.status_code in (200, 400, 413), answer.text
     for file in answer.json() if answer.status_code == 200 else []:
@@ -209,7 +207,7 @@ def test_an_upload_stays_in_its_folder_whatever_its_name(client: httpx.Client, s
     assert not any(Path("/etc/x").exists() or (server.folder.parents[i] / "x").exists() for i in range(3))
 
 
-def _order(client: httpx.Client, photograph: Any, model: Any = "small", strength: Any = 1.0, **more: Any) -> Any:
+def _join(client: httpx.Client, photograph: Any, model: Any = "small", strength: Any = 1.0, **more: Any) -> Any:
     data = {"data": [photograph, model, strength], "fn_index": 0, "session_hash": "visitor", **more}
     return client.post("/gradio_api/queue/join", json=data)
 
@@ -218,27 +216,27 @@ def _file(path: str, **more: Any) -> dict[str, Any]:
     return {"path": path, "meta": {"_type": "gradio.FileData"}, **more}
 
 
-def test_the_page_restores_what_was_uploaded_and_only_that(client: httpx.Client) -> None:
-    bitmap = _picture("bmp")
+def test_the_page_restores_an_uploaded_file(client: httpx.Client) -> None:
+    bitmap = _image("bmp")
     (path,) = _upload(client, _form(bitmap, b"holiday.bmp")).json()
-    assert _order(client, _file(path)).status_code == 200
-    with client.stream("GET", "/gradio_api/queue/data?session_hash=visitor") as news:
-        messages = [json.loads(line[6:]) for line in news.iter_lines() if line.startswith("data: ")]
+    assert _join(client, _file(path)).status_code == 200
+    with client.stream("GET", "/gradio_api/queue/data?session_hash=visitor") as events:
+        messages = [json.loads(line[6:]) for line in events.iter_lines() if line.startswith("data: ")]
     (done,) = [message["output"] for message in messages if message["msg"] == "process_completed"]
     restored = done["data"][1]["value"]["path"]
     answer = client.get(f"/gradio_api/file={restored}")
-    with Image.open(io.BytesIO(answer.content)) as picture:
-        assert (picture.format, picture.size) == ("BMP", (40, 48))
+    with Image.open(io.BytesIO(answer.content)) as image:
+        assert (image.format, image.size) == ("BMP", (40, 48))
     assert answer.content == client.post("/restore", content=bitmap).content
 
 
-def test_an_order_of_a_file_that_was_not_uploaded_is_refused(client: httpx.Client, tmp_path: Path) -> None:
+def test_a_request_for_a_file_that_was_not_uploaded_is_refused(client: httpx.Client, tmp_path: Path) -> None:
     (tmp_path / "mine.png").write_bytes(PNG)
     with socket.create_server(("127.0.0.1", 0)) as inside:
         inside.settimeout(0.2)
         address = f"http://127.0.0.1:{inside.getsockname()[1]}/x.png"
         mine = _file(str(tmp_path / "mine.png"))
-        for order in (
+        for request in (
             {"photograph": _file("/etc/passwd")},
             {"photograph": _file("/etc/passwd", orig_name="a.svg")},
             {"photograph": _file("../../../../etc/passwd", url=address)},
@@ -253,21 +251,21 @@ def test_an_order_of_a_file_that_was_not_uploaded_is_refused(client: httpx.Clien
             {"photograph": None, "session_hash": mine},
             {"photograph": None, "session_hash": "x" * 1000},
         ):
-            assert _order(client, **order).status_code == 422, order
-        assert _order(client, _file("/etc/passwd"), padding="x" * 70_000).status_code == 413
+            assert _join(client, **request).status_code == 422, request
+        assert _join(client, _file("/etc/passwd"), padding="x" * 70_000).status_code == 413
         with pytest.raises(TimeoutError):
             inside.accept()
     assert [file.name for file in tmp_path.iterdir()] == ["mine.png"]
 
 
 @pytest.mark.parametrize("path", ["/", "/restore", "/config"])
-def test_a_name_of_another_site_that_leads_here_gets_nothing(client: httpx.Client, path: str) -> None:
-    """DNS rebinding: a page of evil.example, which now has this machine's address, would be of the same origin."""
+def test_other_host_names_are_refused(client: httpx.Client, path: str) -> None:
+    """DNS rebinding: if evil.example resolves to this machine, its page has the same origin as the server."""
     for host, status in (("evil.example", {400}), ("evil.example:80", {400}), ("localhost", {200, 404, 405})):
         assert client.get(path, headers={"Host": host}).status_code in status
 
 
-def test_pages_of_other_sites_may_not_post(client: httpx.Client) -> None:
+def test_cross_site_posts_are_refused(client: httpx.Client) -> None:
     answer = client.post(
         "/restore", content=PNG, headers={"Sec-Fetch-Site": "cross-site", "Origin": "http://elsewhere"}
     )
@@ -275,7 +273,7 @@ def test_pages_of_other_sites_may_not_post(client: httpx.Client) -> None:
 
 
 def _answer(server: Server, *sent: bytes, pause: float = 0.0) -> tuple[bytes, float]:
-    """What comes back until the connection is closed, and after how many seconds."""
+    """Return what is received until the connection is closed, and the number of seconds."""
     began = time.monotonic()
     with socket.create_connection(("127.0.0.1", int(server.address.rpartition(":")[2])), timeout=30) as connection:
         received = b""
@@ -309,7 +307,7 @@ HEAD = b"POST /restore HTTP/1.1\r\nHost: localhost\r\n"
     ],
     ids=["long", "short", "huge", "negative", "two", "chunk", "endless", "more", "headers", "tls"],
 )
-def test_a_body_is_what_it_is_and_not_what_it_says(server: Server, sent: list[bytes], status: bytes) -> None:
+def test_invalid_content_lengths_and_chunks_are_refused(server: Server, sent: list[bytes], status: bytes) -> None:
     answer, took = _answer(server, *sent)
     assert answer.split(b" ", 2)[1:2] in ([status], []), answer
     assert answer or status == b"413"
@@ -317,15 +315,15 @@ def test_a_body_is_what_it_is_and_not_what_it_says(server: Server, sent: list[by
 
 
 @pytest.mark.parametrize("begin", [b"", b"POST /restore HT", HEAD + b"Content-Length: 500\r\n\r\n"])
-def test_who_sends_byte_for_byte_is_hung_up_on(server: Server, begin: bytes) -> None:
+def test_slow_senders_are_disconnected(server: Server, begin: bytes) -> None:
     answer, took = _answer(server, begin, *[b"x"] * 100, pause=0.1)
     assert took < 100 * 0.1 + 1
     assert took > TRANSFER - 1
     assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
 
 
-def test_who_takes_nothing_of_the_answers_is_hung_up_on(server: Server) -> None:
-    large = _picture("png", (550, 550))
+def test_clients_that_read_no_response_are_disconnected(server: Server) -> None:
+    large = _image("png", (550, 550))
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.settimeout(4 * TRANSFER)
@@ -334,9 +332,9 @@ def test_who_takes_nothing_of_the_answers_is_hung_up_on(server: Server) -> None:
             connection.sendall((HEAD + b"Content-Length: %d\r\n\r\n" % len(large) + large) * 30)
 
 
-def test_a_full_queue_is_said_before_anything_is_sent(server: Server, client: httpx.Client) -> None:
+def test_a_full_queue_is_reported_before_the_body_is_sent(server: Server, client: httpx.Client) -> None:
     address = ("127.0.0.1", int(server.address.rpartition(":")[2]))
-    time.sleep(0.5)  # a place is free once the files of the answer before are deleted
+    time.sleep(0.5)  # the place of the previous request is free when its files are deleted
     waiting = [socket.create_connection(address, timeout=30) for _ in range(QUEUE + 1)]
     for connection in waiting:
         connection.sendall(HEAD + b"Content-Length: 500\r\n\r\n")
@@ -351,14 +349,14 @@ def test_a_full_queue_is_said_before_anything_is_sent(server: Server, client: ht
         connection.close()
 
 
-def test_the_page_is_full_before_the_disk_is(client: httpx.Client) -> None:
+def test_uploads_are_refused_when_the_storage_limit_is_reached(client: httpx.Client) -> None:
     answers = [_upload(client, _form(bytes([i]) + bytes(999_000))).status_code for i in range(2 * QUEUE)]
     assert set(answers) == {200, 503}
     assert QUEUE < answers.count(200) <= QUEUE + 3
 
 
 def _used(server: Server) -> dict[str, int]:
-    """Resident bytes, open files and threads of the server and its children."""
+    """Return the resident bytes, open files and threads of the server and its children."""
     found = {"memory": 0, "files": 0, "threads": 0}
     processes = [server.process]
     for process in processes:
@@ -372,7 +370,7 @@ def _used(server: Server) -> dict[str, int]:
 
 
 def _settled(server: Server) -> dict[str, int]:
-    time.sleep(11)  # idle threads end after 10 seconds, when another request comes
+    time.sleep(11)  # idle threads end at the first request after 10 seconds
     httpx.post(f"{server.address}/restore", content=PNG, timeout=60)
     time.sleep(0.5)
     return _used(server)
@@ -383,11 +381,11 @@ def _load(server: Server, requests: int, clients: int, content: Callable[[int], 
         return list(pool.map(lambda i: shared.post("/restore", content=content(i)), range(requests)))
 
 
-def test_two_hundred_requests_of_sixteen_clients_leave_nothing(server: Server, record_property: Any) -> None:
-    pictures = [_picture("png", (96, 128), seed) for seed in range(4)]
-    _load(server, 60, 16, lambda i: pictures[i % 4])
+def test_two_hundred_requests_of_sixteen_clients_leak_nothing(server: Server, record_property: Any) -> None:
+    images = [_image("png", (96, 128), seed) for seed in range(4)]
+    _load(server, 60, 16, lambda i: images[i % 4])
     before, began = _settled(server), time.monotonic()
-    answers = _load(server, 200, 16, lambda i: pictures[i % 4])
+    answers = _load(server, 200, 16, lambda i: images[i % 4])
     took, after = time.monotonic() - began, _settled(server)
     record_property("load", {"seconds": took, "before": before, "after": after})
     print(f"\n200 requests in {took:.1f} s; before {before}, after {after}")

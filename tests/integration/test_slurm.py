@@ -1,4 +1,4 @@
-"""Sweeps on a real SLURM, with a job that is preempted in the midst."""
+"""Sweeps on a real SLURM cluster, with preemption of a running job."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ def _command(root: Path, *words: str) -> list[str]:
     ]  # fmt: skip
 
 
-def test_a_preempted_job_of_a_sweep_ends_with_the_same_weights(slurm: None, tmp_path: Path, data_root: Path) -> None:
+def test_a_preempted_job_of_a_sweep_resumes_to_the_same_weights(slurm: None, tmp_path: Path, data_root: Path) -> None:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     alone = subprocess.run(_command(data_root, "runs=alone"), cwd=tmp_path, env=environment, timeout=300)
     assert alone.returncode == 0
@@ -44,7 +44,7 @@ def test_a_preempted_job_of_a_sweep_ends_with_the_same_weights(slurm: None, tmp_
                 return
             time.sleep(0.2)
         logs = [log, *folder.glob(".submitit/*/*.err")]
-        pytest.fail(f"{what} didn't come within {seconds} seconds:\n" + "\n".join(f.read_text()[-1500:] for f in logs))
+        pytest.fail(f"{what}: not within {seconds} seconds:\n" + "\n".join(f.read_text()[-1500:] for f in logs))
 
     try:
         wait("the first steps", 120, lambda: len(list(folder.glob("*/metrics.csv"))) == 2)
@@ -53,11 +53,11 @@ def test_a_preempted_job_of_a_sweep_ends_with_the_same_weights(slurm: None, tmp_
         queued = {"Restarts=1", "JobState=PENDING", "Reason=BeginTime"}
         wait("the queueing", 60, lambda: queued <= set(_scontrol("show", "job", job).split()))
         kept = [read_checkpoint(file)["global_step"] for file in folder.glob("*/checkpoints/last.ckpt")]
-        assert [step for step in kept if 0 < step < STEPS]  # written when the signal came
-        _scontrol("update", f"JobId={job}", "StartTime=now")  # SLURM would hold it for two minutes
+        assert [step for step in kept if 0 < step < STEPS]  # written on the signal
+        _scontrol("update", f"JobId={job}", "StartTime=now")  # otherwise SLURM waits for two minutes
         wait("the end", 120, lambda: len(list(folder.glob("*/results.json"))) == 2)
     finally:
-        sweep.terminate()  # it would ask for the jobs' state only every minute or two
+        sweep.terminate()  # it polls the state of its jobs only every minute or two
         sweep.wait()
     for one in sorted((tmp_path / "alone").glob("*/checkpoints/last.ckpt")):
         state, expected = (read_checkpoint(file) for file in (folder / one.relative_to(tmp_path / "alone"), one))

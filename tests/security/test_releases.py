@@ -54,7 +54,7 @@ def _weights(release: Path, data: bytes) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["os.system", "builtins.eval", "deblurlab.serving.app.Desk", "deblurlab.models.base.Model",
+    ["os.system", "builtins.eval", "deblurlab.serving.service.RestoreService", "deblurlab.models.base.Model",
      "deblurlab.cli.main.main", "deblurlab.models.blocks.DoubleConv",
      "deblurlab.models.__all__", "", "deblurlab.models.UNetRes.__init__", 7, None,
      ["os.system"], {"a": 1}],

@@ -36,7 +36,7 @@ CONFIGS = {
     "no text": "model: \0",
     "a list": "- 1",
     "nothing": "",
-    "another class": "model: {_target_: deblurlab.serving.app.Desk}",
+    "another class": "model: {_target_: deblurlab.serving.service.RestoreService}",
     "an absurd size": "model: {_target_: deblurlab.models.UNetRes, width: 1000000000}",
 }
 

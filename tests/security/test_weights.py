@@ -206,7 +206,7 @@ def test_a_flipped_bit_in_a_checkpoint_is_found(tmp_path: Path) -> None:
         {"_target_": "deblurlab.models.UNetRes", "width": 10**9},
         {"_target_": "deblurlab.models.UNetRes", "depth": 10**9},
         {"_target_": "deblurlab.models.base.Model"},
-        {"_target_": "deblurlab.serving.app.Desk", "restorers": {}, "limits": 1},
+        {"_target_": "deblurlab.serving.service.RestoreService", "restorers": {}, "limits": 1},
         {"_target_": ["os.system"]},
         None,
         7,

@@ -1,1 +1,1 @@
-"""Web page and HTTP API."""
+"""Web page and HTTP API of `deblurlab serve`."""
