@@ -17,7 +17,7 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from skimage.metrics import peak_signal_noise_ratio
 
-from deblurlab.classical import line, wiener
+from deblurlab.classical import line_psf, wiener
 from deblurlab.cli.export import export as export_command
 from deblurlab.cli.hydra_commands import evaluate as evaluate_command
 from deblurlab.media.images import read_image, write_png
@@ -188,7 +188,7 @@ def _straight(root: Path) -> Path:
     from skimage.data import astronaut
 
     sharp = astronaut()[:256, :256]
-    linear = np.clip(blurred(srgb_to_linear(sharp / 255), line(12, 30)), 0, 1)
+    linear = np.clip(blurred(srgb_to_linear(sharp / 255), line_psf(12, 30)), 0, 1)
     seen = np.round(255 * linear_to_srgb(linear)).astype(np.uint8)
     for place in ("train/a", "train/b", "test/c"):
         for kind, images in (("blur", (seen, sharp)), ("sharp", (sharp, sharp))):
@@ -207,7 +207,7 @@ def test_what_shows_no_motion_is_left_as_it_is_and_counted(evaluate: Evaluate, t
     assert float(first["psnr"]) > float(first["psnr_blurred"]) + 1
     assert first["psf"].startswith("line of 1")
     assert second["psnr"] == second["psnr_blurred"]
-    assert "no straight motion" in second["untouched"]
+    assert "no uniform linear motion" in second["untouched"]
     assert _results(run)["sets"]["gopro"]["untouched"] == 1
 
 
@@ -278,8 +278,8 @@ def test_files_that_are_no_onnx_models_are_named(
 @pytest.mark.parametrize(
     ("kernel", "message"),
     [
-        (np.ones((5, 5)), "sums to 1, not to 25"),
-        (np.full((3, 3), np.nan), "matrix of numbers"),
+        (np.ones((5, 5)), "sum to 1; got sum 25"),
+        (np.full((3, 3), np.nan), "2-D array of finite numbers"),
         (np.ones(4) / 4, "matrix"),
     ],
 )

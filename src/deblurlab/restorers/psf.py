@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from deblurlab.classical.estimation import line, motion
-from deblurlab.classical.frequency import Array, checked
-from deblurlab.datasets.base import Pair
+from deblurlab.classical.estimation import estimate_motion, line_psf
+from deblurlab.classical.frequency import Array, validate_psf
+from deblurlab.datasets.listing import Pair
 from deblurlab.errors import UserError
 from deblurlab.media.images import FORMATS
 from deblurlab.runs.untrusted import parse_json
@@ -47,7 +47,8 @@ class NoPsf(Psf):
 
 class Oracle(Psf):
     """The true kernel, out of the pair's recipe: that of the background at the picture's centre, which is that of the
-    whole picture if nothing turned or moved by itself."""
+    whole picture if nothing turned or moved by itself.
+    """
 
     def __call__(self, image: Array, pair: Pair) -> Kernel:
         recipe = read_recipe(pair)
@@ -60,7 +61,7 @@ class Oracle(Psf):
 
 
 class Estimate(Psf):
-    """Straight motion, estimated from the image alone (see `deblurlab.classical.motion`)."""
+    """Straight motion, estimated from the image alone (see `deblurlab.classical.estimate_motion`)."""
 
     def __init__(self, *, longest: float = 40.0) -> None:
         if not 4 <= longest <= 60:
@@ -68,8 +69,8 @@ class Estimate(Psf):
         self._longest = longest
 
     def __call__(self, image: Array, pair: Pair) -> Kernel:
-        found = motion(image, longest=self._longest)
-        return Kernel(line(found.length, found.angle), f"line of {found.length:.1f} px at {found.angle:.0f} degrees")
+        found = estimate_motion(image, max_length=self._longest)
+        return Kernel(line_psf(found.length, found.angle), f"line of {found.length:.1f} px at {found.angle:.0f} degrees")
 
 
 class Gaussian(Psf):
@@ -97,7 +98,7 @@ class File(Psf):
     def __init__(self, *, path: str) -> None:
         try:
             kernel = _read(Path(path))
-            checked(kernel, kernel)
+            validate_psf(kernel, kernel)
         except (OSError, ValueError, OverflowError, SyntaxError, Image.DecompressionBombError) as error:
             raise UserError(f"psf.path={path} can't be read as a kernel: {error}") from error
         self._kernel = Kernel(kernel, Path(path).name)
