@@ -22,7 +22,7 @@ from skimage.metrics import structural_similarity
 
 from deblurlab import config
 from deblurlab.datasets import Pair
-from deblurlab.evaluation.evaluator import Work, measured
+from deblurlab.evaluation.evaluator import Task, evaluate_tasks
 from deblurlab.metrics import Protocol, ssim
 from deblurlab.restorers import BaseRestorer, Restored
 from deblurlab.synthesis import Synthesis
@@ -84,9 +84,9 @@ def print_overhead(images: int, overrides: list[str]) -> None:
         number, side = path.name.split("-")
         return pairs[int(number)][int(side)]
 
-    work = [Work("made", Pair(str(i), Path(f"{i}-0"), Path(f"{i}-1"))) for i in range(images)]
+    work = [Task("synthetic", Pair(str(i), Path(f"{i}-0"), Path(f"{i}-1"))) for i in range(images)]
     start = time.perf_counter()
-    for _ in measured(work, Model(), Protocol(), read):
+    for _ in evaluate_tasks(work, Model(), Protocol(), read):
         pass
     total = time.perf_counter() - start
     print(

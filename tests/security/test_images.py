@@ -45,7 +45,7 @@ def test_what_is_called_png_and_is_none_is_refused_unread(kind: str, read: objec
 def test_a_kernel_is_no_program_either(tmp_path: Path) -> None:
     file = tmp_path / "k.png"
     file.write_bytes(DISGUISED["postscript"])
-    with pytest.raises(UserError, match="k.png can't be read as a kernel"):
+    with pytest.raises(UserError, match="k.png can't be read as a psf"):
         File(path=str(file))
 
 
@@ -87,7 +87,7 @@ def test_a_truncated_picture_is_refused_wherever_it_ends(kind: str, tmp_path: Pa
 
 def test_a_kernel_with_objects_in_it_is_refused(tmp_path: Path) -> None:
     np.save(file := tmp_path / "k.npy", np.array([[print]], object), allow_pickle=True)
-    with pytest.raises(UserError, match="k.npy can't be read as a kernel"):
+    with pytest.raises(UserError, match="k.npy can't be read as a psf"):
         File(path=str(file))
 
 
@@ -99,7 +99,7 @@ def test_a_kernel_that_claims_a_huge_size_takes_no_memory(shape: str, tmp_path: 
     file = tmp_path / "k.npy"
     file.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(40_000))
     tracemalloc.start()
-    with pytest.raises(UserError, match="k.npy can't be read as a kernel"):
+    with pytest.raises(UserError, match="k.npy can't be read as a psf"):
         File(path=str(file))
     assert tracemalloc.get_traced_memory()[1] < 10e6
     tracemalloc.stop()
@@ -108,7 +108,7 @@ def test_a_kernel_that_claims_a_huge_size_takes_no_memory(shape: str, tmp_path: 
 def test_an_archive_called_npy_is_no_kernel(tmp_path: Path) -> None:
     np.savez(tmp_path / "k.npz", np.eye(3))
     (tmp_path / "k.npz").rename(tmp_path / "k.npy")
-    with pytest.raises(UserError, match="k.npy can't be read as a kernel"):
+    with pytest.raises(UserError, match="k.npy can't be read as a psf"):
         File(path=str(tmp_path / "k.npy"))
 
 

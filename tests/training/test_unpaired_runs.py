@@ -190,7 +190,7 @@ def test_unpaired_images_are_not_evaluated_as_pairs(
         evaluate_command(["restorer=identity", "name=e", *folders, *words])
         return _results(Path("runs/evaluations/e"))
 
-    with pytest.raises(SystemExit, match="have no sharp twins to measure by"):
+    with pytest.raises(SystemExit, match="have no sharp references"):
         evaluate()
     (scores,) = evaluate("protocol.metrics=[psnr,sharpness]")["sets"].values()
     assert "psnr" not in scores

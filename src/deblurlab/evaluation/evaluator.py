@@ -1,4 +1,4 @@
-"""Restoring and measuring, image by image."""
+"""Restoration and measurement of a list of images."""
 
 import time
 from collections import deque
@@ -20,92 +20,104 @@ from deblurlab.restorers.base import BaseRestorer, Restored
 from deblurlab.restorers.psf import read_recipe
 
 Row = dict[str, Any]
-"""What is known of one image: a line of `per_image.csv`."""
-_RECIPE = ("blur_length", "rotation", "objects", "defocus", "read_noise", "shot_noise", "jpeg_quality")
+"""Result of one image: a row of `per_image.csv`."""
+_RECIPE_COLUMNS = ("blur_length", "rotation", "objects", "defocus", "read_noise", "shot_noise", "jpeg_quality")
 
 
-class Work(NamedTuple):
-    """A pair of a test set."""
+class Task(NamedTuple):
+    """A pair to evaluate."""
 
     set: str
+    """Name of the test set."""
     pair: Pair
 
     @property
     def key(self) -> str:
+        """Identifier of the task in a run."""
         return f"{self.set}/{self.pair.name}"
 
 
 @dataclass
-class Attempt:
-    """To restore one image."""
+class TaskResult:
+    """Images of a task and the outcome of its restoration."""
 
     blurred: Tensor | None = None
-    sharp: list[Tensor] = field(default_factory=list)
+    """`(3, H, W)` in [0, 1]; None if a file couldn't be read."""
+    references: list[Tensor] = field(default_factory=list)
     restored: Restored | None = None
     seconds: float = 0.0
+    """Duration of the restoration."""
     error: str | None = None
 
-    def run(self, restorer: BaseRestorer, pair: Pair) -> None:
+    def restore(self, restorer: BaseRestorer, pair: Pair) -> None:
+        """Restore the blurred image and record the duration, or the error."""
         assert self.blurred is not None
         start = time.perf_counter()
         try:
             self.restored = restorer(self.blurred, pair)
-        except (UserError, ValueError, ArithmeticError, RuntimeError) as error:  # the others may still be restored
+        except (UserError, ValueError, ArithmeticError, RuntimeError) as error:  # other images may succeed
             self.error = str(error) or type(error).__name__
         self.seconds = time.perf_counter() - start
 
 
-def measured(
-    todo: Sequence[Work], restorer: BaseRestorer, protocol: Protocol, reader: Reader
-) -> Iterator[tuple[Row, Attempt]]:
-    """Each image's row. While one is restored, the one before is measured and the next is read."""
+def evaluate_tasks(
+    tasks: Sequence[Task], restorer: BaseRestorer, protocol: Protocol, reader: Reader
+) -> Iterator[tuple[Row, TaskResult]]:
+    """Yield the row and the result of each task, in order.
+
+    While an image is restored, the previous one is measured and the next one is read.
+
+    Raises:
+        UserError: The configuration can't restore any image. Errors of single images are recorded in their rows.
+    """
     with ThreadPoolExecutor(2) as pool:
-        ahead = deque(pool.submit(read_pair, one.pair, reader) for one in todo[:2])
-        waiting: Future[tuple[Row, Attempt]] | None = None
+        ahead = deque(pool.submit(read_pair, task.pair, reader) for task in tasks[:2])
+        measuring: Future[tuple[Row, TaskResult]] | None = None
         warm = False
-        for i, one in enumerate(track(todo, "measuring", console=Console(stderr=True), disable=len(todo) < 2)):
-            if i + 2 < len(todo):
-                ahead.append(pool.submit(read_pair, todo[i + 2].pair, reader))
-            attempt = Attempt()
+        for i, task in enumerate(track(tasks, "measuring", console=Console(stderr=True), disable=len(tasks) < 2)):
+            if i + 2 < len(tasks):
+                ahead.append(pool.submit(read_pair, tasks[i + 2].pair, reader))
+            result = TaskResult()
             try:
-                attempt.blurred, attempt.sharp = ahead.popleft().result()
+                result.blurred, result.references = ahead.popleft().result()
                 if not warm:
-                    restorer.warm_up(attempt.blurred, one.pair)
+                    restorer.warm_up(result.blurred, task.pair)
                     warm = True
             except UserError as error:
-                if attempt.blurred is not None:  # not this image is to blame
+                if result.blurred is not None:  # raised by warm_up: no image can be restored
                     raise
-                attempt.error = str(error)
+                result.error = str(error)
             else:
-                attempt.run(restorer, one.pair)
-            if waiting is not None:
-                yield waiting.result()
-            waiting = pool.submit(_row, one, attempt, protocol)
-        if waiting is not None:
-            yield waiting.result()
-
-
-def _row(one: Work, attempt: Attempt, protocol: Protocol) -> tuple[Row, Attempt]:
-    row: Row = {"set": one.set, "image": one.pair.name}
-    try:
-        if attempt.blurred is not None:
-            blurred = protocol.measure(attempt.blurred, attempt.sharp)
-            row |= {f"{name}_blurred": value for name, value in blurred.items()}
-        if attempt.restored is not None:
-            assert attempt.blurred is not None
-            row |= protocol.measure(attempt.restored.image, attempt.sharp)
-            row["seconds"] = attempt.seconds
-            row["megapixels"] = attempt.blurred[0].numel() / 1e6
-            row |= {"psf": attempt.restored.psf, "untouched": attempt.restored.untouched}
-        recipe = read_recipe(one.pair)
-        row |= {key: recipe.get(key) for key in _RECIPE}
-    except (UserError, ValueError) as error:
-        attempt.error = str(error)
-    return row | {"error": attempt.error}, attempt
+                result.restore(restorer, task.pair)
+            if measuring is not None:
+                yield measuring.result()
+            measuring = pool.submit(_measure, task, result, protocol)
+        if measuring is not None:
+            yield measuring.result()
 
 
 def read_pair(pair: Pair, reader: Reader) -> tuple[Tensor, list[Tensor]]:
-    """A blurred image and the sharp ones that it may be compared with."""
+    """Return the blurred image and its references, `(3, H, W)` in [0, 1]."""
     files = pair.files[:1] if isinstance(pair, Unreferenced) else pair.files
-    blurred, *sharp = (to_tensor(reader(path)).float() / 255 for path in files)
-    return blurred, sharp
+    blurred, *references = (to_tensor(reader(path)).float() / 255 for path in files)
+    return blurred, references
+
+
+def _measure(task: Task, result: TaskResult, protocol: Protocol) -> tuple[Row, TaskResult]:
+    """Return the row of a result, with the metrics of the restored and of the blurred image."""
+    row: Row = {"set": task.set, "image": task.pair.name}
+    try:
+        if result.blurred is not None:
+            blurred = protocol.measure(result.blurred, result.references)
+            row |= {f"{name}_blurred": value for name, value in blurred.items()}
+        if result.restored is not None:
+            assert result.blurred is not None
+            row |= protocol.measure(result.restored.image, result.references)
+            row["seconds"] = result.seconds
+            row["megapixels"] = result.blurred[0].numel() / 1e6
+            row |= {"psf": result.restored.psf, "untouched": result.restored.untouched}
+        recipe = read_recipe(task.pair)
+        row |= {key: recipe.get(key) for key in _RECIPE_COLUMNS}
+    except (UserError, ValueError) as error:
+        result.error = str(error)
+    return row | {"error": result.error}, result

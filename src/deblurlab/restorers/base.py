@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from deblurlab.datasets.base import Pair
+from deblurlab.datasets.listing import Pair
 from deblurlab.restorers.psf import Psf
 
 

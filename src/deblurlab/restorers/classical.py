@@ -1,4 +1,4 @@
-"""Methods without a network."""
+"""Classical restoration methods as restorers."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from deblurlab.classical.estimation import EstimationError
 from deblurlab.classical.frequency import Array
-from deblurlab.datasets.base import Pair
+from deblurlab.datasets.listing import Pair
 from deblurlab.errors import UserError
 from deblurlab.media.srgb import linear_to_srgb, srgb_to_linear
 from deblurlab.restorers.base import BaseRestorer, Restored
@@ -18,13 +18,12 @@ from deblurlab.restorers.psf import NoPsf, Psf
 
 
 class Classical(BaseRestorer):
-    """A function of (image, psf), both NumPy arrays: `(H, W, 3)` and `(k, k)`.
+    """A restoration function of (image, psf) on NumPy arrays, `(H, W, 3)` and `(k, k)`.
 
     Args:
         method: The function.
-        light: What the image is in when the function gets it: "linear" light, in which blur is a convolution, or
-            "gamma", the sRGB codes themselves.
-        needs_psf: False if it makes something of an image without a kernel too.
+        light: Values that the function gets: "linear" light, in which blur is a convolution, or "gamma", sRGB.
+        needs_psf: Whether the function needs a psf.
     """
 
     def __init__(
@@ -40,23 +39,26 @@ class Classical(BaseRestorer):
         self._psf: Psf | None = None
 
     def prepare(self, device: torch.device, psf: Psf) -> None:
+        """Set the source of psfs."""
         if self._needs_psf and isinstance(psf, NoPsf):
-            raise UserError("this restorer needs a kernel: psf=oracle, estimate, gaussian or file")
+            raise UserError("this restorer needs a psf: choose psf=oracle, estimate, gaussian or file")
         self._psf = psf
 
     def warm_up(self, blurred: Tensor, pair: Pair) -> None:
+        """Check that a psf is available."""
         assert self._psf is not None
-        with suppress(EstimationError, ValueError):  # that image's misfortune
+        with suppress(EstimationError, ValueError):  # only this image fails: its result reports the error
             self._psf(blurred.permute(1, 2, 0).double().numpy(), pair)
 
     def __call__(self, blurred: Tensor, pair: Pair) -> Restored:
-        assert self._psf is not None, "the restorer wasn't prepared"
+        """Restore an image, `(3, H, W)` in [0, 1]; return it unchanged if its psf can't be estimated."""
+        assert self._psf is not None, "call prepare first"
         image = blurred.permute(1, 2, 0).double().numpy()
         image = srgb_to_linear(image) if self._light == "linear" else image
         try:
-            psf, said = self._psf(image, pair)
+            psf, description = self._psf(image, pair)
         except EstimationError as error:
             return Restored(blurred, "not found", str(error))
         restored = np.clip(self._method(image, psf), 0, 1)
         restored = linear_to_srgb(restored) if self._light == "linear" else restored
-        return Restored(torch.from_numpy(np.ascontiguousarray(restored.transpose(2, 0, 1))).float(), said)
+        return Restored(torch.from_numpy(np.ascontiguousarray(restored.transpose(2, 0, 1))).float(), description)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from deblurlab.checkpoints.load import load_model
-from deblurlab.datasets.base import Pair
+from deblurlab.datasets.listing import Pair
 from deblurlab.inference.bundled import weights_folder
 from deblurlab.inference.engines import Engine, Ensemble, Torch
 from deblurlab.inference.onnx_engine import OnnxRuntime

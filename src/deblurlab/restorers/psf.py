@@ -1,4 +1,4 @@
-"""Where a blur kernel comes from."""
+"""Sources of the blur kernel (psf) that a classical restorer uses."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,118 +13,122 @@ from deblurlab.errors import UserError
 from deblurlab.media.images import FORMATS
 from deblurlab.runs.untrusted import parse_json
 
-_LARGEST = 4096
-"""Pixels of a side of a kernel in a file."""
+_MAX_SIDE = 4096
+"""Maximum side of a psf file in pixels."""
 
 
-class Kernel(NamedTuple):
-    """A kernel and what to say of it."""
+class FoundPsf(NamedTuple):
+    """A psf and its description."""
 
     psf: Array | None
-    """`(k, k)`, summing to 1."""
-    said: str
+    """`(k, k)`, sums to 1; None if the restorer needs none."""
+    description: str
 
 
 class Psf:
-    """Finds the kernel of an image."""
+    """Base class of psf sources."""
 
-    def __call__(self, image: Array, pair: Pair) -> Kernel:
-        """`image` `(H, W, 3)` in [0, 1], in what the restorer works in.
+    def __call__(self, image: Array, pair: Pair) -> FoundPsf:
+        """Return the psf of an image.
+
+        Args:
+            image: `(H, W, 3)` in [0, 1], linear light or sRGB as the restorer works in.
+            pair: The pair that the image belongs to.
 
         Raises:
-            EstimationError: It isn't to be found.
-            UserError: It isn't there.
+            EstimationError: The psf can't be estimated from the image.
+            UserError: The psf isn't available.
         """
         raise NotImplementedError
 
 
 class NoPsf(Psf):
-    """None."""
+    """No psf."""
 
-    def __call__(self, image: Array, pair: Pair) -> Kernel:
-        return Kernel(None, "none")
+    def __call__(self, image: Array, pair: Pair) -> FoundPsf:
+        """Return None as the psf."""
+        return FoundPsf(None, "none")
 
 
 class Oracle(Psf):
-    """The true kernel, out of the pair's recipe: that of the background at the picture's centre, which is that of the
-    whole picture if nothing turned or moved by itself.
+    """True psf of synthetic data, from the pair's recipe.
+
+    It is the psf of the background at the image's centre, and exact everywhere if the blur has no rotation and no
+    moving objects.
     """
 
-    def __call__(self, image: Array, pair: Pair) -> Kernel:
+    def __call__(self, image: Array, pair: Pair) -> FoundPsf:
+        """Return the psf in the pair's recipe."""
         recipe = read_recipe(pair)
         if recipe.get("psf") is None:
             raise UserError(
-                f"{pair.blurred} has no recipe with a true kernel: psf=oracle is for made data, psf=estimate for others"
+                f"{pair.blurred} has no recipe with a true psf: psf=oracle needs synthetic data, choose psf=estimate"
             )
         uniform = not recipe["rotation"] and not recipe["objects"]
-        return Kernel(np.array(recipe["psf"]), "true" if uniform else "true at the centre")
+        return FoundPsf(np.array(recipe["psf"]), "true" if uniform else "true at the centre")
 
 
 class Estimate(Psf):
-    """Straight motion, estimated from the image alone (see `deblurlab.classical.estimate_motion`)."""
+    """Psf of straight motion, estimated from the blurred image (see `deblurlab.classical.estimate_motion`).
+
+    Args:
+        longest: Maximum length of the motion in pixels, 4 to 60.
+    """
 
     def __init__(self, *, longest: float = 40.0) -> None:
         if not 4 <= longest <= 60:
             raise UserError(f"psf.longest={longest} must be between 4 and 60 pixels")
         self._longest = longest
 
-    def __call__(self, image: Array, pair: Pair) -> Kernel:
+    def __call__(self, image: Array, pair: Pair) -> FoundPsf:
+        """Return the psf of the estimated motion."""
         found = estimate_motion(image, max_length=self._longest)
-        return Kernel(line_psf(found.length, found.angle), f"line of {found.length:.1f} px at {found.angle:.0f} degrees")
+        description = f"line of {found.length:.1f} px at {found.angle:.0f} degrees"
+        return FoundPsf(line_psf(found.length, found.angle), description)
 
 
 class Gaussian(Psf):
-    """A Gaussian of a given standard deviation, in pixels."""
+    """Gaussian psf.
+
+    Args:
+        sigma: Standard deviation in pixels.
+    """
 
     def __init__(self, *, sigma: float) -> None:
         if not 0 < sigma < 1000:
-            raise UserError(f"psf.sigma={sigma} must be more than 0")
+            raise UserError(f"psf.sigma={sigma} must be more than 0 and less than 1000")
         x = np.arange(-int(np.ceil(4 * sigma)), int(np.ceil(4 * sigma)) + 1)
         profile = np.exp(-(x**2) / (2 * sigma**2))
-        kernel = np.outer(profile, profile)
-        self._kernel = Kernel(kernel / kernel.sum(), f"Gaussian of sigma {sigma:g}")
+        psf = np.outer(profile, profile)
+        self._found = FoundPsf(psf / psf.sum(), f"Gaussian of sigma {sigma:g}")
 
-    def __call__(self, image: Array, pair: Pair) -> Kernel:
-        return self._kernel
+    def __call__(self, image: Array, pair: Pair) -> FoundPsf:
+        """Return the Gaussian."""
+        return self._found
 
 
 class File(Psf):
-    """A kernel in a file: an array (.npy) that sums to 1, or an image, whose brightness is made to.
+    """Psf from a file: an array (.npy) that sums to 1, or an image, which is normalised.
 
     Raises:
-        UserError: It can't be read.
+        UserError: The file can't be read.
     """
 
     def __init__(self, *, path: str) -> None:
         try:
-            kernel = _read(Path(path))
-            validate_psf(kernel, kernel)
+            psf = _read_psf(Path(path))
+            validate_psf(psf, psf)
         except (OSError, ValueError, OverflowError, SyntaxError, Image.DecompressionBombError) as error:
-            raise UserError(f"psf.path={path} can't be read as a kernel: {error}") from error
-        self._kernel = Kernel(kernel, Path(path).name)
+            raise UserError(f"psf.path={path} can't be read as a psf: {error}") from error
+        self._found = FoundPsf(psf, Path(path).name)
 
-    def __call__(self, image: Array, pair: Pair) -> Kernel:
-        return self._kernel
-
-
-def _read(path: Path) -> Array:
-    if path.suffix == ".npy":
-        mapped = np.lib.format.open_memmap(path, mode="r")  # reads no objects, and no more than there is
-        _check_size(mapped.shape)
-        return np.array(mapped, np.float64)
-    with Image.open(path, formats=FORMATS) as image:
-        _check_size(image.size)
-        kernel = np.asarray(image.convert("F"), np.float64)
-    return kernel / max(kernel.sum(), 1e-12)
-
-
-def _check_size(shape: tuple[int, ...]) -> None:
-    if len(shape) != 2 or max(shape) > _LARGEST:
-        raise ValueError(f"a kernel is a matrix of at most {_LARGEST} x {_LARGEST} numbers, not of shape {shape}")
+    def __call__(self, image: Array, pair: Pair) -> FoundPsf:
+        """Return the psf in the file."""
+        return self._found
 
 
 def read_recipe(pair: Pair) -> dict[str, Any]:
-    """What was done to a made pair; empty for others.
+    """Return the parameters that a synthetic pair was generated with; empty for other pairs.
 
     Raises:
         ValueError: The recipe is damaged.
@@ -135,7 +139,23 @@ def read_recipe(pair: Pair) -> dict[str, Any]:
     try:
         recipe = parse_json(file.read_text())
         if not isinstance(recipe, dict):
-            raise ValueError("it is no recipe")
+            raise ValueError("it isn't a JSON object")
     except ValueError as error:
         raise ValueError(f"{file} is damaged: {error}") from error
     return recipe
+
+
+def _read_psf(path: Path) -> Array:
+    if path.suffix == ".npy":
+        mapped = np.lib.format.open_memmap(path, mode="r")  # refuses pickles, and memory is bounded by the file's size
+        _check_shape(mapped.shape)
+        return np.array(mapped, np.float64)
+    with Image.open(path, formats=FORMATS) as image:
+        _check_shape(image.size)
+        psf = np.asarray(image.convert("F"), np.float64)
+    return psf / max(psf.sum(), 1e-12)
+
+
+def _check_shape(shape: tuple[int, ...]) -> None:
+    if len(shape) != 2 or max(shape) > _MAX_SIDE:
+        raise ValueError(f"a psf is a matrix of at most {_MAX_SIDE} x {_MAX_SIDE} numbers, not of shape {shape}")
