@@ -1,4 +1,4 @@
-"""Releases of any weights, and with anything in their files."""
+"""Property tests of releases: any weights, and any content in their files."""
 
 import json
 import math
@@ -30,12 +30,12 @@ values = st.recursive(
     max_leaves=6,
 )  # fmt: skip
 BITS = {"F64": 64, "F32": 32, "BF16": 16, "C64": 64, "U8": 8, "BOOL": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F4": 4}
-"""Of the kinds of numbers that a file may hold, among them some that torch doesn't have."""
+"""Bits per value of dtypes in safetensors files, some of which torch lacks."""
 
 
 @st.composite
 def files(draw: st.DrawFn) -> tuple[dict[str, Any], bytes]:
-    """A safetensors file's header and what follows it; mostly right."""
+    """Draw the header and the body of a safetensors file, mostly valid."""
     header: dict[str, Any] = {}
     end = 0
     for name in draw(st.lists(st.text(max_size=3), max_size=3, unique=True)):
@@ -90,7 +90,7 @@ def _refused_or_read(release: Path, index: bytes, expected: dict[str, Tensor]) -
 
 @given(st.dictionaries(names, tensors(), max_size=5), st.booleans(), st.booleans())
 @settings(max_examples=60)
-def test_any_weights_are_given_back(weights: dict[str, Tensor], half: bool, tied: bool) -> None:
+def test_any_weights_survive_a_round_trip(weights: dict[str, Tensor], half: bool, tied: bool) -> None:
     weights |= {f"{name}.tied": tensor for name, tensor in weights.items() if tied}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "release"
@@ -106,11 +106,9 @@ def test_any_weights_are_given_back(weights: dict[str, Tensor], half: bool, tied
 
 @given(st.data())
 @settings(max_examples=150)
-def test_bytes_of_the_index_that_change_are_found_or_change_no_weights(
-    release: Path, index: bytes, data: st.DataObject
-) -> None:
-    at, gone = data.draw(st.integers(0, len(index))), data.draw(st.integers(0, 3))
-    _refused_or_read(release, index[:at] + data.draw(st.binary(max_size=3)) + index[at + gone :], WEIGHTS)
+def test_changed_bytes_of_the_index_are_refused_or_harmless(release: Path, index: bytes, data: st.DataObject) -> None:
+    at, removed = data.draw(st.integers(0, len(index))), data.draw(st.integers(0, 3))
+    _refused_or_read(release, index[:at] + data.draw(st.binary(max_size=3)) + index[at + removed :], WEIGHTS)
 
 
 @given(
@@ -120,36 +118,36 @@ def test_bytes_of_the_index_that_change_are_found_or_change_no_weights(
     values,
 )  # fmt: skip
 @settings(max_examples=150)
-def test_values_of_the_index_that_change_are_found(
-    release: Path, index: bytes, keys: list[str], gone: bool, value: Any
+def test_changed_values_of_the_index_are_refused_or_harmless(
+    release: Path, index: bytes, keys: list[str], removed: bool, value: Any
 ) -> None:
     changed = json.loads(index)
-    place = changed[keys[0]] if len(keys) == 2 else changed
-    place[keys[-1]] = value
-    if gone:
-        del place[keys[-1]]
+    node = changed[keys[0]] if len(keys) == 2 else changed
+    node[keys[-1]] = value
+    if removed:
+        del node[keys[-1]]
     _refused_or_read(release, json.dumps(changed).encode(), WEIGHTS)
 
 
 @given(st.data())
 @settings(max_examples=50)
-def test_weights_that_change_are_refused(release: Path, index: bytes, data: st.DataObject) -> None:
+def test_changed_weights_are_refused(release: Path, index: bytes, data: st.DataObject) -> None:
     (release / "release.json").write_bytes(index)
     file = release / "weights.safetensors"
-    whole = file.read_bytes()
-    at, gone = data.draw(st.integers(0, len(whole) - 1)), data.draw(st.integers(1, 3))
-    changed = whole[:at] + data.draw(st.binary(max_size=3)) + whole[at + gone :]
+    original = file.read_bytes()
+    at, removed = data.draw(st.integers(0, len(original) - 1)), data.draw(st.integers(1, 3))
+    changed = original[:at] + data.draw(st.binary(max_size=3)) + original[at + removed :]
     file.write_bytes(changed)
     try:
-        if changed != whole:
+        if changed != original:
             with pytest.raises(UserError, match="isn't the file that was released"):
                 read_release(release)
     finally:
-        file.write_bytes(whole)
+        file.write_bytes(original)
 
 
 def _released(folder: str, header: dict[str, Any], body: bytes) -> Path:
-    """A release of any file, with its checksum."""
+    """Write a release of any safetensors file with the right checksum."""
     text = json.dumps(header).encode()
     data = len(text).to_bytes(8, "little") + text + body
     weights = {"file": "weights.safetensors", "sha256": sha256(data).hexdigest()}
@@ -160,7 +158,7 @@ def _released(folder: str, header: dict[str, Any], body: bytes) -> Path:
 
 
 @given(files())
-def test_any_file_of_weights_with_the_right_checksum_is_read_or_refused(file: tuple[dict[str, Any], bytes]) -> None:
+def test_any_weight_file_with_the_right_checksum_is_read_or_refused(file: tuple[dict[str, Any], bytes]) -> None:
     header, body = file
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -176,7 +174,7 @@ def test_any_file_of_weights_with_the_right_checksum_is_read_or_refused(file: tu
     [({"dtype": "F8_E8M0", "shape": [4], "data_offsets": [0, 4]}, "F8_E8M0"),
      ({"dtype": "F32", "shape": [0, 2**63], "data_offsets": [0, 0]}, "Overflow")],
 )  # fmt: skip
-def test_tensors_that_torch_does_not_have_are_said_in_a_line(
+def test_dtypes_and_sizes_that_torch_lacks_are_refused_in_one_line(
     header: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     release = _released(str(tmp_path), {"a": header}, bytes(header["data_offsets"][1]))

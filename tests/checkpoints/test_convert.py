@@ -1,4 +1,4 @@
-"""Weights that other projects have published, as they would be downloaded."""
+"""Conversion of weights that other projects published."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ from deblurlab.models import DeepDeblur, MIMOUNetPlus, ResNet
 
 
 def _state(shapes: originals.Shapes) -> dict[str, Tensor]:
-    """A state dict of those names and shapes that takes no room: every tensor is one number."""
+    """Return a state dict of these names and shapes without memory: every tensor repeats one number."""
     return {name: torch.tensor(float(i)).expand(shape) for i, (name, shape) in enumerate(shapes.items())}
 
 
@@ -33,7 +33,7 @@ PUBLISHED = {
     "fpn_mobilenet": (originals.deblurgan_v2_mobilenet(), "model"),
     "fpn_inception": (originals.deblurgan_v2_inception(), "model"),
 }
-"""What is in each project's file, and under which key."""
+"""Names and shapes in each project's file, and the key of its state dict."""
 
 
 @pytest.mark.parametrize("model", PUBLISHED)
@@ -45,39 +45,40 @@ def test_a_downloaded_file_becomes_a_release(model: str, tmp_path: Path) -> None
     index, weights = read_release(tmp_path / "release")
     assert index["source"]["file"] == "downloaded.pth"
     assert index["model"]["class"].startswith("deblurlab.models.")
-    taken = {value.flatten()[0].item() for value in weights.values() if value.numel()}
-    assert len(taken) == len(weights)  # no tensor serves twice
-    assert taken <= {value.flatten()[0].item() for value in state.values()}
+    used = {value.flatten()[0].item() for value in weights.values() if value.numel()}
+    assert len(used) == len(weights)  # no tensor is used twice
+    assert used <= {value.flatten()[0].item() for value in state.values()}
 
 
-def test_blocks_find_their_place() -> None:
-    """Where our names count otherwise than theirs."""
-    theirs = _state(originals.deepdeblur())
-    ours = rename_keys(theirs, DeepDeblur())
-    assert ours["bodies.2.18.body.3.weight"][0, 0, 0, 0] == theirs["body_models.2.body.19.body.2.weight"][0, 0, 0, 0]
-    theirs = _state(originals.deblurgan(dropout=False))
-    ours = rename_keys(theirs, ResNet())
-    assert ours["blocks.8.conv2.bias"][0] == theirs["model.18.conv_block.5.bias"][0]
-    theirs = _state(originals.mimo_unet_plus())
-    ours = rename_keys(theirs, MIMOUNetPlus())
-    assert ours["decoder.2.19.body.3.bias"][0] == theirs["Decoder.2.layers.19.main.1.main.0.bias"][0]
+def test_blocks_with_other_indices_are_mapped() -> None:
+    original = _state(originals.deepdeblur())
+    renamed = rename_keys(original, DeepDeblur())
+    assert (
+        renamed["bodies.2.18.body.3.weight"][0, 0, 0, 0] == original["body_models.2.body.19.body.2.weight"][0, 0, 0, 0]
+    )
+    original = _state(originals.deblurgan(dropout=False))
+    renamed = rename_keys(original, ResNet())
+    assert renamed["blocks.8.conv2.bias"][0] == original["model.18.conv_block.5.bias"][0]
+    original = _state(originals.mimo_unet_plus())
+    renamed = rename_keys(original, MIMOUNetPlus())
+    assert renamed["decoder.2.19.body.3.bias"][0] == original["Decoder.2.layers.19.main.1.main.0.bias"][0]
 
 
-def test_files_older_than_batch_norms_counter_fit(tmp_path: Path) -> None:
+def test_files_without_batch_norm_counters_fit(tmp_path: Path) -> None:
     state = {k: v for k, v in _state(originals.deblurgan_v2_mobilenet()).items() if "num_batches" not in k}
     torch.save(state, tmp_path / "old.pth")
     convert(tmp_path / "old.pth", "fpn_mobilenet", tmp_path / "release")
     assert read_release(tmp_path / "release")[1]["backbone.0.1.num_batches_tracked"] == 0
 
 
-def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
+def test_names_and_shapes_that_do_not_fit_are_listed(tmp_path: Path) -> None:
     state = _state(originals.nafnet(16))
     state["intro.weights"] = state.pop("intro.weight")
     state["ending.bias"] = torch.zeros(4)
     torch.save(state, tmp_path / "other.pth")
     with pytest.raises(
         UserError,
-        match=r"other.pth doesn't fit model=nafnet_16; missing: intro.weight; not known: intro.weights; "
+        match=r"other.pth doesn't fit model=nafnet_16; missing: intro.weight; unknown: intro.weights; "
         r"of another shape: ending.bias",
     ):
         convert(tmp_path / "other.pth", "nafnet_16", tmp_path / "release")
@@ -87,44 +88,44 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "release").exists()
 
 
-class _Evil:
+class _Payload:
     def __reduce__(self) -> Any:
         return Path.touch, (Path("executed"),)
 
 
-def test_files_that_hold_anything_else_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_without_a_state_dict_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    torch.save({"params": _Evil()}, "evil.pth")
+    torch.save({"params": _Payload()}, "hostile.pth")
     Path("text.pth").write_text("hello")
     torch.save({"epoch": 3}, "empty.pth")
     for name, message in (
-        ("evil", "can't be read as tensors and plain data"),
+        ("hostile", "can't be read as tensors and plain data"),
         ("text", "can't be read as tensors and plain data"),
         ("missing", "can't be read as tensors and plain data"),
-        ("empty", "holds no state dict, neither by itself nor under params_ema"),
+        ("empty", "holds no state dict, neither at the top level nor under params_ema"),
     ):
         with pytest.raises(UserError, match=message) as caught:
             convert(Path(f"{name}.pth"), "nafnet_16", tmp_path / "release")
-        assert "weights_only" not in str(caught.value)  # no advice on how to run a stranger's code
+        assert "weights_only" not in str(caught.value)  # torch's advice on how to execute the file
     assert not Path("executed").exists()
     with pytest.raises(UserError, match=r"there is no model nafnet; known: .*nafnet_16"):
         convert(Path("empty.pth"), "nafnet", tmp_path / "release")
 
 
-def test_wrappings_are_taken_off_one_by_one() -> None:
+def test_nested_wrappers_are_removed() -> None:
     tensor = torch.zeros(1)
     assert unwrap_state_dict({"state_dict": {"params": {"module.a": tensor, "step": 3}}}, Path("f")) == {"a": tensor}
 
 
 @pytest.mark.slow
-def test_the_command_writes_the_release_or_says_why_not(tmp_path: Path) -> None:
+def test_the_command_writes_a_release(tmp_path: Path) -> None:
     torch.save(_state(originals.nafnet(16)), tmp_path / "a.pth")
     command = [sys.executable, "-m", "deblurlab", "weights", "convert", "a.pth", "--model", "nafnet_16", "-o", "out"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
     assert (done.returncode, done.stdout) == (0, "out\n"), done.stderr
     assert json.loads((tmp_path / "out" / "release.json").read_text())["model"]["arguments"]["width"] == 16
-    unnamed = subprocess.run(command[:-2], cwd=tmp_path, capture_output=True, text=True, timeout=900)
-    assert (unnamed.returncode, unnamed.stdout) == (0, "a\n"), unnamed.stderr
+    default = subprocess.run(command[:-2], cwd=tmp_path, capture_output=True, text=True, timeout=900)
+    assert (default.returncode, default.stdout) == (0, "a\n"), default.stderr
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
     assert again.returncode == 1
     assert again.stderr == "deblurlab: out exists already: choose another with -o\n"

@@ -1,4 +1,4 @@
-"""Checkpoints that rot, are cut short or come from somebody else."""
+"""Checkpoints that are damaged, truncated or hostile."""
 
 import logging
 import random
@@ -34,7 +34,7 @@ def _equal(a: dict, b: dict) -> bool:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """With three checkpoints."""
+    """A run with three checkpoints: best (step 1), previous (2) and last (3)."""
     run, io = Run(tmp_path / "run"), AtomicCheckpointIO()
     io.save_checkpoint(_content(1), run.best_checkpoint)
     for step in (2, 3):
@@ -42,13 +42,13 @@ def run(tmp_path: Path) -> Run:
     return run
 
 
-def test_no_flipped_bit_goes_unnoticed(run: Run) -> None:
-    """Every byte of a small file: it is refused, or what it holds is the same (a date, padding)."""
+def test_a_flipped_bit_is_detected_or_harmless(run: Run) -> None:
+    """For every byte of a small file: the file is refused, or its content is the same (a date, padding)."""
     file = run.last_checkpoint
-    data, which, refused = file.read_bytes(), random.Random(0), 0
+    data, rng, refused = file.read_bytes(), random.Random(0), 0
     for i in range(len(data)):
         damaged = bytearray(data)
-        damaged[i] ^= 1 << which.randrange(8)
+        damaged[i] ^= 1 << rng.randrange(8)
         file.write_bytes(damaged)
         try:
             read = read_checkpoint(file)
@@ -60,7 +60,7 @@ def test_no_flipped_bit_goes_unnoticed(run: Run) -> None:
 
 
 @pytest.mark.parametrize("share", [0, 0.2, 0.6, 0.99])
-def test_the_one_before_is_taken_where_the_last_is_cut_short(
+def test_a_truncated_last_checkpoint_is_replaced_by_the_previous_one(
     run: Run, caplog: pytest.LogCaptureFixture, share: float
 ) -> None:
     data = run.last_checkpoint.read_bytes()
@@ -69,7 +69,7 @@ def test_the_one_before_is_taken_where_the_last_is_cut_short(
     assert found is not None
     assert (found[0], found[1]["global_step"]) == (run.previous_checkpoint, 2)
     assert "last.ckpt can't be read" in caplog.text
-    assert f"goes on from {run.previous_checkpoint}, step 2" in caplog.text
+    assert f"resumes from {run.previous_checkpoint}, step 2" in caplog.text
     assert sorted(path.name for path in run.checkpoints.iterdir()) == [
         "best.ckpt",
         "last.ckpt.damaged",
@@ -77,39 +77,50 @@ def test_the_one_before_is_taken_where_the_last_is_cut_short(
     ]
 
 
-def test_a_kill_between_the_two_renames_leaves_the_one_before(run: Run) -> None:
+def test_a_kill_between_the_two_renames_leaves_the_previous_checkpoint(run: Run) -> None:
     run.last_checkpoint.unlink()
     found = newest_checkpoint(run)
     assert found is not None
     assert found[1]["global_step"] == 2
 
 
-def test_the_best_is_the_last_resort_and_after_it_the_user(run: Run) -> None:
+def test_the_best_checkpoint_is_the_last_resort_before_an_error(run: Run) -> None:
     for file in (run.last_checkpoint, run.previous_checkpoint):
-        file.write_bytes(b"rot")
+        file.write_bytes(b"damaged")
     found = newest_checkpoint(run)
     assert found is not None
     assert found[1]["global_step"] == 1
-    run.best_checkpoint.write_bytes(b"rot")
+    run.best_checkpoint.write_bytes(b"damaged")
     with pytest.raises(
         UserError, match=r"every checkpoint of .*run is damaged \(best\.ckpt\.dam.*\): fresh=true starts"
     ):
         newest_checkpoint(run)
     with pytest.raises(UserError, match=r"every checkpoint .*best\.ckpt\.damaged, last\.ckpt\.damaged, previous"):
-        newest_checkpoint(run)  # nor does the next attempt start over by itself
+        newest_checkpoint(run)  # the next attempt doesn't start over either
     assert try_read_training_state(run.best_checkpoint) is None
 
 
 @pytest.mark.parametrize("key", ["global_step", "callbacks", "loops", "pytorch-lightning_version"])
 @pytest.mark.parametrize("value", [None, "x"])
-def test_weights_alone_are_no_training_to_go_on_with(run: Run, key: str, value: object) -> None:
+def test_a_checkpoint_without_training_state_is_refused(run: Run, key: str, value: object) -> None:
     torch.save({**_content(4), key: value if key != "pytorch-lightning_version" else 2}, run.folder / "bare.ckpt")
-    with pytest.raises(DamagedError, match=rf"bare.ckpt is no state of a training: it has no {key}"):
+    with pytest.raises(DamagedError, match=rf"bare.ckpt holds no training state: it has no {key}"):
         read_training_state(run.folder / "bare.ckpt")
 
 
+def test_renamed_callbacks_are_read_under_their_current_names(run: Run) -> None:
+    old = {"Continuation": {"batch": 3}, "Interruption": {}, "Trouble": {"count": 1}, "EMA": {"updates": 2}}
+    torch.save(_content(5) | {"callbacks": old}, run.folder / "old.ckpt")
+    assert read_training_state(run.folder / "old.ckpt")["callbacks"] == {
+        "ResumeState": {"batch": 3},
+        "Preemption": {},
+        "NonFinite": {"count": 1},
+        "EMA": {"updates": 2},
+    }
+
+
 def test_a_compressed_archive_is_not_inflated(run: Run) -> None:
-    """A few kilobytes that would become a gigabyte."""
+    """The archive has a few kilobytes and would inflate to 64 MiB."""
     bomb = run.folder / "bomb.ckpt"
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a/data.pkl", "w") as record:
         for _ in range(64):
@@ -119,10 +130,10 @@ def test_a_compressed_archive_is_not_inflated(run: Run) -> None:
         read_checkpoint(bomb)
 
 
-def test_a_full_disk_is_given_what_can_be_spared(
+def test_unneeded_files_are_deleted_on_a_full_disk(
     run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Room for two checkpoints is made by giving up the one before the last."""
+    """There is room for two checkpoints; the previous one is deleted."""
     save = torch.save
 
     def full(content: object, target: object) -> None:
@@ -130,7 +141,7 @@ def test_a_full_disk_is_given_what_can_be_spared(
             raise OSError(28, "No space left on device")
         save(content, target)  # type: ignore[arg-type]
 
-    (run.checkpoints / ".best.ckpt.partial").write_bytes(b"of a killed attempt")
+    (run.checkpoints / ".best.ckpt.partial").write_bytes(b"rest of a killed attempt")
     monkeypatch.setattr(torch, "save", full)
     caplog.set_level(logging.WARNING)
     AtomicCheckpointIO().save_checkpoint(_content(4), run.last_checkpoint)
@@ -140,7 +151,7 @@ def test_a_full_disk_is_given_what_can_be_spared(
     assert not list(run.checkpoints.glob(".*"))
 
 
-def test_a_disk_that_stays_full_says_how_much_it_takes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_full_disk_has_the_sizes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     save, size = torch.save, run.last_checkpoint.stat().st_size
 
     def full(content: object, target: object) -> None:
@@ -150,8 +161,8 @@ def test_a_disk_that_stays_full_says_how_much_it_takes(run: Run, monkeypatch: py
 
     monkeypatch.setattr(torch, "save", full)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(9, 8, 1_000_000))  # type: ignore[attr-defined]
-    content = _content(3) | {"more": torch.zeros(1_000_000)}
-    with pytest.raises(UserError, match=r"needs 4\.0 MB, and 1\.0 MB are free.*checkpoint before it is as it was"):
+    content = _content(3) | {"extra": torch.zeros(1_000_000)}
+    with pytest.raises(UserError, match=r"needs 4\.0 MB, and 1\.0 MB are free.*checkpoint before it is unchanged"):
         AtomicCheckpointIO().save_checkpoint(content, run.last_checkpoint)
     assert read_checkpoint(run.last_checkpoint)["global_step"] == 3
     assert run.last_checkpoint.stat().st_size == size

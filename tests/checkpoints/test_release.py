@@ -1,4 +1,4 @@
-"""Released models: made of finished runs, read without trust."""
+"""Releases: written from finished runs, read without trust."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ def release(train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Path
     return Path("released")
 
 
-def test_it_holds_the_best_weights_the_model_and_the_scores(release: Path) -> None:
+def test_a_release_holds_the_best_weights_the_model_and_the_results(release: Path) -> None:
     index, weights = read_release(release)
     expected = generator_weights(Path("runs/run"))
     assert weights.keys() == expected.keys()
@@ -51,14 +51,14 @@ def test_a_changed_file_is_refused(release: Path) -> None:
     [("format", 2, "release of format 2"), ("weights", {"file": "../x", "sha256": ""}, "outside the release"),
      ("weights", {}, "isn't the index of a release")],
 )  # fmt: skip
-def test_an_index_of_another_kind_is_refused(release: Path, key: str, value: object, message: str) -> None:
+def test_an_invalid_index_is_refused(release: Path, key: str, value: object, message: str) -> None:
     index = json.loads((release / "release.json").read_text())
     (release / "release.json").write_text(json.dumps({**index, key: value}))
     with pytest.raises(UserError, match=message):
         read_release(release)
 
 
-def test_only_finished_runs_are_released_and_nothing_is_overwritten(release: Path) -> None:
+def test_only_finished_runs_are_released_and_no_folder_is_overwritten(release: Path) -> None:
     with pytest.raises(SystemExit, match="released exists already"):
         export(["runs/run", "-o", "released"])
     Path("runs/run/results.json").unlink()

@@ -1,4 +1,4 @@
-"""Trained models out of runs, checkpoints and releases, which may be a stranger's."""
+"""Trained models from run folders, checkpoints and releases, all of which may be untrusted."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -20,65 +20,75 @@ from deblurlab.errors import UserError, first_sentence
 from deblurlab.runs.folder import Run
 from deblurlab.runs.untrusted import read_yaml
 
-_LARGEST = 4096
+_MAX_ARGUMENT = 4096
 """Maximum absolute value of an integer among a model's arguments."""
-_RENAMED = {"widest": "max_width"}
-"""Model arguments of releases and runs written before the rename, and their current names."""
+_RENAMED_ARGUMENTS = {"widest": "max_width"}
+"""Model arguments in releases and runs written before a rename, and their current names."""
 _LOG = logging.getLogger(__name__)
 
 
 def generator_weights(path: Path, *, exact: bool = False) -> dict[str, Tensor]:
-    """The generator's state dict out of a checkpoint, a run's folder (its best checkpoint, else its last) or a release:
-    the average of the weights where one was kept. A damaged best checkpoint is replaced by the last one, with a
-    warning, unless it's `exact`: the weights that the run's results are of.
+    """Return the generator's state dict from a checkpoint, a run folder or a release.
+
+    The exponential moving average of the weights is preferred where a checkpoint has one. Of a run, the best checkpoint
+    is read; if it is damaged, the last one, with a warning.
+
+    Args:
+        path: Checkpoint, run folder or release.
+        exact: Don't replace a damaged best checkpoint: the run's results belong to that one.
 
     Raises:
-        UserError: There is no such thing, or it can't be read.
+        UserError: The weights are missing or can't be read.
     """
     if is_release(path):
         return read_release(path)[1]
-    return _weights(*_checkpoint(path, exact=exact))
+    return _select_weights(*_read_best_checkpoint(path, exact=exact))
 
 
 def load_model(path: Path, *, trust: Sequence[str] = ()) -> nn.Module:
-    """The trained generator of a run, a checkpoint or a release, ready to restore: built as its config says, which may
-    name models of this package and classes in `trust`, and nothing else.
+    """Return the trained generator of a run, a checkpoint or a release, in evaluation mode.
+
+    Args:
+        path: Checkpoint, run folder or release.
+        trust: Classes that the file may name besides the models of this package. They are imported and called.
 
     Raises:
-        UserError: There is no such thing, it can't be read, its weights don't fit, or it names another class.
+        UserError: The file is missing or can't be read, its weights don't fit, or it names another class.
     """
-    node, weights = _opened(path)
-    known = {target for group in config.options("model") if (target := _shipped(group))}
-    named = node.get("_target_") if isinstance(node, Mapping) else None
-    if not isinstance(named, str):
-        raise UserError(f"{path} doesn't say which model its weights are of: init={path} takes them for one you choose")
-    if named not in known | set(trust):
+    node, weights = _read_model(path)
+    known = {target for option in config.options("model") if (target := _model_class(option))}
+    target = node.get("_target_") if isinstance(node, Mapping) else None
+    if not isinstance(target, str):
+        raise UserError(f"{path} doesn't name the model of its weights: init={path} loads them into a model you choose")
+    if target not in known | set(trust):
         raise UserError(
-            f"{path} names {named:.200}, which is no model of deblurlab: --trust CLASS, or restorer.trust=[CLASS], "
+            f"{path} names {target:.200}, which is no model of deblurlab: --trust CLASS, or restorer.trust=[CLASS], "
             f"runs it anyway"
         )
-    make = getattr(import_module(named.rpartition(".")[0]), named.rpartition(".")[2])
-    # Arguments are data, whatever they look like; what the weights were before the training is of no interest.
+    factory = getattr(import_module(target.rpartition(".")[0]), target.rpartition(".")[2])
+    # Arguments stay plain data, even if they look like config nodes. Pretrained weights would be overwritten.
     arguments = {
-        _RENAMED.get(key, key): value for key, value in node.items() if key != "_target_" and not _of_weights(key)
+        _RENAMED_ARGUMENTS.get(key, key): value
+        for key, value in node.items()
+        if key != "_target_" and not _is_pretrained(key)
     }
     try:
-        if named in known:
-            _check_weights_fit(make, arguments, weights, path)
-        generator: nn.Module = make(**arguments)
+        if target in known:
+            _check_weights_fit(factory, arguments, weights, path)
+        generator: nn.Module = factory(**arguments)
     except UserError:
         raise
-    except Exception as error:  # whatever wrong arguments make of it
-        raise UserError(f"{path} describes a {named} that can't be made: {first_sentence(error)}") from error
+    except Exception as error:  # any error of a constructor for wrong arguments
+        raise UserError(f"{path} describes a {target} that can't be built: {first_sentence(error)}") from error
     _load(generator, weights, path)
     return generator.eval()
 
 
 def load_generator(generator: nn.Module, path: Path) -> None:
-    """Put the weights of a checkpoint or run into a generator.
+    """Load the weights of a checkpoint, a run or a release into a generator.
 
     Raises:
-        UserError: They can't be read, or belong to another model.
+        UserError: The weights can't be read or belong to another model.
     """
     _load(generator, generator_weights(path), path)
 
@@ -90,25 +100,25 @@ def _load(generator: nn.Module, weights: Mapping[str, Tensor], path: Path, *, as
         raise UserError(f"the weights of {path} belong to another model: {_first_mismatch(error)}") from error
 
 
-def _checkpoint(path: Path, *, exact: bool = False) -> tuple[Path, dict[str, Any]]:
-    """The checkpoint that is meant, and its content."""
+def _read_best_checkpoint(path: Path, *, exact: bool = False) -> tuple[Path, dict[str, Any]]:
+    """Return the path and content of a checkpoint, or of a run's best readable checkpoint."""
     if not path.is_dir():
         return path, read_checkpoint(path)
     run = Run(path)
-    kept = run.best_checkpoint, run.last_checkpoint, run.previous_checkpoint
-    found = [file for file in kept if file.is_file()][: 1 if exact else None]
+    candidates = run.best_checkpoint, run.last_checkpoint, run.previous_checkpoint
+    found = [file for file in candidates if file.is_file()][: 1 if exact else None]
     if not found:
         raise UserError(f"{path} is neither a release nor a run with a checkpoint ({run.best_checkpoint})")
     for file, following in pairwise(found):
         try:
             return file, read_checkpoint(file)
         except UserError as error:
-            _LOG.warning("%s. %s is taken instead.", error, following)
+            _LOG.warning("%s. %s is used instead.", error, following)
     return found[-1], read_checkpoint(found[-1])
 
 
-def _weights(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The generator's state dict out of a checkpoint."""
+def _select_weights(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the generator's state dict from a checkpoint's content, averaged weights first."""
     prefix = "generator."
     weights = {k.removeprefix(prefix): v for k, v in content["state_dict"].items() if str(k).startswith(prefix)}
     callbacks = content.get("callbacks")
@@ -122,55 +132,57 @@ def _weights(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
     return weights
 
 
-def _opened(path: Path) -> tuple[Any, dict[str, Tensor]]:
-    """What is said of a model, `{"_target_": ..., **arguments}` if it's an honest file's, and its weights."""
+def _read_model(path: Path) -> tuple[Any, dict[str, Tensor]]:
+    """Return a model's config node, `{"_target_": ..., **arguments}` in a valid file, and its weights."""
     if is_release(path):
         index, weights = read_release(path)
         return {**index["model"]["arguments"], "_target_": index["model"]["class"]}, weights
     if path.is_dir() and not Run(path).config_file.is_file():
         raise UserError(f"{path} is neither a run nor a release")
-    file, content = _checkpoint(path)
+    file, content = _read_best_checkpoint(path)
     record = read_yaml(Run(path).config_file) if path.is_dir() else content.get("record")
-    return record.get("model") if isinstance(record, dict) else None, _weights(file, content)
+    return record.get("model") if isinstance(record, dict) else None, _select_weights(file, content)
 
 
-def _shipped(option: str) -> Any:
+def _model_class(option: str) -> Any:
     return OmegaConf.select(OmegaConf.load(config.CONF / "model" / f"{option}.yaml"), "_target_")
 
 
 def _check_weights_fit(
-    make: Callable[..., nn.Module], arguments: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path
+    factory: Callable[..., nn.Module], arguments: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path
 ) -> None:
-    """Give up on a model that isn't the one whose weights these are before it takes memory or time."""
+    """Raise an error if the arguments describe a model with other weights, before it takes memory or time."""
     for key, value in arguments.items():
-        for one in value if isinstance(value, list) else [value]:
-            if not isinstance(one, (int, float, str, type(None))) or (isinstance(one, int) and abs(one) > _LARGEST):
-                raise ValueError(f"its argument {_short(key)} is no plain value of a model, but {_short(one)}")
+        for item in value if isinstance(value, list) else [value]:
+            if not isinstance(item, (int, float, str, type(None))) or (
+                isinstance(item, int) and abs(item) > _MAX_ARGUMENT
+            ):
+                raise ValueError(f"its argument {_short(key)} is no plain value of a model, but {_short(item)}")
     count = 0
 
-    def counted(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+    def count_parameter(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
         nonlocal count
         count += 1
         if count > len(weights):
             raise ValueError("its arguments describe a larger model than there are weights for")
 
-    handle = register_module_parameter_registration_hook(counted)
+    handle = register_module_parameter_registration_hook(count_parameter)
     try:
         with torch.device("meta"):
-            model = make(**arguments)
+            model = factory(**arguments)
     finally:
         handle.remove()
     shapes = {name: value.shape for name, value in model.state_dict().items()}
     if shapes != {name: value.shape for name, value in weights.items()}:
-        _load(model, weights, path, assign=True)  # which says what differs
+        _load(model, weights, path, assign=True)  # raises an error that names the difference
 
 
 def _short(value: Any) -> str:
-    """Never a container: a few bytes can stand for one that is gigabytes when written out."""
+    """Return a short text. Containers aren't written out: a few bytes of pickle can represent a text of gigabytes."""
     return f"{value!s:.50}" if isinstance(value, (int, str)) else f"of type {type(value).__name__}"
 
 
-def _of_weights(key: Any) -> bool:
+def _is_pretrained(key: Any) -> bool:
     return isinstance(key, str) and key.endswith("_weights")
 
 

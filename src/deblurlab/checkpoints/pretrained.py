@@ -1,4 +1,4 @@
-"""Networks that others have trained: torchvision's files, from the cache, the network or a path."""
+"""Pretrained weights of torchvision, from torch's cache, a download or a path."""
 
 import socket
 from pathlib import Path
@@ -9,33 +9,40 @@ from torch import Tensor, nn
 from deblurlab.checkpoints.safe_load import load_tensors
 from deblurlab.errors import UserError, first_sentence
 
+_TIMEOUT = 10.0
+"""Seconds to wait for an answer of the network."""
+
 
 def read_weights(weights: str, url: str, *, key: str | None) -> dict[str, Tensor]:
-    """A state dict: the file at `url`, from torch's cache or the network, if `weights` is "imagenet", else the file
-    of that path. `key` is the setting that `weights` came from, if it can be set.
+    """Return a state dict of pretrained weights.
+
+    Args:
+        weights: "imagenet" for the file at `url`, from torch's cache or downloaded; otherwise a path.
+        url: Address of torchvision's file, with a hash in its name.
+        key: Config key of `weights`, for error messages; None if the user can't set it.
 
     Raises:
-        UserError: It can't be had, or is no state dict. The message says which file to place where.
+        UserError: The file is unavailable or isn't a state dict. The message says which file to store where.
     """
     if weights != "imagenet":
         return read_state_dict(Path(weights), key=key)
     try:
         return _download(url)
-    except Exception as error:  # whatever a missing network or a damaged file makes torch raise
+    except Exception as error:  # any error of torch for a missing network or a damaged file
         cache = Path(torch.hub.get_dir(), "checkpoints", Path(url).name)
-        instead = "" if key is None else f", or give its path as {key}=<path>"
-        raise UserError(f"{Path(url).name} can't be had ({error}): place {url} at {cache}{instead}") from error
+        alternative = "" if key is None else f", or give its path as {key}=<path>"
+        raise UserError(f"{Path(url).name} can't be had ({error}): place {url} at {cache}{alternative}") from error
 
 
 def read_state_dict(path: Path, *, key: str | None) -> dict[str, Tensor]:
-    """The state dict in a file.
+    """Return the state dict in a file.
 
     Raises:
-        UserError: It can't be read, or holds anything else.
+        UserError: The file can't be read or isn't a state dict.
     """
     try:
         state = load_tensors(path)
-    except Exception as error:  # whatever a damaged or hostile file makes torch raise
+    except Exception as error:  # any error of torch for a damaged or hostile file
         raise UserError(f"weights can't be read from {key}={path}: {first_sentence(error)}") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{key}={path} isn't a state dict")
@@ -43,10 +50,16 @@ def read_state_dict(path: Path, *, key: str | None) -> dict[str, Tensor]:
 
 
 def load_submodule(part: nn.Module, state: dict[str, Tensor], *, prefix: str = "", key: str | None) -> None:
-    """Put those weights of a larger network into a part of it whose names in it begin with `prefix`.
+    """Load weights of a larger network into one of its submodules.
+
+    Args:
+        part: The submodule.
+        state: State dict of the larger network.
+        prefix: Prefix of the submodule's names in `state`.
+        key: Config key of the weights, for error messages.
 
     Raises:
-        UserError: Some are missing or differ in shape.
+        UserError: A weight is missing or has another shape.
     """
     try:
         part.load_state_dict({name: state[prefix + name] for name in part.state_dict()})
@@ -55,9 +68,8 @@ def load_submodule(part: nn.Module, state: dict[str, Tensor], *, prefix: str = "
 
 
 def _download(url: str) -> dict[str, Tensor]:
-    """torchvision's file; a network that doesn't answer is given 10 seconds."""
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(10)
+    socket.setdefaulttimeout(_TIMEOUT)
     try:
         return torch.hub.load_state_dict_from_url(
             url, map_location="cpu", progress=False, check_hash=True, weights_only=True

@@ -1,7 +1,7 @@
-"""Released models: weights that travel between strangers. Loading one runs no code of the file's maker.
+"""Releases: weights in a form that is safe to distribute.
 
-A release is a folder with `release.json` (which model with which arguments, the hash of its weights, scores and their
-protocol) and `weights.safetensors`.
+A release is a folder with `release.json` (class and arguments of the model, hash of the weights, metrics and their
+protocol) and `weights.safetensors`. Reading one never executes code from it.
 """
 
 import hashlib
@@ -21,31 +21,38 @@ from deblurlab.runs.untrusted import is_inside, is_safe_relative_path, parse_jso
 
 _INDEX, _WEIGHTS, _FORMAT = "release.json", "weights.safetensors", 1
 _DTYPES = {"torch.float16", "torch.bfloat16", "torch.float32", "torch.float64", "torch.int64"}
-_MOST = 4 << 30
-"""Bytes of weights; a file that is all holes may claim any number."""
+_MAX_BYTES = 4 << 30
+"""Maximum size of the weights. A sparse file can claim any size."""
 
 
 def is_release(folder: Path) -> bool:
-    """Whether a folder claims to be one."""
+    """Return whether a folder has the index of a release."""
     return (folder / _INDEX).is_file()
 
 
 def release_run(folder: Path, run: Run, weights: Mapping[str, Tensor], *, half: bool = False) -> None:
-    """Release a finished run's generator with its scores.
+    """Write a release of a finished run's generator with the run's results.
 
     Raises:
         UserError: The run hasn't finished, or the folder exists.
     """
     results = run.results()
     if results is None:
-        raise UserError(f"{run.folder} holds no finished run: only what has been scored is released")
+        raise UserError(f"{run.folder} holds no finished run: only a run with results can be released")
     write_release(folder, read_yaml(run.config_file)["model"], weights, {"run": results}, half=half)
 
 
 def write_release(
     folder: Path, model: Any, weights: Mapping[str, Tensor], about: Mapping[str, Any], *, half: bool = False
 ) -> None:
-    """Write a release: `model` is its config node, `about` says where the weights come from; `half` keeps 16 bits.
+    """Write a release.
+
+    Args:
+        folder: Folder to create.
+        model: Config node of the model.
+        weights: State dict.
+        about: Provenance, added to the index.
+        half: Store floating-point weights in 16 bits.
 
     Raises:
         UserError: The folder exists.
@@ -58,7 +65,7 @@ def write_release(
             memory_format=torch.contiguous_format
         )
         for name, tensor in weights.items()
-    }  # copies, since safetensors doesn't write weights that several layers share
+    }  # copies, since safetensors refuses weights that share memory
     data = safetensors.torch.save(content)
     index = {
         "format": _FORMAT,
@@ -72,45 +79,57 @@ def write_release(
 
 
 def read_release(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """A release's index and its weights.
+    """Return the index and the weights of a release.
 
     Raises:
-        UserError: A file is missing, damaged or not what the index says.
+        UserError: A file is missing or damaged, or differs from the index.
     """
+    index, file, sha256 = _read_index(folder)
+    try:
+        if file.stat().st_size > _MAX_BYTES:
+            raise UserError(f"{file} has more than {_MAX_BYTES >> 30} GiB: no release of deblurlab has")
+        data = file.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise UserError(f"{file} can't be read: {error}") from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != sha256:
+        raise UserError(f"{file} isn't the file that was released: its SHA-256 is {found}, not {sha256}")
+    try:
+        weights = safetensors.torch.load(data)
+    except Exception as error:  # also KeyError and TypeError, for dtypes and sizes that torch lacks
+        raise UserError(f"{file} can't be read as weights: {first_sentence(error)}") from error
+    if other := {str(tensor.dtype) for tensor in weights.values()} - _DTYPES:
+        raise UserError(f"{file} holds tensors of {', '.join(sorted(other))}, which no weights are of")
+    return index, weights
+
+
+def _read_index(folder: Path) -> tuple[dict[str, Any], Path, str]:
+    """Return a release's index, the path of its weights and their SHA-256."""
     try:
         index = parse_json((folder / _INDEX).read_text())
-        known = index["format"]
-        if type(known) is not int or known != _FORMAT:
-            raise UserError(f"{folder} is a release of format {known!r:.50}, this version of deblurlab reads {_FORMAT}")
-        name, wanted = _texts(index["weights"], "file", "sha256")
-        _texts(index["model"], "class")
+        version = index["format"]
+        if type(version) is not int or version != _FORMAT:
+            raise UserError(
+                f"{folder} is a release of format {version!r:.50}, this version of deblurlab reads {_FORMAT}"
+            )
+        name, sha256 = _strings(index["weights"], "file", "sha256")
+        _strings(index["model"], "class")
         if not isinstance(index["model"]["arguments"], dict):
             raise TypeError("the model's arguments aren't an object")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder / _INDEX} isn't the index of a release: {first_sentence(error)}") from error
     if Path(name).name != name or not is_safe_relative_path(name) or not is_inside(folder / name, folder):
         raise UserError(f"{folder / _INDEX} names a file outside the release: {name}")
-    try:
-        if (folder / name).stat().st_size > _MOST:
-            raise UserError(f"{folder / name} has more than {_MOST >> 30} GiB: no release of deblurlab has")
-        data = (folder / name).read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: no file has such a name
-        raise UserError(f"{folder / name} can't be read: {error}") from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != wanted:
-        raise UserError(f"{folder / name} isn't the file that was released: its SHA-256 is {found}, not {wanted}")
-    try:
-        weights = safetensors.torch.load(data)
-    except Exception as error:  # also KeyError and TypeError, for kinds and sizes that torch doesn't have
-        raise UserError(f"{folder / name} can't be read as weights: {first_sentence(error)}") from error
-    if other := {str(tensor.dtype) for tensor in weights.values()} - _DTYPES:
-        raise UserError(f"{folder / name} holds tensors of {', '.join(sorted(other))}, which no weights are of")
-    return index, weights
+    return index, folder / name, sha256
 
 
-def _texts(of: Any, *keys: str) -> list[str]:
-    """Entries of an object that are texts."""
-    found = [of[key] for key in keys]
-    if not all(isinstance(value, str) for value in found):
-        raise TypeError(f"{' or '.join(keys)} isn't a text")
-    return found
+def _strings(node: Any, *keys: str) -> list[str]:
+    """Return values of a JSON object.
+
+    Raises:
+        TypeError: A value isn't a string.
+    """
+    values = [node[key] for key in keys]
+    if not all(isinstance(value, str) for value in values):
+        raise TypeError(f"{' or '.join(keys)} isn't a string")
+    return values

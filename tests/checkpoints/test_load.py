@@ -1,0 +1,45 @@
+"""Trained models from releases and checkpoints, current and old."""
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from deblurlab.checkpoints.load import generator_weights, load_model
+from deblurlab.checkpoints.release import write_release
+from deblurlab.errors import UserError
+from deblurlab.models import UNetRes
+from deblurlab.runs.folder import Run
+
+
+def test_a_release_with_a_renamed_argument_loads(tmp_path: Path) -> None:
+    """Releases written before the rename call `max_width` `widest`."""
+    model = UNetRes(width=4, depth=2, blocks=1, max_width=8)
+    node = {"_target_": "deblurlab.models.UNetRes", "width": 4, "depth": 2, "blocks": 1, "widest": 8}
+    write_release(tmp_path / "old", OmegaConf.create(node), model.state_dict(), {})
+    loaded = load_model(tmp_path / "old")
+    assert isinstance(loaded, UNetRes)
+    for name, value in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value)
+
+
+def test_averaged_weights_are_preferred(tmp_path: Path) -> None:
+    average = {"updates": 3, "average": {"a": torch.ones(2)}}
+    state = {"generator.a": torch.zeros(2), "generator.b": torch.zeros(1), "discriminator.a": torch.zeros(1)}
+    torch.save({"state_dict": state, "callbacks": {"EMA": average}}, tmp_path / "x.ckpt")
+    weights = generator_weights(tmp_path / "x.ckpt")
+    assert {name: value.tolist() for name, value in weights.items()} == {"a": [1, 1], "b": [0]}
+
+
+def test_the_last_checkpoint_replaces_a_damaged_best_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = Run(tmp_path)
+    run.checkpoints.mkdir()
+    run.best_checkpoint.write_bytes(b"damaged")
+    torch.save({"state_dict": {"generator.a": torch.ones(1)}}, run.last_checkpoint)
+    with caplog.at_level(logging.WARNING):
+        assert generator_weights(tmp_path)["a"].item() == 1
+    assert f"{run.last_checkpoint} is used instead" in caplog.text
+    with pytest.raises(UserError, match=r"best\.ckpt can't be read"):
+        generator_weights(tmp_path, exact=True)
