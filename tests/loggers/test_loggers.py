@@ -1,4 +1,4 @@
-"""The local record, and the loggers of others."""
+"""CSV, TensorBoard and W&B loggers."""
 
 import csv
 import json
@@ -23,7 +23,7 @@ def _rows(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
-def test_new_names_become_columns_and_what_was_written_stays(tmp_path: Path) -> None:
+def test_new_names_become_columns_and_rows_stay(tmp_path: Path) -> None:
     file = tmp_path / "deep" / "metrics.csv"
     first = MetricsCSV(path=str(file))
     first.log_metrics({"loss/l1": 0.5}, 1)
@@ -36,16 +36,16 @@ def test_new_names_become_columns_and_what_was_written_stays(tmp_path: Path) -> 
     assert [path.name for path in file.parent.iterdir()] == ["metrics.csv"]
 
 
-def test_rewinding_forgets_what_will_be_done_again(tmp_path: Path) -> None:
+def test_rewind_deletes_later_rows(tmp_path: Path) -> None:
     logger = MetricsCSV(path=str(tmp_path / "metrics.csv"))
-    logger.rewind(5)  # nothing there yet
+    logger.rewind(5)  # no file yet
     for step in (1, 2, 3):
         logger.log_metrics({"loss/l1": 1.0}, step)
     logger.rewind(2)
     assert [row["step"] for row in _rows(tmp_path / "metrics.csv")] == ["1", "2"]
 
 
-def test_tensorboard_gets_curves_and_pictures_beside_the_local_record(train: Callable[..., Path]) -> None:
+def test_tensorboard_gets_curves_and_images(train: Callable[..., Path]) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     run = train("logger=tensorboard")
     events = accumulator.EventAccumulator(str(run / "tensorboard")).Reload()
@@ -57,28 +57,28 @@ def test_tensorboard_gets_curves_and_pictures_beside_the_local_record(train: Cal
 
 
 def _records(file: Path) -> Iterator[Any]:
-    """What W&B's own file holds: a LevelDB log of protocol buffers."""
+    """Yield the records of W&B's offline file, a LevelDB log of protocol buffers."""
     from wandb.proto.wandb_internal_pb2 import Record
 
-    data, at, part = file.read_bytes(), 7, b""
+    data, offset, part = file.read_bytes(), 7, b""
     assert data.startswith(b":W&B")
-    while at + 7 <= len(data):
-        left = 32768 - at % 32768
+    while offset + 7 <= len(data):
+        left = 32768 - offset % 32768
         if left < 7:
-            at += left
+            offset += left
             continue
-        length, kind = struct.unpack("<HB", data[at + 4 : at + 7])
-        part += data[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind in (1, 4):  # whole, or the last piece
+        length, kind = struct.unpack("<HB", data[offset + 4 : offset + 7])
+        part += data[offset + 7 : offset + 7 + length]
+        offset += 7 + length
+        if kind in (1, 4):  # a complete record, or the last part of one
             yield Record.FromString(part)
             part = b""
 
 
 def _logged(folder: Path) -> dict[str, Any]:
-    """Series by name, and the rest of what an offline run wrote."""
+    """Return the series by name, and the other content of an offline run."""
     (file,) = folder.glob("*.wandb")
-    for _ in range(60):  # W&B's own process writes it, at its leisure
+    for _ in range(60):  # W&B's own process writes it asynchronously
         if any(record.WhichOneof("record_type") == "exit" for record in _records(file)):
             break
         time.sleep(0.5)
@@ -92,8 +92,8 @@ def _logged(folder: Path) -> dict[str, Any]:
         elif kind == "config":
             found["config"] |= {item.key: json.loads(item.value_json) for item in record.config.update}
         elif kind == "artifact" and record.artifact.type == "model":
-            scores = json.loads(record.artifact.metadata)
-            found["artifacts"].append((record.artifact.name, set(record.artifact.aliases) - {"latest"}, scores))
+            metrics = json.loads(record.artifact.metadata)
+            found["artifacts"].append((record.artifact.name, set(record.artifact.aliases) - {"latest"}, metrics))
         elif kind == "run":
             found |= {"id": record.run.run_id, "group": record.run.run_group, "job": record.run.job_type}
     return found
@@ -102,10 +102,10 @@ def _logged(folder: Path) -> dict[str, Any]:
 WANDB = ["logger=wandb", "logger.wandb.offline=true"]
 
 
-def test_wandb_has_series_pictures_a_table_the_config_and_checkpoints(
+def test_wandb_has_series_images_a_table_the_config_and_checkpoints(
     train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Offline, without an account, read back from its own file."""
+    """The run is offline, without an account; its file is read back."""
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     run = train(*WANDB, "loss=l1+adv", "trainer.limit_test_batches=2")
     (folder,) = (run / "wandb").glob("offline-run-*")
@@ -132,12 +132,12 @@ def test_wandb_has_series_pictures_a_table_the_config_and_checkpoints(
     assert content["data"][0][2] == pytest.approx(float(_rows(run / "per_image.csv")[0]["psnr"]))
     assert logged["config"]["model"]["width"] == 4
     assert (logged["group"], logged["job"]) == ("runs", "train")
-    scores = json.loads((run / "results.json").read_text())["sets"]["photographs"]
+    metrics = json.loads((run / "results.json").read_text())["sets"]["photographs"]
     assert [(name, aliases) for name, aliases, _ in logged["artifacts"]] == [("run", {"last"}), ("run", {"best"})]
-    assert logged["artifacts"][0][2]["photographs/psnr"] == pytest.approx(scores["psnr"])
+    assert logged["artifacts"][0][2]["photographs/psnr"] == pytest.approx(metrics["psnr"])
 
 
-def test_a_resumed_run_goes_on_with_its_curves_and_jobs_have_their_own(
+def test_a_resumed_run_continues_its_curves_and_another_run_has_its_own(
     train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stopped(self: PairedRestoration, batch: object, batch_idx: int) -> object:
@@ -160,11 +160,11 @@ def test_a_resumed_run_goes_on_with_its_curves_and_jobs_have_their_own(
 
 
 @pytest.mark.slow
-def test_without_an_account_the_run_goes_on_and_says_so(tmp_path: Path, data_root: Path) -> None:
-    words = ["+debug=smoke", *SMALL, "loss=l1", "logger=wandb", "name=run", f"data.root={data_root}"]
+def test_without_an_account_the_run_continues_with_a_warning(tmp_path: Path, data_root: Path) -> None:
+    overrides = ["+debug=smoke", *SMALL, "loss=l1", "logger=wandb", "name=run", f"data.root={data_root}"]
     hidden = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
     done = subprocess.run(
-        [sys.executable, "-m", "deblurlab", "train", *words], cwd=tmp_path, env={**hidden, "HOME": str(tmp_path)},
+        [sys.executable, "-m", "deblurlab", "train", *overrides], cwd=tmp_path, env={**hidden, "HOME": str(tmp_path)},
         capture_output=True, text=True, timeout=900,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The local record of a run's curves."""
+"""Logger that writes all logged values of a run to one CSV file."""
 
 import csv
 from argparse import Namespace
@@ -12,10 +12,12 @@ from deblurlab.runs.files import atomic_write
 
 
 class MetricsCSV(Logger):
-    """Writes every logged value to one CSV file: columns `step`, `epoch` and the names in the order they first came.
+    """CSV file with the columns `step`, `epoch` and the logged names in the order of their first value.
 
-    What a run has written stays when it is resumed, except for what it will do again: `rewind` drops rows
-    after a step. (Lightning's own CSVLogger starts the file anew.)
+    A resumed run continues the file; `rewind` drops the rows after a step. Lightning's CSVLogger starts the file anew.
+
+    Args:
+        path: Path of the file.
     """
 
     def __init__(self, *, path: str) -> None:
@@ -27,18 +29,21 @@ class MetricsCSV(Logger):
 
     @property
     def name(self) -> str:
+        """Name of the logger."""
         return "csv"
 
     @property
     def version(self) -> str:
+        """Empty: there is one file per run."""
         return ""
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """The run folder holds the config already."""
+        """Do nothing: the run's folder has the config already."""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Append a row; new names become columns."""
         row = {"step": step, **metrics}
         new = [name for name in row if name not in self._columns]
         if new:
@@ -52,11 +57,16 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def rewind(self, step: int, *, validated: bool = True) -> None:
-        """Forget everything after a step, its validation unless it is `validated`, and rows that were cut short."""
+        """Delete the rows after a step, and incomplete rows.
+
+        Args:
+            step: Last step to keep.
+            validated: Keep the step's validation.
+        """
         if self._path.exists():
             rows = [row for row in self._read()[1] if row["step"].isdecimal() and None not in row.values()]
             last = step if validated else step - 1
-            self._write([row for row in rows if int(row["step"]) <= (last if _of_validation(row) else step)])
+            self._write([row for row in rows if int(row["step"]) <= (last if _is_validation(row) else step)])
 
     def _read(self) -> tuple[list[str], list[dict[str, str]]]:
         with self._path.open(newline="") as file:
@@ -71,5 +81,5 @@ class MetricsCSV(Logger):
             writer.writerows(rows)
 
 
-def _of_validation(row: dict[str, str]) -> bool:
+def _is_validation(row: dict[str, str]) -> bool:
     return any(value and name.startswith("val/") for name, value in row.items())

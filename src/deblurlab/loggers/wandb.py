@@ -1,4 +1,4 @@
-"""Weights & Biases: one curve per run, however often it is resumed."""
+"""Weights & Biases logger with one W&B run per run folder, however often the run is resumed."""
 
 import csv
 import logging
@@ -20,17 +20,18 @@ _LOG = logging.getLogger(__name__)
 
 
 class WandB(WandbLogger):
-    """Lightning's logger in a run's folder: the run's id is kept in `wandb-id` there, so that a resumed training goes
-    on with the same curves, and `log_results` adds the scores, a table of the test images with pictures, and the
-    checkpoints.
+    """Lightning's W&B logger, extended by resuming, results, a table of the test images and checkpoints.
 
-    Where W&B can't be reached, or there is no account, it says so in one line and the run goes on with its local
-    record.
+    The W&B run's id is stored in `wandb-id` in the run's folder, so that a resumed training continues the same curves.
+    If W&B is unavailable or there is no account, a one-line warning says so and the training continues without it.
 
     Args:
-        folder: The run's.
-        project: Of W&B; likewise `name`, `group` and `job_type`.
-        offline: Write to the folder alone; `wandb sync` uploads later.
+        folder: Folder of the run.
+        project: W&B project.
+        name: Name of the W&B run.
+        group: Group of the W&B run.
+        job_type: Job type of the W&B run.
+        offline: Write to the folder only; `wandb sync` uploads later.
         artifacts: Upload the best and the last checkpoint when the run has finished.
     """
 
@@ -49,7 +50,7 @@ class WandB(WandbLogger):
         super().__init__(
             name=name,
             project=project,
-            save_dir=os.fspath(Path(folder).resolve()),  # the process that writes has a working folder of its own
+            save_dir=os.fspath(Path(folder).resolve()),  # W&B's own process has another working directory
             offline=offline,
             group=group,
             job_type=job_type,
@@ -60,63 +61,64 @@ class WandB(WandbLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
+        """The W&B run, or a disabled one if W&B is unavailable."""
         if self._experiment is None:
             if wandb.run is not None:  # of an earlier job in this process
                 wandb.finish()
-            self._wandb_init["id"] = self._identity()
+            self._wandb_init["id"] = self._run_id()
             try:
                 WandbLogger.experiment.fget(self)  # type: ignore[attr-defined]
             except wandb.Error as error:
                 _LOG.warning(
-                    "W&B can't be had (%s): the run goes on with its local record. logger.wandb.offline=true writes "
-                    "for a later `wandb sync`.",
+                    "W&B can't be had (%s): the run continues without it. logger.wandb.offline=true writes files for a "
+                    "later `wandb sync`.",
                     " ".join(str(error).split()),
                 )
                 self._experiment = wandb.init(mode="disabled", dir=self.save_dir)
         return self._experiment
 
-    def _identity(self) -> str:
-        """The run's id: the one it began with, or that an agent of W&B's has given it."""
+    def _run_id(self) -> str:
+        """Return the stored id, or a new one; a W&B agent sets the id of its runs."""
         file = self._run.folder / "wandb-id"
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
-            given = os.environ.get("WANDB_RUN_ID") if "WANDB_SWEEP_ID" in os.environ else None
-            file.write_text(given or uuid.uuid4().hex[:8])
+            agent_id = os.environ.get("WANDB_RUN_ID") if "WANDB_SWEEP_ID" in os.environ else None
+            file.write_text(agent_id or uuid.uuid4().hex[:8])
         return file.read_text().strip()
 
     @rank_zero_only
     def log_results(self, results: Mapping[str, Any]) -> None:
-        """Add what a finished run has found, and end it."""
+        """Log the results of a finished run and end the W&B run."""
         experiment = self.experiment
-        for name, scores in results["sets"].items():
-            experiment.summary.update({f"{name}/{key}": value for key, value in scores.items()})
+        for name, metrics in results["sets"].items():
+            experiment.summary.update({f"{name}/{key}": value for key, value in metrics.items()})
         experiment.summary.update({key: results[key] for key in ("parameters", "macs_256", "seconds", "steps")})
-        self._add_table()
+        self._log_table()
         if self._artifacts:
-            self._add_checkpoints(results)
+            self._log_checkpoints(results)
         wandb.finish()
         self._experiment = None
 
-    def _add_table(self) -> None:
-        """Every test image with its scores, and its picture where one was kept."""
+    def _log_table(self) -> None:
+        """Log a table of the test images with their metrics, and with the image where a sample was kept."""
         with self._run.per_image_file.open(newline="") as file:
             rows = list(csv.DictReader(file))
         if not rows:
             return
-        pictures = {path.stem.removeprefix("test_"): path for path in self._run.samples.glob("test_*.png")}
+        samples = {path.stem.removeprefix("test_"): path for path in self._run.samples.glob("test_*.png")}
         columns = [*rows[0], "blurred | restored | sharp"]
         data = []
         for row in rows:
-            picture = pictures.get(row["image"].replace("/", "-"))
+            sample = samples.get(row["image"].replace("/", "-"))
             cells = [row[key] if key in ("set", "image") else float(row[key] or "nan") for key in rows[0]]
-            data.append([*cells, None if picture is None else wandb.Image(os.fspath(picture))])
+            data.append([*cells, None if sample is None else wandb.Image(os.fspath(sample))])
         self.experiment.log({"test/images": wandb.Table(columns=columns, data=data)})
 
-    def _add_checkpoints(self, results: Mapping[str, Any]) -> None:
-        scores = {f"{name}/{key}": value for name, of in results["sets"].items() for key, value in of.items()}
+    def _log_checkpoints(self, results: Mapping[str, Any]) -> None:
+        metrics = {f"{name}/{key}": value for name, of in results["sets"].items() for key, value in of.items()}
         name = re.sub(r"[^\w.-]", "-", self._run.folder.name)
         for alias, file in (("last", self._run.last_checkpoint), ("best", self._run.best_checkpoint)):
             if file.exists():
-                artifact = wandb.Artifact(name, "model", metadata=scores)
+                artifact = wandb.Artifact(name, "model", metadata=metrics)
                 artifact.add_file(os.fspath(file))
                 self.experiment.log_artifact(artifact, aliases=[alias])
