@@ -236,7 +236,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "bomb.png": (_bomb, "100000 x 100000 pixels, more than 2000000"),
     "large.png": (
         lambda path: Image.new("RGB", (3000, 1000)).save(path),
-        "more than 2000000; --max-pixels",
+        "more than 2000000: raise --max-pixels",
     ),
     "moving.webp": (_animated, "animated"),
     "moving.png": (_animated, "animated"),

@@ -1,4 +1,4 @@
-"""`deblurlab data ...`"""
+"""`deblurlab data`: check, pack, show and average."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deblurlab.datasets.averaging import average
+from deblurlab.datasets.averaging import average_frames
 from deblurlab.datasets.frame_store import FrameStore
 from deblurlab.errors import UserError
 from deblurlab.media.images import read_image, write_png
@@ -24,17 +24,17 @@ def _gopro(root: Path, *, size: tuple[int, int] = (12, 16)) -> Path:
     return root
 
 
-def test_check_counts_against_what_is_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_compares_the_counts_with_the_published_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert data_command("check", "gopro", _gopro(tmp_path)) == 1
-    said = capsys.readouterr().out
-    assert "train has 6 pairs; published are 2103" in said
-    assert "test has 2 pairs; published are 1111" in said
-    assert "16x12" in said
+    output = capsys.readouterr().out
+    assert "train has 6 pairs instead of the published 2103" in output
+    assert "test has 2 pairs instead of the published 1111" in output
+    assert "16x12" in output
 
 
 @pytest.mark.slow
-def test_the_official_counts_are_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """22 training and 11 test sequences of frames that hold next to nothing."""
+def test_the_official_counts_are_complete(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """22 training and 11 test sequences of tiny frames."""
     tests = dict.fromkeys((f"GOPR{n:04d}_11_00" for n in range(9)), 100) | {"GOPR0410_11_00": 134, "GOPR0862_11_00": 77}
     train = {f"GOPR{n:04d}_12_00": 96 if n < 13 else 95 for n in range(22)}
     assert (sum(train.values()), sum(tests.values())) == (2103, 1111)
@@ -51,17 +51,17 @@ def test_the_official_counts_are_whole(tmp_path: Path, capsys: pytest.CaptureFix
     assert "no problems found" in capsys.readouterr().out
 
 
-def test_check_names_what_is_broken_and_lists_what_is_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_reports_damaged_files_and_lists_good_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = _gopro(tmp_path / "set")
     (root / "train/a/blur/000000.png").write_bytes(b"nothing")
     write_png(root / "train/b/sharp/000001.png", np.zeros((5, 6, 3), np.uint8))
     write_png(root / "test/d/sharp/000001.png", read_image(root / "train/c/sharp/000000.png"))
     fixed = tmp_path / "good.txt"
     assert data_command("check", "gopro", root, "--fix-list", fixed) == 1
-    said = " ".join(capsys.readouterr().out.split())
-    assert "train/a/blur/000000.png isn't an image that can be read" in said
-    assert "train/b/blur/000001.png is 16x12 and" in said
-    assert "test/d/sharp/000001.png (test) is the same image as" in said
+    output = " ".join(capsys.readouterr().out.split())
+    assert "train/a/blur/000000.png isn't an image that can be read" in output
+    assert "train/b/blur/000001.png is 16x12 and" in output
+    assert "test/d/sharp/000001.png (test) is the same image as" in output
     good = [line.split() for line in fixed.read_text().splitlines()]
     assert len(good) == 5
     assert data_command("show", "pairs", f"data.list={fixed}", "-o", tmp_path / "page.png") == 0
@@ -77,7 +77,7 @@ def test_pack_then_check_reads_the_store(tmp_path: Path, capsys: pytest.CaptureF
     assert np.array_equal(FrameStore(root)(file), read_image(file))
 
 
-def test_what_can_be_mended_is_one_line(tmp_path: Path) -> None:
+def test_user_errors_are_one_line(tmp_path: Path) -> None:
     for arguments, message in (
         (("check", "gopr", tmp_path), "there is no data set gopr; known: gopro"),
         (("check", "gopro", tmp_path / "nowhere"), "there is no GoPro data set at"),
@@ -91,8 +91,8 @@ def test_what_can_be_mended_is_one_line(tmp_path: Path) -> None:
             data_command(*arguments)
 
 
-def test_averages_by_hand(tmp_path: Path) -> None:
-    """Three grey frames: their mean, and the mean of their light."""
+def test_averages_equal_values_computed_by_hand(tmp_path: Path) -> None:
+    """Three grey frames: the mean of their values, and the mean of their linear intensities."""
     frames = tmp_path / "frames"
     frames.mkdir()
     values = [10, 100, 250]
@@ -102,18 +102,18 @@ def test_averages_by_hand(tmp_path: Path) -> None:
     found = {
         kind: read_image(tmp_path / "out" / kind / "000000.png")[0, 0, 0] for kind in ("blur", "blur_gamma", "sharp")
     }
-    light = np.mean([(value / 255) ** 2.2 for value in values])
-    assert found == {"blur": 120, "blur_gamma": round(255 * light ** (1 / 2.2)), "sharp": 100}
+    linear = np.mean([(value / 255) ** 2.2 for value in values])
+    assert found == {"blur": 120, "blur_gamma": round(255 * linear ** (1 / 2.2)), "sharp": 100}
 
 
-def test_runs_of_frames_are_odd_consecutive_and_keyed_by_the_seed(tmp_path: Path) -> None:
+def test_windows_are_odd_consecutive_and_determined_by_the_seed(tmp_path: Path) -> None:
     frames = tmp_path / "frames"
     frames.mkdir()
     for i in range(60):
         write_png(frames / f"{i:03d}.png", np.full((2, 2, 3), i, np.uint8))
     used = []
     for out, seed in (("a", 0), ("b", 0), ("c", 1)):
-        ends = [end for end, _ in average(frames, tmp_path / out, window=(7, 13), seed=seed)]
+        ends = [end for end, _ in average_frames(frames, tmp_path / out, window=(7, 13), seed=seed)]
         lengths = np.diff([0, *ends])
         assert set(lengths) <= {7, 9, 11, 13}
         for i, (end, length) in enumerate(zip(ends, lengths, strict=True)):
@@ -128,11 +128,11 @@ def test_runs_of_frames_are_odd_consecutive_and_keyed_by_the_seed(tmp_path: Path
     ("window", "message"),
     [((8, 8), "holds no odd number"), ((99, 99), "has 3 frames, too few"), ((3, 3), "other frames")],
 )
-def test_averaging_what_cannot_be_averaged(window: tuple[int, int], message: str, tmp_path: Path) -> None:
+def test_invalid_windows_and_frames_are_refused(window: tuple[int, int], message: str, tmp_path: Path) -> None:
     frames = tmp_path / "frames"
     frames.mkdir()
     for i in range(3):
         write_png(frames / f"{i}.png", np.zeros((4 + i, 4, 3), np.uint8))
     with pytest.raises(UserError, match=message):
-        list(average(frames, tmp_path / "out", window=window))
+        list(average_frames(frames, tmp_path / "out", window=window))
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""The command line as a shell sees it."""
+"""The command line in a subprocess: help, unknown commands and options."""
 
 import subprocess
 import sys
@@ -33,13 +33,13 @@ def test_help_needs_neither_torch_nor_lightning() -> None:
     assert _run("-c", code).returncode == 0
 
 
-def test_the_config_can_be_looked_at_without_a_trace(tmp_path: Path) -> None:
+def test_printing_the_config_creates_no_files(tmp_path: Path) -> None:
     done = _run(str(TRAIN), "loss=l1+0.1*vgg", "--cfg", "job", cwd=tmp_path)
     assert "weight: 0.1" in done.stdout
     assert not list(tmp_path.iterdir())
 
 
-def test_unknown_choices_and_terms_list_the_known_ones_without_a_traceback(tmp_path: Path) -> None:
+def test_unknown_options_and_loss_terms_list_the_known_ones_without_a_traceback(tmp_path: Path) -> None:
     for override, known in (("model=nope", "unet_res"), ("loss=l1+nope", "known: adv, adv_hinge")):
         done = _run(str(TRAIN), override, cwd=tmp_path)
         assert done.returncode == 1
@@ -48,9 +48,21 @@ def test_unknown_choices_and_terms_list_the_known_ones_without_a_traceback(tmp_p
     assert not list(tmp_path.iterdir())
 
 
-def test_a_command_that_does_not_exist_is_refused_with_those_that_do() -> None:
+def test_an_unknown_command_prints_the_usage() -> None:
     done = _run("-m", "deblurlab", "tran")
     assert done.returncode == 1
     assert "there is no command tran" in done.stderr
     assert "train a model" in done.stderr
     assert "train a model" in _run("-m", "deblurlab").stdout
+
+
+@pytest.mark.parametrize("command", ["restore", "serve", "data", "report", "dashboard", "export", "weights"])
+def test_every_command_has_help_without_torch(command: str) -> None:
+    code = (
+        f"import sys; sys.argv = ['deblurlab', '{command}', '--help']; from deblurlab.cli import main\n"
+        "try: main()\n"
+        "finally: assert not {'torch', 'pytorch_lightning', 'cv2'} & set(sys.modules)"
+    )
+    done = _run("-c", code)
+    assert done.returncode == 0, done.stderr
+    assert f"usage: deblurlab {command}" in done.stdout

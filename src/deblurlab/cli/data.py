@@ -106,7 +106,7 @@ def _load(options: argparse.Namespace) -> "PairSet":
 
 
 def _check(options: argparse.Namespace) -> int:
-    from deblurlab.datasets.checks import Findings, check
+    from deblurlab.datasets.checks import Findings, inspect_splits
 
     data_set = _load(options)
     if not data_set.on_disk:
@@ -116,14 +116,14 @@ def _check(options: argparse.Namespace) -> int:
     splits = data_set.splits()
     findings = Findings({}, {})
     total = sum(len(pairs) for pairs in splits.values())
-    for findings in _with_progress(check(splits, data_set.published), "checking", total):  # noqa: B007
+    for findings in _with_progress(inspect_splits(splits, data_set.published), "checking", total):  # noqa: B007
         pass
     _print_findings(findings)
     if options.fix_list is not None:
-        lines = [" ".join(shlex.quote(str(path.absolute())) for path in item.files[:2]) for item in findings.good]
+        lines = [" ".join(shlex.quote(str(path.absolute())) for path in item.files[:2]) for item in findings.usable]
         options.fix_list.write_text("".join(f"{line}\n" for line in lines))
         print(f"{len(lines)} good pairs: {options.fix_list}")
-    return 1 if findings.complaints else 0
+    return 1 if findings.problems else 0
 
 
 def _print_findings(findings: "Findings") -> None:
@@ -138,9 +138,9 @@ def _print_findings(findings: "Findings") -> None:
         table.add_row(split, str(findings.counts.get(split, 0)), published, text)
     console = Console()
     console.print(table)
-    for complaint in findings.complaints:
-        console.print(f"- {complaint}", highlight=False, soft_wrap=True, markup=False)
-    if not findings.complaints:
+    for problem in findings.problems:
+        console.print(f"- {problem}", highlight=False, soft_wrap=True, markup=False)
+    if not findings.problems:
         console.print("no problems found")
 
 
@@ -158,7 +158,7 @@ def _pack(options: argparse.Namespace) -> int:
 def _pack_shards(options: argparse.Namespace, data_set: "PairSet") -> None:
     from deblurlab.datasets.shards import write_shards
 
-    if not data_set.listed or len(data_set.parts()) > 1:
+    if not data_set.lists_pairs or len(data_set.parts()) > 1:
         raise UserError(f"data={options.set} can't be packed: shards hold the listed pairs of one data set")
     tests = {f"test/{name}": pairs for name, pairs in data_set.tests().items()}
     parts = {"train": data_set.train(), "val": data_set.val()} | tests
@@ -169,10 +169,11 @@ def _pack_shards(options: argparse.Namespace, data_set: "PairSet") -> None:
 
 
 def _pack_frames(data_set: "PairSet") -> None:
-    from deblurlab.datasets.frame_store import FrameStore, pack
+    from deblurlab.datasets.frame_store import FrameStore
+    from deblurlab.datasets.frame_store_writer import write_frame_store
 
-    for root, files in data_set.stores().items():
-        for _ in _with_progress(((n, n) for n in pack(root, files)), "packing", len(files)):
+    for root, files in data_set.frame_store_files().items():
+        for _ in _with_progress(((n, n) for n in write_frame_store(root, files)), "packing", len(files)):
             pass
         print(f"{len(FrameStore(root))} frames: {root / 'frames'}")
 
@@ -194,14 +195,14 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _average(options: argparse.Namespace) -> int:
-    from deblurlab.datasets.averaging import average
+    from deblurlab.datasets.averaging import average_frames
 
     first, _, last = options.window.partition("..")
     try:
         window = int(first), int(last or first)
     except ValueError as error:
         raise UserError(f"--window {options.window} is neither a number nor a range such as 7..13") from error
-    for _ in average(options.frames, options.output, window=window, seed=options.seed):
+    for _ in average_frames(options.frames, options.output, window=window, seed=options.seed):
         pass
     print(options.output)
     return 0
