@@ -1,4 +1,4 @@
-"""Whatever can be asked for trains: sums of loss terms, recipes, optimizers and schedules."""
+"""Every choice trains: loss expressions, recipes, optimizers and schedulers."""
 
 import json
 import math
@@ -27,7 +27,7 @@ def test_a_recipe_runs_3_steps(experiment: str, train: Train, data_root: Path) -
 
 
 def _module(expression: str) -> str:
-    """The one that has the generators which some term takes."""
+    """Return the module that has the generators a term needs."""
     return (
         "cycle"
         if {"cycle", "identity"} & {name for name, _ in parse_sum(expression) or [(expression, None)]}
@@ -56,7 +56,7 @@ def _expressions(count: int) -> list[str]:
 EXPRESSIONS = _expressions(26)
 
 
-def test_every_term_is_drawn_and_sums_are_of_all_lengths() -> None:
+def test_every_term_is_drawn_in_sums_of_all_lengths() -> None:
     drawn = [{name for name, _ in parse_sum(e) or [(e, None)]} for e in EXPRESSIONS]
     assert set().union(*drawn) == set(option_names("loss"))
     assert {len(names) for names in drawn} == {1, 2, 3, 4}
@@ -65,7 +65,7 @@ def test_every_term_is_drawn_and_sums_are_of_all_lengths() -> None:
 @pytest.mark.parametrize(
     "expression", [*EXPRESSIONS[:12], *(pytest.param(e, marks=pytest.mark.slow) for e in EXPRESSIONS[12:])]
 )
-def test_any_sum_trains_2_steps(expression: str, train: Train) -> None:
+def test_any_loss_expression_trains_2_steps(expression: str, train: Train) -> None:
     run = train(
         f"loss={expression}", f"module={_module(expression)}", "trainer.max_steps=2", "trainer.val_check_interval=2",
         "trainer.limit_test_batches=1",
@@ -81,27 +81,27 @@ def test_any_sum_trains_2_steps(expression: str, train: Train) -> None:
 
 
 @pytest.mark.parametrize("discriminator", option_names("discriminator"))
-def test_any_discriminator_plays(discriminator: str, train: Train, data_root: Path) -> None:
+def test_any_discriminator_trains(discriminator: str, train: Train, data_root: Path) -> None:
     chosen = f"discriminator={discriminator}"
     run = train(chosen, "loss=l1+adv+feature_matching", *QUICK, f"data.root={data_root}", *small(chosen), smoke=False)
     assert json.loads((run / "results.json").read_text())["steps"] == 3
 
 
 @pytest.mark.parametrize("optimizer", option_names("optimizer"))
-def test_any_optimizer_moves_both_players(optimizer: str, train: Train) -> None:
+def test_any_optimizer_changes_generator_and_discriminator(optimizer: str, train: Train) -> None:
     weights = []
     for name, steps in (("first", 2), ("longer", 3)):
         quick = f"trainer.max_steps={steps}", f"trainer.val_check_interval={steps}", "trainer.limit_test_batches=1"
         run = train(f"optimizer={optimizer}", "loss=l1+adv", f"name={name}", *quick).parent / name
         weights.append(torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"])
-    for player in ("generator.", "discriminator."):
-        moved = [not torch.equal(value, weights[1][k]) for k, value in weights[0].items() if k.startswith(player)]
+    for network in ("generator.", "discriminator."):
+        moved = [not torch.equal(value, weights[1][k]) for k, value in weights[0].items() if k.startswith(network)]
         assert any(moved)
 
 
 @pytest.mark.parametrize("scheduler", option_names("scheduler"))
 @pytest.mark.parametrize("interval", ["step", "epoch"])
-def test_any_schedule_runs_by_step_and_by_epoch(scheduler: str, interval: str, train: Train) -> None:
+def test_any_scheduler_runs_by_step_and_by_epoch(scheduler: str, interval: str, train: Train) -> None:
     run = train(
         f"scheduler={scheduler}", f"scheduler.interval={interval}", "loader.repeat=1", "trainer.limit_test_batches=1",
         *({"decay": ["scheduler.every=2"], "milestones": ["scheduler.milestones=[2]"]}.get(scheduler, [])),
@@ -117,7 +117,7 @@ def test_any_schedule_runs_by_step_and_by_epoch(scheduler: str, interval: str, t
     assert group["lr"] == pytest.approx(2e-4 * last[scheduler], abs=2e-7)
 
 
-def test_the_two_players_may_have_schedules_apart(train: Train) -> None:
+def test_generator_and_discriminator_can_have_different_schedulers(train: Train) -> None:
     run = train(
         "loss=l1+adv", "scheduler=linear", "scheduler.interval=step", "scheduler.discriminator.final=1e-4",
         "optimizer.discriminator.lr=4e-4", "trainer.limit_test_batches=1",

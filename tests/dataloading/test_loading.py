@@ -10,9 +10,9 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from deblurlab.dataloading import Augmentation, DataModule, KeyedBatches, OrderedBatches, Stage
+from deblurlab.dataloading import Augmentation, DataModule, KeyedBatchSampler, SequentialBatchSampler, Stage
 from deblurlab.datasets import Folders, PairDataset
-from deblurlab.datasets.base import match
+from deblurlab.datasets.listing import match_pairs
 from deblurlab.errors import UserError
 from support import config, feeding
 
@@ -59,7 +59,7 @@ def test_degradations_are_for_the_blurred_image_alone() -> None:
     assert blurred.std() > 10
     assert np.array_equal(blurred, augmentation(image, image, key=(0, 0, 1))[0])
     moving = Augmentation(size=32, transforms=[A.RandomCrop(32, 32)], degradations=[A.RandomCrop(16, 16)])
-    with pytest.raises(ValueError, match="they may not move pixels"):
+    with pytest.raises(ValueError, match="they may not change the size"):
         moving(image, image, key=(0, 0, 1))
 
 
@@ -92,7 +92,7 @@ def test_flips_and_turns_take_all_eight_forms_and_move_pixels_only() -> None:
 
 
 def test_a_sample_is_a_function_of_its_key_alone(write_pairs: WritePairs) -> None:
-    pairs = match(*write_pairs(3))
+    pairs = match_pairs(*write_pairs(3))
     one, other = (PairDataset(pairs, augmentations=CROPS, seed=5) for _ in range(2))
     _ = [other[7, 1, 32], other[0, 2, 32]]  # another history
     assert torch.equal(one[3, 2, 32]["blurred"], other[3, 2, 32]["blurred"])
@@ -122,23 +122,23 @@ def test_repeats_are_augmented_apart(write_pairs: WritePairs) -> None:
 
 
 def test_images_smaller_than_the_crop_are_named(write_pairs: WritePairs) -> None:
-    dataset = PairDataset(match(*write_pairs(1)), augmentations={256: _augmentation(size=256)})
+    dataset = PairDataset(match_pairs(*write_pairs(1)), augmentations={256: _augmentation(size=256)})
     with pytest.raises(UserError, match=r"000.png \(64x48\) can't be augmented: .*augment.size"):
         dataset[0, 0, 256]
 
 
 def test_transforms_that_do_not_make_the_size_are_refused(write_pairs: WritePairs) -> None:
-    dataset = PairDataset(match(*write_pairs(1)), augmentations={32: Augmentation(size=32, transforms=[])})
-    with pytest.raises(UserError, match=r"make \(48, 64, 3\), not 32x32"):
+    dataset = PairDataset(match_pairs(*write_pairs(1)), augmentations={32: Augmentation(size=32, transforms=[])})
+    with pytest.raises(UserError, match=r"return \(48, 64, 3\), not 32x32"):
         dataset[0, 0, 32]
 
 
-def _batches(sizes: list[int], *stages: tuple[int, int, int], **options: Any) -> KeyedBatches:
-    return KeyedBatches(sizes, stages=[Stage(*stage) for stage in stages], **options)
+def _batches(sizes: list[int], *stages: tuple[int, int, int], **options: Any) -> KeyedBatchSampler:
+    return KeyedBatchSampler(sizes, stages=[Stage(*stage) for stage in stages], **options)
 
 
-def _indices(batches: KeyedBatches, epoch: int) -> list[int]:
-    return [index for batch in batches.at(epoch * len(batches)) for _, index, _ in batch]
+def _indices(batches: KeyedBatchSampler, epoch: int) -> list[int]:
+    return [index for batch in batches.from_step(epoch * len(batches)) for _, index, _ in batch]
 
 
 def test_an_epoch_visits_every_sample_once_in_an_order_of_its_own() -> None:
@@ -146,12 +146,12 @@ def test_an_epoch_visits_every_sample_once_in_an_order_of_its_own() -> None:
     orders = [_indices(batches, epoch) for epoch in (0, 1, 0)]
     assert len(set(orders[0])) == 9 == 3 * len(batches)  # the tenth doesn't fill a batch
     assert orders[0] == orders[2] != orders[1]
-    assert {(epoch, size) for batch in batches.at(12) for epoch, _, size in batch} == {(4, 32)}
+    assert {(epoch, size) for batch in batches.from_step(12) for epoch, _, size in batch} == {(4, 32)}
 
 
 def test_processes_share_the_same_global_batches() -> None:
     alone = list(_batches([12], (0, 32, 4)))
-    shares = [list(_batches([12], (0, 32, 4), rank=rank, world=2)) for rank in (0, 1)]
+    shares = [list(_batches([12], (0, 32, 4), rank=rank, world_size=2)) for rank in (0, 1)]
     for whole, *parts in zip(alone, *shares, strict=True):
         assert sorted(whole) == sorted(key for part in parts for key in part)
         assert [len(part) for part in parts] == [2, 2]
@@ -164,7 +164,7 @@ def test_crops_grow_and_batches_shrink_with_the_steps_of_the_training() -> None:
     seen = []
     for epoch in range(3):
         assert len(batches) == 4
-        seen.append([(len(batch), {size for _, _, size in batch}) for batch in batches.at(4 * epoch)])
+        seen.append([(len(batch), {size for _, _, size in batch}) for batch in batches.from_step(4 * epoch)])
     assert seen[0] == [(2, {16}), (2, {16}), (2, {16}), (1, {32})]
     assert seen[1] == [(1, {32}), (1, {32}), (3, {64}), (3, {64})]
     assert seen[2] == [(3, {64})] * 4
@@ -185,10 +185,10 @@ def test_sets_are_drawn_from_by_their_weights() -> None:
 
 
 def test_evaluation_keeps_the_order_and_gives_all_processes_the_same_number_of_images() -> None:
-    shares = [[batch[0][1] for batch in OrderedBatches(5, rank=rank, world=2)] for rank in (0, 1)]
+    shares = [[batch[0][1] for batch in SequentialBatchSampler(5, rank=rank, world_size=2)] for rank in (0, 1)]
     assert shares == [[0, 2, 4], [1, 3, 0]]
-    assert [len(OrderedBatches(5, rank=rank, world=2)) for rank in (0, 1)] == [3, 3]
-    assert list(OrderedBatches(3)) == [[(0, 0, 0)], [(0, 1, 0)], [(0, 2, 0)]]
+    assert [len(SequentialBatchSampler(5, rank=rank, world_size=2)) for rank in (0, 1)] == [3, 3]
+    assert list(SequentialBatchSampler(3)) == [[(0, 0, 0)], [(0, 1, 0)], [(0, 2, 0)]]
 
 
 def test_a_schedule_reaches_the_batches(write_pairs: WritePairs) -> None:
@@ -201,7 +201,7 @@ def test_a_schedule_reaches_the_batches(write_pairs: WritePairs) -> None:
 @pytest.mark.parametrize(
     ("schedule", "message"),
     [
-        ([{"step": 1, "size": 16}], "loader.schedule is a list of step, size and batch_size"),
+        ([{"step": 1, "size": 16}], "loader.schedule must be a list of step, size and batch_size"),
         ([{"step": 0, "size": 16, "batch_size": 2}], "steps are above 0"),
         ([{"step": 5, "size": 16, "batch_size": 0}], "at least 1"),
     ],
@@ -233,7 +233,7 @@ def test_evaluation_sees_whole_images_one_by_one(write_pairs: WritePairs) -> Non
 
 def test_a_batch_that_cannot_be_filled_or_shared_is_refused(write_pairs: WritePairs) -> None:
     folders = write_pairs(4)
-    with pytest.raises(UserError, match="3 training pairs don't fill a batch of 8"):
+    with pytest.raises(UserError, match="3 training samples don't fill a batch of 8"):
         _module(folders, batch_size=8).train_dataloader()
-    with pytest.raises(UserError, match="batch_size=3 can't be shared evenly by 2 processes"):
+    with pytest.raises(UserError, match="batch_size=3 can't be divided evenly among 2 processes"):
         _module(folders, world=2, batch_size=3).train_dataloader()

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deblurlab.datasets.frame_store import FrameStore, pack
+from deblurlab.datasets.frame_store import FrameStore
+from deblurlab.datasets.frame_store_writer import write_frame_store
 from deblurlab.errors import UserError
 from deblurlab.media.images import write_png
 
@@ -51,7 +52,7 @@ def _packed(root: Path, sizes: dict[str, tuple[int, int]]) -> Packed:
         images[root / name] = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         write_png(root / name, images[root / name])
-    assert list(pack(root, sorted(images)))[-1] == len(images)
+    assert list(write_frame_store(root, sorted(images)))[-1] == len(images)
     return Packed(root, (root / "frames" / "index.json").read_bytes(), images)
 
 
@@ -124,7 +125,7 @@ def test_a_size_that_no_image_has_is_refused(packed: Packed, height: Any, width:
     frames = json.loads(json.loads(packed.index)["frames"])
     frames[0][1:3] = height, width
     (packed.root / "frames" / "index.json").write_bytes(_index(frames))
-    with pytest.raises(UserError, match="is of no size"):
+    with pytest.raises(UserError, match="has an invalid size"):
         FrameStore(packed.root)
 
 

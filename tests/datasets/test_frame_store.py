@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deblurlab.datasets import frame_store as module
-from deblurlab.datasets.frame_store import FrameStore, open_reader, pack
+from deblurlab.datasets import frame_store_writer
+from deblurlab.datasets.frame_store import FrameStore, open_reader
+from deblurlab.datasets.frame_store_writer import write_frame_store
 from deblurlab.errors import UserError
 from deblurlab.media.images import read_image, write_png
 
@@ -26,7 +27,7 @@ def images(tmp_path: Path) -> list[Path]:
 
 
 def _pack(root: Path, images: list[Path]) -> list[int]:
-    return list(pack(root, images))
+    return list(write_frame_store(root, images))
 
 
 def test_it_gives_the_pixels_of_the_files(tmp_path: Path, images: list[Path]) -> None:
@@ -63,7 +64,7 @@ def test_workers_map_the_file_themselves(tmp_path: Path, images: list[Path]) -> 
 def test_an_interrupted_attempt_is_taken_up(
     tmp_path: Path, images: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    attempt = pack(tmp_path, images)
+    attempt = write_frame_store(tmp_path, images)
     assert [next(attempt) for _ in range(5)] == [0, 1, 2, 3, 4]
     attempt.close()
     partial = tmp_path / ".frames.partial"
@@ -73,7 +74,7 @@ def test_an_interrupted_attempt_is_taken_up(
         file.write('["a/9')
     assert open_reader(tmp_path) is read_image
     decoded: list[Path] = []
-    monkeypatch.setattr(module, "read_image", lambda path: decoded.append(path) or read_image(path))
+    monkeypatch.setattr(frame_store_writer, "read_image", lambda path: decoded.append(path) or read_image(path))
     assert _pack(tmp_path, images) == [4, 5, 6, 7]
     assert sorted(decoded) == sorted(images[4:])
     store = FrameStore(tmp_path)
@@ -81,7 +82,7 @@ def test_an_interrupted_attempt_is_taken_up(
 
 
 def test_an_attempt_on_other_files_begins_where_they_differ(tmp_path: Path, images: list[Path]) -> None:
-    attempt = pack(tmp_path, images)
+    attempt = write_frame_store(tmp_path, images)
     _ = [next(attempt) for _ in range(5)]
     attempt.close()
     write_png(images[1], np.zeros((5, 5, 3), np.uint8))
@@ -105,7 +106,7 @@ def test_a_changed_source_leaves_the_store_alone_loudly(
     assert f"{images[2]} has changed since it was packed" in caplog.text
     assert "deblurlab data pack" in caplog.text
     images[2].unlink()
-    with pytest.raises(UserError, match="was packed and is gone"):
+    with pytest.raises(UserError, match="was packed and no longer exists"):
         FrameStore(tmp_path)
 
 
@@ -128,7 +129,7 @@ def test_a_flipped_bit_is_found_when_its_frame_is_read(tmp_path: Path, images: l
     pixels.write_bytes(content)
     store = FrameStore(tmp_path)
     assert np.array_equal(store(images[1]), read_image(images[1]))
-    with pytest.raises(UserError, match=r"pixels.bin is damaged where it holds a/0.png: .*data.store=off"):
+    with pytest.raises(UserError, match=r"pixels.bin is damaged at the frame a/0.png: .*data.store=off"):
         store(images[0])
 
 
@@ -141,7 +142,7 @@ def test_a_damaged_index_is_refused(damage: str, tmp_path: Path, images: list[Pa
         index["format"] = 99
     index["frames"] = index["frames"].replace("a/0.png", "a/1.png") if damage == "checksum" else index["frames"]
     file.write_text("nonsense" if damage == "text" else json.dumps(index))
-    expected = {"text": "isn't the index", "format": "is of format 99", "checksum": "its checksum is another"}[damage]
+    expected = {"text": "isn't the index", "format": "has format 99", "checksum": "its checksum doesn't match"}[damage]
     with pytest.raises(UserError, match=expected):
         FrameStore(tmp_path)
 

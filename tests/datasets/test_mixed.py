@@ -8,7 +8,8 @@ import pytest
 from hydra.utils import instantiate
 
 from deblurlab.datasets import Folders, Mixed
-from deblurlab.datasets.frame_store import FrameStore, pack
+from deblurlab.datasets.frame_store import FrameStore
+from deblurlab.datasets.frame_store_writer import write_frame_store
 from deblurlab.errors import UserError
 from deblurlab.media.images import read_image
 from support import config, small
@@ -40,7 +41,7 @@ def test_each_image_is_read_as_its_own_set_does(write_pairs: WritePairs) -> None
     sets = _sets(write_pairs, 3, 3)
     root = sets["set0"].root
     images = sorted(root.rglob("*.png"))
-    list(pack(root, images))
+    list(write_frame_store(root, images))
     reader = Mixed(sets=sets, weights={"set0": 1.0, "set1": 1.0}).reader()
     for name, packed in (("set0", True), ("set1", False)):
         path = sets[name].train()[0].blurred
@@ -50,8 +51,8 @@ def test_each_image_is_read_as_its_own_set_does(write_pairs: WritePairs) -> None
 
 @pytest.mark.parametrize(
     ("weights", "message"),
-    [({"set0": 1.0}, "name different sets"), ({"set0": 0.0, "set1": 0.0}, "shares are at least 0"),
-     ({"set0": -1.0, "set1": 1.0}, "shares are at least 0")],
+    [({"set0": 1.0}, "must have the same names"), ({"set0": 0.0, "set1": 0.0}, "weights must be at least 0"),
+     ({"set0": -1.0, "set1": 1.0}, "weights must be at least 0")],
 )  # fmt: skip
 def test_weights_that_make_no_sense_are_refused(
     weights: dict[str, float], message: str, write_pairs: WritePairs

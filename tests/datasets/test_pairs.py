@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from deblurlab.datasets import Folders, GoPro, PairDataset
-from deblurlab.datasets.base import match
+from deblurlab.datasets.listing import match_pairs
 from deblurlab.errors import UserError
 from deblurlab.media.images import write_png
 
@@ -21,7 +21,7 @@ def test_pairs_are_matched_by_relative_path_up_to_the_suffix(tmp_path: Path) -> 
             (tmp_path / side / name).parent.mkdir(parents=True, exist_ok=True)
             write_png(tmp_path / side / name, GREY)
     (tmp_path / "sharp" / "a.png").rename(tmp_path / "sharp" / "a.bmp")
-    pairs = match(tmp_path / "blurred", tmp_path / "sharp")
+    pairs = match_pairs(tmp_path / "blurred", tmp_path / "sharp")
     assert [pair.name for pair in pairs] == ["a", "b/1", "b/2"]
     assert pairs[0].sharp.name == "a.bmp"
     assert [pair.group for pair in pairs] == ["", "b", "b"]
@@ -30,26 +30,28 @@ def test_pairs_are_matched_by_relative_path_up_to_the_suffix(tmp_path: Path) -> 
 def test_other_names_and_counts_are_refused_naming_them(write_pairs: WritePairs) -> None:
     blurred, sharp = write_pairs(5)
     (sharp / "001.png").unlink()
-    with pytest.raises(UserError, match=rf"5 images in {blurred}, 4 in {sharp}: 001 of {blurred} without a twin"):
-        match(blurred, sharp)
+    with pytest.raises(
+        UserError, match=rf"5 images in {blurred}, 4 in {sharp}: 001 of {blurred} without a file of the same name"
+    ):
+        match_pairs(blurred, sharp)
     (blurred / "001.png").unlink()
     write_png(sharp / "extra.png", GREY)
-    with pytest.raises(UserError, match=f"extra of {sharp} without a twin"):
-        match(blurred, sharp)
+    with pytest.raises(UserError, match=f"extra of {sharp} without a file of the same name"):
+        match_pairs(blurred, sharp)
 
 
 def test_two_files_of_one_name_are_refused(write_pairs: WritePairs) -> None:
     blurred, sharp = write_pairs(2)
     write_png(blurred / "000.bmp", GREY)
     with pytest.raises(UserError, match="several files called 000"):
-        match(blurred, sharp)
+        match_pairs(blurred, sharp)
 
 
 def test_other_sizes_are_refused_naming_both(write_pairs: WritePairs) -> None:
     blurred, sharp = write_pairs(1)
     write_png(sharp / "000.png", GREY)
     with pytest.raises(UserError, match=r"blurred/000.png is 64x48 and .*sharp/000.png 16x16"):
-        PairDataset(match(blurred, sharp))[0, 0, 0]
+        PairDataset(match_pairs(blurred, sharp))[0, 0, 0]
 
 
 def test_the_tail_is_held_out(write_pairs: WritePairs) -> None:

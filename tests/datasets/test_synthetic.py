@@ -52,7 +52,7 @@ def test_a_seed_always_gives_the_same_pictures(made: Synthetic, tmp_path: Path) 
 def test_many_processes_make_the_same_pictures(
     made: Synthetic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deblurlab.datasets.synthetic._FEW", 0)
+    monkeypatch.setattr("deblurlab.datasets.synthetic._MAX_SEQUENTIAL_PIXELS", 0)
     again = _set(tmp_path)
     again.prepare()
     assert _digest(again) == _digest(made)
@@ -84,9 +84,9 @@ def test_a_wide_set_has_both_kinds_of_blur_and_is_tested_on_light(tmp_path: Path
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("data.texture=2", "data.texture=2 is a share"),
+        ("data.texture=2", "data.texture=2 must be between 0 and 1"),
         ("data.blur_key=either", "data.blur_key is 'either': blur or blur_gamma"),
-        ("data.scenes.blur_key=blur", "data.scenes.blur_key=blur and data.test_photographs.blur_key=blur_gamma"),
+        ("data.scenes.blur_key=blur", "data.scenes.blur_key=blur and data.test_photographs.blur_key=blur_gamma must"),
     ],
 )
 def test_settings_that_contradict_one_another_are_one_line(tmp_path: Path, override: str, said: str) -> None:
@@ -180,7 +180,7 @@ def test_an_interrupted_attempt_is_continued_and_never_taken_for_whole(made: Syn
     assert _digest(interrupted) == _digest(made)
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"can't be written to .*file/synthetic-.*data.root"):
         _set(tmp_path / "file").prepare()
@@ -216,4 +216,4 @@ def test_photographs_that_are_too_small_are_refused(tmp_path: Path) -> None:
     photos = _photos(tmp_path / "photos", 3, size=(80, 90))
     with pytest.raises(Exception) as caught:  # noqa: PT011
         _set(tmp_path, f"data.source_images={photos}")
-    assert "of the 3 photographs in" in str(caught.value.__cause__)
+    assert "of the 3 images in" in str(caught.value.__cause__)

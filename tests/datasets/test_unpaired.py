@@ -8,7 +8,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from deblurlab.dataloading import KeyedBatches, Stage
+from deblurlab.dataloading import KeyedBatchSampler, Stage
 from deblurlab.datasets import PairDataset, Unpaired, Unreferenced
 from deblurlab.datasets.frame_store import FrameStore
 from deblurlab.errors import UserError
@@ -39,9 +39,9 @@ def _drawn(data: Unpaired, epoch: int, seed: int = 0) -> list[tuple[int, int]]:
     """(blurred, sharp) as their reds say."""
     cfg = config("augment=none", "augment.size=16")
     training = data.training({16: instantiate(cfg.augment, _convert_="all")}, repeat=1, seed=seed)
-    order = KeyedBatches(training.sizes, stages=[Stage(0, 16, 1)], seed=seed)
+    order = KeyedBatchSampler(training.sizes, stages=[Stage(0, 16, 1)], seed=seed)
     found = []
-    for (key,) in order.at(epoch * len(order)):
+    for (key,) in order.from_step(epoch * len(order)):
         sample = training.dataset[key]
         assert sample["blurred"].shape == sample["unpaired_sharp"].shape == (3, 16, 16)
         found.append((int(sample["blurred"][0, 0, 0]), int(sample["unpaired_sharp"][0, 0, 0])))
@@ -122,7 +122,7 @@ def test_an_image_on_both_sides_is_found(folders: Path, capsys: pytest.CaptureFi
 
 
 def test_a_module_that_learns_from_pairs_refuses_them(folders: Path, train: Callable[..., Path]) -> None:
-    with pytest.raises(SystemExit, match="data has no pairs, and the module learns from pairs alone"):
+    with pytest.raises(SystemExit, match="module=paired trains on pairs and the data set has none"):
         train("data=unpaired", *(f"data.{side}={folders / side}" for side in SIDES))
     assert not (folders / "runs").exists()
 
@@ -217,7 +217,7 @@ def test_pairs_come_beside_them(folders: Path, write_pairs: Callable, kind: str)
     data.prepare()
     assert data.has_pairs
     assert not data.paired
-    assert len(data.beside()) == (2 if kind == "set" else 3)  # that set holds one out
+    assert len(data.extra_pairs()) == (2 if kind == "set" else 3)  # that set holds one out
     cfg = config("augment=none", "augment.size=16")
     training = data.training({16: instantiate(cfg.augment, _convert_="all")}, repeat=1, seed=0)
     drawn = {}

@@ -1,4 +1,4 @@
-"""`hydra/launcher=parallel`: jobs in processes of their own."""
+"""`hydra/launcher=parallel`."""
 
 import json
 import os
@@ -13,17 +13,17 @@ import torch
 from hydra.errors import CompactHydraException
 
 from deblurlab.checkpoints.io import read_checkpoint
-from hydra_plugins.deblurlab_parallel import _needs
+from hydra_plugins.deblurlab_parallel import _count_gpus
 from support import SMALL, config
 
 
-def _command(root: Path, *words: str) -> list[str]:
+def _command(root: Path, *overrides: str) -> list[str]:
     small = ["+debug=smoke", f"data.root={root}", "trainer.accelerator=cpu", *SMALL]
-    return [sys.executable, "-m", "deblurlab", "train", *words, *small]
+    return [sys.executable, "-m", "deblurlab", "train", *overrides, *small]
 
 
 @pytest.mark.parametrize(
-    ("words", "gpus", "needed"),
+    ("overrides", "gpus", "needed"),
     [
         (["trainer=default"], 0, 0),
         (["trainer=default"], 4, 1),
@@ -32,18 +32,18 @@ def _command(root: Path, *words: str) -> list[str]:
         (["trainer=ddp_cpu"], 4, 0),
     ],
 )
-def test_a_job_gets_as_many_gpus_as_its_trainer_asks_for(words: list[str], gpus: int, needed: int) -> None:
-    assert _needs(config(*words), gpus) == needed
+def test_the_trainer_determines_the_number_of_gpus(overrides: list[str], gpus: int, needed: int) -> None:
+    assert _count_gpus(config(*overrides), gpus) == needed
 
 
-def test_more_gpus_than_there_are_is_an_error() -> None:
+def test_too_many_gpus_are_an_error() -> None:
     for devices in ("4", "[0]"):
-        with pytest.raises(CompactHydraException, match=r"trainer.devices=.* of 2 GPUs: say how many"):
-            _needs(config("trainer=ddp", f"trainer.devices={devices}"), 2)
-    assert _needs(config("restorer=identity", name="evaluate"), 2) == 1
+        with pytest.raises(CompactHydraException, match=r"trainer.devices=.* with 2 GPUs: set a number up to 2"):
+            _count_gpus(config("trainer=ddp", f"trainer.devices={devices}"), 2)
+    assert _count_gpus(config("restorer=identity", name="evaluate"), 2) == 1
 
 
-def test_jobs_that_would_write_to_one_folder_are_refused(tmp_path: Path, data_root: Path) -> None:
+def test_jobs_with_the_same_folder_are_refused(tmp_path: Path, data_root: Path) -> None:
     sweep = _command(data_root, "-m", "loss=l1", "seed=1,2", "name=same", "hydra/launcher=parallel")
     done = subprocess.run(sweep, cwd=tmp_path, capture_output=True, text=True, timeout=900)
     assert "several jobs would write to runs/same: leave out name=" in done.stderr
@@ -51,7 +51,7 @@ def test_jobs_that_would_write_to_one_folder_are_refused(tmp_path: Path, data_ro
 
 
 @pytest.mark.slow
-def test_two_processes_in_each_of_two_jobs_give_the_weights_of_one(tmp_path: Path, data_root: Path) -> None:
+def test_jobs_with_two_processes_give_the_weights_of_one_process(tmp_path: Path, data_root: Path) -> None:
     common = ["loss=l1+adv", "trainer.precision=64-true", "loader.batch_size=4", "data.train=8"]
     sweep = _command(data_root, "-m", *common, "seed=1,2", "trainer=ddp_cpu", "hydra/launcher=parallel", "runs=sweep")
     done = subprocess.run(sweep, cwd=tmp_path, capture_output=True, text=True, timeout=900)
@@ -72,19 +72,19 @@ def test_two_processes_in_each_of_two_jobs_give_the_weights_of_one(tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_a_job_that_fails_stops_no_other_and_is_told(tmp_path: Path, data_root: Path) -> None:
+def test_a_failed_job_is_reported_and_stops_no_other(tmp_path: Path, data_root: Path) -> None:
     sweep = _command(data_root, "-m", "loss=l1", "loss.l1.weight=abc,1", "hydra/launcher=parallel")
     done = subprocess.run(sweep, cwd=tmp_path, capture_output=True, text=True, timeout=900)
     assert done.returncode == 1
-    told = done.stdout + done.stderr
-    assert "loss.l1.weight=abc is no number" in told
-    assert "Traceback" not in told
+    output = done.stdout + done.stderr
+    assert "loss.l1.weight=abc is no number" in output
+    assert "Traceback" not in output
     assert len(list((tmp_path / "runs").glob("*/results.json"))) == 1
     assert len(list((tmp_path / "runs" / "logs").glob("*.log"))) == 2
 
 
 @pytest.mark.slow
-def test_a_sweep_that_is_terminated_keeps_its_jobs_last_steps(tmp_path: Path, data_root: Path) -> None:
+def test_a_terminated_sweep_saves_the_last_steps_of_its_jobs(tmp_path: Path, data_root: Path) -> None:
     endless = ["trainer.max_steps=100000", "trainer.val_check_interval=100000"]
     sweep = _command(
         data_root, "-m", "loss=l1", "seed=1,2", *endless, "hydra/launcher=parallel", "hydra.launcher.jobs=2"
@@ -97,8 +97,8 @@ def test_a_sweep_that_is_terminated_keeps_its_jobs_last_steps(tmp_path: Path, da
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=300)
     assert process.returncode == 128 + signal.SIGTERM
-    kept = list((tmp_path / "runs").glob("*/checkpoints/last.ckpt"))
-    assert len(kept) == 2
-    assert all(read_checkpoint(file)["global_step"] > 0 for file in kept)
+    checkpoints = list((tmp_path / "runs").glob("*/checkpoints/last.ckpt"))
+    assert len(checkpoints) == 2
+    assert all(read_checkpoint(file)["global_step"] > 0 for file in checkpoints)
     alive = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True).stdout.split()
     assert [pid for pid in alive if int(pid) != os.getpid()] == []

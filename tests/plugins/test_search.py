@@ -1,4 +1,4 @@
-"""`hydra/sweeper=search` on objectives whose best settings are known."""
+"""`hydra/sweeper=search` on objectives with known optima."""
 
 import re
 import subprocess
@@ -23,36 +23,34 @@ def job(cfg):
     vgg, adv = math.log10(cfg.loss.vgg.weight), math.log10(cfg.loss.adv.weight)
     with open("calls", "a") as calls:
         calls.write(f"{cfg.loss.vgg.weight} {cfg.loss.adv.weight}\\n")
-    if len(open("calls").readlines()) == int(os.environ.get("DIES_AT", 0)):
+    if len(open("calls").readlines()) == int(os.environ.get("KILL_AT", 0)):
         os.kill(os.getpid(), signal.SIGKILL)
     if vgg > -0.2:
-        raise ValueError("too much")
+        raise ValueError("too large")
     return {"validation": {"psnr": 30 - (vgg + 1.5) ** 2 - (adv + 3) ** 2, "ssim": 0.9 - (vgg + 2.5) ** 2}}
 
 hydra.main(version_base="1.3", config_path=str(config.CONF), config_name="train")(job)()
 """
 
 
-def _search(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def _search(folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     (folder / "app.py").write_text(APP)
-    command = [sys.executable, "app.py", "-m", "+sweep=weights", *words]
+    command = [sys.executable, "app.py", "-m", "+sweep=weights", *overrides]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
 
 
 @pytest.mark.slow
-def test_a_planted_optimum_is_found_by_a_search_that_was_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = ["hydra.sweeper.objectives=[psnr]", "hydra.sweeper.trials=40"]
+def test_a_killed_search_resumes_and_finds_the_optimum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    overrides = ["hydra.sweeper.objectives=[psnr]", "hydra.sweeper.trials=40"]
     with monkeypatch.context() as patch:
-        patch.setenv("DIES_AT", "9")
-        assert _search(tmp_path, *words).returncode == -9
+        patch.setenv("KILL_AT", "9")
+        assert _search(tmp_path, *overrides).returncode == -9
     before = (tmp_path / "calls").read_text().splitlines()
     assert len(before) == 9
-    done = _search(tmp_path, *words)
+    done = _search(tmp_path, *overrides)
     assert done.returncode == 0, done.stderr
     calls = (tmp_path / "calls").read_text().splitlines()
-    assert calls[9] == before[8]  # what was killed comes first
+    assert calls[9] == before[8]  # the interrupted trial comes first
     assert len(calls) == len(set(calls)) + 1 == 41
     best = done.stderr + done.stdout
     found = re.findall(r"psnr ([\d.]+)  loss.vgg.weight=(\S+) loss.adv.weight=(\S+)", best)
@@ -60,16 +58,15 @@ def test_a_planted_optimum_is_found_by_a_search_that_was_killed(
     assert psnr > 29.9
     assert 0.015 < vgg < 0.065  # 10^-1.5 is 0.032
     assert 0.0005 < adv < 0.002
-    assert "failed: too much" in best
-    again = _search(tmp_path, *words)
+    assert "failed: too large" in best
+    again = _search(tmp_path, *overrides)
     assert "psnr" in again.stderr + again.stdout
     assert len((tmp_path / "calls").read_text().splitlines()) == 41
 
 
 @pytest.mark.slow
-def test_objectives_that_pull_apart_are_traded_off(tmp_path: Path) -> None:
-    """PSNR wants 10^-1.5, SSIM 10^-2.5: the best trials lie between, one by one better by the one and worse by the
-    other."""
+def test_conflicting_objectives_give_a_pareto_front(tmp_path: Path) -> None:
+    """PSNR is best at 10^-1.5, SSIM at 10^-2.5: along the front between them one rises and the other falls."""
     done = _search(tmp_path, "hydra.sweeper.trials=30")
     found = re.findall(r"psnr ([\d.]+)  ssim ([\d.-]+)  loss.vgg.weight=(\S+)", done.stderr + done.stdout)
     assert len(found) >= 3
@@ -81,16 +78,16 @@ def test_objectives_that_pull_apart_are_traded_off(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_of_few_choices_none_is_trained_twice_at_once(tmp_path: Path) -> None:
-    words = ["loss.vgg.weight=0.01,0.1", "loss.adv.weight=0.001", "hydra.sweeper.trials=6", "hydra.sweeper.batch=6"]
-    done = _search(tmp_path, *words)
+def test_equal_settings_in_a_batch_are_trained_once(tmp_path: Path) -> None:
+    overrides = ["loss.vgg.weight=0.01,0.1", "loss.adv.weight=0.001", "hydra.sweeper.trials=6", "hydra.sweeper.batch=6"]
+    done = _search(tmp_path, *overrides)
     assert done.returncode == 0, done.stderr
     assert sorted((tmp_path / "calls").read_text().splitlines()) == ["0.01 0.001", "0.1 0.001"]
     assert (done.stderr + done.stdout).count("loss.vgg.weight=0.01  ") <= 1
 
 
 @pytest.mark.parametrize(
-    ("word", "expected"),
+    ("override", "expected"),
     [
         ("a.b=interval(0.5,2)", FloatDistribution(0.5, 2)),
         ("a.b=tag(log, interval(1e-5, 0.1))", FloatDistribution(1e-5, 0.1, log=True)),
@@ -100,41 +97,41 @@ def test_of_few_choices_none_is_trained_twice_at_once(tmp_path: Path) -> None:
         ("loss=l1,l1+vgg", CategoricalDistribution(["l1", "l1+vgg"])),
     ],
 )
-def test_hydras_grammar_says_what_is_varied(word: str, expected: object) -> None:
-    (override,) = OverridesParser.create().parse_overrides([word])
-    assert _distribution(override) == expected
+def test_sweep_syntax_gives_distributions(override: str, expected: object) -> None:
+    (parsed,) = OverridesParser.create().parse_overrides([override])
+    assert _distribution(parsed) == expected
 
 
-def test_trials_without_the_objective_are_told(tmp_path: Path) -> None:
+def test_a_missing_objective_is_named() -> None:
     search = Search(params={}, objectives=["lpips_alex"], trials=1, batch=1, journal="", seed=0)
     with pytest.raises(CompactHydraException, match=r"measured no lpips_alex \(protocol.metrics\), but psnr, ssim"):
-        search._values({"validation": {"psnr": 1.0, "ssim": 1.0}})
+        search._objective_values({"validation": {"psnr": 1.0, "ssim": 1.0}})
     with pytest.raises(CompactHydraException, match="measured no lpips_alex"):
-        search._values({"validation": {"lpips_alex": float("nan")}})
-    assert search._values({"validation": {"lpips_alex": 0.0}}) == [0.0]
+        search._objective_values({"validation": {"lpips_alex": float("nan")}})
+    assert search._objective_values({"validation": {"lpips_alex": 0.0}}) == [0.0]
 
 
-def test_a_search_that_cannot_be_is_told_in_a_line(tmp_path: Path) -> None:
+def test_wrong_search_settings_are_one_line_errors(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(APP)
     command = [sys.executable, "app.py", "-m", "hydra/sweeper=search", "loss=l1"]
-    for words, message in (
-        ([], "a search needs something to vary"),
-        (["model.width=interval(2,1)"], "model.width can't be varied as asked"),
+    for overrides, message in (
+        ([], "the search space is empty"),
+        (["model.width=interval(2,1)"], "model.width has no valid search space"),
         (["model.width=4,8", "hydra.sweeper.objectives=[psnrr]"], "the validation measures psnr, ssim"),
         (["model.width=4,8", "hydra.sweeper.batch=0"], "batch=0 must be at least 1"),
     ):
-        done = subprocess.run([*command, *words], cwd=tmp_path, capture_output=True, text=True, timeout=900)
+        done = subprocess.run([*command, *overrides], cwd=tmp_path, capture_output=True, text=True, timeout=900)
         assert message in done.stderr
         assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow
 def test_a_journal_of_another_search_is_refused(tmp_path: Path) -> None:
-    words = ["loss.vgg.weight=0.01,0.1", "hydra.sweeper.trials=1"]
-    assert _search(tmp_path, *words, "loss.adv.weight=0.001").returncode == 0
+    overrides = ["loss.vgg.weight=0.01,0.1", "hydra.sweeper.trials=1"]
+    assert _search(tmp_path, *overrides, "loss.adv.weight=0.001").returncode == 0
     for other in (["loss.adv.weight=0.01"], ["loss.adv.weight=0.001", "optimizer.lr=interval(0.1,0.2)"]):
-        done = _search(tmp_path, *words, *other)
-        assert "is a search over other values" in done.stderr
+        done = _search(tmp_path, *overrides, *other)
+        assert "holds a search over other values" in done.stderr
     calls = len((tmp_path / "calls").read_text().splitlines())
-    assert _search(tmp_path, *words, "loss.adv.weight=0.01", "fresh=true").returncode == 0
+    assert _search(tmp_path, *overrides, "loss.adv.weight=0.01", "fresh=true").returncode == 0
     assert len((tmp_path / "calls").read_text().splitlines()) == calls + 1

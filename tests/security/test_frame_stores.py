@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deblurlab.datasets.frame_store import FrameStore, open_reader, pack
+from deblurlab.datasets.frame_store import FrameStore, open_reader
+from deblurlab.datasets.frame_store_writer import write_frame_store
 from deblurlab.errors import UserError
 from deblurlab.media.images import read_image, write_png
 
@@ -19,7 +20,7 @@ def image(tmp_path: Path) -> Path:
     """A data set of one packed image."""
     (tmp_path / "set").mkdir()
     write_png(file := tmp_path / "set" / "a.png", np.zeros((4, 4, 3), np.uint8))
-    list(pack(file.parent, [file]))
+    list(write_frame_store(file.parent, [file]))
     return file
 
 
@@ -85,7 +86,7 @@ def test_packing_a_stranger_s_set_overwrites_nothing_through_a_link(place: str, 
     (root / place).symlink_to(mine / "diary" if "/" in place else mine)
     write_png(root / "a.png", np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(UserError, match=f"{place} is a link"):
-        list(pack(root, [root / "a.png"]))
+        list(write_frame_store(root, [root / "a.png"]))
     assert [(path.name, path.read_text()) for path in mine.iterdir()] == [("diary", "precious")]
 
 
@@ -96,7 +97,7 @@ def test_a_stranger_s_journal_is_not_believed(tmp_path: Path) -> None:
     state = image.stat()
     lie = ["a.png", "x" * 9, 10**9, 0, 0, state.st_size, state.st_mtime_ns]
     (tmp_path / ".frames.partial" / "journal.jsonl").write_text(json.dumps(lie) + "\n" + "[" * 100_000)
-    assert list(pack(tmp_path, [image])) == [0, 1]
+    assert list(write_frame_store(tmp_path, [image])) == [0, 1]
     assert FrameStore(tmp_path)(image).min() == 9
 
 
@@ -105,7 +106,7 @@ def test_files_outside_of_the_set_are_not_packed_but_read_as_they_are(tmp_path: 
     (tmp_path / "set").mkdir()
     for image in images:
         write_png(image, np.zeros((4, 4, 3), np.uint8))
-    assert list(pack(tmp_path / "set", images)) == [0, 1]
+    assert list(write_frame_store(tmp_path / "set", images)) == [0, 1]
     store = FrameStore(tmp_path / "set")
     assert [image in store for image in images] == [False, True]
     assert store(images[0]).shape == (4, 4, 3)

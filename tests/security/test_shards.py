@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from deblurlab.datasets import Streaming
-from deblurlab.datasets.base import Pair
+from deblurlab.datasets.listing import Pair
 from deblurlab.datasets.shards import write_shards
 from deblurlab.errors import UserError
 from deblurlab.media.images import write_png
@@ -80,14 +80,14 @@ def test_shards_elsewhere_are_not_read(name: str, shards: Path) -> None:
     index = json.loads((shards / "names" / "index.json").read_text())
     index["chunks"][0]["filename"] = name
     (shards / "names" / "index.json").write_text(json.dumps(index))
-    with pytest.raises(UserError, match="names a file that is no shard"):
+    with pytest.raises(UserError, match="names a file that is not a shard"):
         _read(shards)
 
 
 def test_a_shard_that_is_a_link_is_not_read(shards: Path, tmp_path: Path) -> None:
     (shards / "images" / "chunk-0-0.bin").rename(tmp_path / "secret")
     (shards / "images" / "chunk-0-0.bin").symlink_to(tmp_path / "secret")
-    with pytest.raises(UserError, match="names a file that is no shard"):
+    with pytest.raises(UserError, match="names a file that is not a shard"):
         _read(shards)
 
 

@@ -145,9 +145,7 @@ def test_pools_differ_between_seeds() -> None:
 
 
 @pytest.mark.parametrize("options", [{"image_pool": 3}, {"history": 3}], ids=["pool", "history"])
-def test_pool_and_history_are_stored_and_affect_the_training(
-    options: dict[str, int], tmp_path: Path
-) -> None:
+def test_pool_and_history_are_stored_and_affect_the_training(options: dict[str, int], tmp_path: Path) -> None:
     terms = {"l1": L1(), "adv": AdvRaLS()}
     trained, without = module(terms, **options), module(terms)
     fit(trained, 4).save_checkpoint(tmp_path / "a.ckpt")

@@ -1,4 +1,4 @@
-"""Two processes train what one process trains."""
+"""Two processes give the same training as one."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ from support import SMALL
 
 @pytest.mark.slow
 def test_processes_that_torchrun_starts_train_what_one_does(tmp_path: Path, data_root: Path) -> None:
-    """They come by the run's folder at the same time, also when it is to be deleted."""
+    """Both access the run folder at the same time, also when it is deleted."""
     words = [
         "train", "+debug=smoke", f"data.root={data_root}", *SMALL, "loss=l1", "trainer.accelerator=cpu",
         "trainer.precision=64-true", "loader.batch_size=4", "data.train=8",

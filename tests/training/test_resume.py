@@ -1,4 +1,4 @@
-"""Stopped, continued and mistyped runs: nothing good is lost, nothing false is kept."""
+"""Resumed and rejected runs: no checkpoint is lost, no wrong result is kept."""
 
 import csv
 import json
@@ -26,7 +26,7 @@ def _column(run: Path, name: str) -> list[float]:
 
 
 def _stop_at(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
-    """From now on the process dies when it begins the step after `at`."""
+    """Make the process exit at the start of the step after `at`."""
     step = PairedRestoration.training_step
 
     def killed(self: PairedRestoration, batch: object, batch_idx: int) -> object:
@@ -41,8 +41,8 @@ def _score(run: Path) -> float:
     return read_checkpoint(run / "checkpoints" / "best.ckpt")["callbacks"]["Checkpoints"]["best"]
 
 
-def test_more_steps_stretch_the_schedule(train: Train) -> None:
-    """At step n of the longer training the rate is the longer cosine's, as if it had been so from the start."""
+def test_more_steps_extend_the_schedule(train: Train) -> None:
+    """At step n of the longer training the rate is that of the longer cosine."""
     first = train("name=first", "trainer.max_steps=3").parent / "first"
     longer = ["trainer.max_steps=8", "trainer.val_check_interval=8"]
     resumed = train("name=longer", f"ckpt={first}/checkpoints/last.ckpt", *longer).parent / "longer"
@@ -52,7 +52,7 @@ def test_more_steps_stretch_the_schedule(train: Train) -> None:
     assert rates[1:] == sorted(rates[1:], reverse=True)
 
 
-def test_a_run_from_another_ones_state_keeps_a_best_of_its_own(train: Train) -> None:
+def test_a_run_resumed_from_another_selects_its_own_best(train: Train) -> None:
     first = train("name=first", "trainer.max_steps=3").parent / "first"
     checkpoint = read_checkpoint(first / "checkpoints" / "last.ckpt")
     checkpoint["callbacks"]["Checkpoints"]["best"] = 99.0
@@ -61,8 +61,8 @@ def test_a_run_from_another_ones_state_keeps_a_best_of_its_own(train: Train) -> 
     assert (longer.parent / "longer" / "checkpoints" / "best.ckpt").exists()
 
 
-def test_a_better_best_survives_a_stop(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`last.ckpt` of a step is written before that step's validation and knows nothing of its score."""
+def test_the_best_checkpoint_survives_a_stop(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`last.ckpt` of a step is written before that step's validation and doesn't contain its metrics."""
     options = ["callbacks.checkpoints.every=2", "trainer.val_check_interval=2", "trainer.max_steps=6"]
     with monkeypatch.context() as patch:
         _stop_at(patch, 3)
@@ -79,13 +79,13 @@ def test_a_better_best_survives_a_stop(train: Train, monkeypatch: pytest.MonkeyP
     assert validation["psnr"] == pytest.approx(_column(run, "val/psnr")[0])  # of the state that is kept
 
 
-def test_a_mistyped_start_does_not_claim_the_folder(train: Train) -> None:
+def test_a_failed_start_does_not_claim_the_folder(train: Train) -> None:
     with pytest.raises(SystemExit, match="there is no checkpoint nowhere"):
         train("ckpt=nowhere")
     assert json.loads((train() / "results.json").read_text())["steps"] == 3
 
 
-def test_a_run_stopped_before_its_first_checkpoint_starts_its_record_over(
+def test_a_run_stopped_before_its_first_checkpoint_restarts_metrics_csv(
     train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -101,7 +101,7 @@ def test_a_run_stopped_before_its_first_checkpoint_starts_its_record_over(
 def test_the_config_is_that_of_the_training_that_wrote_the_checkpoints(
     train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not of an attempt before it that came to nothing."""
+    """Not that of an earlier failed attempt."""
     with monkeypatch.context() as patch:
         _stop_at(patch, 2)
         with pytest.raises(SystemExit):
@@ -113,7 +113,7 @@ def test_the_config_is_that_of_the_training_that_wrote_the_checkpoints(
     assert (run / "report.html").exists()
 
 
-def test_a_lost_config_costs_no_checkpoint(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoints_survive_a_lost_config(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     run = train()
     (run / "config.yaml").write_text("")
     with pytest.raises(SystemExit, match=r"config.yaml holds no run's config. Delete it, and the command"):
@@ -123,26 +123,26 @@ def test_a_lost_config_costs_no_checkpoint(train: Train, monkeypatch: pytest.Mon
     assert "width" in (run / "config.yaml").read_text()
 
 
-def test_a_checkpoint_that_leaves_nothing_to_do_is_refused(train: Train) -> None:
+def test_a_checkpoint_beyond_max_steps_is_rejected(train: Train) -> None:
     first = train("name=first").parent / "first" / "checkpoints" / "last.ckpt"
     with pytest.raises(SystemExit, match=r"is at step 3 .*trainer.max_steps=3.*raise"):
         train("name=again", f"ckpt={first}")
 
 
-def test_a_checkpoint_of_another_model_or_loss_is_refused(train: Train) -> None:
+def test_a_checkpoint_of_another_model_or_loss_is_rejected(train: Train) -> None:
     first = train("name=first").parent / "first" / "checkpoints" / "last.ckpt"
     for other in ("model.width=8", "loss=l1+adv"):
         with pytest.raises(SystemExit, match=r"^deblurlab: the checkpoint belongs to another model or loss"):
             train("name=other", f"ckpt={first}", other, "trainer.max_steps=9", "fresh=true")
 
 
-def test_training_ends_when_its_time_is_up(train: Train) -> None:
+def test_max_time_ends_the_training(train: Train) -> None:
     run = train("+trainer.max_time=00:00:00:02", "trainer.max_steps=100000", "trainer.val_check_interval=100000")
     assert 0 < json.loads((run / "results.json").read_text())["steps"] < 100000
 
 
 @pytest.mark.slow
-def test_a_sanity_check_leaves_no_scores(train: Train) -> None:
+def test_a_sanity_check_records_no_metrics(train: Train) -> None:
     plain = train("name=a", "data.val=2").parent / "a"
     checked = train("name=b", "data.val=2", "trainer.num_sanity_val_steps=1").parent / "b"
     assert _column(plain, "val/psnr_blurred") == _column(checked, "val/psnr_blurred")
@@ -180,18 +180,18 @@ def test_a_sanity_check_leaves_no_scores(train: Train) -> None:
         ),
     ],
 )
-def test_settings_that_cannot_work_are_one_line(train: Train, override: str, message: str) -> None:
+def test_invalid_settings_are_one_line(train: Train, override: str, message: str) -> None:
     with pytest.raises(SystemExit, match=rf"(?s)^deblurlab: .*({message})"):
         train(*override.split(" "))
 
 
-def test_no_logger_is_a_choice(train: Train) -> None:
+def test_training_without_logger(train: Train) -> None:
     run = train("~logger")
     assert (run / "report.html").exists()
     assert not (run / "metrics.csv").exists()
 
 
-def test_a_terminated_run_keeps_its_last_step_and_does_not_look_finished(train: Train, data_root: Path) -> None:
+def test_a_terminated_run_keeps_its_last_step_and_is_unfinished(train: Train, data_root: Path) -> None:
     train("name=warm")  # makes the data
     command = [
         sys.executable, "-m", "deblurlab", "train", "+debug=smoke", f"data.root={data_root}", *SMALL, "loss=l1",

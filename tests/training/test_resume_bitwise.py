@@ -27,7 +27,7 @@ def test_a_checkpoint_holds_plain_data_and_no_frozen_network(tmp_path: Path) -> 
     assert content["global_step"] == 1
 
 
-def test_going_on_is_as_if_it_had_never_stopped(tmp_path: Path) -> None:
+def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     through, first, second = module(), module(), module()
     fit(through, 6, EMA())
     fit(first, 3, EMA()).save_checkpoint(tmp_path / "a.ckpt")
@@ -53,7 +53,7 @@ def test_going_on_is_as_if_it_had_never_stopped(tmp_path: Path) -> None:
     assert same(state(through), state(second))
 
 
-def test_the_average_follows_its_formula_and_stands_in_for_evaluation_only(tmp_path: Path) -> None:
+def test_ema_follows_its_formula_and_is_used_in_evaluation_only(tmp_path: Path) -> None:
     trained, weights = module({"l1": L1()}), []
     start = state(trained.generator)["stem.weight"]
 
@@ -82,18 +82,18 @@ def test_the_average_follows_its_formula_and_stands_in_for_evaluation_only(tmp_p
 def test_an_average_without_updates_is_not_used(tmp_path: Path) -> None:
     trained = module({"l1": L1()})
     EMA().on_validation_start(pl.Trainer(logger=False, enable_checkpointing=False), trained)  # nothing to stand in
-    with pytest.raises(ValueError, match="lies in"):
+    with pytest.raises(ValueError, match="must be in"):
         EMA(decay=1.0)
 
 
-def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+def test_weights_of_another_model_are_rejected(tmp_path: Path) -> None:
     trained = module({"l1": L1()})
     fit(trained, 1).save_checkpoint(tmp_path / "a.ckpt")
     with pytest.raises(UserError, match=r"a\.ckpt belong to another model"):
         load_generator(UNetRes(width=8), tmp_path / "a.ckpt")
 
 
-def test_damaged_foreign_and_missing_files_are_refused(tmp_path: Path) -> None:
+def test_damaged_untrusted_and_missing_files_are_rejected(tmp_path: Path) -> None:
     good = tmp_path / "good.ckpt"
     fit(module({"l1": L1()}), 1).save_checkpoint(good)
     (tmp_path / "short.ckpt").write_bytes(good.read_bytes()[:1000])

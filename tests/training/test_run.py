@@ -1,4 +1,4 @@
-"""The main job, from the command line to the report."""
+"""Training runs from the command line to the report."""
 
 import csv
 import json
@@ -31,7 +31,7 @@ def _rows(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
-def test_a_run_leaves_everything_that_it_promises(train: Train) -> None:
+def test_a_run_writes_all_its_files(train: Train) -> None:
     run = train(*GAN)
     results = _results(run)
     assert results["steps"] == 3
@@ -64,14 +64,14 @@ def test_a_run_leaves_everything_that_it_promises(train: Train) -> None:
     assert not re.search(r"""(src|href)=["'](?!data:|#)""", page)  # needs no other file and no network
 
 
-def test_scores_are_the_means_over_images_of_what_the_pictures_show(train: Train) -> None:
+def test_metrics_are_means_over_images_and_agree_with_the_sample_images(train: Train) -> None:
     run = train()
     scores = _results(run)["sets"]["photographs"]
     rows = _rows(run / "per_image.csv")
     assert scores["psnr"] == pytest.approx(np.mean([float(row["psnr"]) for row in rows]))
     for row in rows:
-        picture = np.asarray(Image.open(run / "samples" / f"test_{row['image'].replace('/', '-')}.png"))
-        blurred, restored, sharp = np.split(picture, 3, axis=1)
+        sample = np.asarray(Image.open(run / "samples" / f"test_{row['image'].replace('/', '-')}.png"))
+        blurred, restored, sharp = np.split(sample, 3, axis=1)
         assert float(row["psnr_blurred"]) == pytest.approx(peak_signal_noise_ratio(sharp, blurred), abs=1e-6)
         assert float(row["psnr"]) == pytest.approx(peak_signal_noise_ratio(sharp, restored), abs=1e-6)
 
@@ -85,7 +85,7 @@ def test_a_seed_gives_the_same_run_and_another_seed_another(train: Train) -> Non
     assert not all(torch.equal(value, weights[2][name]) for name, value in weights[0].items())
 
 
-def test_a_finished_run_is_shown_and_not_repeated(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_run_prints_its_results(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     run = train()
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
     capsys.readouterr()
@@ -94,7 +94,7 @@ def test_a_finished_run_is_shown_and_not_repeated(train: Train, capsys: pytest.C
     assert "restored" in capsys.readouterr().out
 
 
-def test_a_job_that_a_cluster_repeats_deletes_nothing(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_requeued_job_with_fresh_deletes_nothing(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     mark = train() / "mark"
     mark.touch()
     for count, kept in (("1", True), ("0", False)):
@@ -103,14 +103,14 @@ def test_a_job_that_a_cluster_repeats_deletes_nothing(train: Train, monkeypatch:
         assert mark.exists() == kept
 
 
-def test_a_run_of_another_config_is_refused_naming_what_differs(train: Train) -> None:
+def test_a_run_of_another_config_is_rejected_naming_the_keys(train: Train) -> None:
     train()
     with pytest.raises(SystemExit, match=r"model.width was 4 and is 8.*name=<other>.*fresh=true"):
         train("model.width=8")
     assert _results(train("model.width=8", "fresh=true"))["parameters"] > 1000
 
 
-def test_fresh_deletes_nothing_but_its_own_run(train: Train) -> None:
+def test_fresh_deletes_its_own_run_only(train: Train) -> None:
     train("name=outer")
     kept = train("name=outer/kept").parent / "outer" / "kept" / "results.json"
     with pytest.raises(SystemExit, match=r"holds other runs \(kept\): fresh=true won't delete it"):
@@ -121,8 +121,8 @@ def test_fresh_deletes_nothing_but_its_own_run(train: Train) -> None:
     assert kept.exists()
 
 
-def test_a_stopped_run_goes_on_where_it_was(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stopped while step 3 was being taken, after the checkpoint of step 2."""
+def test_a_stopped_run_resumes(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped during step 3, after the checkpoint of step 2."""
     through = generator_weights(train(*GAN, "callbacks.checkpoints.every=1", "name=run") / "checkpoints" / "last.ckpt")
     from deblurlab.training import PairedRestoration
 
@@ -147,7 +147,7 @@ def test_a_stopped_run_goes_on_where_it_was(train: Train, monkeypatch: pytest.Mo
     assert after.keys() == through.keys()
 
 
-def test_ckpt_goes_on_from_another_run(train: Train) -> None:
+def test_ckpt_resumes_from_another_run(train: Train) -> None:
     first = train("name=first").parent / "first" / "checkpoints" / "last.ckpt"
     longer = train("name=longer", f"ckpt={first}", "trainer.max_steps=5").parent / "longer"
     assert _results(longer)["steps"] == 5
@@ -190,7 +190,7 @@ def test_init_starts_from_the_weights_of_a_run_or_release(
         (["+model.widht=3"], "widht"),
     ],
 )
-def test_what_the_user_can_mend_is_said_in_one_line(train: Train, overrides: list[str], message: str) -> None:
+def test_user_errors_are_one_line(train: Train, overrides: list[str], message: str) -> None:
     torch.save({"state_dict": {"generator.x": torch.zeros(1)}}, "bare.ckpt")
     smoke = not overrides[0].startswith("data=")
     extra = [] if smoke else ["model.width=4", "loss=l1", "name=run"]
@@ -216,13 +216,13 @@ def test_a_damaged_image_is_named_through_the_loaders_worker(
         )  # fmt: skip
 
 
-def test_a_place_that_cannot_be_written_is_named(train: Train) -> None:
+def test_an_unwritable_folder_is_named(train: Train) -> None:
     Path("file").write_text("")
     with pytest.raises(SystemExit, match=r"deblurlab: file/run can't be written.*runs=<folder>"):
         train("runs=file")
 
 
-def test_a_disk_that_fills_up_at_the_end_is_one_line(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_at_the_end_is_one_line(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "runs/run/results.json")
 
@@ -232,7 +232,7 @@ def test_a_disk_that_fills_up_at_the_end_is_one_line(train: Train, monkeypatch: 
 
 
 class Poison(torch.nn.Module):
-    """A loss term from outside that breaks when it is used for the third time."""
+    """Loss term outside the package that raises on its third use."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -243,7 +243,7 @@ class Poison(torch.nn.Module):
         return (restored - sharp).square().mean() * (float("nan") if self.calls >= 3 else 1.0)
 
 
-def test_a_loss_that_becomes_nan_stops_the_run_with_term_step_and_checkpoint(train: Train) -> None:
+def test_a_nan_loss_stops_the_run_naming_term_step_and_checkpoint(train: Train) -> None:
     with pytest.raises(
         SystemExit, match=r"loss/poison was not finite at step 3, .*last good checkpoint is \S*last\.ckpt"
     ):
@@ -257,7 +257,7 @@ def test_a_loss_that_becomes_nan_stops_the_run_with_term_step_and_checkpoint(tra
     assert not Path("runs/run/results.json").exists()
 
 
-def test_any_class_is_a_term_or_a_model_and_any_folder_holds_options(train: Train, tmp_path: Path) -> None:
+def test_own_classes_and_config_folders_work(train: Train, tmp_path: Path) -> None:
     (tmp_path / "mine" / "loss").mkdir(parents=True)
     (tmp_path / "mine" / "loss" / "huber.yaml").write_text(
         "huber: {_target_: torch.nn.HuberLoss, delta: 0.1, weight: 2}\n"
@@ -267,7 +267,7 @@ def test_any_class_is_a_term_or_a_model_and_any_folder_holds_options(train: Trai
 
 
 @pytest.mark.slow
-def test_a_sweep_gives_a_run_for_every_combination(train: Train) -> None:
+def test_a_sweep_runs_every_combination(train: Train) -> None:
     runs = train(
         "-m", "model=unet,unet_res", "loss=l1,l1+0.01*adv", "name=null", "trainer.max_steps=2",
         "trainer.val_check_interval=2",
@@ -295,8 +295,8 @@ def test_bfloat16_trains(train: Train) -> None:
 
 
 @pytest.mark.slow
-def test_one_batch_can_be_learnt_by_heart(train: Train, write_pairs: Callable[..., tuple[Path, Path]]) -> None:
-    """Scored on the pair it was trained on, which real data never are: over 5 dB better than its input."""
+def test_one_pair_can_be_overfitted(train: Train, write_pairs: Callable[..., tuple[Path, Path]]) -> None:
+    """Tested on the pair that it was trained on: more than 5 dB above the blurred input."""
     from deblurlab.synthesis import Synthesis
 
     blurred, sharp = write_pairs(2, size=(64, 64))

@@ -150,9 +150,7 @@ def test_a_term_of_weight_zero_is_logged_and_trains_nothing() -> None:
     fit(beside, 3, values)
     assert same(state(alone.generator), state(beside.generator))
     blurred, sharp = (BATCHES[0][key] / 255 for key in ("blurred", "sharp"))
-    assert values.seen[0]["mse"].item() == pytest.approx(
-        (blurred - sharp).square().mean().item()
-    )
+    assert values.seen[0]["mse"].item() == pytest.approx((blurred - sharp).square().mean().item())
     assert not values.seen[0]["mse"].requires_grad
 
 

@@ -1,4 +1,4 @@
-"""`experiment=cyclegan`, from the command line to a release."""
+"""Runs on unpaired images (`experiment=cyclegan`), from the command line to a release."""
 
 import csv
 import json
@@ -32,7 +32,7 @@ QUICK = [
 
 @pytest.fixture
 def folders(tmp_path: Path) -> list[str]:
-    """Two sides of different sizes; as overrides."""
+    """Return overrides that name two folders of images of different sizes."""
     for side, count, size in (("blurred", 5, (40, 50)), ("sharp", 3, (60, 45))):
         (tmp_path / side).mkdir()
         for i in range(count):
@@ -45,7 +45,7 @@ def _results(run: Path) -> dict:
     return json.loads((run / "results.json").read_text())
 
 
-def test_two_folders_are_enough(train: Train, folders: list[str]) -> None:
+def test_training_on_two_unpaired_folders(train: Train, folders: list[str]) -> None:
     run = train(*QUICK, *folders, smoke=False)
     results = _results(run)
     assert results["steps"] == 4
@@ -65,12 +65,12 @@ def test_two_folders_are_enough(train: Train, folders: list[str]) -> None:
     assert "val/psnr" not in rows[0]
     assert not (run / "checkpoints" / "best.ckpt").exists()
     # One validation image, of 40x50, beside one of 60x45: six of the common size.
-    (picture,) = {read_image(path).shape for path in run.glob("samples/val_*.png")}
-    assert picture == (40, 6 * 45, 3)
+    (sample,) = {read_image(path).shape for path in run.glob("samples/val_*.png")}
+    assert sample == (40, 6 * 45, 3)
     assert "sharpness" in (run / "report.html").read_text()
 
 
-def test_the_restoring_generator_is_like_any_other(
+def test_the_restoring_generator_is_evaluated_and_released_like_any_other(
     train: Train, folders: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = train(*QUICK, *folders, smoke=False)
@@ -86,7 +86,7 @@ def test_the_restoring_generator_is_like_any_other(
     assert not [name for name in released if "reblurrer" in name]
 
 
-def test_killed_and_resumed_it_is_as_if_it_had_never_stopped(
+def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(
     train: Train, folders: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = [*QUICK, *folders, "module.image_pool=3"]
@@ -113,7 +113,7 @@ def test_killed_and_resumed_it_is_as_if_it_had_never_stopped(
         assert all(torch.equal(a, b) for a, b in zip(mine["images"], theirs["images"], strict=True))
 
 
-def test_pairs_beside_them_join_the_sum(train: Train, folders: list[str], write_pairs: Callable) -> None:
+def test_additional_pairs_enter_the_loss(train: Train, folders: list[str], write_pairs: Callable) -> None:
     blurred, sharp = write_pairs(size=(32, 32))
     named = [f"data.val_blurred={blurred}", f"data.val_sharp={sharp}"]
     loss = "loss=cycle+identity+adv_ls+l1"
@@ -122,12 +122,10 @@ def test_pairs_beside_them_join_the_sum(train: Train, folders: list[str], write_
     assert _results(run)["sets"]["val"].keys() >= {"psnr", "psnr_blurred", "ssim", "sharpness"}
 
 
-def test_what_cannot_be_learnt_is_said_before_anything_is_written(train: Train, folders: list[str]) -> None:
+def test_untrainable_combinations_are_rejected_before_anything_is_written(train: Train, folders: list[str]) -> None:
     with pytest.raises(SystemExit, match="loss l1 needs pairs and the data set has none: data.pairs=<folder>"):
         train(*QUICK, *folders, "loss=cycle+adv_ls+l1", smoke=False)
-    with pytest.raises(
-        SystemExit, match="the validation or test images have no sharp references"
-    ):
+    with pytest.raises(SystemExit, match="the validation or test images have no sharp references"):
         train(*QUICK, *folders, "protocol.metrics=[psnr]", smoke=False)
     with pytest.raises(SystemExit, match="val/psnr isn't among the measured metrics sharpness"):
         train(*QUICK, *folders, "callbacks.checkpoints.monitor=val/psnr", smoke=False)
@@ -147,7 +145,7 @@ def test_what_cannot_be_learnt_is_said_before_anything_is_written(train: Train, 
     assert not Path("runs").exists()
 
 
-def test_a_checkpoint_may_be_chosen_by_a_distance_of_sets(train: Train, folders: list[str]) -> None:
+def test_the_best_checkpoint_can_be_selected_by_kid(train: Train, folders: list[str]) -> None:
     chosen = ["callbacks.checkpoints.monitor=val/kid", "callbacks.checkpoints.mode=min"]
     run = train(*QUICK, *folders, *chosen, smoke=False)
     best = read_checkpoint(run / "checkpoints" / "best.ckpt")["callbacks"]["Checkpoints"]["best"]
@@ -156,7 +154,7 @@ def test_a_checkpoint_may_be_chosen_by_a_distance_of_sets(train: Train, folders:
     assert -best == pytest.approx(min(measured), rel=1e-6)
 
 
-def test_metrics_that_cannot_be_had_are_left_out_aloud(
+def test_unavailable_metrics_are_left_out_with_a_warning(
     train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
@@ -172,7 +170,7 @@ def test_metrics_that_cannot_be_had_are_left_out_aloud(
     assert "LPIPS (alex) not available" in (run / "report.html").read_text()
 
 
-def test_the_way_back_may_be_of_another_kind(train: Train, folders: list[str]) -> None:
+def test_the_reblurrer_can_be_another_model(train: Train, folders: list[str]) -> None:
     other = "+model@module.reblurrer=unet", *(f"module.reblurrer.{size}=1" for size in ("depth", "blocks"))
     discriminator = "+discriminator@module.blurred_discriminator=pixel", "module.blurred_discriminator.width=4"
     run = train(*QUICK, *folders, *other, "module.reblurrer.width=4", *discriminator, smoke=False)

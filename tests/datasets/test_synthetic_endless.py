@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 
 from deblurlab.checkpoints.io import read_checkpoint
 from deblurlab.dataloading import Stage
-from deblurlab.dataloading.sampler import KeyedBatches
+from deblurlab.dataloading.sampler import KeyedBatchSampler
 from deblurlab.datasets import Synthetic
 from deblurlab.errors import UserError
 from deblurlab.media.images import write_png
@@ -25,9 +25,9 @@ def _set(root: Path, *overrides: str) -> Synthetic:
 
 def _batches(data: Synthetic, *, epoch: int, workers: int = 0, seed: int = 0) -> list[dict]:
     training = data.training({}, repeat=1, seed=seed)
-    order = KeyedBatches(training.sizes, stages=[Stage(0, 40, 4)], seed=seed, step=lambda: 2 * epoch)
+    order = KeyedBatchSampler(training.sizes, stages=[Stage(0, 40, 4)], seed=seed, step=lambda: 2 * epoch)
     loader = torch.utils.data.DataLoader(training.dataset, batch_sampler=order, num_workers=workers)
-    return [training.finish(batch) for batch in loader]  # type: ignore[misc]
+    return [training.finish_batch(batch) for batch in loader]  # type: ignore[misc]
 
 
 def _same(left: list[dict], right: list[dict]) -> bool:
@@ -89,7 +89,7 @@ def test_crops_too_large_for_ones_own_photographs_are_refused_at_once(tmp_path: 
         write_png(tmp_path / "photos" / f"{i}.png", np.zeros((200, 200, 3), np.uint8))
     data = _set(tmp_path, f"data.source_images={tmp_path / 'photos'}", "data.scenes.defocus=[0,5]")
     data.training({80: None}, repeat=1, seed=0)  # type: ignore[dict-item]
-    with pytest.raises(UserError, match="of the 2 photographs in"):
+    with pytest.raises(UserError, match="of the 2 images in"):
         data.training({80: None, 190: None}, repeat=1, seed=0)  # type: ignore[dict-item]
     with pytest.raises(UserError, match="augment.size=5 is too small for data.scenes.defocus"):
         data.training({5: None}, repeat=1, seed=0)  # type: ignore[dict-item]

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from deblurlab.dataloading.loader import Loader, Substituted, calm_worker
-from deblurlab.dataloading.sampler import Key, KeyedBatches, Stage
+from deblurlab.dataloading.resilient_loader import ResilientLoader, SkipUnreadable, defer_signals
+from deblurlab.dataloading.sampler import KeyedBatchSampler, Stage
+from deblurlab.datasets.samples import Key
 from deblurlab.errors import UserError
 
 Train = Callable[..., Path]
@@ -35,19 +36,19 @@ class Numbers(Dataset[Any]):
         return {"index": key[1]}
 
 
-def _loader(numbers: Numbers, *, retries: int = 3, timeout: float = 0, workers: int = 2) -> Loader:
-    batches = KeyedBatches([8], stages=[Stage(0, 1, 2)])
+def _loader(numbers: Numbers, *, retries: int = 3, timeout: float = 0, workers: int = 2) -> ResilientLoader:
+    batches = KeyedBatchSampler([8], stages=[Stage(0, 1, 2)])
 
     def make(sampler: Any) -> DataLoader[Any]:
         return DataLoader(
             numbers, batch_sampler=sampler, num_workers=workers, persistent_workers=workers > 0,
-            worker_init_fn=calm_worker,
+            worker_init_fn=defer_signals,
         )  # fmt: skip
 
-    return Loader(make, batches, files=lambda key: [f"file {key[1]}"], retries=retries, timeout=timeout)
+    return ResilientLoader(make, batches, file_names=lambda key: [f"file {key[1]}"], retries=retries, timeout=timeout)
 
 
-def _indices(loader: Loader) -> list[list[int]]:
+def _indices(loader: ResilientLoader) -> list[list[int]]:
     return [batch["index"].tolist() for batch in loader]
 
 
@@ -82,12 +83,14 @@ def test_every_batch_comes_once_and_in_order_although_a_worker_fails(
     loader = _loader(Numbers(once, fail), timeout=0 if harm == "death" else 5)
     assert _indices(loader) == expected
     assert _indices(loader) == expected  # the next epoch
-    assert "the workers are started anew (1 of 3)" in caplog.text
+    assert "restarting the workers (1 of 3)" in caplog.text
     assert "waiting for a batch of file " in caplog.text
     loader.close()
 
 
-@pytest.mark.parametrize(("harm", "message"), [(_die, "has died 2 times"), (_hang, "nothing was read")])
+@pytest.mark.parametrize(
+    ("harm", "message"), [(_die, "worker of the data loader died, 2 times"), (_hang, "no batch was read")]
+)
 def test_what_fails_for_good_is_an_error_that_names_the_files(
     once: Path, harm: Callable[[], None], message: str
 ) -> None:
@@ -120,7 +123,7 @@ def test_the_next_sample_stands_in_for_one_that_cannot_be_read(once: Path) -> No
     def fail() -> None:
         raise UserError("photo.png is damaged")
 
-    samples = Substituted(Numbers(once, fail, at=7))
+    samples = SkipUnreadable(Numbers(once, fail, at=7))
     assert samples[0, 7, 1] == {"index": 0, "unreadable": "photo.png is damaged"}
     assert samples[0, 6, 1] == {"index": 6, "unreadable": ""}
 
@@ -131,7 +134,7 @@ def test_a_set_that_cannot_be_read_at_all_is_refused(once: Path) -> None:
             raise UserError(f"{key[1]}.png is damaged")
 
     with pytest.raises(UserError, match=r"3 samples in a row can't be read: 6\.png is damaged"):
-        Substituted(Broken(once, _die), most=3)[0, 6, 1]
+        SkipUnreadable(Broken(once, _die), max_attempts=3)[0, 6, 1]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -146,7 +149,7 @@ def test_an_unreadable_image_stops_a_training_or_is_skipped_and_counted(
         train(*options)
     run = train(*options, "loader.unreadable=skip", "name=skips").parent / "skips"
     assert json.loads((run / "results.json").read_text())["unreadable"] == 2  # once in each of two rounds
-    assert capfd.readouterr().err.count("The next sample stands in for it") == 2
+    assert capfd.readouterr().err.count("The next readable sample is used instead") == 2
 
 
 @pytest.mark.parametrize("override", ["loader.unreadable=hope", "loader.timeout=-1", "loader.retries=-1"])

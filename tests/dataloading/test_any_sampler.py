@@ -7,12 +7,13 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deblurlab.dataloading.sampler import Key, KeyedBatches, Stage
+from deblurlab.dataloading.sampler import KeyedBatchSampler, Stage
+from deblurlab.datasets.samples import Key
 
 
 @st.composite
 def plans(draw: st.DrawFn) -> dict[str, Any]:
-    """What a `KeyedBatches` is made with; its batches can be filled and shared."""
+    """What a `KeyedBatchSampler` is made with; its batches can be filled and shared."""
     sizes = draw(st.lists(st.integers(1, 12), min_size=1, max_size=4))
     world = draw(st.integers(1, min(4, sum(sizes))))
     first = world * draw(st.integers(1, sum(sizes) // world))
@@ -22,26 +23,26 @@ def plans(draw: st.DrawFn) -> dict[str, Any]:
         "weights": [draw(st.floats(0.1, 10)) for _ in sizes],
         "stages": draw(st.permutations([Stage(0, 16, first), *draw(st.lists(later, max_size=3))])),
         "seed": draw(st.integers(0, 2**32 - 1)),
-        "world": world,
+        "world_size": world,
     }
 
 
-def _from_the_start(batches: KeyedBatches, count: int) -> list[list[Key]]:
-    epochs = (batches.at(len(batches) * epoch) for epoch in range(count // len(batches) + 1))
+def _from_the_start(batches: KeyedBatchSampler, count: int) -> list[list[Key]]:
+    epochs = (batches.from_step(len(batches) * epoch) for epoch in range(count // len(batches) + 1))
     return list(islice(chain.from_iterable(epochs), count))
 
 
 @given(plans(), st.integers(0, 40))
 def test_batches_from_a_step_on_are_those_that_would_have_come(plan: dict[str, Any], step: int) -> None:
-    batches = KeyedBatches(**plan)
+    batches = KeyedBatchSampler(**plan)
     whole = _from_the_start(batches, step + len(batches))
-    assert list(KeyedBatches(**plan, step=lambda: step)) == whole[step:]
+    assert list(KeyedBatchSampler(**plan, step=lambda: step)) == whole[step:]
 
 
 @given(plans(), st.integers(0, 40))
 def test_processes_share_each_batch_evenly(plan: dict[str, Any], step: int) -> None:
-    whole = KeyedBatches(**{**plan, "world": 1}).at(step)
-    shares = [KeyedBatches(**plan, rank=rank).at(step) for rank in range(plan["world"])]
+    whole = KeyedBatchSampler(**{**plan, "world_size": 1}).from_step(step)
+    shares = [KeyedBatchSampler(**plan, rank=rank).from_step(step) for rank in range(plan["world_size"])]
     for batch, *parts in zip(whole, *shares, strict=True):
         assert Counter(batch) == Counter(chain.from_iterable(parts))
         assert len({len(part) for part in parts}) == 1
@@ -51,9 +52,9 @@ def test_processes_share_each_batch_evenly(plan: dict[str, Any], step: int) -> N
 def test_each_batch_is_of_its_stage_and_no_sample_comes_again_before_its_set_is_through(
     plan: dict[str, Any], epoch: int
 ) -> None:
-    batches = KeyedBatches(**{**plan, "world": 1})
+    batches = KeyedBatchSampler(**{**plan, "world_size": 1})
     drawn = []
-    for step, batch in enumerate(batches.at(epoch * len(batches)), epoch * len(batches)):
+    for step, batch in enumerate(batches.from_step(epoch * len(batches)), epoch * len(batches)):
         begun = max(stage.step for stage in plan["stages"] if stage.step <= step)
         found = len(batch), {key[2] for key in batch}
         assert found in [(stage.batch_size, {stage.size}) for stage in plan["stages"] if stage.step == begun]
