@@ -25,10 +25,11 @@ from hydra.utils import instantiate
 from torch.utils.data import DataLoader, default_collate
 
 from deblurlab import config
-from deblurlab.dataloading import KeyedBatches, Stage
-from deblurlab.datasets import EndlessScenes, PairDataset
-from deblurlab.datasets.base import Pair
-from deblurlab.datasets.frame_store import FrameStore, Reader, pack
+from deblurlab.dataloading import KeyedBatchSampler, Stage
+from deblurlab.datasets import PairDataset, SceneDataset
+from deblurlab.datasets.frame_store import FrameStore, Reader
+from deblurlab.datasets.frame_store_writer import write_frame_store
+from deblurlab.datasets.listing import Pair
 from deblurlab.media.images import read_image, write_png
 from deblurlab.synthesis import Synthesis
 from deblurlab.synthesis.scenes import dead_leaves
@@ -50,7 +51,7 @@ def main() -> None:
         data.prepare()
         pairs = data.train()
         files = sorted({path for pair in pairs for path in (pair.blurred, pair.sharp)})
-        for _ in pack(data.root, files):
+        for _ in write_frame_store(data.root, files):
             pass
         store = FrameStore(data.root)
         for augment in ("none", "flip_rot"):
@@ -106,7 +107,7 @@ def compare(augment: str, pairs: list[Pair], store: FrameStore) -> tuple[float, 
 def print_memory(pairs: list[Pair], store: FrameStore, samples: int) -> None:
     """Print the memory of a worker during an epoch, and its rate."""
     dataset = _dataset("none", pairs * (samples // len(pairs)), store)
-    batches = KeyedBatches([len(dataset)], stages=[Stage(0, CROP, 16)])
+    batches = KeyedBatchSampler([len(dataset)], stages=[Stage(0, CROP, 16)])
     loader = DataLoader(dataset, batch_sampler=batches, num_workers=1, persistent_workers=True)
     marks = np.linspace(0, len(batches) - 1, 5).astype(int).tolist()
     start, iterator = time.perf_counter(), iter(loader)
@@ -126,7 +127,7 @@ def waiting_share(pairs: list[Pair], reader: Reader) -> float:
     network = instantiate(config.compose("model=unet_res_small").model, _convert_="all").to(device)
     optimizer = torch.optim.Adam(network.parameters())
     dataset = _dataset("flip_rot", pairs * 64, reader)
-    batches = KeyedBatches([len(dataset)], stages=[Stage(0, CROP, 4)])
+    batches = KeyedBatchSampler([len(dataset)], stages=[Stage(0, CROP, 4)])
     iterator = iter(DataLoader(dataset, batch_sampler=batches, num_workers=1))
     next(iterator)
     waited, start = 0.0, time.perf_counter()
@@ -157,16 +158,16 @@ def pairs_per_second(scenes: Synthesis) -> float:
 def endless_per_second(scenes: Synthesis) -> tuple[float, float, str]:
     """Return scenes per second that one core renders, pairs per second that the device blurs, and the device's name."""
     cuda = torch.cuda.is_available()
-    dataset = EndlessScenes(scenes, ground=dead_leaves, count=16, seed=0)
+    dataset = SceneDataset(scenes, ground=dead_leaves, count=16, seed=0)
     start = time.perf_counter()
     batch = default_collate([dataset[0, i, CROP] for i in range(16)])
     rendered = 16 / (time.perf_counter() - start)
     batch = {k: v.cuda() if cuda and isinstance(v, torch.Tensor) else v for k, v in batch.items()}
-    dataset.finish(batch)
+    dataset.finish_batch(batch)
     rounds = 20 if cuda else 1
     start = time.perf_counter()
     for _ in range(rounds):
-        dataset.finish(batch)
+        dataset.finish_batch(batch)
     if cuda:
         torch.cuda.synchronize()
     name = torch.cuda.get_device_name() if cuda else "one CPU core"

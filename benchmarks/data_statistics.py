@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deblurlab import config
-from deblurlab.datasets.base import Pair
+from deblurlab.datasets.listing import Pair
 from deblurlab.media.images import read_image
 
 Grey = npt.NDArray[np.float64]

@@ -12,7 +12,7 @@ import torch
 from hydra.utils import instantiate
 
 from deblurlab import config
-from deblurlab.dataloading import KeyedBatches, Stage
+from deblurlab.dataloading import KeyedBatchSampler, Stage
 from deblurlab.datasets import PairDataset
 from deblurlab.training.build import build
 
@@ -29,7 +29,7 @@ def main() -> None:
     augmentations = {cfg.augment.size: instantiate(cfg.augment, _convert_="all")}
     dataset = PairDataset(100 * data.train(), augmentations=augmentations, reader=data.reader())
     stage = Stage(0, cfg.augment.size, cfg.loader.batch_size)
-    batches = KeyedBatches([len(dataset)], stages=[stage])
+    batches = KeyedBatchSampler([len(dataset)], stages=[stage])
     loader = torch.utils.data.DataLoader(dataset, batch_sampler=batches, num_workers=2)
     factories = instantiate(cfg.optimizer, _convert_="all")
     losses = {"discriminator": module.discriminator_losses, "generator": module.generator_losses}

@@ -100,7 +100,7 @@ def test_bad_sides_are_named(folders: Path, overrides: list[str], message: str) 
 def test_they_are_checked_packed_and_shown(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     places = [f"data.{side}={folders / side}" for side in SIDES]
     assert data_command("check", "unpaired", *places) == 0
-    assert "nothing is wrong" in capsys.readouterr().out
+    assert "no problems found" in capsys.readouterr().out
     page = folders / "page.png"
     assert data_command("show", "unpaired", *places, "-o", str(page)) == 0
     assert read_image(page).shape[1] > 1000

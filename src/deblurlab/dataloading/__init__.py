@@ -1,13 +1,13 @@
-"""Loaders, batches and augmentation."""
+"""Data loading: from data sets to batches."""
 
 from deblurlab.dataloading.augmentation import Augmentation
 from deblurlab.dataloading.datamodule import DataModule
-from deblurlab.dataloading.sampler import KeyedBatches, OrderedBatches, Stage
+from deblurlab.dataloading.sampler import KeyedBatchSampler, SequentialBatchSampler, Stage
 
 __all__ = [
     "Augmentation",
     "DataModule",
-    "KeyedBatches",
-    "OrderedBatches",
+    "KeyedBatchSampler",
+    "SequentialBatchSampler",
     "Stage",
 ]

@@ -11,19 +11,21 @@ Image = npt.NDArray[np.uint8]
 
 
 class Augmentation:
-    """Applies the same random `transforms` to a blurred image and its sharp twin, both `(H, W, 3)` uint8; what comes
-    out is `size` x `size`.
+    """Random transform of a blurred image and its sharp reference, both `(H, W, 3)` uint8, to `(size, size, 3)`.
 
-    What a sample looks like is a function of its key alone, not of the worker that makes it or of what it made
-    before. Every transform applies to both images: one that degrades (noise, compression) would teach the network
-    to keep it. Those belong into `degradations`, which the blurred image alone goes through afterwards.
+    The result is a function of the images and the key alone.
 
-    `cutblur` is the share of samples in which a random rectangle of one image is pasted into the blurred one's place:
-    half of them show the sharp image there, half of them everywhere else, so that the network learns where to do
-    nothing (Yoo et al., "Rethinking Data Augmentation for Image Super-resolution", CVPR 2020, section 3).
+    Args:
+        size: Side of the result in pixels.
+        transforms: Transforms of albumentations, applied to both images with the same parameters. Noise or compression
+            doesn't belong here, because a network would learn to keep it.
+        degradations: Transforms of albumentations for the blurred image alone, applied afterwards.
+        cutblur: Share of samples with CutBlur (Yoo et al., "Rethinking Data Augmentation for Image Super-resolution",
+            CVPR 2020, section 3). Half of these have a random rectangle of the sharp image pasted into the blurred one,
+            the other half a rectangle of the blurred image in the sharp one.
 
     Raises:
-        ValueError: On use: the images differ in size, can't be brought to `size`, or aren't.
+        ValueError: On use: the images differ in size, or the result doesn't have the side `size`.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Augmentation:
         self._degrade = A.Compose(list(degradations)) if degradations else None
 
     def __call__(self, blurred: Image, sharp: Image, *, key: tuple[int, ...]) -> tuple[Image, Image]:
+        """Return both images transformed. `key` seeds the random numbers."""
         seeds = np.random.SeedSequence(key).generate_state(3)
         self._compose.set_random_seed(int(seeds[0]))
         try:
@@ -47,12 +50,14 @@ class Augmentation:
             raise ValueError(f"the crop is larger than the image ({self._size}x{self._size})") from error
         blurred, sharp = result["image"], result["sharp"]
         if blurred.shape != (self._size, self._size, 3):
-            raise ValueError(f"the transforms make {blurred.shape}, not {self._size}x{self._size} pixels")
+            raise ValueError(f"the transforms return {blurred.shape}, not {self._size}x{self._size} pixels")
         if self._degrade is not None:
             self._degrade.set_random_seed(int(seeds[1]))
             blurred = self._degrade(image=blurred)["image"]
             if blurred.shape != sharp.shape:
-                raise ValueError(f"the degradations make {blurred.shape} of {sharp.shape}: they may not move pixels")
+                raise ValueError(
+                    f"the degradations return {blurred.shape} for {sharp.shape}: they may not change the size"
+                )
         if self._cutblur:
             blurred = _cutblur(np.random.default_rng(seeds[2]), blurred, sharp, self._cutblur)
         return blurred, sharp

@@ -1,4 +1,4 @@
-"""Loaders for training, validation and tests."""
+"""Lightning data module."""
 
 import logging
 import os
@@ -10,49 +10,47 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from deblurlab.dataloading.augmentation import Augmentation
-from deblurlab.dataloading.loader import Loader, Substituted, calm_worker, files_of
-from deblurlab.dataloading.sampler import Key, KeyedBatches, OrderedBatches, Stage
-from deblurlab.datasets.base import Pair
-from deblurlab.datasets.samples import PairDataset, Sample
-from deblurlab.datasets.sets import PairSet
+from deblurlab.dataloading.resilient_loader import ResilientLoader, SkipUnreadable, defer_signals, file_names_of
+from deblurlab.dataloading.sampler import KeyedBatchSampler, SequentialBatchSampler, Stage
+from deblurlab.datasets.base import PairSet
+from deblurlab.datasets.listing import Pair
+from deblurlab.datasets.samples import Key, PairDataset, PairTransform, Sample
 from deblurlab.errors import UserError
 
 _LOG = logging.getLogger(__name__)
-_TOLD = 10
-"""Unreadable images that are named."""
+_MAX_WARNINGS = 10
+"""Maximum number of unreadable samples that are named."""
 Unreadable = Literal["stop", "skip"]
 
 
 class DataModule(pl.LightningDataModule):
-    """Feeds a data set to the trainer: augmented crops to train on, whole images one by one to validate and test on.
+    """Data module of a data set: augmented crops for training, single whole images for validation and tests.
 
     Args:
-        data: What is trained, validated and tested on.
-        augmentations: Makes the augmentation whose crops have a given side.
-        size: Side of the crops.
-        batch_size: Pairs of one step over all processes.
-        repeat: How often an epoch draws every pair, each time with another augmentation.
-        schedule: Crops and batches of later steps: `{"step": first step, "size": ..., "batch_size": ...}` each. Epochs
-            keep their number of steps.
-        workers: Processes that read and decode; by default as many as there are processors, at most 8; 0 reads in
-            the main process.
-        unreadable: What to do with an image that can't be read in the midst of a training: "stop", naming it, or
-            "skip" it: the next sample stands in, with a warning, and they are counted.
-        timeout: Seconds within which the workers must have read a batch; 0 waits for ever.
-        retries: How often in a row workers that have died or taken too long are started anew.
-        seed: Of the order and of the augmentations.
+        data: Data set.
+        augmentations: Returns the augmentation for a crop size.
+        size: Side of the crops in pixels.
+        batch_size: Number of samples of a batch over all processes.
+        repeat: Number of times that an epoch draws each sample, each time with another augmentation.
+        schedule: Crop size and batch size of later stages: `{"step": first step, "size": ..., "batch_size": ...}`. The
+            number of steps of an epoch doesn't change.
+        workers: Number of worker processes; by default one per CPU, at most 8. 0 loads in the main process.
+        unreadable: "stop" raises an error for an unreadable image during training; "skip" uses the next readable
+            sample instead, with a warning, and counts it.
+        timeout: Maximum time to wait for a batch in seconds; 0 means no limit.
+        retries: Maximum number of restarts of dead or stalled workers in a row.
+        seed: Seed of the order and of the augmentations.
 
     Raises:
-        UserError: The training set is smaller than a batch, a batch can't be shared evenly by the processes, or the
-            schedule can't be read.
+        UserError: A setting is invalid; on use: the training set is smaller than a batch, or a batch can't be divided
+            evenly among the processes.
     """
 
     def __init__(
         self,
         *,
         data: PairSet,
-        augmentations: Callable[[int], Augmentation],
+        augmentations: Callable[[int], PairTransform],
         size: int,
         batch_size: int,
         repeat: int = 1,
@@ -65,112 +63,132 @@ class DataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         if unreadable not in get_args(Unreadable):
-            raise UserError(f"loader.unreadable={unreadable} is unknown: {', '.join(get_args(Unreadable))}")
+            raise UserError(f"loader.unreadable={unreadable} is unknown: choose {' or '.join(get_args(Unreadable))}")
         if timeout < 0 or retries < 0:
             raise UserError(f"loader.timeout={timeout:g} and loader.retries={retries} must be at least 0")
         try:
             stages = [Stage(0, size, batch_size), *(Stage(**stage) for stage in schedule)]
         except TypeError as error:
-            raise UserError(f"loader.schedule is a list of step, size and batch_size: {error}") from error
+            raise UserError(f"loader.schedule must be a list of step, size and batch_size: {error}") from error
         if repeat < 1 or min(stage.batch_size for stage in stages) < 1 or min(stage.size for stage in stages) < 1:
             raise UserError(f"loader.batch_size={batch_size}, loader.repeat={repeat} and sizes must be at least 1")
         if len({stage.step for stage in stages}) < len(stages) or min(stage.step for stage in stages) < 0:
-            raise UserError("loader.schedule: steps are above 0, and each has one size and one batch_size")
+            raise UserError("loader.schedule: steps must be above 0, and differ from one another")
         self.data = data
         self._augmentations = {stage.size: augmentations(stage.size) for stage in stages}
         self._stages, self._repeat, self._seed = stages, repeat, seed
         self._workers = min(8, os.cpu_count() or 1) if workers is None else workers
         self._unreadable, self._timeout, self._retries = unreadable, timeout, retries
         self.substituted = 0
-        """Samples that others stood in for."""
+        """Number of unreadable samples that were replaced."""
 
     def prepare_data(self) -> None:
+        """Generate or check the files on disk."""
         self.data.prepare()
 
-    def train_dataloader(self) -> Loader:
+    def train_dataloader(self) -> ResilientLoader:
+        """Return the loader of the training samples.
+
+        Raises:
+            UserError: The training set is smaller than a batch, or a batch can't be divided evenly among the processes.
+        """
         training = self.data.training(self._augmentations, repeat=self._repeat, seed=self._seed)
-        self._finish = training.finish
+        self._finish_batch = training.finish_batch
         trainer, first = self._trainer(), self._stages[0]
         if sum(training.sizes) < first.batch_size:
             raise UserError(
-                f"{sum(training.sizes)} training pairs don't fill a batch of {first.batch_size}: lower "
+                f"{sum(training.sizes)} training samples don't fill a batch of {first.batch_size}: lower "
                 f"loader.batch_size or raise loader.repeat"
             )
         for stage in self._stages:
             if stage.batch_size % trainer.world_size:
                 raise UserError(
-                    f"loader.batch_size={stage.batch_size} can't be shared evenly by {trainer.world_size} processes"
+                    f"loader.batch_size={stage.batch_size} can't be divided evenly among {trainer.world_size} "
+                    f"processes: choose a multiple"
                 )
-        batches = KeyedBatches(
+        batch_sampler = KeyedBatchSampler(
             training.sizes,
             stages=self._stages,
             weights=training.weights,
             seed=self._seed,
             rank=trainer.global_rank,
-            world=trainer.world_size,
+            world_size=trainer.world_size,
             step=lambda: trainer.global_step,
         )
-        dataset = Substituted(training.dataset) if self._unreadable == "skip" else training.dataset
-        return self._loader(dataset, batches, files=files_of(training.dataset), persistent=True)
+        dataset = SkipUnreadable(training.dataset) if self._unreadable == "skip" else training.dataset
+        return self._loader(dataset, batch_sampler, file_names=file_names_of(training.dataset), persistent=True)
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        for why in filter(None, batch.pop("unreadable", ())):
+        """Count unreadable samples and warn of them."""
+        for message in filter(None, batch.pop("unreadable", ())):
             self.substituted += 1
-            if self.substituted <= _TOLD:
-                more = "" if self.substituted < _TOLD else "; others are counted and not named"
-                _LOG.warning("%s. The next sample stands in for it%s.", why, more)
+            if self.substituted <= _MAX_WARNINGS:
+                more = "" if self.substituted < _MAX_WARNINGS else "; further ones are counted without a warning"
+                _LOG.warning("%s. The next readable sample is used instead%s.", message, more)
         return batch
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the number of replaced samples."""
         return {"substituted": self.substituted}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the number of replaced samples."""
         self.substituted = state_dict["substituted"]
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        return self._finish(batch) if self._trainer().training else batch
+        """Finish a training batch on the device, see `TrainingData.finish_batch`."""
+        return self._finish_batch(batch) if self._trainer().training else batch
 
-    def val_dataloader(self) -> list[Loader]:
+    def val_dataloader(self) -> list[ResilientLoader]:
+        """Return the loader of the validation pairs, if there are any."""
         pairs = self.data.val()
         return [self._evaluation(pairs)] if pairs else []
 
-    def test_dataloader(self) -> list[Loader]:
+    def test_dataloader(self) -> list[ResilientLoader]:
+        """Return one loader per test set."""
         return [self._evaluation(pairs) for pairs in self.test_sets().values()]
 
     def test_sets(self) -> dict[str, list[Pair]]:
-        """The test sets by name; for data without any, the validation pairs as "val"."""
+        """Return the test sets by name, or the validation pairs as "val" if there are none."""
         return self.data.tests() or {"val": self.data.val()}
 
-    def _evaluation(self, pairs: list[Pair]) -> Loader:
+    def _evaluation(self, pairs: list[Pair]) -> ResilientLoader:
         trainer = self._trainer()
-        batches = OrderedBatches(len(pairs), rank=trainer.global_rank, world=trainer.world_size)
+        batch_sampler = SequentialBatchSampler(len(pairs), rank=trainer.global_rank, world_size=trainer.world_size)
         dataset = PairDataset(pairs, reader=self.data.reader())
-        return self._loader(dataset, batches, files=files_of(dataset), persistent=False)
+        return self._loader(dataset, batch_sampler, file_names=file_names_of(dataset), persistent=False)
 
     def _loader(
-        self, dataset: Dataset[Any], batches: Sampler[list[Key]], *, files: Callable[[Key], list[str]], persistent: bool
-    ) -> Loader:
+        self,
+        dataset: Dataset[Any],
+        batch_sampler: Sampler[list[Key]],
+        *,
+        file_names: Callable[[Key], list[str]],
+        persistent: bool,
+    ) -> ResilientLoader:
         timeout = self._timeout if self._workers else 0
 
-        def make(sampler: Sampler[list[Key]]) -> DataLoader[Sample]:
+        def make_loader(sampler: Sampler[list[Key]]) -> DataLoader[Sample]:
             return DataLoader(
                 dataset,
                 batch_sampler=sampler,
                 num_workers=self._workers,
                 persistent_workers=self._workers > 0 and persistent,
                 pin_memory=torch.cuda.is_available(),
-                worker_init_fn=_begin_worker,
-                # Otherwise every epoch draws a number from the global stream, and a resumed run misses one.
+                worker_init_fn=_init_worker,
+                # Without it, every epoch draws a number from the global generator, and a resumed run draws fewer.
                 generator=torch.Generator(),
             )
 
-        return Loader(make, batches, files=files, retries=self._retries, timeout=timeout)
+        return ResilientLoader(
+            make_loader, batch_sampler, file_names=file_names, retries=self._retries, timeout=timeout
+        )
 
     def _trainer(self) -> pl.Trainer:
-        assert self.trainer is not None, "the data module belongs to no trainer"
+        assert self.trainer is not None, "the data module isn't attached to a trainer"
         return self.trainer
 
 
-def _begin_worker(worker: int) -> None:
+def _init_worker(worker: int) -> None:
     cv2.setNumThreads(0)
-    calm_worker(worker)
+    defer_signals(worker)

@@ -1,4 +1,4 @@
-"""Which samples make up a batch, as a pure function of (seed, step)."""
+"""Batch samplers whose batches are a pure function of (seed, step)."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, count, islice
@@ -7,32 +7,36 @@ from typing import NamedTuple
 import numpy as np
 from torch.utils.data import Sampler
 
-Key = tuple[int, int, int]
-"""(epoch, index, side of the crop)"""
+from deblurlab.datasets.samples import Key
 
 
 class Stage(NamedTuple):
-    """Crops and batches from a step of the training on."""
+    """Crop size and batch size from a training step on."""
 
     step: int
+    """First step of the stage."""
     size: int
-    """Side of the crops."""
+    """Side of the crops in pixels."""
     batch_size: int
+    """Number of samples of a batch over all processes."""
 
 
-class KeyedBatches(Sampler[list[Key]]):
-    """Shuffled batches of keys for one of `world` processes.
+class KeyedBatchSampler(Sampler[list[Key]]):
+    """Distributed batch sampler that shuffles, draws from parts of a data set by weight, and resumes at any step.
 
-    The samples are those of one or more sets that follow one another, of `sizes` samples; with several, each draw
-    is from one of them by `weights`. Every sample of a set comes once before any comes again.
+    Every sample of a part is drawn once before any is drawn again. An epoch has as many batches as batches of the first
+    stage fit into the data set; the last incomplete batch is dropped. Later stages keep the number of batches. The
+    global batch doesn't depend on the number of processes: process `rank` gets every `world_size`-th of its samples.
 
-    An epoch has as many batches as the first stage's fit into all samples; what doesn't fill a batch is left out.
-    Later stages keep that number, so that a step is the same place in every training, and draw as much as their
-    batches need. The global batch is the same however many processes share it: process `rank` takes every `world`-th
-    of its samples.
-
-    Batches are a function of the step. `step` is asked for it whenever an epoch begins, so a training that is resumed
-    in the midst of one goes on with the very next batch.
+    Args:
+        sizes: Number of samples of each part; the parts follow one another in the data set.
+        stages: Crop size and batch size by training step. The first stage begins at step 0.
+        weights: Sampling weight of each part.
+        seed: Seed of the order.
+        rank: Number of this process.
+        world_size: Number of processes.
+        step: Returns the current training step. It is called when an epoch begins, so a resumed training continues
+            with the next batch of the epoch.
     """
 
     def __init__(
@@ -43,22 +47,22 @@ class KeyedBatches(Sampler[list[Key]]):
         weights: Sequence[float] = (1.0,),
         seed: int = 0,
         rank: int = 0,
-        world: int = 1,
+        world_size: int = 1,
         step: Callable[[], int] = int,
     ) -> None:
         self._sizes, self._stages = list(sizes), sorted(stages)
         self._weights = np.array(weights) / sum(weights)
-        self._seed, self._rank, self._world = seed, rank, world
+        self._seed, self._rank, self._world_size = seed, rank, world_size
         self._step = step
 
     def __len__(self) -> int:
         return sum(self._sizes) // self._stages[0].batch_size
 
     def __iter__(self) -> Iterator[list[Key]]:
-        return self.at(self._step())
+        return self.from_step(self._step())
 
-    def at(self, step: int) -> Iterator[list[Key]]:
-        """The batches from this step on, as many as an epoch has."""
+    def from_step(self, step: int) -> Iterator[list[Key]]:
+        """Return the batches from this step on, as many as an epoch has."""
         epoch, done = divmod(step, len(self))
         batches = chain.from_iterable(map(self._batches, count(epoch)))
         return islice(batches, done, done + len(self))
@@ -67,8 +71,8 @@ class KeyedBatches(Sampler[list[Key]]):
         stages = [self._stage(epoch * len(self) + i) for i in range(len(self))]
         order = self._order(epoch, sum(stage.batch_size for stage in stages))
         for stage in stages:
-            whole = list(islice(order, stage.batch_size))
-            yield [(epoch, index, stage.size) for index in whole[self._rank :: self._world]]
+            global_batch = list(islice(order, stage.batch_size))
+            yield [(epoch, index, stage.size) for index in global_batch[self._rank :: self._world_size]]
 
     def _stage(self, step: int) -> Stage:
         return [stage for stage in self._stages if stage.step <= step][-1]
@@ -85,25 +89,30 @@ class KeyedBatches(Sampler[list[Key]]):
             yield int(starts[i]) + next(streams[i])
 
 
-class OrderedBatches(Sampler[list[Key]]):
-    """One sample after the other, shared by the processes: each batch is one sample of each.
+class SequentialBatchSampler(Sampler[list[Key]]):
+    """Distributed batch sampler for evaluation: batches of one sample, in order, without crops.
 
-    Where the processes' shares would differ in length the first samples come again, so whoever averages over images
-    goes by their index.
+    All processes get the same number of batches. The first samples are repeated if the number of samples isn't a
+    multiple of `world_size`, so averages must identify samples by their index.
+
+    Args:
+        size: Number of samples.
+        rank: Number of this process.
+        world_size: Number of processes.
     """
 
-    def __init__(self, size: int, *, rank: int = 0, world: int = 1) -> None:
-        self._size, self._rank, self._world = size, rank, world
+    def __init__(self, size: int, *, rank: int = 0, world_size: int = 1) -> None:
+        self._size, self._rank, self._world_size = size, rank, world_size
 
     def __len__(self) -> int:
-        return -(-self._size // self._world)
+        return -(-self._size // self._world_size)
 
     def __iter__(self) -> Iterator[list[Key]]:
         for i in range(len(self)):
-            yield [(0, (i * self._world + self._rank) % self._size, 0)]
+            yield [(0, (i * self._world_size + self._rank) % self._size, 0)]
 
 
 def _shuffled(rng: np.random.Generator, size: int, count: int) -> Iterator[int]:
-    """`count` of `size` numbers: all in random order, then all again in another, as often as it takes."""
+    """Yield `count` indices below `size`, in a new random order each time all indices have been used."""
     rounds = [rng.permutation(size) for _ in range(-(-count // size))]
     yield from np.concatenate(rounds)[:count].tolist() if rounds else ()

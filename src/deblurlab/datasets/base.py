@@ -1,124 +1,135 @@
-"""Where pairs lie on disk."""
+"""Base class of all data sets."""
 
-import shlex
-from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
-from deblurlab.errors import UserError, list_first
-from deblurlab.media.images import find_images
+from torch.utils.data import Dataset
 
+from deblurlab.datasets.frame_store import Reader, ReaderByRoot, open_reader
+from deblurlab.datasets.listing import Pair, Single
+from deblurlab.datasets.samples import PairDataset, PairTransform, Sample
+from deblurlab.errors import UserError
+from deblurlab.media.images import read_image
 
-class Pair(NamedTuple):
-    """A blurred image and its sharp twin."""
-
-    name: str
-    """Unique in its set: the path without suffix, relative to the set."""
-    blurred: Path
-    sharp: Path
-    extra_references: tuple[Path, ...] = ()
-    """Further sharp images that the restored one may be like as well; the best score counts."""
-
-    @property
-    def group(self) -> str:
-        """What the pair was cut from: its sequence, photograph or folder. Pairs of one group aren't independent."""
-        return self.name.rpartition("/")[0]
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        return self.blurred, self.sharp, *self.extra_references
-
-    @property
-    def original(self) -> Path:
-        """The image that the others are versions of."""
-        return self.sharp
+Store = Literal["auto", "off"]
+"""Whether images are read from the frame store if it is valid ("auto"), or always from their files ("off")."""
+Splits = Mapping[str, Sequence[Pair | Single]]
+"""Items by name of the split."""
 
 
-class Unreferenced(Pair):
-    """A blurred image and some sharp one, which has nothing to do with it, where there are no pairs to validate on."""
+def _identity(batch: Any) -> Sample:
+    return batch
 
 
-class Single(NamedTuple):
-    """An image without a twin."""
+class TrainingData(NamedTuple):
+    """Training samples and how to draw from them."""
 
-    name: str
-    image: Path
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        return (self.image,)
-
-    @property
-    def original(self) -> Path:
-        return self.image
+    dataset: Dataset[Any]
+    """Map-style data set, indexed by a `Key`."""
+    sizes: list[int]
+    """Number of samples of each part; the parts follow one another in the data set."""
+    weights: list[float]
+    """Sampling weight of each part."""
+    finish_batch: Callable[[Any], Sample] = _identity
+    """Converts a collated batch, already on the training device, to a batch of samples."""
 
 
-def missing(name: str, place: Path, what: str, paper: str) -> UserError:
-    """The error for a data set that isn't there; nothing is downloaded."""
-    return UserError(
-        f"there is no {name} data set at {place}: get {what} from the project page of {paper}, and unpack it so that "
-        f"{place} exists, or say where it is: data.root=<folder>"
-    )
+class PairSet:
+    """A data set with disjoint splits: `train`, `val` (to choose a checkpoint) and named test sets.
 
+    A new data set is a subclass that overrides `prepare`, `train`, `val` and `tests`, and one YAML file in conf/data.
 
-def match(blurred: Path, sharp: Path) -> list[Pair]:
-    """The pairs of two folders, nested or flat: files whose relative paths agree up to the suffix, sorted.
+    Args:
+        root: Folder that contains all images.
+        store: "auto" reads images from the frame store in `root` if it is valid, "off" from their files.
 
     Raises:
-        UserError: A folder is missing or empty, or some file has no twin.
+        UserError: `store` is unknown.
     """
-    left, right = _by_name(blurred), _by_name(sharp)
-    for here, there, lone in (
-        (blurred, sharp, left.keys() - right.keys()),
-        (sharp, blurred, right.keys() - left.keys()),
-    ):
-        if lone:
-            raise UserError(
-                f"{len(left)} images in {blurred}, {len(right)} in {sharp}: "
-                f"{list_first(sorted(lone))} of {here} without a twin of that name in {there}"
-            )
-    return [Pair(name, left[name], right[name]) for name in sorted(left)]
+
+    paired: ClassVar[bool] = True
+    """Whether the training samples are pairs."""
+    published: ClassVar[Mapping[str, int]] = {}
+    """Number of pairs in each official split ("train", "val", "test"), as the data set's authors state it."""
+
+    def __init__(self, *, root: str | Path, store: Store = "auto") -> None:
+        if store not in ("auto", "off"):
+            raise UserError(f"data.store={store} is unknown: auto or off")
+        self.root = Path(root)
+        self.store = store
+
+    def prepare(self) -> None:
+        """Generate or check the files on disk. Called once per machine before anything is read."""
+
+    def train(self) -> list[Pair]:
+        """Return the training pairs."""
+        return []
+
+    def val(self) -> list[Pair]:
+        """Return the validation pairs."""
+        return []
+
+    def tests(self) -> dict[str, list[Pair]]:
+        """Return the test sets by name; there may be none."""
+        return {}
+
+    def parts(self) -> list[tuple[float, list[Pair]]]:
+        """Return the training pairs in parts, each with its sampling weight."""
+        return [(1.0, self.train())]
+
+    def training(self, augmentations: Mapping[int, PairTransform], *, repeat: int, seed: int) -> TrainingData:
+        """Return the training samples.
+
+        Args:
+            augmentations: Random transform by crop size.
+            repeat: Number of times that an epoch draws each pair.
+            seed: Seed of the augmentation.
+        """
+        parts = [(weight, pairs * repeat) for weight, pairs in self.parts()]
+        pairs = [pair for _, part in parts for pair in part]
+        dataset = PairDataset(pairs, augmentations=augmentations, seed=seed, reader=self.reader())
+        return TrainingData(dataset, [len(part) for _, part in parts], [weight for weight, _ in parts])
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether the training data contain pairs, possibly in addition to unpaired images."""
+        return self.paired
+
+    def splits(self) -> Splits:
+        """Return all items by official split, as counted in `published`."""
+        found = {"train": [*self.train(), *self.val()], "test": [p for pairs in self.tests().values() for p in pairs]}
+        return {split: pairs for split, pairs in found.items() if pairs}
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the images are files on disk."""
+        return True
+
+    @property
+    def lists_pairs(self) -> bool:
+        """Whether `train` returns all training data."""
+        return self.paired
+
+    def frame_store_files(self) -> dict[Path, list[Path]]:
+        """Return the image files to pack, by the folder that gets a frame store."""
+        files = {path for found in self.splits().values() for item in found for path in item.files}
+        return {self.root: sorted(files)}
+
+    def reader(self) -> Reader:
+        """Return the function that reads an image of this data set, from a frame store or from its file."""
+        readers = self.readers()
+        return next(iter(readers.values())) if len(readers) == 1 else ReaderByRoot(readers)
+
+    def readers(self) -> dict[Path, Reader]:
+        """Return the readers by the folder whose images they read."""
+        return {self.root: open_reader(self.root) if self.store == "auto" else read_image}
 
 
-def singles(folder: Path) -> list[Single]:
-    """The images of a folder, nested or flat, sorted by their names.
-
-    Raises:
-        UserError: The folder is missing or empty, or two files differ only in their suffix.
-    """
-    return [Single(name, path) for name, path in sorted(_by_name(folder).items())]
-
-
-def listed(file: Path, root: Path, *, sharp_first: bool = False) -> list[Pair]:
-    """The pairs in a text file: two paths a line, relative to `root`, the blurred image first unless `sharp_first`.
-    Empty lines and lines that begin with # are passed over.
-
-    Raises:
-        UserError: The file is missing, a line doesn't hold two paths, or an image isn't there.
-    """
-    if not file.is_file():
-        raise UserError(f"there is no list of pairs {file}")
-    pairs = []
-    for number, line in enumerate(file.read_text().splitlines(), start=1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        words = shlex.split(line)
-        if len(words) != 2:
-            raise UserError(f"line {number} of {file} holds {len(words)} paths instead of two: {line.strip()}")
-        for word in words:
-            if not (root / word).is_file():
-                raise UserError(f"line {number} of {file}: there is no image {root / word}")
-        blurred, sharp = reversed(words) if sharp_first else words
-        pairs.append(Pair(Path(blurred).with_suffix("").as_posix(), root / blurred, root / sharp))
-    if not pairs:
-        raise UserError(f"{file} lists no pairs")
-    return pairs
-
-
-def _by_name(folder: Path) -> dict[str, Path]:
-    files = find_images(folder)
-    names = [path.relative_to(folder).with_suffix("").as_posix() for path in files]
-    twice = sorted(name for name, count in Counter(names).items() if count > 1)
-    if twice:
-        raise UserError(f"{folder} has several files called {list_first(twice)}, which differ only in their suffix")
-    return dict(zip(names, files, strict=True))
+def merge_files(file_lists: Iterable[dict[Path, list[Path]]]) -> dict[Path, list[Path]]:
+    """Merge the `frame_store_files` of several data sets, which may share folders."""
+    merged: dict[Path, set[Path]] = {}
+    for files_by_root in file_lists:
+        for root, files in files_by_root.items():
+            merged.setdefault(root, set()).update(files)
+    return {root: sorted(files) for root, files in merged.items()}

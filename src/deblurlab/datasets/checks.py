@@ -1,4 +1,4 @@
-"""Whether a data set is whole: counts, sizes, files that can't be read, images that are in two splits."""
+"""Integrity check of a data set: counts, sizes, unreadable files, images that are in two splits."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,78 +9,92 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
-from deblurlab.datasets.base import Pair, Single
-from deblurlab.datasets.sets import Splits
+from deblurlab.datasets.base import Splits
+from deblurlab.datasets.listing import Pair, Single
 from deblurlab.errors import UserError
 from deblurlab.media.images import read_image
 
+_MIN_PARALLEL_ITEMS = 64
+"""Below this number of items, starting processes takes longer than reading the images."""
 
-class Look(NamedTuple):
-    """What reading a pair or an image has shown."""
+
+class Inspection(NamedTuple):
+    """Result of reading one pair or single image."""
 
     size: tuple[int, int] | None
-    """Width and height; None if it can't be used."""
-    complaint: str | None
+    """Width and height; None if the item can't be used."""
+    problem: str | None
     digest: bytes
-    """Of the pixels of the original."""
+    """SHA-256 of the original's pixels."""
 
 
 @dataclass
 class Findings:
-    """What is wrong with a data set, and what isn't."""
+    """Results of the check of a data set."""
 
     counts: dict[str, int]
+    """Number of items by split."""
     published: Mapping[str, int]
-    complaints: list[str] = field(default_factory=list)
+    """Number of items by split, as the data set's authors state it."""
+    problems: list[str] = field(default_factory=list)
     sizes: dict[str, set[tuple[int, int]]] = field(default_factory=dict)
-    """Split -> (width, height) of its images."""
-    good: list[Pair | Single] = field(default_factory=list)
-    """What can be used."""
+    """(width, height) of the images by split."""
+    usable: list[Pair | Single] = field(default_factory=list)
 
 
-def check(splits: Splits, published: Mapping[str, int]) -> Iterator[tuple[int, Findings]]:
-    """Read every pair or single image; yields the number of those that are done and what has been found so far, and
-    once more at the end, when splits have been compared with one another and counts with the published ones."""
-    findings = Findings({split: len(pairs) for split, pairs in splits.items()}, published)
-    work = [(split, pair) for split, pairs in splits.items() for pair in pairs]
+def inspect_splits(splits: Splits, published: Mapping[str, int]) -> Iterator[tuple[int, Findings]]:
+    """Read every item; yield the number of items read and the findings so far, at the end the complete findings.
+
+    An image that is in two splits is a problem, and so is a count that differs from the published one.
+    """
+    findings = Findings({split: len(items) for split, items in splits.items()}, published)
+    work = [(split, item) for split, items in splits.items() for item in items]
     seen: dict[bytes, tuple[str, Path]] = {}
-    for done, ((split, pair), look) in enumerate(zip(work, _looks([pair for _, pair in work]), strict=True), start=1):
-        if look.complaint is not None:
-            findings.complaints.append(look.complaint)
+    inspections = _inspect_all([item for _, item in work])
+    for done, ((split, item), inspection) in enumerate(zip(work, inspections, strict=True), start=1):
+        if inspection.problem is not None:
+            findings.problems.append(inspection.problem)
         else:
-            assert look.size is not None
-            findings.sizes.setdefault(split, set()).add(look.size)
-            other, twin = seen.setdefault(look.digest, (split, pair.original))
-            if other != split:
-                findings.complaints.append(f"{pair.original} ({split}) is the same image as {twin} ({other})")
+            assert inspection.size is not None
+            findings.sizes.setdefault(split, set()).add(inspection.size)
+            first_split, duplicate = seen.setdefault(inspection.digest, (split, item.original))
+            if first_split != split:
+                findings.problems.append(f"{item.original} ({split}) is the same image as {duplicate} ({first_split})")
             else:
-                findings.good.append(pair)
+                findings.usable.append(item)
         yield done, findings
     for split, count in published.items():
         found = findings.counts.get(split, 0)
         if found != count:
-            findings.complaints.append(f"{split} has {found} pairs; published are {count}")
+            findings.problems.append(f"{split} has {found} pairs instead of the published {count}")
     yield len(work), findings
 
 
-def look_at(item: Pair | Single) -> Look:
-    """Read it."""
+def inspect_item(item: Pair | Single) -> Inspection:
+    """Read all images of a pair or single image, and report its size or the problem."""
     try:
         images = {path: read_image(path) for path in item.files}
     except UserError as error:
-        return Look(None, str(error), b"")
+        return Inspection(None, str(error), b"")
     original = images[item.original]
     for path, image in images.items():
         if image.shape != original.shape:
-            left, right = (f"{one.shape[1]}x{one.shape[0]}" for one in (image, original))
-            return Look(None, f"{path} is {left} and {item.original} {right}: a pair has one size", b"")
-    return Look((original.shape[1], original.shape[0]), None, sha256(original.data).digest())
+            size, original_size = (f"{one.shape[1]}x{one.shape[0]}" for one in (image, original))
+            problem = f"{path} is {size} and {item.original} {original_size}: a pair must have one size"
+            return Inspection(None, problem, b"")
+    return Inspection((original.shape[1], original.shape[0]), None, sha256(original.data).digest())
 
 
-def _looks(pairs: Sequence[Pair | Single]) -> Iterator[Look]:
-    workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 16)
-    if len(pairs) < 64 or workers == 1:  # starting processes takes longer
-        yield from map(look_at, pairs)
+def worker_count() -> int:
+    """Return the number of processes for image files: one per available CPU, at most 16."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(available, 16)
+
+
+def _inspect_all(items: Sequence[Pair | Single]) -> Iterator[Inspection]:
+    workers = worker_count()
+    if len(items) < _MIN_PARALLEL_ITEMS or workers == 1:
+        yield from map(inspect_item, items)
         return
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        yield from pool.map(look_at, pairs, chunksize=8)
+        yield from pool.map(inspect_item, items, chunksize=8)

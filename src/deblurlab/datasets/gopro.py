@@ -1,4 +1,4 @@
-"""The layout of the GoPro data set."""
+"""GoPro data set."""
 
 import logging
 from collections.abc import Sequence
@@ -7,29 +7,37 @@ from typing import Literal
 
 import numpy as np
 
-from deblurlab.datasets.base import Pair, match, missing
-from deblurlab.datasets.sets import PairSet, Store
+from deblurlab.datasets.base import PairSet, Store
+from deblurlab.datasets.listing import Pair, match_pairs, missing_error
 from deblurlab.errors import UserError
 
 _LOG = logging.getLogger(__name__)
-_PAPER = {"train": 1600, "val": 300, "test": 313}
-"""The split of the paper this project began with: 2,213 pairs."""
+_REFERENCE_SPLIT = {"train": 1600, "val": 300, "test": 313}
+"""Split sizes of the residual U-Net GAN (docs/method.md): 2213 of the 3214 pairs."""
 
 
 class GoPro(PairSet):
-    """GoPro (Nah et al., CVPR 2017): `root/{train,test}/<sequence>/{blur,blur_gamma,sharp}/*.png`; 2103 training and
-    1111 test pairs of 1280x720.
+    """GoPro (Nah, Kim and Lee, CVPR 2017).
 
-    `blur_key` says which blur: "blur" (frames averaged as they are, as most published models were trained) or
-    "blur_gamma" (averaged in linear light): they are two different data sets.
+    "Deep Multi-scale Convolutional Neural Network for Dynamic Scene Deblurring": 2103 training and 1111 test pairs,
+    1280x720, CC BY 4.0, in `root/{train,test}/<sequence>/{blur,blur_gamma,sharp}/*.png`.
 
-    There is no official validation split, and neighbouring frames are nearly the same, so whole training sequences are
-    held out: those that `validation` names, or, if it is a number, that many from the end in name order. With
-    `split="paper"` 1600, 300 and 313 of all pairs are drawn at random instead, by `split_seed`, as the paper's numbers
-    suggest; frames of one sequence are then in all three, and scores look better than they are.
+    There is no official validation split. Neighbouring frames are nearly identical, so whole training sequences are
+    held out.
+
+    Args:
+        root: Folder that contains `train` and `test`.
+        blur_key: "blur" averages sRGB values, as most published models were trained; "blur_gamma" averages linear
+            light. These are two different data sets.
+        validation: Training sequences to hold out: a list of names, or a number of sequences from the end by name.
+        split: "official", or "paper": 1600 training, 300 validation and 313 test pairs drawn at random from all
+            sequences, the split sizes of docs/method.md. The latter has frames of one sequence in all three splits,
+            which makes metrics too high.
+        split_seed: Seed of the draw for `split="paper"`.
+        store: As for `PairSet`.
 
     Raises:
-        UserError: The data set isn't there, a sequence or the blur is missing, or training and test share a sequence.
+        UserError: The data set, a sequence or the blur is missing, or a sequence is in train and in test.
     """
 
     published = {"train": 2103, "test": 1111}
@@ -54,85 +62,102 @@ class GoPro(PairSet):
         self._split, self._split_seed = split, split_seed
 
     def prepare(self) -> None:
+        """Check that the data set is complete and that no sequence is in train and in test."""
         for split in ("train", "test"):
             if not (self.root / split).is_dir():
-                raise missing(
-                    "GoPro", self.root / split, "GOPRO_Large (9 GB, CC BY 4.0)",
-                    'Nah et al., "Deep Multi-scale Convolutional Neural Network for Dynamic Scene Deblurring"',
-                )  # fmt: skip
+                raise missing_error(
+                    "GoPro",
+                    self.root / split,
+                    "GOPRO_Large (9 GB)",
+                    "https://seungjunnah.github.io/Datasets/gopro",
+                )
         if shared := sorted(set(self._sequences("train")) & set(self._sequences("test"))):
-            raise UserError(f"{self.root} has the sequence {shared[0]} in train and in test: scores would be worthless")
+            raise UserError(
+                f"{self.root} has the sequence {shared[0]} in train and in test, which invalidates test results: "
+                f"remove one of them"
+            )
         if self._split == "paper":
             _LOG.warning(
-                "data.split=paper draws frames of the same sequences for training and test: its scores flatter"
+                "data.split=paper has frames of the same sequences in training and test: metrics are too high."
             )
         else:
-            self._held_out()
+            self._validation_sequences()
 
     def train(self) -> list[Pair]:
+        """Return the training pairs."""
         if self._split == "paper":
-            return self._drawn("train")
-        return self._pairs("train", [s for s in self._sequences("train") if s not in self._held_out()])
+            return self._random_split("train")
+        held_out = self._validation_sequences()
+        return self._pairs("train", [name for name in self._sequences("train") if name not in held_out])
 
     def val(self) -> list[Pair]:
-        return self._drawn("val") if self._split == "paper" else self._pairs("train", self._held_out())
+        """Return the pairs of the held-out training sequences."""
+        if self._split == "paper":
+            return self._random_split("val")
+        return self._pairs("train", self._validation_sequences())
 
     def tests(self) -> dict[str, list[Pair]]:
+        """Return the test set "gopro", or "gopro_paper" for `split="paper"`."""
         if self._split == "paper":
-            return {"gopro_paper": self._drawn("test")}
+            return {"gopro_paper": self._random_split("test")}
         return {"gopro": self._pairs("test", self._sequences("test"))}
 
     def splits(self) -> dict[str, list[Pair]]:
+        """Return all pairs by official split."""
         return {split: self._pairs(split, self._sequences(split)) for split in ("train", "test")}
 
     def _sequences(self, split: str) -> list[str]:
         folder = self.root / split
         return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
-    def _held_out(self) -> list[str]:
+    def _validation_sequences(self) -> list[str]:
         known = self._sequences("train")
         if isinstance(self._validation, int):
             held_out = known[len(known) - self._validation :] if self._validation < len(known) else known
         else:
             held_out = list(self._validation)
-        lost = sorted(set(held_out) - set(known))
-        if lost or len(held_out) >= len(known):
-            what = f"lacks the sequences {', '.join(lost)}" if lost else f"has only {len(known)} sequence(s)"
+        missing = sorted(set(held_out) - set(known))
+        if missing or len(held_out) >= len(known):
+            problem = f"lacks the sequences {', '.join(missing)}" if missing else f"has only {len(known)} sequence(s)"
             raise UserError(
-                f"{self.root / 'train'} {what} and data.validation={self._validation} is to be held out of it: is the "
-                f"data set whole? data.validation=[<sequence>,...] names others; data.validation=0 goes without"
+                f"{self.root / 'train'} {problem}, but data.validation={self._validation} holds them out: complete the "
+                f"data set, name other sequences with data.validation=[<sequence>,...], or set data.validation=0"
             )
         return held_out
 
-    def _drawn(self, part: str) -> list[Pair]:
+    def _random_split(self, part: str) -> list[Pair]:
         pairs = [pair._replace(name=f"{split}/{pair.name}") for split, found in self.splits().items() for pair in found]
-        if len(pairs) < sum(_PAPER.values()):
-            raise UserError(f"data.split=paper takes {sum(_PAPER.values())} pairs, {self.root} has {len(pairs)}")
+        needed = sum(_REFERENCE_SPLIT.values())
+        if len(pairs) < needed:
+            raise UserError(
+                f"data.split=paper needs {needed} pairs, {self.root} has {len(pairs)}: complete the data set, or use "
+                f"data.split=official"
+            )
         order = np.random.default_rng(self._split_seed).permutation(len(pairs))
         start = 0
-        for name, count in _PAPER.items():
+        for name, count in _REFERENCE_SPLIT.items():
             if name == part:
                 return [pairs[i] for i in sorted(order[start : start + count].tolist())]
             start += count
         raise KeyError(part)
 
     def _pairs(self, split: str, sequences: Sequence[str]) -> list[Pair]:
-        return pairs_of(self.root / split, sequences, self._blur_key)
+        return sequence_pairs(self.root / split, sequences, self._blur_key)
 
 
-def pairs_of(root: Path, sequences: Sequence[str], blur_key: str) -> list[Pair]:
-    """The pairs of `root/<sequence>/{<blur_key>,sharp}`.
+def sequence_pairs(root: Path, sequences: Sequence[str], blur_key: str) -> list[Pair]:
+    """Return the pairs in `root/<sequence>/{<blur_key>,sharp}`.
 
     Raises:
-        UserError: A sequence hasn't that blur, or some image no twin.
+        UserError: A sequence has no folder `blur_key`, or an image has no counterpart.
     """
     folders = [(name, root / name) for name in sequences]
     for _, folder in folders:
         if not (folder / blur_key).is_dir():
-            there = ", ".join(sorted(path.name for path in folder.iterdir() if path.is_dir()))
-            raise UserError(f"{folder} has no {blur_key} (it has {there}): data.blur_key names another blur")
+            existing = ", ".join(sorted(path.name for path in folder.iterdir() if path.is_dir()))
+            raise UserError(f"{folder} has no {blur_key} (it has {existing}): choose another with data.blur_key")
     return [
         pair._replace(name=f"{name}/{pair.name}")
         for name, folder in folders
-        for pair in match(folder / blur_key, folder / "sharp")
+        for pair in match_pairs(folder / blur_key, folder / "sharp")
     ]

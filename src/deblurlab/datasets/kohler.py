@@ -1,22 +1,23 @@
-"""The layout of Köhler et al.'s benchmark."""
+"""Benchmark of Köhler et al."""
 
 import re
 from pathlib import Path
 
-from deblurlab.datasets.base import Pair, missing
-from deblurlab.datasets.sets import PairSet, Store
+from deblurlab.datasets.base import PairSet, Store
+from deblurlab.datasets.listing import Pair, missing_error
 from deblurlab.errors import UserError
 from deblurlab.media.images import find_images
 
 
 class Kohler(PairSet):
-    """48 photographs of 4 prints along 12 recorded camera shakes (Köhler et al., "Recording and Playback of Camera
-    Shake", ECCV 2012): `root/Blurry<image>_<shake>.png`, and anywhere below `root` the about 199 sharp photographs
-    from along each shake, `GroundTruth<image>_<shake>_<moment>.png`. A restored image may be like any of them: its
-    best score counts. A test set.
+    """Benchmark of Köhler et al. ("Recording and Playback of Camera Shake", ECCV 2012), a test set.
+
+    48 blurred photographs, 4 scenes along 12 recorded camera trajectories: `root/Blurry<scene>_<trajectory>.png`. Each
+    has about 199 sharp references, taken along the trajectory and stored anywhere below `root`:
+    `GroundTruth<scene>_<trajectory>_<number>.png`. A metric takes the best value over all references of a photograph.
 
     Raises:
-        UserError: The data set isn't there, or a blurred photograph has no sharp one.
+        UserError: The data set is missing, or a blurred photograph has no reference.
     """
 
     published = {"test": 48}
@@ -25,13 +26,17 @@ class Kohler(PairSet):
         super().__init__(root=root, store=store)
 
     def prepare(self) -> None:
+        """Check that the data set exists."""
         if not self.root.is_dir():
-            raise missing(
-                "Köhler", self.root, "BlurryImages and the four GroundTruth_pngs archives (8 GB)",
-                'Köhler et al., "Recording and Playback of Camera Shake"',
-            )  # fmt: skip
+            raise missing_error(
+                "Köhler",
+                self.root,
+                "BlurryImages and the four GroundTruth_pngs archives (8 GB)",
+                "http://webdav.is.mpg.de/pixel/benchmark4camerashake/",
+            )
 
     def tests(self) -> dict[str, list[Pair]]:
+        """Return the test set "kohler"."""
         blurred: dict[str, Path] = {}
         sharp: dict[str, list[tuple[int, Path]]] = {}
         for path in find_images(self.root):
@@ -39,12 +44,13 @@ class Kohler(PairSet):
                 blurred[found[1]] = path
             elif found := re.fullmatch(r"GroundTruth(\d+_\d+)_(\d+)", path.stem):
                 sharp.setdefault(found[1], []).append((int(found[2]), path))
-        if lone := sorted(blurred.keys() - sharp.keys()):
+        if missing := sorted(blurred.keys() - sharp.keys()):
             raise UserError(
-                f"{blurred[lone[0]]} has no sharp photographs GroundTruth{lone[0]}_<moment> below {self.root}"
+                f"{blurred[missing[0]]} has no reference GroundTruth{missing[0]}_<number> below {self.root}: unpack "
+                f"the GroundTruth_pngs archives there"
             )
         pairs = []
         for key in sorted(blurred, key=lambda k: [int(n) for n in k.split("_")]):
-            first, *others = [path for _, path in sorted(sharp[key])]
-            pairs.append(Pair(f"{key.replace('_', '/')}", blurred[key], first, tuple(others)))
+            first, *further = [path for _, path in sorted(sharp[key])]
+            pairs.append(Pair(key.replace("_", "/"), blurred[key], first, tuple(further)))
         return {"kohler": pairs}

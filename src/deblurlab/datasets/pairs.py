@@ -1,25 +1,38 @@
-"""Any folders of pairs."""
+"""Pairs from any folders or lists."""
 
 import os
 from pathlib import Path
 from typing import NamedTuple
 
-from deblurlab.datasets.base import Pair, listed, match
-from deblurlab.datasets.sets import PairSet, Store
+from deblurlab.datasets.base import PairSet, Store
+from deblurlab.datasets.listing import Pair, match_pairs, read_pair_list
 from deblurlab.errors import UserError
 
-Pairs = list[Pair]
+Pairs = list[Pair]  # the constructor of Folders has an argument called list
 
 
 class Folders(PairSet):
-    """Any pairs: two folders, nested or flat, or a text file that lists them (`list`, see `listed`; paths are
-    relative to the file). Without pairs of their own for validation, the last `val_share` of the pairs in the order
-    of their names is held out: neighbours are often frames of one video, and the tail of a list leaks less than a
-    random draw.
+    """Pairs from two folders, nested or flat, or from a text file.
+
+    Without validation pairs, the last `val_share` of the training pairs by name is held out. Neighbouring files are
+    often frames of one video, so the end of the list overlaps less with the rest than a random draw.
+
+    Args:
+        blurred: Folder of blurred images; `sharp` the folder of sharp ones, with the same names up to the suffix.
+        sharp: See `blurred`.
+        list: Text file with two paths per line, relative to the file, instead of two folders.
+        val_blurred: Validation pairs, likewise `val_sharp` and `val_list`.
+        val_sharp: See `val_blurred`.
+        val_list: See `val_blurred`.
+        val_share: Share of the training pairs that is held out if no validation pairs are given.
+        test_blurred: Test pairs, likewise `test_sharp` and `test_list`.
+        test_sharp: See `test_blurred`.
+        test_list: See `test_blurred`.
+        store: As for `PairSet`.
 
     Raises:
-        UserError: As `match` and `listed`; or only one folder of two is given; or nothing is left to train or
-        validate on.
+        UserError: Only one of two folders is given, both folders and a list are given, the pairs can't be listed (see
+            `match_pairs` and `read_pair_list`), or there are too few pairs to hold one out.
     """
 
     def __init__(
@@ -38,29 +51,33 @@ class Folders(PairSet):
         store: Store = "auto",
     ) -> None:
         if not 0 < val_share < 1:
-            raise UserError(f"data.val_share is {val_share}: it is a share between 0 and 1")
-        self._train = Source.of("", blurred, sharp, list)
-        self._val = Source.of("val_", val_blurred, val_sharp, val_list)
-        self._test = Source.of("test_", test_blurred, test_sharp, test_list)
+            raise UserError(f"data.val_share is {val_share}: it must be between 0 and 1")
+        self._train = PairSource.from_config("", blurred, sharp, list)
+        self._val = PairSource.from_config("val_", val_blurred, val_sharp, val_list)
+        self._test = PairSource.from_config("test_", test_blurred, test_sharp, test_list)
         self._val_share = val_share
         if self._train is None:
             raise UserError("data=pairs needs data.blurred=<folder> and data.sharp=<folder>, or data.list=<file>")
         super().__init__(root=self._train.folder, store=store)
 
     def prepare(self) -> None:
+        """Check that all pairs can be listed."""
         self.train(), self.val(), self.tests()
 
     def train(self) -> Pairs:
+        """Return the training pairs."""
         pairs = self._all()
         return pairs if self._val else pairs[: -self._held_out(pairs)]
 
     def val(self) -> Pairs:
+        """Return the given validation pairs, or the training pairs that are held out."""
         if self._val:
             return self._val.pairs()
         pairs = self._all()
         return pairs[-self._held_out(pairs) :]
 
     def tests(self) -> dict[str, Pairs]:
+        """Return the given test pairs as "pairs"."""
         return {"pairs": self._test.pairs()} if self._test else {}
 
     def _all(self) -> Pairs:
@@ -68,32 +85,39 @@ class Folders(PairSet):
         return self._train.pairs()
 
     def _held_out(self, pairs: Pairs) -> int:
+        """Return the number of pairs to hold out."""
         if len(pairs) < 2:
-            raise UserError(f"{self.root} holds a single pair: there is nothing to validate on")
+            raise UserError(
+                f"{self.root} holds a single pair, so there is nothing to validate on: add pairs, or name data.val_list"
+            )
         return min(len(pairs) - 1, max(1, round(self._val_share * len(pairs))))
 
 
-class Source(NamedTuple):
-    """Two folders, or a list."""
+class PairSource(NamedTuple):
+    """Two folders of images, or a text file that lists pairs."""
 
     blurred: Path | None
     sharp: Path | None
     file: Path | None
 
     @classmethod
-    def of(cls, prefix: str, blurred: str | None, sharp: str | None, file: str | None) -> "Source | None":
-        """What the settings of this prefix say; None if they say nothing."""
+    def from_config(cls, prefix: str, blurred: str | None, sharp: str | None, file: str | None) -> "PairSource | None":
+        """Return the source that the settings `data.<prefix>{blurred,sharp,list}` describe, or None without settings.
+
+        Raises:
+            UserError: Only one of two folders is given, or both folders and a list.
+        """
         if (blurred is None) != (sharp is None):
             raise UserError(f"data.{prefix}blurred and data.{prefix}sharp go together: give both or none")
         if blurred is not None and file is not None:
-            raise UserError(f"data.{prefix}list and data.{prefix}blurred are two ways to say the same: give one")
+            raise UserError(f"data.{prefix}list and data.{prefix}blurred are both given: give one of them")
         if blurred is None and file is None:
             return None
         return cls(*(None if name is None else Path(name) for name in (blurred, sharp, file)))
 
     @property
     def folder(self) -> Path:
-        """What all images lie below."""
+        """Common parent folder of all images."""
         if self.file is not None:
             return self.file.parent
         assert self.blurred is not None
@@ -101,8 +125,9 @@ class Source(NamedTuple):
         return Path(os.path.commonpath([self.blurred.absolute(), self.sharp.absolute()]))
 
     def pairs(self) -> Pairs:
+        """Return the pairs."""
         if self.file is not None:
-            return listed(self.file, self.file.parent)
+            return read_pair_list(self.file, self.file.parent)
         assert self.blurred is not None
         assert self.sharp is not None
-        return match(self.blurred, self.sharp)
+        return match_pairs(self.blurred, self.sharp)

@@ -1,21 +1,29 @@
-"""The layouts of the RealBlur and RSBlur data sets: lists of pairs."""
+"""RealBlur and RSBlur data sets, whose splits are lists of pairs."""
 
 from pathlib import Path
 from typing import Literal
 
-from deblurlab.datasets.base import Pair, listed, missing
-from deblurlab.datasets.sets import PairSet, Store
+from deblurlab.datasets.base import PairSet, Store
+from deblurlab.datasets.listing import Pair, missing_error, read_pair_list
 
 
 class RealBlur(PairSet):
-    """RealBlur-J or -R (Rim et al., ECCV 2020): photographs taken with two shutters at once, in scenes of their own;
-    `root/RealBlur_<kind>_{train,test}_list.txt` say which lie below `root`; 3758 and 980 pairs of each kind. Training
-    scenes named in the last `val_share` of the list are held out.
+    """RealBlur-J or RealBlur-R (Rim et al., ECCV 2020).
 
-    Published scores align restored and sharp before they compare them; scores that don't are lower.
+    "Real-World Blur Dataset for Learning and Benchmarking Deblurring Algorithms": photographs taken by two cameras at
+    once through one lens, 3758 training and 980 test pairs of each kind, CC BY 4.0.
+    `root/RealBlur_<kind>_{train,test}_list.txt` list the pairs, relative to `root`.
+
+    Published results align the restored image with the reference before they are compared (`protocol=realblur`).
+
+    Args:
+        root: Folder that contains the lists.
+        kind: "J" (camera JPEGs) or "R" (developed raw images).
+        val_share: Share of the training pairs, from the end of the list and in whole scenes, that is held out.
+        store: As for `PairSet`.
 
     Raises:
-        UserError: The data set isn't there, or an image of a list is missing.
+        UserError: The data set is missing, or an image of a list doesn't exist.
     """
 
     published = {"train": 3758, "test": 980}
@@ -25,27 +33,34 @@ class RealBlur(PairSet):
         self._kind, self._val_share = kind, val_share
 
     def prepare(self) -> None:
+        """Check that the data set exists."""
         if not self._list("test").is_file():
-            raise missing(
-                f"RealBlur-{self._kind}", self._list("test"), "RealBlur (12 GB, CC BY 4.0) with its lists",
-                'Rim et al., "Real-World Blur Dataset for Learning and Benchmarking Deblurring Algorithms"',
-            )  # fmt: skip
+            raise missing_error(
+                f"RealBlur-{self._kind}",
+                self._list("test"),
+                "RealBlur (12 GB) with its lists",
+                "https://cg.postech.ac.kr/research/realblur/",
+            )
 
     def train(self) -> list[Pair]:
+        """Return the training pairs."""
         pairs, held_out = self._training()
         return [pair for pair in pairs if _scene(pair) not in held_out]
 
     def val(self) -> list[Pair]:
+        """Return the pairs of the held-out training scenes."""
         pairs, held_out = self._training()
         return [pair for pair in pairs if _scene(pair) in held_out]
 
     def tests(self) -> dict[str, list[Pair]]:
-        return {f"realblur_{self._kind.lower()}": listed(self._list("test"), self.root, sharp_first=True)}
+        """Return the test set "realblur_j" or "realblur_r"."""
+        return {f"realblur_{self._kind.lower()}": read_pair_list(self._list("test"), self.root, sharp_first=True)}
 
     def _training(self) -> tuple[list[Pair], set[str]]:
+        """Return the official training pairs and the scenes that are held out."""
         if not self._list("train").is_file():
             return [], set()
-        pairs = listed(self._list("train"), self.root, sharp_first=True)
+        pairs = read_pair_list(self._list("train"), self.root, sharp_first=True)
         return pairs, {_scene(pair) for pair in pairs[len(pairs) - round(self._val_share * len(pairs)) :]}
 
     def _list(self, split: str) -> Path:
@@ -53,12 +68,13 @@ class RealBlur(PairSet):
 
 
 class RSBlur(PairSet):
-    """RSBlur (Rim et al., ECCV 2022): 1920x1200 photographs of two cameras behind one lens;
-    `root/RSBlur_real_{train,val,test}.txt` say which pairs of `real_blur` and `gt` belong to which split; 8878, 1120
-    and 3360.
+    """RSBlur (Rim et al., "Realistic Blur Synthesis for Learning Image Deblurring", ECCV 2022).
+
+    Photographs of 1920x1200 pixels taken by two cameras at once through one lens; 8878 training, 1120 validation and
+    3360 test pairs, CC BY 4.0. `root/RSBlur_real_{train,val,test}.txt` list the pairs, relative to `root`.
 
     Raises:
-        UserError: The data set isn't there, or an image of a list is missing.
+        UserError: The data set is missing, or an image of a list doesn't exist.
     """
 
     published = {"train": 8878, "val": 1120, "test": 3360}
@@ -67,32 +83,39 @@ class RSBlur(PairSet):
         super().__init__(root=root, store=store)
 
     def prepare(self) -> None:
+        """Check that the data set exists."""
         if not self._list("test").is_file():
-            raise missing(
-                "RSBlur", self._list("test"), "RSBlur (CC BY 4.0) with its lists of `datalist/RSBlur`",
-                'Rim et al., "Realistic Blur Synthesis for Learning Image Deblurring"',
-            )  # fmt: skip
+            raise missing_error(
+                "RSBlur",
+                self._list("test"),
+                "RSBlur with its lists of `datalist/RSBlur`",
+                "https://cg.postech.ac.kr/research/RSBlur/",
+            )
 
     def train(self) -> list[Pair]:
+        """Return the training pairs."""
         return self._pairs("train")
 
     def val(self) -> list[Pair]:
+        """Return the validation pairs."""
         return self._pairs("val")
 
     def tests(self) -> dict[str, list[Pair]]:
+        """Return the test set "rsblur"."""
         return {"rsblur": self._pairs("test")}
 
     def splits(self) -> dict[str, list[Pair]]:
+        """Return all pairs by official split."""
         return {"train": self.train(), "val": self.val(), "test": self._pairs("test")}
 
     def _pairs(self, split: str) -> list[Pair]:
         file = self._list(split)
-        return listed(file, self.root, sharp_first=True) if file.is_file() else []
+        return read_pair_list(file, self.root, sharp_first=True) if file.is_file() else []
 
     def _list(self, split: str) -> Path:
         return self.root / f"RSBlur_real_{split}.txt"
 
 
 def _scene(pair: Pair) -> str:
-    """The folder above those of blurred and sharp images."""
+    """Return the folder above the folders of blurred and sharp images."""
     return pair.group.rpartition("/")[0]

@@ -1,56 +1,73 @@
-"""Pairs as tensors."""
+"""Samples as tensors: map-style data sets over lists of image files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NotRequired, TypedDict
+from typing import NotRequired, Protocol, TypedDict
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from deblurlab.dataloading.augmentation import Augmentation, Image
-from deblurlab.dataloading.sampler import Key
-from deblurlab.datasets.base import Pair, Unreferenced
-from deblurlab.datasets.frame_store import Reader
+from deblurlab.datasets.frame_store import Image, Reader
+from deblurlab.datasets.listing import Pair, Single, Unreferenced
 from deblurlab.errors import UserError
 from deblurlab.media.images import read_image
 
+Key = tuple[int, int, int]
+"""Key of a sample: (epoch, index in the data set, side of the crop in pixels)."""
+
+
+class PairTransform(Protocol):
+    """Random transform of a blurred and a sharp image, a pure function of the images and `key`."""
+
+    def __call__(self, blurred: Image, sharp: Image, *, key: tuple[int, ...]) -> tuple[Image, Image]:
+        """Return both images transformed, `(H, W, 3)` uint8.
+
+        Raises:
+            ValueError: The images can't be transformed.
+        """
+
 
 class Sample(TypedDict):
-    """One pair, or after collation a batch of them."""
+    """One sample, or after collation a batch of samples. Images are RGB; they become float on the device."""
 
     blurred: Tensor
-    """`(3, H, W)` uint8: images travel as bytes and become floats on the device."""
+    """`(3, H, W)` uint8."""
     sharp: NotRequired[Tensor]
-    """Its twin."""
+    """Sharp reference of the blurred image, `(3, H, W)` uint8."""
     extra_references: NotRequired[Tensor]
-    """`(N, 3, H, W)` uint8: further sharp images that the restored one may be like as well, if the pair has any."""
+    """Further sharp references, `(N, 3, H, W)` uint8, if the pair has any."""
     unpaired_sharp: NotRequired[Tensor]
-    """In place of a twin: a sharp image that has nothing to do with the blurred one, of any size."""
+    """Sharp image unrelated to the blurred one, `(3, H', W')` uint8, if there is no reference."""
     pair_blurred: NotRequired[Tensor]
-    """With `pair_sharp` a pair to learn from, beside images without twins."""
+    """Blurred image of a pair that is drawn in addition to the unpaired images."""
     pair_sharp: NotRequired[Tensor]
+    """Sharp reference of `pair_blurred`."""
     name: str
     index: int
     """Position in the data set."""
 
 
 class PairDataset(Dataset[Sample]):
-    """Reads pairs. Asked for `(epoch, index, size)`; the augmentation of a sample is the one that makes crops of that
-    size, keyed by (seed, epoch, index). Without augmentations the whole images come.
+    """Map-style data set of pairs, indexed by a `Key`.
 
-    `reader` reads an image: from its file, or from a frame store.
+    Args:
+        pairs: Image files. A pair that is `Unreferenced` gives `unpaired_sharp` instead of `sharp`.
+        augmentations: Random transform by crop size; a sample's random state is keyed by (seed, epoch, index).
+            Without it, samples are whole images.
+        seed: Seed of the augmentation.
+        reader: Reads an image from its file or from a frame store.
 
     Raises:
-        UserError: On reading: a file can't be used, the two differ in size, or are too small for the crop.
+        UserError: On reading: a file can't be used, or the images differ in size or are smaller than the crop.
     """
 
     def __init__(
         self,
         pairs: list[Pair],
         *,
-        augmentations: Mapping[int, Augmentation] | None = None,
+        augmentations: Mapping[int, PairTransform] | None = None,
         seed: int = 0,
         reader: Reader = read_image,
     ) -> None:
@@ -66,49 +83,106 @@ class PairDataset(Dataset[Sample]):
         epoch, index, size = key
         pair = self.pairs[index]
         if isinstance(pair, Unreferenced):
-            both = [to_tensor(self._read(path)) for path in pair.files]
-            return {"blurred": both[0], "unpaired_sharp": both[1], "name": pair.name, "index": index}
+            images = [to_tensor(self._read(path)) for path in pair.files]
+            return {"blurred": images[0], "unpaired_sharp": images[1], "name": pair.name, "index": index}
         blurred, sharp = read_pair(pair, self._read)
         if self._augmentations is not None:
-            key = (self._seed, epoch, index)
-            blurred, sharp = augmented(self._augmentations[size], blurred, sharp, pair.blurred, key)
+            random_key = (self._seed, epoch, index)
+            blurred, sharp = apply_transform(self._augmentations[size], blurred, sharp, pair.blurred, random_key)
         sample: Sample = {"blurred": to_tensor(blurred), "sharp": to_tensor(sharp), "name": pair.name, "index": index}
         if pair.extra_references:
-            sample["extra_references"] = torch.stack([to_tensor(self._read(path)) for path in pair.extra_references])
+            references = [to_tensor(self._read(path)) for path in pair.extra_references]
+            sample["extra_references"] = torch.stack(references)
+        return sample
+
+
+class UnpairedDataset(Dataset[Sample]):
+    """Map-style data set of a blurred image and an unrelated sharp one, indexed by a `Key`.
+
+    The key's index is that of an image of the larger set. The image of the smaller set, the pair of `pairs` and all
+    augmentations are functions of (seed, epoch, index).
+
+    Args:
+        blurred: Blurred images.
+        sharp: Sharp images.
+        pairs: Pairs of which each sample contains a random one, as `pair_blurred` and `pair_sharp`.
+        augmentations: Random transform by crop size.
+        seed: Seed of the draws and the augmentation.
+        reader: Reads an image from its file or from a frame store.
+    """
+
+    def __init__(
+        self,
+        blurred: Sequence[Single],
+        sharp: Sequence[Single],
+        *,
+        pairs: Sequence[Pair] = (),
+        augmentations: Mapping[int, PairTransform],
+        seed: int,
+        reader: Reader,
+    ) -> None:
+        self._blurred, self._sharp, self._pairs = blurred, sharp, pairs
+        self._augmentations, self._seed, self._read = augmentations, seed, reader
+
+    def __len__(self) -> int:
+        return max(len(self._blurred), len(self._sharp))
+
+    def __getitem__(self, key: Key) -> Sample:
+        epoch, index, size = key
+        random = np.random.default_rng((self._seed, epoch, index))
+        drawn = int(random.integers(min(len(self._blurred), len(self._sharp))))
+        if len(self._blurred) == len(self):
+            blurred, sharp = self._blurred[index % len(self)], self._sharp[drawn]
+        else:
+            blurred, sharp = self._blurred[drawn], self._sharp[index % len(self)]
+        transform, images = self._augmentations[size], []
+        for position, single in enumerate((blurred, sharp)):
+            image = self._read(single.image)
+            # Degradations apply to the first image of a pair only, so each image is passed as both.
+            random_key = (self._seed, epoch, index, 1 + position)
+            images.append(to_tensor(apply_transform(transform, image, image, single.image, random_key)[position]))
+        sample: Sample = {"blurred": images[0], "unpaired_sharp": images[1], "name": blurred.name, "index": index}
+        if self._pairs:
+            pair = self._pairs[int(random.integers(len(self._pairs)))]
+            random_key = (self._seed, epoch, index, 3)
+            both = apply_transform(transform, *read_pair(pair, self._read), pair.blurred, random_key)
+            sample["pair_blurred"], sample["pair_sharp"] = map(to_tensor, both)
         return sample
 
 
 def read_pair(pair: Pair, read: Reader) -> tuple[Image, Image]:
-    """Both images of a pair.
+    """Return the blurred and the sharp image of a pair.
 
     Raises:
-        UserError: A file can't be used, or they differ in size.
+        UserError: A file can't be used, or the images differ in size.
     """
     blurred, sharp = read(pair.blurred), read(pair.sharp)
     if blurred.shape != sharp.shape:
-        raise UserError(f"{pair.blurred} is {_size(blurred)} and {pair.sharp} {_size(sharp)}: a pair has one size")
+        raise UserError(
+            f"{pair.blurred} is {_size(blurred)} and {pair.sharp} {_size(sharp)}: both images of a pair must have the "
+            f"same size"
+        )
     return blurred, sharp
 
 
-def augmented(
-    augmentation: Augmentation, blurred: Image, sharp: Image, path: Path, key: tuple[int, ...]
+def apply_transform(
+    transform: PairTransform, blurred: Image, sharp: Image, path: Path, key: tuple[int, ...]
 ) -> tuple[Image, Image]:
-    """What an augmentation makes of two images.
+    """Return two images transformed.
 
     Raises:
-        UserError: It can't; the file is named.
+        UserError: The transform failed; the message names the file `path`.
     """
     try:
-        return augmentation(blurred, sharp, key=key)
+        return transform(blurred, sharp, key=key)
     except ValueError as error:
         raise UserError(
-            f"{path} ({_size(blurred)}) can't be augmented: {error}. A smaller augment.size may help, or leaving such "
-            f"images out"
+            f"{path} ({_size(blurred)}) can't be augmented: {error}. Lower augment.size, or remove such images"
         ) from error
 
 
 def to_tensor(image: Image) -> Tensor:
-    """`(H, W, 3)` -> `(3, H, W)`, uint8."""
+    """Convert an image, `(H, W, 3)` uint8, to a tensor, `(3, H, W)` uint8."""
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 

@@ -1,4 +1,8 @@
-"""Writing shards: a data set's files in a few large ones, in a folder or an object store, by litdata."""
+"""Shards: the images of a data set in a few large files, in a folder or an object store, written by litdata.
+
+Layout: `images/` has one sample per pair, the bytes of both image files; `names/` has one sample, the names of the
+pairs by split as JSON. `Streaming` reads them.
+"""
 
 import json
 import tempfile
@@ -8,50 +12,54 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from deblurlab.datasets.base import Pair
-from deblurlab.datasets.checks import look_at
+from deblurlab.datasets.checks import inspect_item
+from deblurlab.datasets.listing import Pair
 from deblurlab.errors import UserError
 from deblurlab.runs.files import atomic_folder
 from deblurlab.runs.storage import Bucket, parse_s3_address
 
 SIDES = ("blurred", "sharp")
-_SHARD = 64 << 20
+_SHARD_BYTES = 64 << 20
 
 
 def write_shards(place: str, parts: Mapping[str, Sequence[Pair]]) -> Iterator[int]:
-    """Write the pairs of each part, "train", "val" or "test/<name>", into shards at `place`, a folder or
-    `s3://bucket/folder`; yields the number of pairs that are done. Image files are stored as they are.
+    """Write pairs into shards; yield the number of pairs written so far. Image files are stored unchanged.
 
-    In a folder the shards are there as a whole or not at all; in an object store the list of names, without which
-    nothing is read, comes last.
+    A folder appears only when it is complete. In an object store the index of the names is written last, and nothing is
+    read without it.
+
+    Args:
+        place: A new folder, or `s3://bucket/folder`.
+        parts: Pairs by split: "train", "val" or "test/<name>".
 
     Raises:
-        UserError: litdata isn't installed, there are no pairs, `place` is taken or can't be written, or an image can't
-            be read.
+        UserError: litdata isn't installed, there are no pairs, `place` exists or can't be written, or an image can't be
+            read.
     """
-    litdata()
+    import_litdata()
     if not any(parts.values()):
-        raise UserError("there are no pairs to be packed")
+        raise UserError("there are no pairs to pack: choose a data set with pairs")
     return _write(_BucketTarget(place) if "://" in place else _FolderTarget(Path(place)), parts)
 
 
 def _write(target: "_FolderTarget | _BucketTarget", parts: Mapping[str, Sequence[Pair]]) -> Iterator[int]:
     total = 0
     with target as folder:
-        shards = _writer(folder / "images")
+        shards = _open_writer(folder / "images")
         for pair in (pair for pairs in parts.values() for pair in pairs):
             if pair.extra_references:
-                raise UserError(f"{pair.name} has several sharp images, which shards don't hold")
-            if (look := look_at(pair)).complaint is not None:
-                raise UserError(look.complaint)
-            shards[total] = [getattr(pair, side).read_bytes() for side in SIDES]  # a dict may become an Arrow table
+                raise UserError(f"{pair.name} has several references, which shards can't store: train on its files")
+            if (problem := inspect_item(pair).problem) is not None:
+                raise UserError(problem)
+            # A list, because litdata may store a dict as an Arrow table.
+            shards[total] = [getattr(pair, side).read_bytes() for side in SIDES]
             target.store_finished_shards()
             total += 1
             yield total
-        _close(shards)
-        names = _writer(folder / "names")
+        _close_writer(shards)
+        names = _open_writer(folder / "names")
         names[0] = json.dumps({split: [pair.name for pair in pairs] for split, pairs in parts.items()})
-        _close(names)
+        _close_writer(names)
 
 
 class _FolderTarget:
@@ -59,7 +67,7 @@ class _FolderTarget:
 
     def __init__(self, folder: Path) -> None:
         if folder.exists():
-            raise UserError(f"{folder} is there already: choose another folder")
+            raise UserError(f"{folder} exists already: choose another folder")
         self._folder, self._temporary = folder, atomic_folder(folder, unique=True)
 
     def __enter__(self) -> Path:
@@ -85,7 +93,9 @@ class _BucketTarget:
 
     def __init__(self, address: str) -> None:
         if not parse_s3_address(address)[0]:
-            raise UserError(f"{address}: shards are written to a folder or to s3://bucket/folder; copy them from there")
+            raise UserError(
+                f"{address}: shards are written to a folder or to s3://bucket/folder only; copy them from there"
+            )
         self._address = address
         with self._errors():
             self._store = Bucket(address)
@@ -123,19 +133,19 @@ class _BucketTarget:
             raise UserError(f"{self._address} can't be written: {error}") from error
 
 
-def _writer(folder: Path) -> Any:
+def _open_writer(folder: Path) -> Any:
     from litdata.streaming import Cache
 
     folder.mkdir()
-    return Cache(str(folder), chunk_bytes=_SHARD)
+    return Cache(str(folder), chunk_bytes=_SHARD_BYTES)
 
 
-def _close(shards: Any) -> None:
+def _close_writer(shards: Any) -> None:
     shards.done()
     shards.merge(1)
 
 
-def litdata() -> Any:
+def import_litdata() -> Any:
     """Return the module litdata.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Data sets larger than a disk: shards in a folder or an object store, read sample by sample through litdata."""
+"""Data set in shards, in a folder or an object store, read sample by sample through litdata."""
 
 import io
 import itertools
@@ -8,10 +8,10 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deblurlab.datasets.base import Pair
+from deblurlab.datasets.base import PairSet
 from deblurlab.datasets.frame_store import Image, Reader
-from deblurlab.datasets.sets import PairSet
-from deblurlab.datasets.shards import SIDES, litdata
+from deblurlab.datasets.listing import Pair
+from deblurlab.datasets.shards import SIDES, import_litdata
 from deblurlab.errors import UserError, first_sentence
 from deblurlab.media.images import decode_image
 from deblurlab.runs.storage import s3_config
@@ -24,14 +24,17 @@ _INDEX = "index.json"
 
 
 class Streaming(PairSet):
-    """Shards that `write_shards` wrote, at `root`: a folder, or whatever address litdata reads (`s3://bucket/folder`,
-    with the endpoint and the credentials of the usual `AWS_...` variables).
+    """Shards that `write_shards` wrote, for data sets larger than the local disk.
 
-    Nothing is kept on disk: each pair is asked for by itself, first where its bytes are, then for them. So samples
-    come in the same keyed order as those of any other set, and a resumed training goes on with the very next one.
+    Nothing but the index is kept on disk. Each pair is read by itself, so samples come in the same keyed order as those
+    of other data sets, and a resumed training continues with the next sample.
+
+    Args:
+        root: Folder, or an address that litdata reads, such as `s3://bucket/folder`. The usual `AWS_...` environment
+            variables set the endpoint and the credentials.
 
     Raises:
-        UserError: litdata isn't installed, or `root` holds no whole set of shards or can't be reached.
+        UserError: litdata isn't installed, or `root` holds no complete shards or can't be reached.
     """
 
     def __init__(self, *, root: str) -> None:
@@ -39,35 +42,41 @@ class Streaming(PairSet):
         super().__init__(root=self._place, store="off")
 
     def prepare(self) -> None:
+        """Read the names of the pairs."""
         _ = self._pairs
 
     def train(self) -> list[Pair]:
+        """Return the training pairs."""
         return self._pairs.get("train", [])
 
     def val(self) -> list[Pair]:
+        """Return the validation pairs."""
         return self._pairs.get("val", [])
 
     def tests(self) -> dict[str, list[Pair]]:
+        """Return the test sets by name."""
         return {name.partition("/")[2]: pairs for name, pairs in self._pairs.items() if name.startswith("test/")}
 
     @property
     def on_disk(self) -> bool:
+        """Whether the images are files on disk: no, they are parts of shards."""
         return False
 
     def readers(self) -> dict[Path, Reader]:
+        """Return the reader of the shards."""
         return {self.root: _ShardReader(self._place)}
 
     @cached_property
     def _pairs(self) -> dict[str, list[Pair]]:
-        """By split. Their paths end in the number of the sample and its side, for the reader."""
+        """Pairs by split. Their paths end in the number of the sample and the side, for the reader."""
         try:
-            names = _checked(parse_json(_open(f"{self._place}/names", ["str"])[0]))
+            names = _validated_names(parse_json(_open(f"{self._place}/names", ["str"])[0]))
         except UserError:
             raise
-        except Exception as error:  # whatever litdata, its cloud client or the network make of it
+        except Exception as error:  # litdata, its cloud client and the network raise any kind
             raise UserError(
-                f"data.root={self._place} holds no shards or can't be reached: {first_sentence(error)}; `deblurlab data pack "
-                f"<set> <root> --streaming OUT` writes them"
+                f"data.root={self._place} holds no shards or can't be reached: {first_sentence(error)}; `deblurlab "
+                f"data pack <set> <root> --streaming OUT` writes shards"
             ) from error
         found: dict[str, list[Pair]] = {}
         numbers = map(str, itertools.count())
@@ -79,7 +88,7 @@ class Streaming(PairSet):
 
 
 class _ShardReader:
-    """Reads images by number and side; the two of a pair in succession are read at once."""
+    """Reader of images by number and side. The bytes of a pair are read once for both images."""
 
     def __init__(self, place: str) -> None:
         self._place = place
@@ -87,7 +96,8 @@ class _ShardReader:
         self._last: tuple[int, dict[str, bytes]] = (-1, {})
 
     def __call__(self, path: Path) -> Image:
-        """
+        """Return the image at the path `.../<number>/<side>`.
+
         Raises:
             UserError: The sample can't be read.
         """
@@ -97,53 +107,57 @@ class _ShardReader:
                 if self._shards is None:
                     self._shards = _open(f"{self._place}/images", ["bytes"] * len(SIDES))
                 self._last = number, dict(zip(SIDES, self._shards[number], strict=True))
-            except Exception as error:  # whatever litdata, its cloud client or the network make of it
+            except Exception as error:  # litdata, its cloud client and the network raise any kind
                 raise UserError(
-                    f"data.root={self._place}: sample {number} can't be read: {first_sentence(error)}; the same command goes "
-                    f"on once it can; damaged shards must be packed again"
+                    f"data.root={self._place}: sample {number} can't be read: {first_sentence(error)}; run the same "
+                    f"command again to resume, or pack the data set again if the shards are damaged"
                 ) from error
         return decode_image(io.BytesIO(self._last[1][path.name]), f"{self._place}, sample {number}, {path.name}")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_place": self._place, "_shards": None, "_last": (-1, {})}  # a worker has a connection of its own
+        return {"_place": self._place, "_shards": None, "_last": (-1, {})}  # each worker opens its own connection
 
 
-def _checked(names: Any) -> dict[str, list[str]]:
-    """Lists of names by split; they become names of files.
+def _validated_names(names: Any) -> dict[str, list[str]]:
+    """Return names by split, checked because they become paths.
 
     Raises:
-        ValueError: They are none, or such that a file's place would be another.
+        ValueError: These aren't lists of names by split, or a name leads out of the data set's folder.
     """
     if not isinstance(names, dict) or not all(isinstance(listed, list) for listed in names.values()):
         raise ValueError("its names aren't lists by split")
     for split in names:
         if split not in ("train", "val") and not re.fullmatch(r"test/[\w.+-]*\w", split):
-            raise ValueError(f"{split[:100]!r} is no split")
+            raise ValueError(f"{split[:100]!r} is not a split")
     for name in itertools.chain.from_iterable(names.values()):
         if not isinstance(name, str) or not is_safe_relative_path(name):
-            raise ValueError(f"{name!r:.100} is no name of a pair")
+            raise ValueError(f"{name!r:.100} is not a valid name of a pair")
     return names
 
 
 def _open(place: str, kinds: list[str]) -> "StreamingDataset":
-    """Shards of samples of these kinds.
+    """Open the shards of samples whose fields have these litdata formats.
 
     Raises:
-        Exception: Whatever litdata makes of others; ValueError if what it would do is more than to read them.
+        ValueError: There is no index, or it isn't one that `write_shards` writes.
+        Exception: litdata can't read the shards.
     """
-    library = litdata()
+    library = import_litdata()
     if "://" not in place and not Path(place, _INDEX).is_file():
-        raise ValueError(f"there is no {place}/{_INDEX}")  # litdata would make one
+        raise ValueError(f"there is no {place}/{_INDEX}")  # litdata would write one
     options = {"config": s3_config()} if place.startswith("s3://") else None
     # Of a remote set only the index is kept on disk.
-    cache_dir = tempfile.mkdtemp(dir=_scratch().name)
+    cache_dir = tempfile.mkdtemp(dir=_temporary_folder().name)
     shards = library.StreamingDataset(place, cache_dir=cache_dir, storage_options=options)
     _check_index_files(Path(shards.input_dir.path), kinds)
     return shards
 
 
 def _check_index_files(folder: Path, kinds: list[str]) -> None:
-    """An index may tell litdata to unpickle, import, inflate, or read elsewhere."""
+    """Raise ValueError unless the index is one that `write_shards` writes.
+
+    Another index can make litdata unpickle objects, import modules, decompress, or read files elsewhere.
+    """
     index = parse_json((folder / _INDEX).read_text())
     config, chunks = index["config"], index["chunks"]
     leaf: dict[str, Any] = {"type": None, "context": None, "children_spec": []}
@@ -157,10 +171,10 @@ def _check_index_files(folder: Path, kinds: list[str]) -> None:
         raise ValueError(f"{folder / _INDEX} isn't an index that deblurlab writes")
     for name in (chunk["filename"] for chunk in chunks):
         if not re.fullmatch(r"chunk-\d+-\d+\.bin", name) or not is_inside(folder / name, folder):
-            raise ValueError(f"{folder / _INDEX} names a file that is no shard: {name[:100]!r}")
+            raise ValueError(f"{folder / _INDEX} names a file that is not a shard: {name[:100]!r}")
 
 
 @cache
-def _scratch() -> tempfile.TemporaryDirectory[str]:
-    """A folder that goes with this process; a loader's workers inherit it."""
+def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    """Return the temporary folder of this process; data loading workers inherit it."""
     return tempfile.TemporaryDirectory(prefix="shards-", ignore_cleanup_errors=True)

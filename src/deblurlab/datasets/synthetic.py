@@ -1,10 +1,9 @@
-"""The data set that needs no download: made scenes to train on, real photographs to test on."""
+"""Synthetic data set, which needs no download: synthetic scenes to train on, photographs to test on."""
 
 import errno
 import functools
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
@@ -19,15 +18,16 @@ import skimage.data
 from filelock import FileLock
 from rich.progress import track
 
-from deblurlab.dataloading.augmentation import Augmentation
-from deblurlab.datasets.base import Pair
-from deblurlab.datasets.endless import EndlessScenes
-from deblurlab.datasets.gopro import pairs_of
-from deblurlab.datasets.sets import PairSet, Training
+from deblurlab.datasets.base import PairSet, TrainingData
+from deblurlab.datasets.checks import worker_count
+from deblurlab.datasets.gopro import sequence_pairs
+from deblurlab.datasets.listing import Pair
+from deblurlab.datasets.samples import PairTransform
+from deblurlab.datasets.synthetic_scenes import ImageGround, SceneDataset
 from deblurlab.errors import UserError
-from deblurlab.media.images import find_images, image_size, read_image, write_png
+from deblurlab.media.images import find_images, image_size, write_png
 from deblurlab.synthesis import BlurKey, Ground, Synthesis
-from deblurlab.synthesis.scenes import Image, dead_leaves
+from deblurlab.synthesis.scenes import dead_leaves
 
 PHOTOGRAPHS: dict[str, Callable[[], np.ndarray]] = {
     "astronaut": skimage.data.astronaut,
@@ -36,60 +36,54 @@ PHOTOGRAPHS: dict[str, Callable[[], np.ndarray]] = {
     "motorcycle": lambda: skimage.data.stereo_motorcycle()[0],
     "rocket": skimage.data.rocket,
 }
-"""The colour photographs that come with scikit-image. They serve for testing and for nothing else."""
+"""The colour photographs in scikit-image's package. They are used for tests only."""
 
 _VERSION = 2
-"""Raised whenever the same seed gives other pictures."""
-_FEW = 64 * 320 * 320
-"""Pixels that are made about as soon as other processes have started."""
+"""Raised whenever the same seed gives other images."""
+_MAX_SEQUENTIAL_PIXELS = 64 * 320 * 320
+"""Up to this number of pixels, one process is done before others have started."""
 _STREAMS = {"train": 0, "val": 1, "test": 2}
 
 
 class _Task(NamedTuple):
+    """One pair to generate."""
+
     folder: Path
-    """The sequence's folder."""
+    """Folder of the sequence."""
     number: int
     stream: tuple[int, ...]
+    """Seed of the pair's random numbers."""
     photograph: str | None
-
-
-class _Photos:
-    """Random parts of sharp photographs, to lay scenes on."""
-
-    def __init__(self, files: list[Path]) -> None:
-        self._files = files
-
-    def __call__(self, rng: np.random.Generator, height: int, width: int) -> Image:
-        photo = read_image(self._files[int(rng.integers(len(self._files)))])
-        top, left = (
-            int(rng.integers(side - part + 1)) for side, part in zip(photo.shape, (height, width), strict=False)
-        )
-        part = photo[top : top + height, left : left + width]
-        return np.ascontiguousarray(part[:, ::-1] if rng.random() < 0.5 else part)
+    """Name of the photograph; None for a scene."""
 
 
 class Synthetic(PairSet):
-    """Scenes of dead leaves, blurred by camera shake and moving objects, and photographs blurred by shake alone.
+    """Synthetic scenes with camera shake and moving objects, and a test set of photographs with synthetic camera shake.
 
-    Written once to a folder of its own below `root`, whose name is a digest of all arguments, in GoPro's layout:
-    `train/scenes` (`train` pairs), `train/validation` (`val` pairs, other seeds), `test/<photograph>` (`blurs` pairs
-    each, yet other seeds), with each pair's recipe beside it. Every pair is a function of the seed and its own number.
+    The pairs are written once to a folder below `root`, whose name is a digest of all arguments, in GoPro's layout:
+    `train/scenes` (`train` pairs), `train/validation` (`val` pairs), `test/<photograph>` (`blurs` pairs each), each
+    pair with its recipe as JSON. Every pair is a function of the seed and its number; the splits use different seeds.
 
     Args:
-        height: Of the made scenes, in pixels; likewise `width`.
-        blur_key: What is averaged over the exposure, "blur_gamma" or "blur"; the scenes of a seed are the same. Both
-            ranges say so, too; those of the made scenes may say "either" and have both under this name.
-        texture: Share of the dead leaves with fine texture, as `dead_leaves` has it. With any, the scenes of a seed are
-            others.
-        endless: Training pairs aren't written: an epoch has `train` new ones, made on the device that trains.
-        source_images: A folder of sharp photographs to make training and validation scenes from, instead of dead leaves: those
-            that are large enough; the last tenth in name order serves for validation.
-        scenes: The ranges that training and validation pairs are drawn from.
-        test_photographs: The ranges of the test pairs.
+        root: Folder that contains the data set's folder.
+        seed: Seed of all pairs.
+        train: Number of training pairs, or with `endless` of an epoch.
+        val: Number of validation pairs.
+        blurs: Number of test pairs for each photograph.
+        height: Height of the scenes in pixels.
+        width: Width of the scenes in pixels.
+        blur_key: What is averaged over the exposure: "blur_gamma" linear light, "blur" sRGB values. `scenes` and
+            `test_photographs` must agree; `scenes` may use "either", a mixture that is stored under this name.
+        texture: Share of the dead leaves with fine texture, see `dead_leaves`. Above 0, a seed gives other scenes.
+        endless: Training pairs are generated on the training device instead of on disk; no epoch repeats a pair.
+        source_images: Folder of sharp photographs from which training and validation scenes are cropped, instead of
+            dead leaves. Images that are too small are ignored; the last tenth by name is used for validation.
+        scenes: Ranges of the training and validation pairs.
+        test_photographs: Ranges of the test pairs.
 
     Raises:
-        UserError: A number is out of its range, `blur_key` is unknown or not that of the ranges, the folder can't be
-            written, or there are fewer than two photographs of the size that is needed.
+        UserError: A number is out of range, `blur_key` is unknown or differs from the ranges', the folder can't be
+            written, or fewer than two source images are large enough.
     """
 
     def __init__(
@@ -112,123 +106,124 @@ class Synthetic(PairSet):
         if min(train, val, blurs) < 1:
             raise UserError(f"data.train={train}, data.val={val} and data.blurs={blurs} must be at least 1")
         if not 0 <= texture <= 1:
-            raise UserError(f"data.texture={texture} is a share: 0 to 1")
+            raise UserError(f"data.texture={texture} must be between 0 and 1")
         if blur_key not in get_args(BlurKey):
             raise UserError(f"data.blur_key is {blur_key!r}: blur or blur_gamma")
         if scenes.blur_key not in (blur_key, "either") or test_photographs.blur_key != blur_key:
             raise UserError(
-                f"data.blur_key={blur_key}, and data.scenes.blur_key={scenes.blur_key} and "
-                f"data.test_photographs.blur_key={test_photographs.blur_key}: the same for all, or either for the scenes"
+                f"data.blur_key={blur_key}, data.scenes.blur_key={scenes.blur_key} and data.test_photographs.blur_key="
+                f"{test_photographs.blur_key} must be the same; only the scenes may use either"
             )
         self._seed, self._train, self._val, self._blurs = seed, train, val, blurs
         self._size = height, width
         self._blur_key, self._endless = blur_key, endless
         self._scenes, self._test_photographs = scenes, test_photographs
         self._leaves = functools.partial(dead_leaves, texture=texture)
-        what: list[Any] = [
-            _VERSION,
-            seed,
-            train,
-            val,
-            blurs,
-            self._size,
-            float(texture),
-            asdict(self._scenes),
-            asdict(self._test_photographs),
-        ]
         self._grounds: dict[int, Ground] = {}
         self._source_images = None if source_images is None else Path(source_images)
-        if source_images is not None:
-            files = self._large_enough(Path(source_images), height, width)
+        ranges = asdict(scenes), asdict(test_photographs)
+        settings: list[Any] = [_VERSION, seed, train, val, blurs, self._size, float(texture), *ranges]
+        if self._source_images is not None:
+            files = self._large_images(self._source_images, height, width)
             held_out = max(1, len(files) // 10)
-            self._grounds = {0: _Photos(files[:-held_out]), 1: _Photos(files[-held_out:])}
-            what.append([[path.name, path.stat().st_size] for path in files])
-        self.folder = Path(root) / f"synthetic-{sha256(json.dumps(what).encode()).hexdigest()[:10]}"
+            self._grounds = {0: ImageGround(files[:-held_out]), 1: ImageGround(files[-held_out:])}
+            settings.append([[path.name, path.stat().st_size] for path in files])
+        self.folder = Path(root) / f"synthetic-{sha256(json.dumps(settings).encode()).hexdigest()[:10]}"
         super().__init__(root=self.folder)
 
     def prepare(self) -> None:
+        """Generate the pairs, unless the folder exists. An interrupted call is resumed by the next one."""
         partial = self.folder.with_name(f".{self.folder.name}.partial")
         if self.folder.exists():
             return
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(partial.with_suffix(".lock")):  # a second run waits for the first one's pictures
+            with FileLock(partial.with_suffix(".lock")):  # another run may be generating the same pairs
                 if not self.folder.exists():
                     self._write_all(partial)
         except OSError as error:
-            mend = "free some space" if error.errno == errno.ENOSPC else "choose another folder with data.root=<folder>"
+            no_space = error.errno == errno.ENOSPC
+            remedy = "free some space" if no_space else "choose another folder with data.root=<folder>"
             raise UserError(
-                f"the synthetic data set can't be written to {self.folder}: {error.strerror}; {mend}"
+                f"the synthetic data set can't be written to {self.folder}: {error.strerror}; {remedy}"
             ) from error
 
-    def _large_enough(self, folder: Path, height: int, width: int) -> list[Path]:
-        rows, columns = self._scenes.needed(height, width)
-        found = find_images(folder)
-        files = [path for path in found if all(a >= b for a, b in zip(image_size(path), (columns, rows), strict=True))]
-        if len(files) < 2:
-            raise UserError(
-                f"of the {len(found)} photographs in data.source_images={folder} {len(files)} have {columns}x{rows} pixels or "
-                f"more: one to train and one to validate on are needed; smaller scenes (data.height, data.width; "
-                f"augment.size of endless ones) need less"
-            )
-        return files
-
-    def _write_all(self, partial: Path) -> None:
-        # What an interrupted attempt has written is whole and is kept.
-        tasks = [task for task in self._tasks(partial) if not self._files(task)[-1].exists()]
-        for folder in {task.folder for task in tasks}:
-            for kind in (self._blur_key, "sharp", "recipe"):
-                (folder / kind).mkdir(parents=True, exist_ok=True)
-        self._make(tasks)
-        partial.rename(self.folder)
-
     def train(self) -> list[Pair]:
-        return [] if self._endless else pairs_of(self.folder / "train", ["scenes"], self._blur_key)
+        """Return the training pairs on disk; none if they are generated on demand."""
+        return [] if self._endless else sequence_pairs(self.folder / "train", ["scenes"], self._blur_key)
 
     def val(self) -> list[Pair]:
-        return pairs_of(self.folder / "train", ["validation"], self._blur_key)
+        """Return the validation pairs."""
+        return sequence_pairs(self.folder / "train", ["validation"], self._blur_key)
 
     def tests(self) -> dict[str, list[Pair]]:
-        return {"photographs": pairs_of(self.folder / "test", sorted(PHOTOGRAPHS), self._blur_key)}
+        """Return the test set "photographs"."""
+        return {"photographs": sequence_pairs(self.folder / "test", sorted(PHOTOGRAPHS), self._blur_key)}
 
     @property
-    def listed(self) -> bool:
+    def lists_pairs(self) -> bool:
+        """Whether the training pairs are on disk."""
         return not self._endless
 
-    def training(self, augmentations: Mapping[int, Augmentation], *, repeat: int, seed: int) -> Training:
-        """Crops of the pairs on disk; or, without end, as many scenes of the crops' size, which aren't augmented."""
+    def training(self, augmentations: Mapping[int, PairTransform], *, repeat: int, seed: int) -> TrainingData:
+        """Return crops of the pairs on disk, or with `endless` new scenes of the crops' size, without augmentation."""
         if not self._endless:
             return super().training(augmentations, repeat=repeat, seed=seed)
         for size in augmentations:
             if size <= math.ceil(self._scenes.defocus[1]):
                 raise UserError(f"augment.size={size} is too small for data.scenes.defocus={self._scenes.defocus}")
             if self._source_images is not None:
-                self._large_enough(self._source_images, size, size)
+                self._large_images(self._source_images, size, size)
         ground = self._grounds.get(_STREAMS["train"], self._leaves)
-        scenes = EndlessScenes(self._scenes, ground=ground, count=self._train, seed=seed)
-        return Training(scenes, [self._train * repeat], [1.0], finish=scenes.finish)
+        scenes = SceneDataset(self._scenes, ground=ground, count=self._train, seed=seed)
+        return TrainingData(scenes, [self._train * repeat], [1.0], finish_batch=scenes.finish_batch)
+
+    def _large_images(self, folder: Path, height: int, width: int) -> list[Path]:
+        """Return the source images that are large enough for scenes of this size.
+
+        Raises:
+            UserError: These are fewer than two.
+        """
+        rows, columns = self._scenes.needed(height, width)
+        found = find_images(folder)
+        files = [path for path in found if all(a >= b for a, b in zip(image_size(path), (columns, rows), strict=True))]
+        if len(files) < 2:
+            raise UserError(
+                f"of the {len(found)} images in data.source_images={folder}, {len(files)} have at least "
+                f"{columns}x{rows} pixels, but training and validation need one each: add images, or lower "
+                f"data.height and data.width (augment.size for endless scenes)"
+            )
+        return files
+
+    def _write_all(self, partial: Path) -> None:
+        # The recipe is written last, so a pair with a recipe is complete.
+        tasks = [task for task in self._tasks(partial) if not self._files(task)[-1].exists()]
+        for folder in {task.folder for task in tasks}:
+            for kind in (self._blur_key, "sharp", "recipe"):
+                (folder / kind).mkdir(parents=True, exist_ok=True)
+        self._run(tasks)
+        partial.rename(self.folder)
 
     def _tasks(self, root: Path) -> Iterator[_Task]:
-        made = 0 if self._endless else self._train
-        for split, folder, count in (("train", "scenes", made), ("val", "validation", self._val)):
+        train = 0 if self._endless else self._train
+        for split, folder, count in (("train", "scenes", train), ("val", "validation", self._val)):
             for i in range(count):
                 yield _Task(root / "train" / folder, i, (self._seed, _STREAMS[split], i), None)
         for p, photograph in enumerate(PHOTOGRAPHS):
             for i in range(self._blurs):
                 yield _Task(root / "test" / photograph, i, (self._seed, _STREAMS["test"], p, i), photograph)
 
-    def _make(self, tasks: list[_Task]) -> None:
-        said = f"Making {len(tasks)} synthetic pairs"
-        if len(tasks) * math.prod(self._size) <= _FEW:
-            for task in track(tasks, said):
+    def _run(self, tasks: list[_Task]) -> None:
+        description = f"Generating {len(tasks)} synthetic pairs"
+        if len(tasks) * math.prod(self._size) <= _MAX_SEQUENTIAL_PIXELS:
+            for task in track(tasks, description):
                 self._write([task])
             return
-        workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 16)
         chunks = [tasks[i : i + 8] for i in range(0, len(tasks), 8)]
-        # Spawned, not forked: this process may already run torch's threads.
-        with ProcessPoolExecutor(workers, get_context("spawn"), cv2.setNumThreads, (1,)) as pool:
+        # Spawned, not forked, because this process may run threads of torch.
+        with ProcessPoolExecutor(worker_count(), get_context("spawn"), cv2.setNumThreads, (1,)) as pool:
             done = pool.map(self._write, chunks)
-            for _ in track(done, said, total=len(chunks)):
+            for _ in track(done, description, total=len(chunks)):
                 pass
 
     def _write(self, tasks: list[_Task]) -> None:
@@ -245,7 +240,7 @@ class Synthetic(PairSet):
             recipe_file.write_text(json.dumps(asdict(recipe)) + "\n")
 
     def _files(self, task: _Task) -> tuple[Path, Path, Path]:
-        """Blurred, sharp and, written last, the recipe."""
+        """Return the files of the blurred image, the sharp image and the recipe."""
         name = f"{task.number:06d}"
         return (
             task.folder / self._blur_key / f"{name}.png",

@@ -1,37 +1,43 @@
-"""Two sets of images that have nothing to do with one another."""
+"""Unpaired data sets: independent sets of blurred and of sharp images."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-from torch.utils.data import Dataset
-
-from deblurlab.dataloading.augmentation import Augmentation
-from deblurlab.dataloading.sampler import Key
-from deblurlab.datasets.base import Pair, Single, Unreferenced, singles
+from deblurlab.datasets.base import PairSet, Splits, Store, TrainingData, merge_files
 from deblurlab.datasets.frame_store import Reader, open_reader
-from deblurlab.datasets.pairs import Source
-from deblurlab.datasets.samples import Sample, augmented, read_pair, to_tensor
-from deblurlab.datasets.sets import PairSet, Splits, Store, Training, merged
+from deblurlab.datasets.listing import Pair, Single, Unreferenced, list_singles
+from deblurlab.datasets.pairs import PairSource
+from deblurlab.datasets.samples import PairTransform, UnpairedDataset
 from deblurlab.errors import UserError
 from deblurlab.media.images import read_image
 
-Side = str | PairSet
+Source = str | PairSet
+"""Source of images: a folder, or another data set."""
 _LOG = logging.getLogger(__name__)
 
 
 class Unpaired(PairSet):
-    """Blurred images and, independent of them, sharp ones.
+    """Two independent sets of images, blurred and sharp.
 
-    Each side is a folder, nested or flat, or another data set, whose blurred or sharp training images it then is. Pairs
-    to validate and test on may be named as for `Folders`; without, `val_share` of each folder's images is held out from
-    its end, or another set's own validation images are, and they are compared as sets. `pairs` to learn from beside
-    them are another data set's, those listed in a text file, or those of a folder's `blurred` and `sharp`.
+    Without validation pairs, images are held out on both sides and compared as sets (KID).
+
+    Args:
+        blurred: Blurred images: a folder, nested or flat, or a data set whose blurred training images are used.
+        sharp: Sharp images: a folder, or a data set whose sharp training images are used.
+        pairs: Training pairs in addition to the unpaired images: a folder with `blurred` and `sharp`, a text file that
+            lists pairs, or a data set.
+        val_share: Share of each folder that is held out, from its end. A data set's own validation split is used.
+        val_blurred: Folder of the validation pairs' blurred images, likewise `val_sharp`.
+        val_sharp: See `val_blurred`.
+        test_blurred: Folder of the test pairs' blurred images, likewise `test_sharp`.
+        test_sharp: See `test_blurred`.
+        store: As for `PairSet`, for the folders.
 
     Raises:
-        UserError: A side is missing or empty, or both are the same images.
+        UserError: A side is missing or empty, or an image is on both sides.
     """
 
     paired: ClassVar[bool] = False
@@ -39,9 +45,9 @@ class Unpaired(PairSet):
     def __init__(
         self,
         *,
-        blurred: Side | None = None,
-        sharp: Side | None = None,
-        pairs: Side | None = None,
+        blurred: Source | None = None,
+        sharp: Source | None = None,
+        pairs: Source | None = None,
         val_share: float = 0.1,
         val_blurred: str | None = None,
         val_sharp: str | None = None,
@@ -53,57 +59,67 @@ class Unpaired(PairSet):
         if blurred is None or sharp is None:
             raise UserError("data=unpaired needs data.blurred=<folder> and data.sharp=<folder>")
         if not 0 < val_share < 1:
-            raise UserError(f"data.val_share is {val_share}: it is a share between 0 and 1")
-        for key, of in {"blurred": blurred, "sharp": sharp, "pairs": pairs}.items():
-            if not isinstance(of, (str, PairSet, type(None))):
-                raise UserError(f"data.{key}={of} is neither a folder nor a data set")
+            raise UserError(f"data.val_share is {val_share}: it must be between 0 and 1")
+        for key, source in {"blurred": blurred, "sharp": sharp, "pairs": pairs}.items():
+            if not isinstance(source, (str, PairSet, type(None))):
+                raise UserError(f"data.{key}={source} is neither a folder nor a data set")
         self._sides = {"blurred": blurred, "sharp": sharp}
         self._val_share = val_share
-        self._beside = _beside(pairs) if isinstance(pairs, str) else pairs
+        self._extra = _pair_source(pairs) if isinstance(pairs, str) else pairs
         named = {
-            "val": Source.of("val_", val_blurred, val_sharp, None),
-            "test": Source.of("test_", test_blurred, test_sharp, None),
+            "val": PairSource.from_config("val_", val_blurred, val_sharp, None),
+            "test": PairSource.from_config("test_", test_blurred, test_sharp, None),
         }
-        self._pairs = {split: source for split, source in named.items() if source is not None}
+        self._named = {split: source for split, source in named.items() if source is not None}
 
     @property
     def has_pairs(self) -> bool:
-        return self._beside is not None
+        """Whether there are training pairs in addition to the unpaired images."""
+        return self._extra is not None
 
     def prepare(self) -> None:
-        for one in self._sets():
-            one.prepare()
-        self.beside()
+        """Prepare the data sets it consists of, and check that no image is on both sides."""
+        for data in self._data_sets():
+            data.prepare()
+        self.extra_pairs()
         blurred, sharp = self.images("blurred"), self.images("sharp")
         if {single.image.resolve() for single in blurred} & {single.image.resolve() for single in sharp}:
-            raise UserError("data.blurred and data.sharp have images in common: a network would learn to do nothing")
-        for source in self._pairs.values():
+            raise UserError(
+                "data.blurred and data.sharp have images in common, so the network would learn the identity: choose "
+                "folders without common images"
+            )
+        for source in self._named.values():
             source.pairs()
         for side in self._sides:
             if len(self.images(side)) == 1:
-                _LOG.warning("data.%s has a single image to train on: a discriminator soon knows it by heart.", side)
+                _LOG.warning("data.%s has a single image to train on: its discriminator will overfit.", side)
 
     @property
     def on_disk(self) -> bool:
-        return all(one.on_disk for one in self._sets())
+        """Whether all images are files on disk."""
+        return all(data.on_disk for data in self._data_sets())
 
     def images(self, side: str) -> list[Single]:
-        """What is trained on: the "blurred" or the "sharp" images."""
+        """Return the training images of a side, "blurred" or "sharp"."""
         return self._split(side)[0]
 
-    def beside(self) -> list[Pair]:
-        """Pairs to learn from beside them."""
-        if self._beside is None:
+    def extra_pairs(self) -> list[Pair]:
+        """Return the training pairs in addition to the unpaired images.
+
+        Raises:
+            UserError: `data.pairs` is set but has no pairs.
+        """
+        if self._extra is None:
             return []
-        found = self._beside.train() if isinstance(self._beside, PairSet) else self._beside.pairs()
+        found = self._extra.train() if isinstance(self._extra, PairSet) else self._extra.pairs()
         if not found:
-            raise UserError("data.pairs: that data set has no pairs to train on")
+            raise UserError("data.pairs: that data set has no training pairs, choose another one")
         return found
 
     def val(self) -> list[Pair]:
-        """The pairs that are named, or else a `Unreferenced` for every blurred image that is held out."""
-        if "val" in self._pairs:
-            return self._named("val")
+        """Return the given validation pairs, or an `Unreferenced` for every held-out blurred image."""
+        if "val" in self._named:
+            return self._named["val"].pairs()
         blurred, sharp = (self._split(side)[1] for side in self._sides)
         return [
             Unreferenced(single.name, single.image, sharp[i * len(sharp) // len(blurred)].image)
@@ -111,116 +127,117 @@ class Unpaired(PairSet):
         ]
 
     def tests(self) -> dict[str, list[Pair]]:
-        return {"test": self._named("test")} if "test" in self._pairs else {}
-
-    def _named(self, split: str) -> list[Pair]:
-        return self._pairs[split].pairs() if split in self._pairs else []
+        """Return the given test pairs as "test"."""
+        return {"test": self._named["test"].pairs()} if "test" in self._named else {}
 
     def _split(self, side: str) -> tuple[list[Single], list[Single]]:
-        """A side's images: those that are trained on, and those that are validated on if no pairs are named."""
-        of = self._sides[side]
-        if isinstance(of, PairSet):
-            train, val = (
-                [Single(pair.name, getattr(pair, side)) for pair in pairs] for pairs in (of.train(), of.val())
-            )
+        """Return the training images of a side, and its validation images if there are no validation pairs."""
+        source = self._sides[side]
+        if isinstance(source, PairSet):
+            splits = source.train(), source.val()
+            train, val = ([Single(pair.name, getattr(pair, side)) for pair in pairs] for pairs in splits)
             if not train:
-                raise UserError(f"data.{side}: that data set has nothing to train on")
+                raise UserError(f"data.{side}: that data set has no training images, choose another one")
             return train, val or train
-        found = singles(Path(of))
-        if len(found) == 1 or "val" in self._pairs:
+        found = list_singles(Path(source))
+        if len(found) == 1 or "val" in self._named:
             return found, found
         held_out = max(1, round(self._val_share * len(found)))
         return found[:-held_out], found[-held_out:]
 
-    def _sets(self) -> list[PairSet]:
-        """The other data sets that it is made of."""
-        return [one for one in (*self._sides.values(), self._beside) if isinstance(one, PairSet)]
-
     def splits(self) -> Splits:
+        """Return all images by side, and the pairs by split."""
         found: dict[str, list[Pair | Single]] = {}
-        for side, of in self._sides.items():
-            found[side] = [*self.images(side)] if isinstance(of, PairSet) else [*singles(Path(of))]
-        named = {**{split: self._named(split) for split in self._pairs}, "pairs": self.beside()}
-        return {**found, **{split: pairs for split, pairs in named.items() if pairs}}
+        for side, source in self._sides.items():
+            found[side] = [*self.images(side)] if isinstance(source, PairSet) else [*list_singles(Path(source))]
+        pairs = {**{split: source.pairs() for split, source in self._named.items()}, "pairs": self.extra_pairs()}
+        return {**found, **{split: listed for split, listed in pairs.items() if listed}}
 
     def readers(self) -> dict[Path, Reader]:
-        sets = [one.readers() for one in self._sets()]
-        folders = {folder: open_reader(folder) if self.store == "auto" else read_image for folder in self._folders()}
-        return {root: reader for one in [folders, *sets] for root, reader in one.items()}
+        """Return the readers of the folders and of the data sets it consists of."""
+        folders = [*self._image_folders(), *(source.folder for source in self._pair_sources())]
+        readers = {folder: open_reader(folder) if self.store == "auto" else read_image for folder in folders}
+        for data in self._data_sets():
+            readers |= data.readers()
+        return readers
 
-    def stores(self) -> dict[Path, list[Path]]:
-        folders = [Path(of) for of in self._sides.values() if not isinstance(of, PairSet)]
-        sides = [{folder: [single.image for single in singles(folder)]} for folder in folders]
-        named = [
-            {source.folder: [path for pair in source.pairs() for path in pair.files]} for source in self._sources()
+    def frame_store_files(self) -> dict[Path, list[Path]]:
+        """Return the image files to pack of the folders and of the data sets it consists of."""
+        sides = [{folder: [single.image for single in list_singles(folder)]} for folder in self._image_folders()]
+        pairs = [
+            {source.folder: [path for pair in source.pairs() for path in pair.files]} for source in self._pair_sources()
         ]
-        return merged([*(one.stores() for one in self._sets()), *sides, *named])
+        return merge_files([*(data.frame_store_files() for data in self._data_sets()), *sides, *pairs])
 
-    def _sources(self) -> list[Source]:
-        return [*self._pairs.values(), *([self._beside] if isinstance(self._beside, Source) else [])]
-
-    def _folders(self) -> list[Path]:
-        """Those with frame stores of their own."""
-        sides = [Path(side) for side in self._sides.values() if not isinstance(side, PairSet)]
-        return [*sides, *(source.folder for source in self._sources())]
-
-    def training(self, augmentations: Mapping[int, Augmentation], *, repeat: int, seed: int) -> Training:
-        """Each epoch draws every image of the larger side `repeat` times."""
-        sides = self.images("blurred"), self.images("sharp")
+    def training(self, augmentations: Mapping[int, PairTransform], *, repeat: int, seed: int) -> TrainingData:
+        """Return the training samples. An epoch draws every image of the larger side `repeat` times."""
         dataset = UnpairedDataset(
-            *sides, pairs=self.beside(), augmentations=augmentations, seed=seed, reader=self.reader()
+            self.images("blurred"),
+            self.images("sharp"),
+            pairs=self.extra_pairs(),
+            augmentations=augmentations,
+            seed=seed,
+            reader=self.reader(),
         )
-        return Training(dataset, [len(dataset) * repeat], [1.0])
+        return TrainingData(dataset, [len(dataset) * repeat], [1.0])
+
+    def _data_sets(self) -> list[PairSet]:
+        return [source for source in (*self._sides.values(), self._extra) if isinstance(source, PairSet)]
+
+    def _pair_sources(self) -> list[PairSource]:
+        return [*self._named.values(), *([self._extra] if isinstance(self._extra, PairSource) else [])]
+
+    def _image_folders(self) -> list[Path]:
+        return [Path(source) for source in self._sides.values() if not isinstance(source, PairSet)]
 
 
-def _beside(place: str) -> Source:
-    folder = Path(place)
-    return Source(None, None, folder) if folder.is_file() else Source(folder / "blurred", folder / "sharp", None)
+class Disjoint(Unpaired):
+    """Unpaired images from a paired data set: blurred images of one half of its scenes, sharp images of the other half.
 
+    Whole groups (sequences, clips) go to one side if there are several, otherwise the pairs are halved in order. The
+    pairs of the data set's validation and test splits measure what is learnt without pairs.
 
-class UnpairedDataset(Dataset[Sample]):
-    """A blurred image and a sharp one that has nothing to do with it, and if there are `pairs` one of them. Asked for
-    `(epoch, index, size)`, like `PairDataset`; `index` is that of an image of the larger side; the other image, the
-    pair and all augmentations are a function of (seed, epoch, index).
+    Args:
+        of: The paired data set.
+        pairs: As for `Unpaired`.
+
+    Raises:
+        UserError: The data set doesn't list its pairs, or has fewer than two training pairs.
     """
 
-    def __init__(
-        self,
-        blurred: Sequence[Single],
-        sharp: Sequence[Single],
-        *,
-        pairs: Sequence[Pair] = (),
-        augmentations: Mapping[int, Augmentation],
-        seed: int,
-        reader: Reader,
-    ) -> None:
-        self._blurred, self._sharp, self._pairs = blurred, sharp, pairs
-        self._augmentations, self._seed, self._read = augmentations, seed, reader
+    def __init__(self, *, of: PairSet, pairs: Source | None = None) -> None:
+        if not of.lists_pairs:
+            raise UserError("data.of must list its pairs, which endless and unpaired sets don't: choose another set")
+        super().__init__(blurred=of, sharp=of, pairs=pairs)
+        self._of = of
 
-    def __len__(self) -> int:
-        return max(len(self._blurred), len(self._sharp))
+    def images(self, side: str) -> list[Single]:
+        """Return the images of one half of the scenes."""
+        first, second = self._halves()
+        return [Single(pair.name, getattr(pair, side)) for pair in (first if side == "blurred" else second)]
 
-    def __getitem__(self, key: Key) -> Sample:
-        epoch, index, size = key
-        fewer = min(len(self._blurred), len(self._sharp))
-        random = np.random.default_rng((self._seed, epoch, index))
-        drawn = int(random.integers(fewer))
-        if len(self._blurred) == len(self):
-            blurred, sharp = self._blurred[index % len(self)], self._sharp[drawn]
-        else:
-            blurred, sharp = self._blurred[drawn], self._sharp[index % len(self)]
-        images = []
-        for side, single in enumerate((blurred, sharp)):
-            image = self._read(single.image)
-            # Only what is in the blurred image's place is degraded.
-            both = augmented(
-                self._augmentations[size], image, image, single.image, (self._seed, epoch, index, 1 + side)
-            )
-            images.append(to_tensor(both[side]))
-        sample: Sample = {"blurred": images[0], "unpaired_sharp": images[1], "name": blurred.name, "index": index}
-        if self._pairs:
-            pair = self._pairs[int(random.integers(len(self._pairs)))]
-            both = read_pair(pair, self._read)
-            both = augmented(self._augmentations[size], *both, pair.blurred, (self._seed, epoch, index, 3))
-            sample["pair_blurred"], sample["pair_sharp"] = map(to_tensor, both)
-        return sample
+    def val(self) -> list[Pair]:
+        """Return the validation pairs of the paired data set."""
+        return self._of.val()
+
+    def tests(self) -> dict[str, list[Pair]]:
+        """Return the test sets of the paired data set."""
+        return self._of.tests()
+
+    def splits(self) -> Splits:
+        """Return the images by side, and the pairs by split."""
+        tests = {f"test/{name}": pairs for name, pairs in self.tests().items()}
+        return {**super().splits(), "val": self.val(), **tests}
+
+    def _halves(self) -> tuple[list[Pair], list[Pair]]:
+        pairs = self._of.train()
+        if len(pairs) < 2:
+            raise UserError(f"data.of has {len(pairs)} training pairs, but each side needs at least one: add pairs")
+        ends = list(accumulate(len(list(group)) for _, group in groupby(pairs, lambda pair: pair.group)))
+        middle = min(ends[:-1], key=lambda end: abs(2 * end - len(pairs))) if len(ends) > 1 else len(pairs) // 2
+        return pairs[:middle], pairs[middle:]
+
+
+def _pair_source(place: str) -> PairSource:
+    path = Path(place)
+    return PairSource(None, None, path) if path.is_file() else PairSource(path / "blurred", path / "sharp", None)

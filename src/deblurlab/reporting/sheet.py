@@ -8,8 +8,8 @@ import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw
 
-from deblurlab.datasets.base import Pair, Single
 from deblurlab.datasets.frame_store import Reader
+from deblurlab.datasets.listing import Pair, Single
 from deblurlab.media.images import write_png
 from deblurlab.metrics import psnr
 

@@ -1,0 +1,65 @@
+"""Synthetic scenes that are generated on demand, without files."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from deblurlab.datasets.frame_store import Image
+from deblurlab.datasets.samples import Key, Sample
+from deblurlab.media.images import read_image
+from deblurlab.synthesis import Ground, Synthesis
+from deblurlab.synthesis.device import Scenes, photograph, prepared
+
+_STREAM = 3
+"""Random stream of these scenes. `Synthetic` uses 0 to 2 for the pairs on disk."""
+
+
+class SceneDataset(Dataset[dict[str, Any]]):
+    """Map-style data set of synthetic scenes, indexed by a `Key`. A scene is a function of the key and the seed.
+
+    A data loading worker draws and paints the scene; `finish_batch` renders the pairs of a collated batch on the
+    training device.
+
+    Args:
+        synthesis: Ranges of motion, noise and other properties.
+        ground: Generates the image that a scene shows.
+        count: Number of scenes per epoch.
+        seed: Seed of the scenes.
+    """
+
+    def __init__(self, synthesis: Synthesis, *, ground: Ground, count: int, seed: int) -> None:
+        self._synthesis, self._ground, self._count, self._seed = synthesis, ground, count, seed
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, key: Key) -> dict[str, Any]:
+        epoch, index, size = key
+        sequence = np.random.SeedSequence((self._seed, _STREAM, epoch, index))
+        scene = self._synthesis.scene(np.random.default_rng(sequence), size, size, ground=self._ground, even=True)
+        noise_seed = int(sequence.spawn(1)[0].generate_state(1, np.uint64)[0] >> 1)
+        tensors = prepared(scene, self._synthesis, seed=noise_seed)
+        return {**tensors._asdict(), "name": f"endless/{epoch}/{index}", "index": index}
+
+    def finish_batch(self, batch: dict[str, Any]) -> Sample:
+        """Return the batch of pairs of a collated batch of scenes."""
+        scenes = Scenes(*(batch[name] for name in Scenes._fields))
+        blurred, sharp = photograph(scenes, self._synthesis)
+        return {"blurred": blurred, "sharp": sharp, "name": batch["name"], "index": batch["index"]}
+
+
+class ImageGround:
+    """Random crops of sharp images, flipped at random, as the ground of scenes."""
+
+    def __init__(self, files: list[Path]) -> None:
+        self._files = files
+
+    def __call__(self, rng: np.random.Generator, height: int, width: int) -> Image:
+        """Return a crop, `(height, width, 3)` uint8, of a random image."""
+        image = read_image(self._files[int(rng.integers(len(self._files)))])
+        top = int(rng.integers(image.shape[0] - height + 1))
+        left = int(rng.integers(image.shape[1] - width + 1))
+        crop = image[top : top + height, left : left + width]
+        return np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop)
