@@ -1,12 +1,12 @@
 """Share of each loss term in the generator's gradient: the norm of its weighted gradient, relative to the sum of norms.
 
-    python benchmarks/gradient_shares.py [hydra overrides]
+    python benchmarks/gradient_shares.py [Hydra overrides]
 
 Trains with the given overrides, without Lightning, and prints the shares at a few steps. The default weights of the
 terms in conf/loss were chosen with it.
 """
 
-import sys
+import argparse
 
 import torch
 from hydra.utils import instantiate
@@ -22,7 +22,10 @@ STEPS = (1, 10, 50, 100, 200, 400, 700, 1000)
 
 def main() -> None:
     """Train and print the shares."""
-    cfg = config.compose(*sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="*", help="config overrides")
+    overrides = parser.parse_args().overrides
+    cfg = config.compose(*overrides)
     module, resolved = build(cfg)
     data = instantiate(cfg.data, _convert_="all")
     data.prepare()
@@ -37,7 +40,7 @@ def main() -> None:
         n: [p for network in nets for p in network.parameters()] for n, nets in module.trained_networks.items()
     }
     optimizers = {name: factories[name](trained) for name, trained in parameters.items()}
-    print(f"{', '.join(sys.argv[1:]) or 'defaults'}; {resolved}")
+    print(f"{', '.join(overrides) or 'defaults'}; {resolved}")
     for step, batch in enumerate(loader, start=1):
         (micro_batch,) = module.micro_batches(batch)
         for name in reversed(optimizers):  # discriminator first, as in the training step

@@ -1,23 +1,16 @@
-"""What restoring costs, on the processor, with the model that comes with deblurlab.
+"""Cost of restoration on the CPU with the bundled models: time of tiles, files and engines, and peak memory.
 
-python benchmarks/inference.py               # tiles, reading and writing beside computing, engines: minutes
-python benchmarks/inference.py --memory      # peaks of `deblurlab restore`, 100 against 12 megapixels: many minutes
-python benchmarks/inference.py --models      # what tiles do to every model of conf/model: minutes
+    python benchmarks/inference.py               # time: minutes
+    python benchmarks/inference.py --memory      # peak memory of `deblurlab restore`: many minutes
 
-Each prints a table: ratios are of medians of runs that take turns. On a machine that has other work, `--threads 1
---busy` counts the process's own seconds.
+Prints tables of ratios of medians; the compared calls alternate. On a machine with other load, `--threads 1 --cpu-time`
+counts the CPU time of the process.
 
-- An image of 12 megapixels in tiles / whole, the same pixels; target at most 1.15 with an overlap of 32 pixels. Beside
-  it, what share of it the windows are, which is what the ratio would be if nothing but the network took time.
-- PyTorch / ONNX Runtime, one image of 1280x720, as many threads; target at least 1.
-- `restore_files` on 8 JPEGs of 2 megapixels / reading, computing and writing one after the other; target at most 1.
-- The peak of a picture of 100 megapixels / that of one of 12, for each kind of file; target at most 1.2.
-
-The models are as large as by default, with random weights; whatever begins at zero is drawn from a normal
-distribution wide enough to change the image, and what they restore is moved to its brightness, lest all be black. A
-model is local if it sees less far than a limit, so that tiles can be exact. The differences are levels of 255 between
-tiles of 256 pixels, blended over 64 to each side, and the whole image, 512x384; a model that sees no farther than the
-overlap has none.
+- Tiles: a 12-megapixel image in tiles with an overlap of 32 pixels / whole. Target: at most 1.15. The number of
+  computed pixels per pixel of the image is printed beside it.
+- Engines: PyTorch / ONNX Runtime on one 1280x720 image with the same number of threads. Target: at least 1.
+- Files: `restore_files` on 8 JPEGs of 2 megapixels / reading, computing and writing sequentially. Target: at most 1.
+- Memory: the peak for an image of 100 megapixels / that for one of 12, for each file type. Target: at most 1.2.
 """
 
 import argparse
@@ -38,30 +31,25 @@ import pyvips
 import torch
 from torch import Tensor
 
-from deblurlab import Restorer, config
+from deblurlab import Restorer
 from deblurlab.batch.local import Options, restore_files
 from deblurlab.checkpoints.load import load_model
 from deblurlab.inference import bundled
-from deblurlab.inference.engines import MAX_RADIUS, Torch
 from deblurlab.inference.export import export_onnx
 from deblurlab.inference.onnx_engine import OnnxRuntime
-from deblurlab.inference.tiling import Tiling, choose_tiling, restore_rows
+from deblurlab.inference.tiling import Tiling
 from deblurlab.media.large_images import LargeImageWriter, open_image
 from deblurlab.media.pixels import InMemory, Pixels
-from deblurlab.models import Model
 from deblurlab.synthesis.pairs import Synthesis
-from models import build, processor
+from models import processor
 
 Clock = Callable[[], float]
-CPU = torch.device("cpu")
 SMALL, LARGE = (4000, 3000), (12000, 8400)
-"""Width and height: 12 and 100.8 megapixels."""
+"""Width and height of images of 12 and 100.8 megapixels."""
 FILES = 8
-LEAST = 4
-"""Levels of 255 that what a network adds to the image must spread over."""
 PARTS = "tiles", "files", "engines"
 KINDS = "png", "tiff", "jpg"
-PEAK = """
+MEASURE_PEAK = """
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True, capture_output=True)
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
@@ -69,245 +57,224 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 
 def main() -> None:
+    """Measure times or peak memory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="of what is timed")
-    parser.add_argument("--runs", type=int, default=3, help="whose median is taken")
-    parser.add_argument("--busy", action="store_true", help="count this process's seconds alone, but for files")
-    parser.add_argument("--weights", default=bundled.DEFAULT, help="for --memory: a smaller model's ratio is larger")
-    parser.add_argument("--memory", nargs="*", choices=KINDS, help="peaks, of all kinds of files or these")
-    parser.add_argument("--models", nargs="*", metavar="NAME", help="tiles, by all models or these")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="measurements of time")
+    parser.add_argument("--runs", type=int, default=3, help="number of runs, of which the median is taken")
+    parser.add_argument("--cpu-time", action="store_true", help="count the CPU time of the process, except for files")
+    parser.add_argument("--weights", default=bundled.DEFAULT, help="model for --memory")
+    parser.add_argument(
+        "--memory", nargs="*", choices=KINDS, help="measure peak memory, for all file types or the given ones"
+    )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if options.memory is not None:
-            memory(folder, options.memory or KINDS, options.weights, options.threads)
-        elif options.models is not None:
-            models(options.models or config.options("model"))
+            print_peaks(folder, options.memory or KINDS, options.weights, options.threads)
         else:
-            speed(folder, options.only, options.runs, time.process_time if options.busy else time.perf_counter)
-    print(f"\n{processor()}, {options.threads} threads, torch {torch.__version__.split('+')[0]}.")
+            clock = time.process_time if options.cpu_time else time.perf_counter
+            print_times(folder, options.only, options.runs, clock)
+    print_machine(options.threads)
 
 
-def speed(folder: Path, parts: Iterable[str], runs: int, clock: Clock) -> None:
-    head("claim", "target", "measured")
+def print_times(folder: Path, parts: Iterable[str], runs: int, clock: Clock) -> None:
+    """Print the ratios of times."""
+    print_header("claim", "target", "measured")
     if "tiles" in parts:
-        tiles(runs, clock)
+        print_tiles(runs, clock)
     if "files" in parts:
-        files(folder, runs)
+        print_files(folder, runs)
     if "engines" in parts:
-        engines(folder, runs, clock)
+        print_engines(folder, runs, clock)
 
 
-def tiles(runs: int, clock: Clock) -> None:
-    image = np.tile(scene(750, 1000), (4, 4, 1))
-    networks = {
+def print_tiles(runs: int, clock: Clock) -> None:
+    """Print the time of tiled relative to whole restoration."""
+    image = np.tile(blurred_image(750, 1000), (4, 4, 1))
+    restorers = {
         "whole": Restorer.load(device="cpu", tile=0),
         "overlap 32": Restorer.load(device="cpu", overlap=32),
         "exact": Restorer.load(device="cpu"),
     }
-    cuts = {name: network.tiling(*image.shape[:2]) for name, network in networks.items()}  # looks for the reach, too
-    spent = medians(runs, {name: lambda n=n: restore(n, image) for name, n in networks.items()}, clock=clock)
+    # Also measures the receptive radius, before the time is taken.
+    tilings = {name: restorer.tiling(*image.shape[:2]) for name, restorer in restorers.items()}
+    seconds = medians(runs, {name: lambda r=r: restore(r, image) for name, r in restorers.items()}, clock=clock)
     for name, target in (("overlap 32", "at most 1.15"), ("exact", "-")):
-        cut = cuts[name]
-        row(
-            f"12 megapixels in tiles of {cut.tile}, overlap {cut.overlap}{' (exact)' * cut.exact} / whole",
+        tiling = tilings[name]
+        print_row(
+            f"12 megapixels in tiles of {tiling.tile}, overlap {tiling.overlap}{' (exact)' * tiling.exact} / whole",
             target,
-            f"{spent[name] / spent['whole']:.3f} ({computed(cut, *image.shape[:2]):.3f} of the pixels)",
+            f"{seconds[name] / seconds['whole']:.3f} ({computed_pixels(tiling, *image.shape[:2]):.3f} of the pixels)",
         )
 
 
-def computed(cut: Tiling, height: int, width: int) -> float:
-    """How many pixels the windows have, per pixel of the image."""
-    rows, columns = (sum(span.stop - span.start for span in cut.spans(size)) for size in (height, width))
+def computed_pixels(tiling: Tiling, height: int, width: int) -> float:
+    """Return the number of computed pixels per pixel of the image."""
+    rows, columns = (sum(span.stop - span.start for span in tiling.spans(size)) for size in (height, width))
     return rows * columns / (height * width)
 
 
-def restore(network: Restorer, image: Pixels) -> list[Pixels]:
-    return [restored for _, restored in network.rows(InMemory(image))]
+def restore(restorer: Restorer, image: Pixels) -> list[Pixels]:
+    """Return the restored image in blocks of rows."""
+    return [restored for _, restored in restorer.rows(InMemory(image))]
 
 
-def engines(folder: Path, runs: int, clock: Clock) -> None:
-    spent = {name: seconds_per_megapixel(name, folder / f"{name}.onnx", runs, clock) for name in bundled.names()}
-    eager, other = spent[bundled.DEFAULT]
-    row("PyTorch / ONNX Runtime, 1280x720", "at least 1", f"{eager / other:.3f}")
+def print_engines(folder: Path, runs: int, clock: Clock) -> None:
+    """Print the times of PyTorch and ONNX Runtime for each bundled model."""
+    seconds = {name: seconds_per_megapixel(name, folder / f"{name}.onnx", runs, clock) for name in bundled.names()}
+    eager, onnx = seconds[bundled.DEFAULT]
+    print_row("PyTorch / ONNX Runtime, 1280x720", "at least 1", f"{eager / onnx:.3f}")
     print()
-    head("bundled model", "PyTorch, s / megapixel", "ONNX Runtime, s / megapixel")
-    for name, seconds in spent.items():
-        row(f"`{name}`", *(f"{each:.3g}" for each in seconds))
+    print_header("bundled model", "PyTorch, s / megapixel", "ONNX Runtime, s / megapixel")
+    for name, values in seconds.items():
+        print_row(f"`{name}`", *(f"{value:.3g}" for value in values))
 
 
 def seconds_per_megapixel(name: str, path: Path, runs: int, clock: Clock) -> tuple[float, float]:
-    """Of a bundled model, in PyTorch and in ONNX Runtime."""
+    """Return seconds per megapixel of a bundled model in PyTorch and in ONNX Runtime."""
     export_onnx(load_model(bundled.weights_folder(name)), path)
-    eager, other = Restorer.load(name, device="cpu").engine, OnnxRuntime(path)
-    image = as_tensor(scene(720, 1280))
-    spent = medians(runs + 2, {"eager": lambda: eager(image), "other": lambda: other(image)}, warm=True, clock=clock)
-    return spent["eager"] / 0.9216, spent["other"] / 0.9216
+    eager, onnx = Restorer.load(name, device="cpu").engine, OnnxRuntime(path)
+    image = as_tensor(blurred_image(720, 1280))
+    calls = {"eager": lambda: eager(image), "onnx": lambda: onnx(image)}
+    seconds = medians(runs + 2, calls, warm_up=True, clock=clock)
+    megapixels = 1280 * 720 / 1e6
+    return seconds["eager"] / megapixels, seconds["onnx"] / megapixels
 
 
-def files(folder: Path, runs: int) -> None:
+def print_files(folder: Path, runs: int) -> None:
+    """Print the time of `restore_files` relative to sequential processing."""
     (folder / "in").mkdir()
     for i in range(FILES):
-        picture = np.tile(scene(612, 816, seed=i), (2, 2, 1))
-        vips(picture).jpegsave(str(folder / "in" / f"{i}.jpg"), Q=95)
-    network, shares, steps = Restorer.load(device="cpu"), [], []
-    walls = medians(
+        image = np.tile(blurred_image(612, 816, seed=i), (2, 2, 1))
+        as_vips(image).jpegsave(str(folder / "in" / f"{i}.jpg"), Q=95)
+    restorer, busy, steps = Restorer.load(device="cpu"), [], []
+    seconds = medians(
         runs,
         {
-            "together": lambda: shares.append(together(folder, network)),
-            "apart": lambda: steps.append(one_after_another(folder, network)),
+            "concurrent": lambda: busy.append(busy_percentage(folder, restorer)),
+            "sequential": lambda: steps.append(sequential_seconds(folder, restorer)),
         },
     )
-    row(
-        f"`restore_files`, {FILES} JPEGs of 2 megapixels / reading, computing, writing one after the other",
+    print_row(
+        f"`restore_files`, {FILES} JPEGs of 2 megapixels / sequential reading, computing and writing",
         "at most 1",
-        f"{walls['together'] / walls['apart']:.3f}",
+        f"{seconds['concurrent'] / seconds['sequential']:.3f}",
     )
-    alone = [statistics.median(each) for each in zip(*steps, strict=True)]
-    before = 100 * alone[1] / sum(alone)
-    row("its network's busy share (one after the other)", "-", f"{statistics.median(shares):.0f} % ({before:.1f} %)")
-    row("one after the other: reading, computing, writing", "-", " + ".join(f"{each:.2f} s" for each in alone))
+    parts = [statistics.median(values) for values in zip(*steps, strict=True)]
+    sequential_busy = 100 * parts[1] / sum(parts)
+    percentages = f"{statistics.median(busy):.0f} % ({sequential_busy:.1f} %)"
+    print_row("busy time of the network in `restore_files` (sequential)", "-", percentages)
+    print_row("sequential reading + computing + writing", "-", " + ".join(f"{value:.2f} s" for value in parts))
 
 
-def together(folder: Path, network: Restorer) -> int:
-    """What `restore_files` says that its network was busy, in percent."""
-    said = StringIO()
-    with redirect_stderr(said):
-        failed = restore_files([str(folder / "in")], network, Options(output=folder / "out", overwrite=True))
-    found = re.search(r"busy (\d+) %", said.getvalue())
+def busy_percentage(folder: Path, restorer: Restorer) -> int:
+    """Return the percentage of time in which the network of `restore_files` was busy, as it reports."""
+    log = StringIO()
+    with redirect_stderr(log):
+        failed = restore_files([str(folder / "in")], restorer, Options(output=folder / "out", overwrite=True))
+    found = re.search(r"busy (\d+) %", log.getvalue())
     if failed or not found:
-        sys.exit(said.getvalue())
+        sys.exit(log.getvalue())
     return int(found[1])
 
 
-def one_after_another(folder: Path, network: Restorer) -> tuple[float, float, float]:
-    """Seconds of reading, computing and writing."""
-    (folder / "apart").mkdir(exist_ok=True)
-    spent = np.zeros(3)
+def sequential_seconds(folder: Path, restorer: Restorer) -> tuple[float, float, float]:
+    """Return the seconds of reading, computing and writing the files sequentially."""
+    (folder / "sequential").mkdir(exist_ok=True)
+    seconds = np.zeros(3)
     for file in sorted((folder / "in").iterdir()):
         marks = [time.perf_counter()]
-        picture = open_image(file)
-        pixels = picture.read(picture.height)
+        image = open_image(file)
+        pixels = image.read(image.height)
         marks.append(time.perf_counter())
-        restored = restore(network, pixels)
+        restored = restore(restorer, pixels)
         marks.append(time.perf_counter())
-        with LargeImageWriter(folder / "apart" / file.name, picture) as writer:
+        with LargeImageWriter(folder / "sequential" / file.name, image) as writer:
             for rows in restored:
                 writer.write(rows)
             writer.finish()
         marks.append(time.perf_counter())
-        spent += np.diff(marks)
-    reading, computing, writing = spent.tolist()
+        seconds += np.diff(marks)
+    reading, computing, writing = seconds.tolist()
     return reading, computing, writing
 
 
-def memory(folder: Path, kinds: Iterable[str], weights: str, threads: int) -> None:
-    head("claim", "target", "measured", "100 megapixels", "12 megapixels")
+def print_peaks(folder: Path, kinds: Iterable[str], weights: str, threads: int) -> None:
+    """Print the peak memory for large relative to small images."""
+    print_header("claim", "target", "measured", "100 megapixels", "12 megapixels")
     for kind in kinds:
-        (small, soon), (large, late) = (peak(folder, kind, size, weights, threads) for size in (SMALL, LARGE))
-        row(
+        (small, small_time), (large, large_time) = (
+            peak(folder, kind, size, weights, threads) for size in (SMALL, LARGE)
+        )
+        print_row(
             f"peak of `deblurlab restore`, {kind.upper()}, 100 megapixels / 12",
             "at most 1.2",
             f"{large / small:.3f}",
-            f"{large:.0f} MiB, {late:.0f} s",
-            f"{small:.0f} MiB, {soon:.0f} s",
+            f"{large:.0f} MiB, {large_time:.0f} s",
+            f"{small:.0f} MiB, {small_time:.0f} s",
         )
 
 
 def peak(folder: Path, kind: str, size: tuple[int, int], weights: str, threads: int) -> tuple[float, float]:
-    """MiB of memory, and seconds, that the command takes for a picture."""
-    source, target = folder / f"picture.{kind}", folder / f"restored.{kind}"
-    vips(scene(700, 1000)).replicate(12, 12).crop(0, 0, *size).write_to_file(str(source))
+    """Return the peak memory in MiB, and the seconds, of the command for one image."""
+    source, target = folder / f"blurred.{kind}", folder / f"restored.{kind}"
+    as_vips(blurred_image(700, 1000)).replicate(12, 12).crop(0, 0, *size).write_to_file(str(source))
     command = [sys.executable, "-m", "deblurlab", "restore", source, "-o", target, "--weights", weights]
-    began = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", PEAK, *command, "--device", "cpu", "--overwrite"],
+    start = time.perf_counter()
+    completed = subprocess.run(
+        [sys.executable, "-c", MEASURE_PEAK, *command, "--device", "cpu", "--overwrite"],
         env={**os.environ, "OMP_NUM_THREADS": str(threads)},
         check=True,
         capture_output=True,
         text=True,
     )
-    return int(done.stdout) / 2**10, time.perf_counter() - began
-
-
-def models(names: Iterable[str]) -> None:
-    image = as_tensor(scene(384, 512))
-    torch.manual_seed(0)
-    head("model", f"receptive radius (up to {MAX_RADIUS})", "mean difference", "largest", "changes the image by", "s, all of it")
-    for name in names:
-        began = time.perf_counter()
-        engine = Centred(lively(build(name), image[..., :128, :128]), CPU)
-        engine.shift = image.mean((2, 3), keepdim=True) - engine(image).mean((2, 3), keepdim=True)
-        cut = choose_tiling(engine, *image.shape[-2:], tile=256, overlap=64)
-        pixels = image[0].permute(1, 2, 0).contiguous().numpy()
-        whole, tiled = (
-            np.concatenate([restored for _, restored in restore_rows(engine, InMemory(pixels), tiling)])
-            for tiling in (Tiling(0, 0, True), cut)
-        )
-        apart, change = 255 * np.abs(tiled - whole), 255 * np.abs(whole - pixels).mean()
-        reach = "not local" if engine.receptive_radius is None else f"{engine.receptive_radius}{', exact' * cut.exact}"
-        spent = time.perf_counter() - began
-        row(f"`{name}`", reach, f"{apart.mean():.2g}", f"{apart.max():.2g}", f"{change:.2g}", f"{spent:.0f}")
-
-
-class Centred(Torch):
-    """A network whose images are brighter by `shift`, or darker."""
-
-    shift: Tensor | float = 0.0
-
-    def __call__(self, blurred: Tensor) -> Tensor:
-        return super().__call__(blurred) + self.shift
-
-
-def lively(network: Model, image: Tensor) -> Model:
-    """One whose parts do something from the beginning, and which changes the image visibly."""
-    generator = torch.Generator().manual_seed(0)
-    zeros = [weight for weight in network.parameters() if weight.ndim > 1 and not weight.any()]
-    with torch.no_grad():
-        for weight in zeros:
-            weight.normal_(0, 0.1, generator=generator)
-        while zeros and (network(image) - image).std((2, 3)).mean() < LEAST / 255:
-            torch._foreach_mul_(zeros, 2)
-    return network
+    return int(completed.stdout) / 2**10, time.perf_counter() - start
 
 
 def medians(
-    runs: int, calls: Mapping[str, Callable[[], object]], *, warm: bool = False, clock: Clock = time.perf_counter
+    runs: int, calls: Mapping[str, Callable[[], object]], *, warm_up: bool = False, clock: Clock = time.perf_counter
 ) -> dict[str, float]:
-    """Seconds of each of the calls, which take turns; `warm` ones are run once before."""
-    spent: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(runs + warm):
+    """Return the median seconds of alternating calls; with `warm_up` each runs once before."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(runs + warm_up):
         for name, call in calls.items():
-            began = clock()
+            start = clock()
             call()
-            spent[name].append(clock() - began)
-    return {name: statistics.median(seconds[-runs:]) for name, seconds in spent.items()}
+            seconds[name].append(clock() - start)
+    return {name: statistics.median(values[-runs:]) for name, values in seconds.items()}
 
 
-def scene(height: int, width: int, *, seed: int = 0) -> Pixels:
-    """A blurred picture."""
+def blurred_image(height: int, width: int, *, seed: int = 0) -> Pixels:
+    """Return a synthetic blurred image, `(height, width, 3)` uint8."""
     return Synthesis().scene_pair(np.random.default_rng(seed), height, width)[0]
 
 
-def vips(picture: Pixels) -> pyvips.Image:
-    return pyvips.Image.new_from_memory(picture.tobytes(), *picture.shape[1::-1], 3, "uchar").copy(
-        interpretation="srgb"
-    )
+def as_vips(image: Pixels) -> pyvips.Image:
+    """Convert an image to libvips."""
+    return pyvips.Image.new_from_memory(image.tobytes(), *image.shape[1::-1], 3, "uchar").copy(interpretation="srgb")
 
 
-def as_tensor(picture: Pixels) -> Tensor:
-    return torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)[None].contiguous()
+def as_tensor(image: Pixels) -> Tensor:
+    """Convert an image to a tensor, `(1, 3, H, W)` in [0, 1]."""
+    return torch.from_numpy(image.astype(np.float32) / 255).permute(2, 0, 1)[None].contiguous()
 
 
-def head(*cells: str) -> None:
-    row(*cells)
+def print_header(*cells: str) -> None:
+    """Print the header of a Markdown table."""
+    print_row(*cells)
     print("|" + "---|" * len(cells), flush=True)
 
 
-def row(*cells: str) -> None:
+def print_row(*cells: str) -> None:
+    """Print a row of a Markdown table."""
     print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def print_machine(threads: int) -> None:
+    """Print the processor, the number of threads and the version of PyTorch."""
+    print(f"\n{processor()}, {threads} threads, torch {torch.__version__.split('+')[0]}.")
 
 
 if __name__ == "__main__":
