@@ -1,4 +1,4 @@
-"""`hydra/sweeper=search`: a sweep that looks for the best settings instead of trying all of them, with Optuna."""
+"""Hydra sweeper `hydra/sweeper=search`: searches for the best settings with Optuna (https://optuna.org)."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -23,24 +23,25 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("hydra.deblurlab")
 _FAILED = "failed"
+"""Attribute of trials whose job raised an error."""
 
 
 class Search(Sweeper):
-    """Asks Optuna for settings, trains with them, tells it the validation's scores, and so on; several objectives are
-    traded off against each other (multi-objective TPE: Ozaki et al., "Multiobjective Tree-Structured Parzen Estimator",
-    JAIR 2022).
+    """Sweeper that optimizes validation metrics with the tree-structured Parzen estimator (TPE).
 
-    Every trial is a run like any other. What has been tried is kept in a journal, so that the same command goes on with
-    a search that was ended: it first takes up the trials that were running. One process searches in a folder at a time.
+    Several objectives give a Pareto front (Ozaki et al., "Multiobjective Tree-Structured Parzen Estimator", JAIR 2022).
+
+    Every trial is an ordinary run. Trials are recorded in a journal: the same command resumes an interrupted search and
+    starts with the trials that were running. Only one process at a time may search in a folder.
 
     Args:
-        params: What to vary, as in Hydra's other sweeps: `tag(log, interval(0.001, 1))`, `interval(0, 1)`,
-            `range(1, 5)`, `choice(a, b)` or `a,b`; likewise on the command line.
-        objectives: Metrics of the validation, such as `["psnr", "lpips_alex"]`; each is known to be better high or low.
-        trials: How many, over all.
-        batch: How many at once, with a launcher that runs several.
-        journal: The file.
-        seed: Of the proposals.
+        params: Search space in Hydra's sweep syntax: `tag(log, interval(0.001, 1))`, `interval(0, 1)`, `range(1, 5)`,
+            `choice(a, b)` or `a,b`. The command line takes the same.
+        objectives: Validation metrics, such as `["psnr", "lpips_alex"]`. The metric determines the direction.
+        trials: Total number of trials.
+        batch: Number of trials at a time, for a launcher that runs several jobs in parallel.
+        journal: Path of the journal.
+        seed: Seed of the sampler.
     """
 
     def __init__(
@@ -57,12 +58,18 @@ class Search(Sweeper):
         self._trials, self._batch, self._journal, self._seed = trials, batch, Path(journal), seed
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Store the context and create the launcher."""
         self.hydra_context, self.config = hydra_context, config
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
     def sweep(self, arguments: list[str]) -> None:
+        """Run trials until the journal holds `trials` finished or failed ones, then log the best.
+
+        Raises:
+            CompactHydraException: A setting is wrong, or all trials of this call failed.
+        """
         self._check_settings()
         assert self.config is not None
         fixed, space = self._space(arguments)
@@ -71,17 +78,17 @@ class Search(Sweeper):
         OmegaConf.save(self.config, folder / "multirun.yaml")
         study = self._study(fixed, space)
         launched, failures = 0, 0
-        while (left := self._trials - self._done(study)) > 0:
+        while (left := self._trials - self._count_done(study)) > 0:
             trials = [study.ask(space) for _ in range(min(left, self._batch))]
-            jobs = [(*fixed, *(f"{key}={_written(value)}" for key, value in t.params.items())) for t in trials]
-            different = list(dict.fromkeys(jobs))  # of few choices some come twice
-            self.validate_batch_is_legal(different)
-            returned = self.launcher.launch(different, initial_job_idx=trials[0].number)
-            finished = dict(zip(different, returned, strict=True))
+            jobs = [(*fixed, *(f"{key}={_format(value)}" for key, value in t.params.items())) for t in trials]
+            unique = list(dict.fromkeys(jobs))  # a small search space may give the same settings twice
+            self.validate_batch_is_legal(unique)
+            returned = self.launcher.launch(unique, initial_job_idx=trials[0].number)
+            finished = dict(zip(unique, returned, strict=True))
             for trial, job in zip(trials, jobs, strict=True):
                 try:
-                    values = self._values(finished[job].return_value)
-                except Exception as error:  # whatever a job raises
+                    values = self._objective_values(finished[job].return_value)
+                except Exception as error:  # any error of a job
                     failures += 1
                     trial.set_user_attr(_FAILED, str(error))
                     study.tell(trial, state=_state("FAIL"))
@@ -90,8 +97,8 @@ class Search(Sweeper):
                     study.tell(trial, values)
             launched += len(jobs)
             if failures == launched:
-                raise CompactHydraException("deblurlab: every trial has failed so far: the search ends")
-        self._tell(study)
+                raise CompactHydraException("deblurlab: all trials failed: the search ends")
+        self._log_best(study)
 
     def _check_settings(self) -> None:
         assert self.config is not None
@@ -101,19 +108,20 @@ class Search(Sweeper):
             raise CompactHydraException(
                 f"deblurlab: hydra.sweeper.trials={self._trials} and batch={self._batch} must be at least 1"
             )
-        measured = [*self.config.protocol.metrics, "kid"]
-        if not self._objectives or not set(self._objectives) <= set(measured):
+        metrics = [*self.config.protocol.metrics, "kid"]
+        if not self._objectives or not set(self._objectives) <= set(metrics):
             raise CompactHydraException(
                 f"deblurlab: hydra.sweeper.objectives={self._objectives}: the validation measures "
-                f"{', '.join(measured[:-1])} (protocol.metrics)"
+                f"{', '.join(metrics[:-1])} (protocol.metrics)"
             )
 
     def _space(self, arguments: Sequence[str]) -> tuple[list[str], dict[str, "optuna.distributions.BaseDistribution"]]:
-        """What stays as it is, and what is varied, over which values."""
+        """Return the fixed overrides and the search space."""
         assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        words = [f"{key}={value}" for key, value in self._params.items()]
-        chosen = {override.get_key_element(): override for override in parser.parse_overrides([*words, *arguments])}
+        defaults = [f"{key}={value}" for key, value in self._params.items()]
+        parsed = parser.parse_overrides([*defaults, *arguments])
+        chosen = {override.get_key_element(): override for override in parsed}
         fixed = [f"{key}={o.get_value_element_as_str()}" for key, o in chosen.items() if not o.is_sweep_override()]
         space = {}
         for key, override in chosen.items():
@@ -121,13 +129,19 @@ class Search(Sweeper):
                 try:
                     space[key] = _distribution(override)
                 except (ValueError, IndexError) as error:
-                    raise CompactHydraException(f"deblurlab: {key} can't be varied as asked: {error}") from error
+                    raise CompactHydraException(f"deblurlab: {key} has no valid search space: {error}") from error
         if not space:
-            raise CompactHydraException("deblurlab: a search needs something to vary: loss.vgg.weight=interval(0.01,1)")
+            raise CompactHydraException(
+                "deblurlab: the search space is empty: add e.g. loss.vgg.weight=interval(0.01,1)"
+            )
         return fixed, space
 
     def _study(self, fixed: Sequence[str], space: Mapping[str, Any]) -> "optuna.Study":
-        """The journal's study, which is of the same settings; `fresh=true` starts a new one."""
+        """Return the study in the journal; `fresh=true` starts a new one.
+
+        Raises:
+            CompactHydraException: The journal is damaged or holds another search.
+        """
         import optuna
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
@@ -135,58 +149,64 @@ class Search(Sweeper):
         from deblurlab.metrics import LOWER_IS_BETTER
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        if "fresh=true" in [word.lower() for word in fixed]:
+        if "fresh=true" in [override.lower() for override in fixed]:
             self._journal.unlink(missing_ok=True)
         try:
             storage = JournalStorage(JournalFileBackend(str(self._journal)))
         except ValueError as error:
             raise CompactHydraException(f"deblurlab: {self._journal} is damaged ({error}): delete it") from error
-        up, down = optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE
-        directions = [up if name not in LOWER_IS_BETTER else down for name in self._objectives]
+        directions = ["minimize" if name in LOWER_IS_BETTER else "maximize" for name in self._objectives]
         study = optuna.create_study(
             study_name=", ".join(self._objectives), storage=storage, load_if_exists=True, directions=directions
         )
         settings = {"fixed": run_name(None, fixed), "varied": {key: repr(of) for key, of in sorted(space.items())}}
         if (before := study.user_attrs.get("settings", settings)) != settings:
             raise CompactHydraException(
-                f"deblurlab: {self._journal} is a search over other values: it was {before} and is {settings}; choose "
-                f"another runs=<folder>, or fresh=true"
+                f"deblurlab: {self._journal} holds a search over other values: it was {before} and is {settings}; "
+                f"choose another runs=<folder>, or fresh=true"
             )
         study.set_user_attr("settings", settings)
-        # What has been proposed isn't proposed again by a search that goes on.
+        # Another seed on every resume, so that earlier proposals aren't repeated.
         study.sampler = optuna.samplers.TPESampler(seed=self._seed + len(study.trials), constant_liar=self._batch > 1)
         for trial in study.get_trials(states=[_state("RUNNING")]):
             study.tell(trial.number, state=_state("FAIL"))
             study.enqueue_trial(trial.params)
         return study
 
-    def _done(self, study: "optuna.Study") -> int:
-        """Finished and failed trials; those that were ended come again."""
+    def _count_done(self, study: "optuna.Study") -> int:
+        """Return the number of finished and failed trials. Interrupted ones are repeated."""
         return sum(t.state == _state("COMPLETE") or _FAILED in t.user_attrs for t in study.trials)
 
-    def _values(self, results: Mapping[str, Any]) -> list[float]:
-        scores = results.get("validation") or {}
+    def _objective_values(self, results: Mapping[str, Any]) -> list[float]:
+        metrics = results.get("validation") or {}
         if missing := [
-            name for name in self._objectives if not isfinite(nan if scores.get(name) is None else scores[name])
+            name for name in self._objectives if not isfinite(nan if metrics.get(name) is None else metrics[name])
         ]:
             raise CompactHydraException(
-                f"the validation measured no {missing[0]} (protocol.metrics), but {', '.join(scores) or 'nothing'}"
+                f"the validation measured no {missing[0]} (protocol.metrics), but {', '.join(metrics) or 'nothing'}"
             )
-        return [float(scores[name]) for name in self._objectives]
+        return [float(metrics[name]) for name in self._objectives]
 
-    def _tell(self, study: "optuna.Study") -> None:
-        """The best trials: those than which none is better by one objective and not worse by the others."""
-        _LOG.info("%d trials, the best of which are", self._done(study))
-        best = {str(trial.params): trial for trial in reversed(study.best_trials)}  # settings that came twice but once
+    def _log_best(self, study: "optuna.Study") -> None:
+        """Log the Pareto front: the trials that no other trial improves on in all objectives."""
+        _LOG.info("%d trials, the best of which are", self._count_done(study))
+        best = {str(trial.params): trial for trial in reversed(study.best_trials)}  # equal settings once
         for trial in sorted(best.values(), key=lambda t: t.values[0], reverse=True):
-            scores = "  ".join(
+            values = "  ".join(
                 f"{name} {value:.4f}" for name, value in zip(self._objectives, trial.values, strict=True)
             )
-            settings = " ".join(f"{key}={_written(value)}" for key, value in trial.params.items())
-            _LOG.info("#%d : %s  %s", trial.number, scores, settings)
+            settings = " ".join(f"{key}={_format(value)}" for key, value in trial.params.items())
+            _LOG.info("#%d : %s  %s", trial.number, values, settings)
 
 
 def _distribution(override: Override) -> "optuna.distributions.BaseDistribution":
+    """Return the Optuna distribution of a sweep override.
+
+    Raises:
+        CompactHydraException: The kind of sweep isn't supported.
+        ValueError: The interval is empty.
+        IndexError: The range is empty.
+    """
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     values, key = override.value(), override.get_key_element()
@@ -197,12 +217,12 @@ def _distribution(override: Override) -> "optuna.distributions.BaseDistribution"
         numbers = list(values.range())
         return IntDistribution(int(numbers[0]), int(numbers[-1]), step=int(values.step or 1), log="log" in values.tags)
     if not override.is_discrete_sweep():
-        raise CompactHydraException(f"deblurlab: {key}: a search takes interval, range and choice")
+        raise CompactHydraException(f"deblurlab: {key}: a search accepts interval, range and choice")
     return CategoricalDistribution(list(override.sweep_string_iterator()))
 
 
-def _written(value: Any) -> str:
-    """As an override; six digits tell trials apart and keep the names of their folders short."""
+def _format(value: Any) -> str:
+    """Return a value for an override. Six digits distinguish trials and keep the names of their folders short."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
