@@ -285,7 +285,7 @@ def test_targets_that_cannot_hold_the_source_are_refused(restore: Restore, capsy
     assert restore("x.png", "-o", "x.jpg") == 1
     errors = capsys.readouterr().err
     assert "x.png can't be restored to x.mp4" in errors
-    assert "x.png has transparency, which x.jpg can't" in errors
+    assert "x.png has transparency, x.jpg can't store it" in errors
     assert sorted(path.name for path in Path().iterdir()) == ["x.png"]
 
 
@@ -310,13 +310,13 @@ def test_a_full_disk_leaves_no_partial_file(
 ) -> None:
     """/dev/full simulates the full disk."""
     _write(Path("in/x.png"), RGB)
-    original = local.LargeImageWriter._save
+    original = local.LargeImageWriter._encode
 
-    def save(self: object, image: object, target: str) -> None:
+    def encode(self: object, image: object, target: str) -> None:
         Path(target).symlink_to("/dev/full")
         original(self, image, target)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(local.LargeImageWriter, "_save", save)
+    monkeypatch.setattr(local.LargeImageWriter, "_encode", encode)
     assert restore("in", "-o", "out") == 1
     assert "out/x.png couldn't be written" in capsys.readouterr().err
     assert [path.name for path in Path("out").iterdir()] == []

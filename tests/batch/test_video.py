@@ -160,7 +160,7 @@ def test_broken_frames_are_counted_and_the_others_restored(
         )
     assert end.value.code == 1
     errors = capsys.readouterr().err.splitlines()
-    assert len([line for line in errors if "x.mp4: " in line and "of its frames are broken" in line]) == 1
+    assert len([line for line in errors if "x.mp4: " in line and "damaged frames were left out" in line]) == 1
     assert len([line for line in errors if "empty.mp4 can't be read as a video" in line]) == 1
     assert len([line for line in errors if "text.mkv can't be read as a video" in line]) == 1
     assert len([line for line in errors if "good.mp4: 3 frames in" in line and "per second" in line]) == 1
