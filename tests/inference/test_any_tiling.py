@@ -1,4 +1,4 @@
-"""Tiles of any size in images of any size."""
+"""Properties of tiling for any tile size and any image size."""
 
 from itertools import pairwise
 from typing import NamedTuple
@@ -17,8 +17,10 @@ from deblurlab.media.pixels import InMemory
 
 
 class Blocks(Engine):
-    """Means of blocks of the stride's side, and of each block's neighbours: what is wrong by a pixel is seen. In
-    images of eighths it is exact in floating point."""
+    """Means of blocks with the side of the stride and of the neighbouring blocks.
+
+    An error of one pixel changes the result. For multiples of 1/8 the result is exact in floating point.
+    """
 
     def __init__(self, stride: int) -> None:
         self.multiple_of = stride
@@ -43,8 +45,8 @@ class Same(Engine):
         return blurred
 
 
-class Careful(InMemory):
-    """Which isn't read beyond its end, nor twice."""
+class Checked(InMemory):
+    """Rows that fail if they are read beyond the end."""
 
     def read(self, count: int) -> np.ndarray:
         pixels = super().read(count)
@@ -80,8 +82,8 @@ def _image(case: Case, dtype: type, seed: int = 0) -> np.ndarray:
 
 
 def _restored(engine: Engine, image: np.ndarray, tiling: Tiling) -> np.ndarray:
-    """After the rows have come once each, in order."""
-    bands = list(restore_rows(engine, Careful(image), tiling))
+    """Restore an image and check that each row is yielded once, in order."""
+    bands = list(restore_rows(engine, Checked(image), tiling))
     assert all(len(blurred) == len(restored) > 0 for blurred, restored in bands)
     assert np.array_equal(np.concatenate([blurred for blurred, _ in bands]), image)
     restored = np.concatenate([restored for _, restored in bands])
@@ -89,7 +91,7 @@ def _restored(engine: Engine, image: np.ndarray, tiling: Tiling) -> np.ndarray:
     return restored
 
 
-def _sound(spans: list[Span], length: int, tiling: Tiling) -> None:
+def _check_spans(spans: list[Span], length: int, tiling: Tiling) -> None:
     assert (spans[0].tile_start, spans[-1].tile_stop) == (0, length)
     assert all(before.tile_stop == after.tile_start for before, after in pairwise(spans))
     for span in spans:
@@ -99,23 +101,25 @@ def _sound(spans: list[Span], length: int, tiling: Tiling) -> None:
         assert span.start == 0 or span.tile_start - span.start >= tiling.overlap
         assert span.stop == length or span.stop - span.tile_stop >= tiling.overlap
         assert not tiling.tile or span.tile_stop - span.tile_start <= tiling.tile
-    for before, after in zip(spans, spans[2:], strict=False):  # no more than two are blended
+    for before, after in zip(spans, spans[2:], strict=False):  # at most two are blended
         assert before.tile_stop + tiling.ramp <= after.tile_start - tiling.ramp or not tiling.ramp
 
 
 @given(small | large, strides, st.none() | st.integers(0, 900))
 @settings(max_examples=300)
-def test_tiles_cover_each_pixel_once_and_windows_lie_in_the_image(case: Case, stride: int, receptive_radius: int | None) -> None:
-    class Reaching(Engine):
+def test_tiles_cover_each_pixel_once_and_windows_are_inside_the_image(
+    case: Case, stride: int, receptive_radius: int | None
+) -> None:
+    class Local(Engine):
         multiple_of = stride
 
         @property
         def receptive_radius(self) -> int | None:
             return receptive_radius
 
-    tiling = _tiling(Reaching(), case)
+    tiling = _tiling(Local(), case)
     for length in (case.height, case.width):
-        _sound(tiling.spans(length), length, tiling)
+        _check_spans(tiling.spans(length), length, tiling)
     if tiling.exact and tiling.tile:
         assert receptive_radius is not None
         assert tiling.overlap >= receptive_radius
@@ -125,7 +129,7 @@ def test_tiles_cover_each_pixel_once_and_windows_lie_in_the_image(case: Case, st
 
 @given(small, strides, st.integers(0, 99))
 @settings(max_examples=60)
-def test_a_local_network_restores_tiles_as_the_whole(case: Case, stride: int, seed: int) -> None:
+def test_exact_tiles_equal_the_whole_image(case: Case, stride: int, seed: int) -> None:
     engine, image = Blocks(stride), _image(case, np.float32, seed)
     tiling = _tiling(engine, case)
     assume(tiling.exact)
@@ -135,7 +139,7 @@ def test_a_local_network_restores_tiles_as_the_whole(case: Case, stride: int, se
 
 @given(small, strides, st.sampled_from([np.uint8, np.uint16, np.float32]))
 @settings(max_examples=60)
-def test_weights_of_blended_tiles_add_up_to_one(case: Case, stride: int, dtype: type) -> None:
+def test_blending_weights_sum_to_one(case: Case, stride: int, dtype: type) -> None:
     engine, image = Same(stride), _image(case, dtype)
     restored = _restored(engine, image, _tiling(engine, case))
     assert np.allclose(restored, image, rtol=0, atol=1e-6)

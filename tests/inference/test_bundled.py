@@ -1,4 +1,4 @@
-"""The models that come along: their size, what they do to photographs, and the recipe that made them."""
+"""Bundled models: size, improvement on photographs, and the training recipe."""
 
 import csv
 from collections.abc import Callable
@@ -21,7 +21,7 @@ CURVE = [
     0.0143524, 0.0779782, 0.0547634, 0.113751, 0.0955338, 0.0843594, 0.0460268, 0.0919586, 0.022543, 0.0843018,
     0.0270486, 0.0372403, 0.0148282, 0.0396461, 0.0196226, 0.0407825, 0.0297903, 0.0904346, 0.024787, 0.0874811,
 ]  # fmt: skip
-"""l1 of the recipe's first 20 steps, recorded."""
+"""Recorded L1 loss of the first 20 steps of the recipe."""
 
 
 def test_the_recipe_follows_the_recorded_curve(train: Callable[..., Path], data_root: Path) -> None:
@@ -32,7 +32,7 @@ def test_the_recipe_follows_the_recorded_curve(train: Callable[..., Path], data_
 
 
 @pytest.mark.parametrize("name", bundled.names())
-def test_it_is_small_and_sees_only_so_far(name: str) -> None:
+def test_the_models_are_small_and_local(name: str) -> None:
     restorer = deblurlab.Restorer.load(name, device="cpu")
     assert restorer.engine.cost()["parameters"] < 5_000_000
     assert restorer.engine.receptive_radius is not None
@@ -40,13 +40,13 @@ def test_it_is_small_and_sees_only_so_far(name: str) -> None:
 
 
 def _gain(restored: np.ndarray, blurred: np.ndarray, sharp: np.ndarray) -> float:
-    """In dB of PSNR."""
+    """Return the improvement of PSNR in dB."""
     before, after = (np.mean((image.astype(np.float64) - sharp) ** 2) for image in (blurred, restored))
     return float(10 * np.log10(before / after))
 
 
-def test_fidelity_gains_on_photographs_of_which_it_has_seen_none() -> None:
-    """The mean over the five photographs, each shaken once as in the default test set."""
+def test_fidelity_improves_photographs_it_was_not_trained_on() -> None:
+    """Mean over five photographs, each with one camera shake as in the default test set."""
     restorer = deblurlab.Restorer.load("fidelity", device="cpu")
     shake = Synthesis(blur_length=(3, 15), rotation=(0, 0.5), objects=(0, 0), softness=(0, 0))
     gains = []

@@ -1,4 +1,4 @@
-"""Exported files restore as the network does, whatever the size."""
+"""Exported files give the results of PyTorch for every image size."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def _export(release: Path, output: Path, *options: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
-def test_onnx_restores_any_size_as_pytorch_does(model: str, tmp_path: Path) -> None:
+def test_onnx_equals_pytorch_for_every_size(model: str, tmp_path: Path) -> None:
     release = small_release(tmp_path / "release", model)
     _export(release, tmp_path / "model.onnx", "--format", "onnx")
     network, exported = Restorer.load(release, device="cpu"), Restorer.load(tmp_path / "model.onnx")
@@ -37,13 +37,13 @@ def test_onnx_restores_any_size_as_pytorch_does(model: str, tmp_path: Path) -> N
         assert (expected - image).abs().mean() > 1e-3
         found = exported.engine(image)
         assert found.shape == expected.shape
-        if min(height, width) > network.engine.multiple_of:  # smaller ones are continued to that first
+        if min(height, width) > network.engine.multiple_of:  # smaller images are padded to that first
             assert torch.allclose(found, expected, atol=1e-4)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
-def test_an_exported_program_restores_any_size_as_pytorch_does(model: str, tmp_path: Path) -> None:
+def test_an_exported_program_equals_pytorch_for_every_size(model: str, tmp_path: Path) -> None:
     release = small_release(tmp_path / "release", model)
     _export(release, tmp_path / "model.pt2", "--format", "torch_export")
     network = Restorer.load(release, device="cpu")
@@ -54,7 +54,7 @@ def test_an_exported_program_restores_any_size_as_pytorch_does(model: str, tmp_p
         assert torch.allclose(program(image), network.engine(image), atol=1e-4)
 
 
-def test_an_onnx_file_knows_its_stride_and_reach_so_tiles_join(tmp_path: Path) -> None:
+def test_an_onnx_file_stores_stride_and_receptive_radius(tmp_path: Path) -> None:
     release = small_release(tmp_path / "release")
     _export(release, tmp_path / "model.onnx", "--format", "onnx")
     engine, network = OnnxRuntime(tmp_path / "model.onnx"), Restorer.load(release, device="cpu").engine
@@ -67,7 +67,7 @@ def test_an_onnx_file_knows_its_stride_and_reach_so_tiles_join(tmp_path: Path) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["model.onnx", "model.pt2"])
-def test_half_precision_is_half_the_size_and_near(tmp_path: Path, name: str) -> None:
+def test_half_precision_halves_the_size(tmp_path: Path, name: str) -> None:
     release = small_release(tmp_path / "release", "unet_res", "model.width=16", "model.depth=2", "model.blocks=1")
     chosen = "onnx" if name.endswith("onnx") else "torch_export"
     _export(release, tmp_path / name, "--format", chosen)
@@ -75,7 +75,7 @@ def test_half_precision_is_half_the_size_and_near(tmp_path: Path, name: str) -> 
     assert (tmp_path / f"half-{name}").stat().st_size < 0.65 * (tmp_path / name).stat().st_size
 
 
-def test_restore_takes_an_onnx_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_restore_accepts_an_onnx_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     import cv2
 
@@ -91,7 +91,7 @@ def test_restore_takes_an_onnx_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 class Wrong(Model):
-    """Restores otherwise while it is exported."""
+    """Model whose exported program gives other results."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,13 +102,13 @@ class Wrong(Model):
 
 
 @pytest.mark.parametrize("write", [export.export_onnx, export.export_program])
-def test_a_file_that_restores_otherwise_gets_no_name(tmp_path: Path, write: export.Write) -> None:
+def test_a_file_with_other_results_is_deleted(tmp_path: Path, write: export.Write) -> None:
     with pytest.raises(UserError, match=r"differ from PyTorch by up to 0\.0"):
         write(Wrong(), tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_is_overwritten(tmp_path: Path) -> None:
+def test_existing_files_are_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").touch()
     with pytest.raises(SystemExit, match="exists already"):
         _export(small_release(tmp_path / "release"), tmp_path / "model.onnx", "--format", "onnx")

@@ -1,4 +1,4 @@
-"""`deblurlab.Restorer`: pictures as people hold them."""
+"""`deblurlab.Restorer`: image types, lists, tiles, threads and invalid arguments."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,57 +24,55 @@ def restorer(tmp_path_factory: pytest.TempPathFactory) -> Restorer:
 
 @pytest.fixture(scope="module")
 def expected(restorer: Restorer) -> np.ndarray:
-    """By the network alone."""
+    """Return the output of the network without `Restorer`."""
     with torch.inference_mode():
         restored = restorer.engine(torch.from_numpy(IMAGE).permute(2, 0, 1)[None] / 255)[0]
     assert (restored * 255 - torch.from_numpy(IMAGE).permute(2, 0, 1)).abs().mean() > 1
     return restored.clamp(0, 1).permute(1, 2, 0).numpy()
 
 
-def _codes(image: np.ndarray, scale: int = 255) -> np.ndarray:
+def _levels(image: np.ndarray, scale: int = 255) -> np.ndarray:
     return np.rint(image * scale)
 
 
-def test_every_kind_of_picture_comes_back_as_what_it_was(
-    restorer: Restorer, expected: np.ndarray, tmp_path: Path
-) -> None:
-    assert np.array_equal(restorer.restore(IMAGE), _codes(expected))
+def test_the_result_has_the_type_of_the_image(restorer: Restorer, expected: np.ndarray, tmp_path: Path) -> None:
+    assert np.array_equal(restorer.restore(IMAGE), _levels(expected))
     sixteen = restorer.restore(IMAGE.astype(np.uint16) * 257)
     assert sixteen.dtype == np.uint16
-    assert np.abs(sixteen - _codes(expected, 65535)).max() <= 1
+    assert np.abs(sixteen - _levels(expected, 65535)).max() <= 1
     floats = restorer.restore((IMAGE / 255).astype(np.float32))
     assert np.allclose(floats, expected, atol=1e-6)
     tensor = restorer.restore(torch.from_numpy(IMAGE).permute(2, 0, 1) / 255)
     assert tensor.shape == (3, 40, 56)
     assert np.allclose(tensor.clamp(0, 1).permute(1, 2, 0), expected, atol=1e-6)
-    picture = restorer.restore(Image.fromarray(IMAGE))
-    assert isinstance(picture, Image.Image)
-    assert np.array_equal(picture, _codes(expected))
+    pil = restorer.restore(Image.fromarray(IMAGE))
+    assert isinstance(pil, Image.Image)
+    assert np.array_equal(pil, _levels(expected))
     Image.fromarray(IMAGE).save(tmp_path / "x.png")
-    assert np.array_equal(restorer.restore(tmp_path / "x.png"), _codes(expected))
-    assert np.array_equal(restorer.restore(str(tmp_path / "x.png")), _codes(expected))
+    assert np.array_equal(restorer.restore(tmp_path / "x.png"), _levels(expected))
+    assert np.array_equal(restorer.restore(str(tmp_path / "x.png")), _levels(expected))
 
 
-def test_grey_stays_grey_and_transparency_stays(restorer: Restorer) -> None:
+def test_grey_and_transparency_are_kept(restorer: Restorer) -> None:
     grey = restorer.restore(IMAGE[..., 0])
     assert grey.shape == (40, 56)
     assert np.array_equal(restorer.restore(Image.fromarray(IMAGE[..., 0])), grey)
-    clear = restorer.restore(np.dstack([IMAGE, IMAGE[..., 1]]))
-    assert np.array_equal(clear[..., 3], IMAGE[..., 1])
-    assert np.array_equal(clear[..., :3], restorer.restore(IMAGE))
-    assert restorer.restore(Image.fromarray(clear)).mode == "RGBA"
+    rgba = restorer.restore(np.dstack([IMAGE, IMAGE[..., 1]]))
+    assert np.array_equal(rgba[..., 3], IMAGE[..., 1])
+    assert np.array_equal(rgba[..., :3], restorer.restore(IMAGE))
+    assert restorer.restore(Image.fromarray(rgba)).mode == "RGBA"
 
 
-def test_lists_and_batches_are_restored_as_one_by_one(restorer: Restorer, expected: np.ndarray) -> None:
+def test_lists_and_batches_equal_single_images(restorer: Restorer, expected: np.ndarray) -> None:
     other = IMAGE[:24, :30]
     restored = restorer.restore([IMAGE, Image.fromarray(other), IMAGE])
-    assert np.array_equal(restored[0], _codes(expected))
+    assert np.array_equal(restored[0], _levels(expected))
     assert np.array_equal(restored[2], restored[0])
     assert np.array_equal(restored[1], restorer.restore(other))
     assert np.array_equal(restorer.restore(np.stack([IMAGE, IMAGE]))[1], restored[0])
 
 
-def test_threads_may_share_a_restorer(restorer: Restorer) -> None:
+def test_a_restorer_is_thread_safe(restorer: Restorer) -> None:
     images = [RNG.integers(0, 256, (30 + i, 40, 3), np.uint8) for i in range(12)]
     alone = [restorer.restore(image) for image in images]
     with ThreadPoolExecutor(4) as pool:
@@ -82,7 +80,7 @@ def test_threads_may_share_a_restorer(restorer: Restorer) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
-def test_tiles_give_the_same_image(restorer: Restorer) -> None:
+def test_tiles_equal_the_whole_image(restorer: Restorer) -> None:
     image = RNG.integers(0, 256, (300, 400, 3), np.uint8)
     tiled = Restorer(restorer.engine, tile=64)
     assert tiled.tiling(300, 400).exact
@@ -90,21 +88,21 @@ def test_tiles_give_the_same_image(restorer: Restorer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("picture", "message"),
+    ("image", "message"),
     [
-        (7, "int is no picture"),
+        (7, "int is not an image"),
         (np.zeros((5, 5, 5), np.uint8), "has 5 channels"),
-        (np.zeros((5, 5, 3), np.int64), "int64 is no picture"),
-        (torch.zeros(1, 5, 5), "is no picture"),
-        (np.zeros((5, 5, 3), np.uint32), "uint32 is no picture"),
-        (np.zeros((0, 5, 3), np.uint8), "is no picture"),
+        (np.zeros((5, 5, 3), np.int64), "int64 is not an image"),
+        (torch.zeros(1, 5, 5), "is not an image"),
+        (np.zeros((5, 5, 3), np.uint32), "uint32 is not an image"),
+        (np.zeros((0, 5, 3), np.uint8), "is not an image"),
         (Image.new("CMYK", (5, 5)), "mode CMYK"),
         ("/nowhere.png", "doesn't exist"),
     ],
 )
-def test_what_is_no_picture_is_named(restorer: Restorer, picture: object, message: str) -> None:
+def test_unsupported_images_are_refused(restorer: Restorer, image: object, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        restorer.restore(picture)
+        restorer.restore(image)
 
 
 @pytest.mark.parametrize(
@@ -117,13 +115,12 @@ def test_what_is_no_picture_is_named(restorer: Restorer, picture: object, messag
         ({"tile": -1}, "tile must be"),
     ],
 )
-def test_what_cannot_be_loaded_is_named(arguments: dict[str, object], message: str) -> None:
+def test_invalid_arguments_of_load_are_refused(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         deblurlab.Restorer.load(**arguments)  # type: ignore[arg-type]
 
 
-def test_a_model_comes_with_the_package() -> None:
-    """It is local, small, and lets a photograph be a photograph."""
+def test_the_bundled_model_is_small_and_keeps_flat_images() -> None:
     bundled = deblurlab.Restorer.load(device="cpu")
     assert bundled.engine.cost()["parameters"] < 5_000_000
     assert bundled.engine.receptive_radius is not None

@@ -1,4 +1,4 @@
-"""Tiles join: exactly where a network is local, nearly where it isn't."""
+"""Tiling: exact if the overlap covers the receptive radius, blended otherwise."""
 
 import numpy as np
 import pytest
@@ -31,13 +31,13 @@ def _restored(engine: Engine, image: np.ndarray, tiling: Tiling, strength: float
 
 
 @pytest.mark.parametrize(("kernel", "dilation", "expected"), [(3, 1, 1), (5, 1, 2), (3, 4, 4), (1, 1, 0)])
-def test_the_reach_of_a_convolution_is_half_its_kernel(kernel: int, dilation: int, expected: int) -> None:
+def test_receptive_radius_of_a_convolution(kernel: int, dilation: int, expected: int) -> None:
     convolution = nn.Conv2d(3, 3, kernel, padding="same", dilation=dilation)
     assert measure_receptive_radius(lambda image: convolution(image).detach(), 1) == expected
 
 
-def test_the_reach_of_an_encoder_and_decoder_is_that_of_their_sum() -> None:
-    """Two halvings by 3x3 with stride 2 see 1 + 2 pixels to the left; two doublings copy: 3, by the stride 4."""
+def test_receptive_radius_of_an_encoder_and_decoder() -> None:
+    """Two 3x3 convolutions of stride 2 depend on 1 + 2 pixels to the left, two upsamplings on none: 4 by the stride."""
     layers = [nn.Conv2d(3, 3, 3, stride=2, padding=1) for _ in range(2)] + [
         nn.Upsample(scale_factor=2) for _ in range(2)
     ]
@@ -55,7 +55,7 @@ def test_the_reach_of_an_encoder_and_decoder_is_that_of_their_sum() -> None:
         pytest.param(nn.Conv2d(3, 3, 2 * MAX_RADIUS + 3, padding="same"), marks=pytest.mark.slow),
     ],
 )
-def test_what_looks_at_the_whole_image_has_no_reach(network: nn.Module) -> None:
+def test_global_networks_have_no_receptive_radius(network: nn.Module) -> None:
     with torch.no_grad():
         assert measure_receptive_radius(lambda image: image + network(image), 1) is None
 
@@ -63,14 +63,12 @@ def test_what_looks_at_the_whole_image_has_no_reach(network: nn.Module) -> None:
 @pytest.mark.parametrize("ensemble", [False, True])
 @pytest.mark.parametrize("shape", [(420, 333, 3), (333, 491, 3), (297, 700, 1), (200, 333, 3)])
 @pytest.mark.parametrize("model", ["unet_res", "unet"])
-def test_a_local_network_gives_the_same_bytes_tiled_and_whole(
-    model: str, shape: tuple[int, int, int], ensemble: bool
-) -> None:
+def test_exact_tiles_equal_the_whole_image_bit_for_bit(model: str, shape: tuple[int, int, int], ensemble: bool) -> None:
     engine: Engine = _engine(model, "model.width=8", "model.depth=2", "model.blocks=1")
     engine = Ensemble(engine) if ensemble else engine
     image = RNG.integers(0, 1 << 16, shape, np.uint16)
     whole = _restored(engine, image, Tiling(0, 0, True))
-    assert np.abs(whole.astype(int) - image).mean() > 100  # it does something
+    assert np.abs(whole.astype(int) - image).mean() > 100  # the network changes the image
     tiling = choose_tiling(engine, *shape[:2], tile=128)
     assert tiling.exact
     assert tiling.tile == 128
@@ -78,8 +76,8 @@ def test_a_local_network_gives_the_same_bytes_tiled_and_whole(
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_blending_an_identity_changes_nothing(dtype: type) -> None:
-    """Weights of neighbours sum to 1, in both directions and in corners."""
+def test_blending_an_identity_keeps_the_image(dtype: type) -> None:
+    """The weights sum to 1, in corners too."""
 
     class Same(Engine):
         multiple_of = 8
@@ -92,37 +90,37 @@ def test_blending_an_identity_changes_nothing(dtype: type) -> None:
     assert np.allclose(restored, image, atol=1e-6)
 
 
-def test_less_overlap_than_the_reach_is_blended_and_its_error_told() -> None:
+def test_small_overlaps_are_blended_and_their_error_is_measured() -> None:
     engine = _engine("unet_res", "model.width=8", "model.depth=3", "model.blocks=2")
     image = RNG.integers(0, 256, (512, 640, 3), np.uint8)
     tiling = choose_tiling(engine, 512, 640, tile=256, overlap=32)
     assert not tiling.exact
     whole = _restored(engine, image, Tiling(0, 0, True)).astype(int)
-    apart = np.abs(_restored(engine, image, tiling).astype(int) - whole)
-    assert 0 < apart[:, 256 - 32 : 256 + 32].mean() < 0.1 * np.abs(whole - image).mean()
-    assert apart[100:140, 100:140].max() <= 1  # far from all seams, but for their rounding
-    said = seam_error(engine, image, tiling)
-    assert "blended over 32" in said
-    assert "of 255 levels on average" in said
+    difference = np.abs(_restored(engine, image, tiling).astype(int) - whole)
+    assert 0 < difference[:, 256 - 32 : 256 + 32].mean() < 0.1 * np.abs(whole - image).mean()
+    assert difference[100:140, 100:140].max() <= 1  # rounding only, far from all seams
+    message = seam_error(engine, image, tiling)
+    assert "blended over 32" in message
+    assert "of 255 levels on average" in message
 
 
-class Blurry(Engine):
-    """Whose reach isn't known."""
+class Unknown(Engine):
+    """Engine without a known receptive radius."""
 
     multiple_of = 4
 
 
-def test_one_tile_is_the_whole_image_and_too_small_ones_are_refused() -> None:
+def test_small_images_are_not_tiled_and_too_small_tiles_are_refused() -> None:
     engine = _engine("unet_res")
     assert choose_tiling(engine, 100, 100).tile == 0
     assert choose_tiling(engine, 5000, 100, tile=0).tile == 0
     assert choose_tiling(engine, 5000, 5000).tile % engine.multiple_of == 0
-    for tile, overlap in ((1, None), (96, 96), (100, 64)):  # ramps of two neighbours would meet
+    for tile, overlap in ((1, None), (96, 96), (100, 64)):  # the ramps would overlap
         with pytest.raises(UserError, match="too small"):
-            choose_tiling(Blurry(), 500, 500, tile=tile, overlap=overlap)
+            choose_tiling(Unknown(), 500, 500, tile=tile, overlap=overlap)
 
 
-def test_no_more_than_a_band_of_the_image_is_read_ahead() -> None:
+def test_only_one_row_of_windows_is_read_ahead() -> None:
     read: list[int] = []
 
     class Counted(InMemory):
@@ -138,7 +136,7 @@ def test_no_more_than_a_band_of_the_image_is_read_ahead() -> None:
 
 
 @pytest.mark.parametrize(("strength", "expected"), [(0.0, 100), (0.25, 125), (1.0, 200)])
-def test_strength_mixes_the_restored_with_the_blurred(strength: float, expected: int) -> None:
+def test_strength_interpolates_between_blurred_and_restored(strength: float, expected: int) -> None:
     class Brighter(Engine):
         def __call__(self, blurred: Tensor) -> Tensor:
             return 2 * blurred
@@ -147,8 +145,8 @@ def test_strength_mixes_the_restored_with_the_blurred(strength: float, expected:
     assert np.all(_restored(Brighter(), image, Tiling(0, 0, True), strength) == expected)
 
 
-def test_the_ensemble_is_the_mean_over_flips_and_turns() -> None:
-    """Of an engine that adds its row's number, every image gets the mean of four directions: the same everywhere."""
+def test_the_ensemble_is_the_mean_over_flips_and_quarter_turns() -> None:
+    """The engine adds the row's index; its mean over four directions is the same everywhere."""
 
     class Rows(Engine):
         def __call__(self, blurred: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Reading images: exact for 8-bit RGB, a clear refusal for everything else."""
+"""Image files: 8-bit RGB is read exactly, other files are refused."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (20, 31, 3), dtype=np.uint8)
 def test_a_written_png_is_read_back_exactly(tmp_path: Path) -> None:
     write_png(tmp_path / "a.png", PIXELS)
     assert np.array_equal(read_image(tmp_path / "a.png"), PIXELS)
-    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]  # nothing partial stays
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]  # no temporary file is left
 
 
 @pytest.mark.parametrize("suffix", ["bmp", "tif", "png"])
@@ -49,7 +49,7 @@ def _tiff16(file: Path) -> None:
         (lambda f: None, "doesn't exist"),
     ],
 )
-def test_what_would_not_be_itself_is_refused_by_name(tmp_path: Path, write: object, message: str) -> None:
+def test_unsupported_files_are_refused(tmp_path: Path, write: object, message: str) -> None:
     file = tmp_path / "a.png"
     write(file)  # type: ignore[operator]
     with pytest.raises(UserError, match=rf"a\.png.*({message})"):
@@ -65,7 +65,7 @@ def test_truncated_files_are_refused(tmp_path: Path, suffix: str) -> None:
         read_image(file)
 
 
-def test_find_images_is_sorted_deep_and_leaves_out_the_rest(tmp_path: Path) -> None:
+def test_find_images_is_recursive_and_sorted(tmp_path: Path) -> None:
     for name in ("b/2.png", "b/1.PNG", "a.jpg", "notes.txt", "b/.3.png.partial", ".hidden.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()

@@ -1,4 +1,4 @@
-"""Pictures from strangers: no other program, no other file, no more memory than their pixels."""
+"""Untrusted images: no other program or file is used, and memory is bounded by the number of pixels."""
 
 import io
 import struct
@@ -34,7 +34,7 @@ DISGUISED = {
 
 @pytest.mark.parametrize("kind", DISGUISED)
 @pytest.mark.parametrize("read", [read_image, open_image], ids=["training", "restoring"])
-def test_what_is_called_png_and_is_none_is_refused_unread(kind: str, read: object, tmp_path: Path) -> None:
+def test_other_formats_named_png_are_refused_before_decoding(kind: str, read: object, tmp_path: Path) -> None:
     file = tmp_path / "x.png"
     file.write_bytes(DISGUISED[kind])
     with pytest.raises(UserError, match=r"x.png (is|isn't|can't)") as refused:
@@ -42,7 +42,7 @@ def test_what_is_called_png_and_is_none_is_refused_unread(kind: str, read: objec
     assert not {"glib", "Ghostscript", "XML"} & set(str(refused.value).replace(":", " ").split())
 
 
-def test_a_kernel_is_no_program_either(tmp_path: Path) -> None:
+def test_a_psf_in_postscript_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "k.png"
     file.write_bytes(DISGUISED["postscript"])
     with pytest.raises(UserError, match="k.png can't be read as a psf"):
@@ -50,7 +50,7 @@ def test_a_kernel_is_no_program_either(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(60_000, 60_000), (2**31 - 1, 2**31 - 1), (2**31 - 1, 1)])
-def test_a_header_that_claims_a_huge_picture_takes_no_memory(width: int, height: int, tmp_path: Path) -> None:
+def test_a_huge_size_in_the_header_allocates_no_memory(width: int, height: int, tmp_path: Path) -> None:
     file = png(tmp_path / "x.png", width, height)
     for read in (read_image, image_size, open_image, lambda path: File(path=str(path))):
         with bounded(), pytest.raises(UserError, match="x.png"):
@@ -58,14 +58,14 @@ def test_a_header_that_claims_a_huge_picture_takes_no_memory(width: int, height:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
-def test_a_picture_that_is_decoded_as_a_whole_may_not_be_huge(kind: str, tmp_path: Path) -> None:
+def test_images_that_are_decoded_as_a_whole_are_limited(kind: str, tmp_path: Path) -> None:
     if kind == "PNG":
         file = png(tmp_path / "x", 20_000, 20_000, interlaced=True)
     else:
         content = io.BytesIO()
         Image.new("RGB", (16, 16)).save(content, "WEBP", lossless=True)
         data = bytearray(content.getvalue())
-        data[21:25] = struct.pack("<I", 16383 - 1 | (16383 - 1) << 14)  # 14 bits each, less one
+        data[21:25] = struct.pack("<I", 16383 - 1 | (16383 - 1) << 14)  # 14 bits per side, minus one
         (file := tmp_path / "x").write_bytes(data)
     with pytest.raises(UserError, match="x has .* pixels and can't be read row by row: save it as TIFF"):
         open_image(file)
@@ -73,7 +73,7 @@ def test_a_picture_that_is_decoded_as_a_whole_may_not_be_huge(kind: str, tmp_pat
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP", "BMP"])
-def test_a_truncated_picture_is_refused_wherever_it_ends(kind: str, tmp_path: Path) -> None:
+def test_truncated_images_are_refused(kind: str, tmp_path: Path) -> None:
     content = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)).save(content, kind)
     data, file = content.getvalue(), tmp_path / f"x.{kind.lower()}"
@@ -82,10 +82,10 @@ def test_a_truncated_picture_is_refused_wherever_it_ends(kind: str, tmp_path: Pa
         with pytest.raises(UserError, match="x\\."):
             read_image(file)
         with pytest.raises(UserError, match="x\\."):
-            (picture := open_image(file)).read(picture.height)
+            (image := open_image(file)).read(image.height)
 
 
-def test_a_kernel_with_objects_in_it_is_refused(tmp_path: Path) -> None:
+def test_a_psf_with_pickled_objects_is_refused(tmp_path: Path) -> None:
     np.save(file := tmp_path / "k.npy", np.array([[print]], object), allow_pickle=True)
     with pytest.raises(UserError, match="k.npy can't be read as a psf"):
         File(path=str(file))
@@ -94,7 +94,7 @@ def test_a_kernel_with_objects_in_it_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "shape", ["(10**5, 10**5)", "(100000, 100000)", "(9000000000000000000, 9)", "(5000, 1)", "(3,)", "(-1, 3)"]
 )
-def test_a_kernel_that_claims_a_huge_size_takes_no_memory(shape: str, tmp_path: Path) -> None:
+def test_a_huge_psf_in_the_header_allocates_no_memory(shape: str, tmp_path: Path) -> None:
     header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}}}".ljust(117).encode() + b"\n"
     file = tmp_path / "k.npy"
     file.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(40_000))
@@ -105,7 +105,7 @@ def test_a_kernel_that_claims_a_huge_size_takes_no_memory(shape: str, tmp_path: 
     tracemalloc.stop()
 
 
-def test_an_archive_called_npy_is_no_kernel(tmp_path: Path) -> None:
+def test_an_archive_named_npy_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "k.npz", np.eye(3))
     (tmp_path / "k.npz").rename(tmp_path / "k.npy")
     with pytest.raises(UserError, match="k.npy can't be read as a psf"):

@@ -1,4 +1,4 @@
-"""ONNX files from strangers."""
+"""Untrusted ONNX files."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ SHAPE = [1, 3, "height", "width"]
 
 
 def _model(path: Path, about: str | None = None, *, tensor: Any = None, nested: bool = False) -> Path:
-    """A network that adds a number to its image, with what deblurlab notes in such files."""
+    """Write a network that adds a constant to its image, with the metadata of deblurlab."""
     helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
     added = onnx.numpy_helper.from_array(np.zeros(1, np.float32), "added") if tensor is None else tensor
     image, restored = (helper.make_tensor_value_info(name, float32, SHAPE) for name in ("image", "restored"))
@@ -29,7 +29,7 @@ def _model(path: Path, about: str | None = None, *, tensor: Any = None, nested: 
     return path
 
 
-def test_the_tests_model_is_read_where_nothing_is_wrong_with_it(tmp_path: Path) -> None:
+def test_an_intact_model_is_read(tmp_path: Path) -> None:
     engine = OnnxRuntime(_model(tmp_path / "x.onnx", '{"multiple_of": 8, "reach": 16, "smallest": 9, "half": false}'))
     assert (engine.multiple_of, engine.receptive_radius) == (8, 16)
     assert OnnxRuntime(_model(tmp_path / "x.onnx")).multiple_of == 32
@@ -37,7 +37,7 @@ def test_the_tests_model_is_read_where_nothing_is_wrong_with_it(tmp_path: Path) 
 
 @pytest.mark.parametrize("nested", [False, True], ids=["initializer", "attribute"])
 @pytest.mark.parametrize("place", ["../secret.bin", "/etc/passwd", "inside.bin", "*/_ORT_MEM_ADDR_/*"])
-def test_weights_in_other_files_are_not_read(place: str, nested: bool, tmp_path: Path) -> None:
+def test_external_weights_are_refused(place: str, nested: bool, tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     for secret in (tmp_path / "secret.bin", tmp_path / "models" / "inside.bin"):
         secret.write_bytes(bytes(4))
@@ -57,13 +57,13 @@ def test_weights_in_other_files_are_not_read(place: str, nested: bool, tmp_path:
      '{"multiple_of": 1e999}', '{"multiple_of": NaN}'],
     ids=lambda text: text[:40],
 )  # fmt: skip
-def test_what_a_file_says_of_itself_must_be_possible(about: str, tmp_path: Path) -> None:
+def test_invalid_metadata_are_refused(about: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="x.onnx has (invalid|unreadable) metadata"):
         OnnxRuntime(_model(tmp_path / "x.onnx", about))
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00", b"[" * 1000, b"\x80\x04K\x01.", b"\x3a" + b"\xff" * 9 + b"\x01"])
-def test_a_file_that_is_no_model_is_refused(content: bytes, tmp_path: Path) -> None:
+def test_a_file_without_a_model_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.onnx").write_bytes(content)
     with pytest.raises(UserError, match="x.onnx"):
         OnnxRuntime(tmp_path / "x.onnx")
@@ -76,7 +76,7 @@ def test_a_truncated_model_is_refused(tmp_path: Path) -> None:
         OnnxRuntime(tmp_path / "x.onnx")
 
 
-def test_an_operator_that_is_no_standard_one_is_refused(tmp_path: Path) -> None:
+def test_a_custom_operator_is_refused(tmp_path: Path) -> None:
     model = onnx.load(_model(tmp_path / "x.onnx"))
     model.graph.node[0].op_type, model.graph.node[0].domain = "PyOp", "ai.onnx.contrib"
     model.opset_import.add(domain="ai.onnx.contrib", version=1)
