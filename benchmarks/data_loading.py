@@ -158,7 +158,7 @@ def pairs_per_second(scenes: Synthesis) -> float:
 def endless_per_second(scenes: Synthesis) -> tuple[float, float, str]:
     """Return scenes per second that one core renders, pairs per second that the device blurs, and the device's name."""
     cuda = torch.cuda.is_available()
-    dataset = SceneDataset(scenes, ground=dead_leaves, count=16, seed=0)
+    dataset = SceneDataset(scenes, source=dead_leaves, count=16, seed=0)
     start = time.perf_counter()
     batch = default_collate([dataset[0, i, CROP] for i in range(16)])
     rendered = 16 / (time.perf_counter() - start)

@@ -23,10 +23,10 @@ from deblurlab.datasets.checks import worker_count
 from deblurlab.datasets.gopro import sequence_pairs
 from deblurlab.datasets.listing import Pair
 from deblurlab.datasets.samples import PairTransform
-from deblurlab.datasets.synthetic_scenes import ImageGround, SceneDataset
+from deblurlab.datasets.synthetic_scenes import ImageCrops, SceneDataset
 from deblurlab.errors import UserError
 from deblurlab.media.images import find_images, image_size, write_png
-from deblurlab.synthesis import BlurKey, Ground, Synthesis
+from deblurlab.synthesis import BlurKey, ImageSource, Synthesis
 from deblurlab.synthesis.scenes import dead_leaves
 
 PHOTOGRAPHS: dict[str, Callable[[], np.ndarray]] = {
@@ -119,14 +119,14 @@ class Synthetic(PairSet):
         self._blur_key, self._endless = blur_key, endless
         self._scenes, self._test_photographs = scenes, test_photographs
         self._leaves = functools.partial(dead_leaves, texture=texture)
-        self._grounds: dict[int, Ground] = {}
+        self._sources: dict[int, ImageSource] = {}
         self._source_images = None if source_images is None else Path(source_images)
         ranges = asdict(scenes), asdict(test_photographs)
         settings: list[Any] = [_VERSION, seed, train, val, blurs, self._size, float(texture), *ranges]
         if self._source_images is not None:
             files = self._large_images(self._source_images, height, width)
             held_out = max(1, len(files) // 10)
-            self._grounds = {0: ImageGround(files[:-held_out]), 1: ImageGround(files[-held_out:])}
+            self._sources = {0: ImageCrops(files[:-held_out]), 1: ImageCrops(files[-held_out:])}
             settings.append([[path.name, path.stat().st_size] for path in files])
         self.folder = Path(root) / f"synthetic-{sha256(json.dumps(settings).encode()).hexdigest()[:10]}"
         super().__init__(root=self.folder)
@@ -174,8 +174,8 @@ class Synthetic(PairSet):
                 raise UserError(f"augment.size={size} is too small for data.scenes.defocus={self._scenes.defocus}")
             if self._source_images is not None:
                 self._large_images(self._source_images, size, size)
-        ground = self._grounds.get(_STREAMS["train"], self._leaves)
-        scenes = SceneDataset(self._scenes, ground=ground, count=self._train, seed=seed)
+        source = self._sources.get(_STREAMS["train"], self._leaves)
+        scenes = SceneDataset(self._scenes, source=source, count=self._train, seed=seed)
         return TrainingData(scenes, [self._train * repeat], [1.0], finish_batch=scenes.finish_batch)
 
     def _large_images(self, folder: Path, height: int, width: int) -> list[Path]:
@@ -184,7 +184,7 @@ class Synthetic(PairSet):
         Raises:
             UserError: These are fewer than two.
         """
-        rows, columns = self._scenes.needed(height, width)
+        rows, columns = self._scenes.background_size(height, width)
         found = find_images(folder)
         files = [path for path in found if all(a >= b for a, b in zip(image_size(path), (columns, rows), strict=True))]
         if len(files) < 2:
@@ -230,8 +230,8 @@ class Synthetic(PairSet):
         for task in tasks:
             rng = np.random.default_rng(task.stream)
             if task.photograph is None:
-                ground = self._grounds.get(task.stream[1], self._leaves)
-                blurred, sharp, recipe = self._scenes.scene_pair(rng, *self._size, ground=ground)
+                source = self._sources.get(task.stream[1], self._leaves)
+                blurred, sharp, recipe = self._scenes.scene_pair(rng, *self._size, source=source)
             else:
                 blurred, sharp, recipe = self._test_photographs.photo_pair(rng, PHOTOGRAPHS[task.photograph]())
             blurred_file, sharp_file, recipe_file = self._files(task)

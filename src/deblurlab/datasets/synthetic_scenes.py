@@ -9,8 +9,8 @@ from torch.utils.data import Dataset
 from deblurlab.datasets.frame_store import Image
 from deblurlab.datasets.samples import Key, Sample
 from deblurlab.media.images import read_image
-from deblurlab.synthesis import Ground, Synthesis
-from deblurlab.synthesis.device import Scenes, photograph, prepared
+from deblurlab.synthesis import ImageSource, Synthesis
+from deblurlab.synthesis.device import SceneBatch, render_batch, scene_to_tensors
 
 _STREAM = 3
 """Random stream of these scenes. `Synthetic` uses 0 to 2 for the pairs on disk."""
@@ -24,13 +24,13 @@ class SceneDataset(Dataset[dict[str, Any]]):
 
     Args:
         synthesis: Ranges of motion, noise and other properties.
-        ground: Generates the image that a scene shows.
+        source: Returns the background of a scene.
         count: Number of scenes per epoch.
         seed: Seed of the scenes.
     """
 
-    def __init__(self, synthesis: Synthesis, *, ground: Ground, count: int, seed: int) -> None:
-        self._synthesis, self._ground, self._count, self._seed = synthesis, ground, count, seed
+    def __init__(self, synthesis: Synthesis, *, source: ImageSource, count: int, seed: int) -> None:
+        self._synthesis, self._source, self._count, self._seed = synthesis, source, count, seed
 
     def __len__(self) -> int:
         return self._count
@@ -38,20 +38,21 @@ class SceneDataset(Dataset[dict[str, Any]]):
     def __getitem__(self, key: Key) -> dict[str, Any]:
         epoch, index, size = key
         sequence = np.random.SeedSequence((self._seed, _STREAM, epoch, index))
-        scene = self._synthesis.scene(np.random.default_rng(sequence), size, size, ground=self._ground, even=True)
+        rng = np.random.default_rng(sequence)
+        scene = self._synthesis.draw_scene(rng, size, size, source=self._source, batchable=True)
         noise_seed = int(sequence.spawn(1)[0].generate_state(1, np.uint64)[0] >> 1)
-        tensors = prepared(scene, self._synthesis, seed=noise_seed)
+        tensors = scene_to_tensors(scene, self._synthesis, seed=noise_seed)
         return {**tensors._asdict(), "name": f"endless/{epoch}/{index}", "index": index}
 
     def finish_batch(self, batch: dict[str, Any]) -> Sample:
         """Return the batch of pairs of a collated batch of scenes."""
-        scenes = Scenes(*(batch[name] for name in Scenes._fields))
-        blurred, sharp = photograph(scenes, self._synthesis)
+        scenes = SceneBatch(*(batch[name] for name in SceneBatch._fields))
+        blurred, sharp = render_batch(scenes, self._synthesis)
         return {"blurred": blurred, "sharp": sharp, "name": batch["name"], "index": batch["index"]}
 
 
-class ImageGround:
-    """Random crops of sharp images, flipped at random, as the ground of scenes."""
+class ImageCrops:
+    """Random crops of sharp images, flipped at random, as backgrounds of scenes."""
 
     def __init__(self, files: list[Path]) -> None:
         self._files = files

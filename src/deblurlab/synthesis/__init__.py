@@ -1,8 +1,8 @@
-"""Blur made from nothing: scenes, motion, exposure and sensor. Plain NumPy and OpenCV.
+"""Synthetic blur: random scenes, motion, exposure and sensor, in NumPy and OpenCV.
 
-All arithmetic on pixels is on integers, so that a seed means the same picture on every processor.
+All pixel arithmetic is on integers, so that a seed gives bit-identical images on every processor.
 """
 
-from deblurlab.synthesis.pairs import BlurKey, Ground, Recipe, Synthesis
+from deblurlab.synthesis.pairs import BlurKey, ImageSource, Synthesis, SynthesisParameters
 
-__all__ = ["BlurKey", "Ground", "Recipe", "Synthesis"]
+__all__ = ["BlurKey", "ImageSource", "Synthesis", "SynthesisParameters"]

@@ -1,4 +1,4 @@
-"""The exposure of a batch of scenes in torch, on any device: the formulas of `exposure` and `sensor`, in floats."""
+"""Exposure and sensor for batches of scenes in torch, on any device, in floating point."""
 
 from typing import NamedTuple
 
@@ -7,154 +7,156 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deblurlab.synthesis.exposure import LINEAR_MAX, LINEAR_TO_SRGB, SRGB_TO_LINEAR, disc
-from deblurlab.synthesis.jpeg import compressed
+from deblurlab.synthesis.exposure import LINEAR_MAX, LINEAR_TO_SRGB, SRGB_TO_LINEAR, disc_weights
+from deblurlab.synthesis.jpeg import simulate_jpeg
 from deblurlab.synthesis.pairs import Scene, Synthesis
 from deblurlab.synthesis.sensor import NORMAL
 
-_GOLDEN, _FIRST, _SECOND = (
-    n - (1 << 64) for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
-)  # as signed numbers
+_NO_JPEG = 101
+# Constants of SplitMix64 as signed 64-bit integers.
+_INCREMENT, _FACTOR_1, _FACTOR_2 = (n - (1 << 64) for n in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 
 
-class Scenes(NamedTuple):
-    """`B` scenes with up to `N` objects and `T` moments, for square frames: what a loader hands over."""
+class SceneBatch(NamedTuple):
+    """Batch of B scenes with up to N objects and T time steps, for square frames."""
 
-    ground: Tensor
+    background: Tensor
     """`(B, 3, rows, columns)` uint8."""
     masks: Tensor
-    """`(B, N, rows, columns)` uint8; empty where there is no object."""
+    """`(B, N, rows, columns)` uint8; zero for missing objects."""
     rolls: Tensor
     """`(B, N)` int64."""
-    paths: Tensor
-    """`(B, 1 + N, T, 3)`: pixels, pixels, radians."""
+    trajectories: Tensor
+    """`(B, 1 + N, T, 3)`: x and y in pixels, rotation in radians."""
     discs: Tensor
-    """`(B, k, k)`, summing to 1: what a point becomes out of focus."""
+    """`(B, k, k)` defocus psf, sum 1."""
     noise: Tensor
     """`(B, 2)`: read and shot noise."""
     quality: Tensor
-    """`(B,)` int64, of the JPEG file; 101 if there is none."""
-    as_codes: Tensor
-    """`(B,)` bool: sRGB codes are averaged, not light."""
+    """`(B,)` int64 JPEG quality; 101 for no compression."""
+    average_srgb: Tensor
+    """`(B,)` bool: sRGB code values are averaged instead of linear light."""
     seed: Tensor
-    """`(B,)` int64, of the noise."""
+    """`(B,)` int64 seed of the noise."""
 
 
-def prepared(scene: Scene, synthesis: Synthesis, *, seed: int) -> Scenes:
-    """An even scene as tensors without the first dimension."""
-    most, moments = synthesis.objects[1], len(scene.paths[0])
-    masks = np.zeros((most, *scene.ground.shape[:2]), np.uint8)
-    rolls, paths = np.zeros(most, np.int64), np.zeros((1 + most, moments, 3), np.float32)
+def scene_to_tensors(scene: Scene, synthesis: Synthesis, *, seed: int) -> SceneBatch:
+    """Convert a batchable scene to tensors without the batch dimension."""
+    max_objects, steps = synthesis.objects[1], len(scene.trajectories[0])
+    masks = np.zeros((max_objects, *scene.background.shape[:2]), np.uint8)
+    rolls, trajectories = np.zeros(max_objects, np.int64), np.zeros((1 + max_objects, steps, 3), np.float32)
     for i, (mask, roll) in enumerate(zip(scene.masks, scene.rolls, strict=True)):
         masks[i], rolls[i] = mask, roll
-    paths[: len(scene.paths)] = scene.paths
-    recipe, reach = scene.recipe, int(np.ceil(synthesis.defocus[1]))
-    spread = disc(recipe.defocus) if recipe.defocus else np.ones((1, 1))
-    spread = np.pad(spread / spread.sum(), reach - spread.shape[0] // 2)
-    return Scenes(
-        torch.from_numpy(np.ascontiguousarray(scene.ground.transpose(2, 0, 1))),
+    trajectories[: len(scene.trajectories)] = scene.trajectories
+    parameters, max_radius = scene.parameters, int(np.ceil(synthesis.defocus[1]))
+    disc = disc_weights(parameters.defocus) if parameters.defocus else np.ones((1, 1))
+    disc = np.pad(disc / disc.sum(), max_radius - disc.shape[0] // 2)
+    return SceneBatch(
+        torch.from_numpy(np.ascontiguousarray(scene.background.transpose(2, 0, 1))),
         torch.from_numpy(masks),
         torch.from_numpy(rolls),
-        torch.from_numpy(paths),
-        torch.from_numpy(spread.astype(np.float32)),
-        torch.tensor([recipe.read_noise, recipe.shot_noise], dtype=torch.float32),
-        torch.tensor(101 if recipe.jpeg_quality is None else recipe.jpeg_quality),
-        torch.tensor(recipe.blur_key == "blur"),
+        torch.from_numpy(trajectories),
+        torch.from_numpy(disc.astype(np.float32)),
+        torch.tensor([parameters.read_noise, parameters.shot_noise], dtype=torch.float32),
+        torch.tensor(_NO_JPEG if parameters.jpeg_quality is None else parameters.jpeg_quality),
+        torch.tensor(parameters.blur_key == "blur"),
         torch.tensor(seed),
     )
 
 
 @torch.no_grad()
-def photograph(scenes: Scenes, synthesis: Synthesis) -> tuple[Tensor, Tensor]:
-    """Blurred and sharp pictures, `(B, 3, side, side)` uint8, of scenes that were drawn from `synthesis`.
+def render_batch(scenes: SceneBatch, synthesis: Synthesis) -> tuple[Tensor, Tensor]:
+    """Return blurred and sharp images, `(B, 3, side, side)` uint8, of scenes drawn from `synthesis`.
 
-    As `Synthesis.scene_pair` makes them, but that positions aren't rounded to 1/32 pixel and the noise is another. A
-    function of the scenes alone; devices differ by the rounding of floats.
+    The same model as `Synthesis.scene_pair`, but positions aren't rounded to 1/32 pixel and the noise has other random
+    numbers. The result is a function of the scenes; devices differ by floating-point rounding.
     """
-    side, as_codes = synthesis.side(scenes.ground.shape[-1]), scenes.as_codes[:, None, None, None]
-    layers = _layers(_table(SRGB_TO_LINEAR, scenes.ground.device)[scenes.ground.long()], scenes)
-    ways = _ways(scenes.paths, layers.shape[-2:], side)
-    moments = ways.shape[2]
+    side, average_srgb = synthesis.frame_side(scenes.background.shape[-1]), scenes.average_srgb[:, None, None, None]
+    layers = _build_layers(_table(SRGB_TO_LINEAR, scenes.background.device)[scenes.background.long()], scenes)
+    transforms = _sampling_transforms(scenes.trajectories, layers.shape[-2:], side)
+    steps = transforms.shape[2]
     mean = torch.zeros(len(layers), 3, side, side, device=layers.device)
-    for t in range(moments):
-        frame = _frame(layers, ways[:, :, t], side)
+    for t in range(steps):
+        frame = _render_frame(layers, transforms[:, :, t], side)
         if synthesis.blur_key != "blur_gamma":
-            frame = torch.where(as_codes, _codes(frame), frame)
+            frame = torch.where(average_srgb, _encode_srgb(frame), frame)
         mean += frame
-    mean /= moments
-    mean = torch.where(as_codes, _table(SRGB_TO_LINEAR, mean.device)[mean.round().clamp(0, 255).long()], mean)
-    blurred = _codes(_noisy(_spread(mean, scenes.discs), scenes))
+    mean /= steps
+    mean = torch.where(average_srgb, _table(SRGB_TO_LINEAR, mean.device)[mean.round().clamp(0, 255).long()], mean)
+    blurred = _encode_srgb(_add_noise(_blur_defocus(mean, scenes.discs), scenes))
     if synthesis.jpeg_quality is not None:
-        blurred = torch.where(scenes.quality[:, None, None, None] > 100, blurred, compressed(blurred, scenes.quality))
-    at_rest = _ways(torch.zeros_like(scenes.paths[:, :, :1]), layers.shape[-2:], side)
-    sharp = _codes(_frame(layers, at_rest[:, :, 0], side))
+        compressed = simulate_jpeg(blurred, scenes.quality)
+        blurred = torch.where(scenes.quality[:, None, None, None] > 100, blurred, compressed)
+    static = _sampling_transforms(torch.zeros_like(scenes.trajectories[:, :, :1]), layers.shape[-2:], side)
+    sharp = _encode_srgb(_render_frame(layers, static[:, :, 0], side))
     return blurred, sharp
 
 
-def _layers(light: Tensor, scenes: Scenes) -> Tensor:
-    """`(B, 1 + N, 4, rows, columns)`: the light of the ground and of each object, and its mask in [0, 1]."""
+def _build_layers(light: Tensor, scenes: SceneBatch) -> Tensor:
+    """Return linear light and mask in [0, 1] of the background and each object, `(B, 1 + N, 4, rows, columns)`."""
     columns = torch.arange(light.shape[-1], device=light.device)
-    upside_down = light.flip(-2)
+    flipped = light.flip(-2)
     layers = [torch.cat([light, torch.ones_like(light[:, :1])], dim=1)]
     for n in range(scenes.masks.shape[1]):
         source = (columns - scenes.rolls[:, n, None]) % light.shape[-1]
-        colours = upside_down.gather(-1, source[:, None, None].expand_as(upside_down))
+        colours = flipped.gather(-1, source[:, None, None].expand_as(flipped))
         layers.append(torch.cat([colours, scenes.masks[:, n, None] / 255], dim=1))
     return torch.stack(layers, dim=1)
 
 
-def _ways(paths: Tensor, size: torch.Size, side: int) -> Tensor:
-    """`(B, 1 + N, T, 2, 3)`: where a frame of `side` pixels finds its colours in layers of `size` that are moved along
-    these paths, `(B, 1 + N, T, 3)`, with the frame in their middle. In `grid_sample`'s units."""
-    x, y, angle = paths.unbind(-1)
+def _sampling_transforms(trajectories: Tensor, size: torch.Size, side: int) -> Tensor:
+    """Return the affine transforms from a frame of `side` pixels to layers of `size` that move along trajectories.
+
+    `(B, 1 + N, T, 3)` -> `(B, 1 + N, T, 2, 3)`, as `affine_grid` expects them; the frame is at the layers' centre.
+    """
+    x, y, angle = trajectories.unbind(-1)
     cos, sin = angle.cos(), angle.sin()
     rotation = torch.stack([cos, sin, -sin, cos], dim=-1).view(*x.shape, 2, 2) * (side - 1)
     shift = -2 * torch.stack([cos * x + sin * y, cos * y - sin * x], dim=-1)[..., None]
-    scale = paths.new_tensor([size[1] - 1, size[0] - 1])[:, None]
+    scale = trajectories.new_tensor([size[1] - 1, size[0] - 1])[:, None]
     return torch.cat([rotation, shift], dim=-1) / scale
 
 
-def _frame(layers: Tensor, ways: Tensor, side: int) -> Tensor:
-    """One moment: `(B, 3, side, side)`. `ways` `(B, 1 + N, 2, 3)`."""
-    moved = layers.flatten(0, 1)
-    grid = F.affine_grid(ways.flatten(0, 1), [len(moved), 1, side, side], align_corners=True)
-    moved = F.grid_sample(moved, grid, padding_mode="reflection", align_corners=True).view(
-        *layers.shape[:3], side, side
-    )
+def _render_frame(layers: Tensor, transforms: Tensor, side: int) -> Tensor:
+    """Return linear light at one time, `(B, 3, side, side)`, with transforms `(B, 1 + N, 2, 3)`."""
+    flat = layers.flatten(0, 1)
+    grid = F.affine_grid(transforms.flatten(0, 1), [len(flat), 1, side, side], align_corners=True)
+    sampled = F.grid_sample(flat, grid, padding_mode="reflection", align_corners=True)
+    moved = sampled.view(*layers.shape[:3], side, side)
     frame = moved[:, 0, :3]
     for n in range(1, layers.shape[1]):
         frame = torch.lerp(frame, moved[:, n, :3], moved[:, n, 3:])
     return frame
 
 
-def _spread(light: Tensor, discs: Tensor) -> Tensor:
+def _blur_defocus(light: Tensor, discs: Tensor) -> Tensor:
+    """Convolve every image with its own disc; the border is reflected."""
     if discs.shape[-1] == 1:
         return light
-    reach = discs.shape[-1] // 2
-    wide = F.pad(light, [reach] * 4, mode="reflect").flatten(0, 1)[None]
+    radius = discs.shape[-1] // 2
+    padded = F.pad(light, [radius] * 4, mode="reflect").flatten(0, 1)[None]
     kernels = discs.repeat_interleave(3, dim=0)[:, None]
-    return F.conv2d(wide, kernels, groups=len(kernels))[0].view_as(light)
+    return F.conv2d(padded, kernels, groups=len(kernels))[0].view_as(light)
 
 
-def _noisy(light: Tensor, scenes: Scenes) -> Tensor:
-    """Read and shot noise, as `sensor.add_noise`, from numbers that are a hash of seed and place: the same on every
-    device."""
-    count = torch.arange(light[0].numel(), device=light.device)
-    numbers = _mixed(scenes.seed[:, None] + count * _GOLDEN)
+def _add_noise(light: Tensor, scenes: SceneBatch) -> Tensor:
+    """Add read and shot noise as `sensor.add_noise`; random numbers are a hash of seed and pixel on every device."""
+    index = torch.arange(light[0].numel(), device=light.device)
+    numbers = _splitmix64(scenes.seed[:, None] + index * _INCREMENT)
     normal = _table(NORMAL, light.device)[(numbers >> 52) & (len(NORMAL) - 1)].view_as(light) / 1024
     read, shot = (scenes.noise[:, i, None, None, None] for i in range(2))
     return light + (read**2 + shot**2 * light / LINEAR_MAX).sqrt() * LINEAR_MAX * normal
 
 
-def _mixed(x: Tensor) -> Tensor:
-    """The finalizer of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
-    for shift, factor in ((30, _FIRST), (27, _SECOND), (31, 1)):
+def _splitmix64(x: Tensor) -> Tensor:
+    """Apply the finalizer of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
+    for shift, factor in ((30, _FACTOR_1), (27, _FACTOR_2), (31, 1)):
         x = (x ^ ((x >> shift) & ((1 << (64 - shift)) - 1))) * factor
     return x
 
 
-def _codes(light: Tensor) -> Tensor:
-    """uint8."""
+def _encode_srgb(light: Tensor) -> Tensor:
+    """Convert linear light to uint8 sRGB."""
     return _table(LINEAR_TO_SRGB, light.device)[light.round().clamp(0, LINEAR_MAX).long()]
 
 
@@ -162,7 +164,7 @@ _TABLES: dict[tuple[int, torch.device], Tensor] = {}
 
 
 def _table(table: np.ndarray, device: torch.device) -> Tensor:
-    """An integer table on a device: floats for light, bytes for codes."""
+    """Return a lookup table on a device, cached: uint8 tables as uint8, others as float32."""
     key = id(table), device
     if key not in _TABLES:
         _TABLES[key] = torch.tensor(table, dtype=torch.uint8 if table.dtype == np.uint8 else torch.float32).to(device)

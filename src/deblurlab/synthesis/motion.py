@@ -1,83 +1,91 @@
-"""Paths of the camera and of objects during one exposure."""
+"""Trajectories of the camera and of objects during one exposure."""
 
 import numpy as np
 import numpy.typing as npt
 
-Path = npt.NDArray[np.float64]
-"""(N, 3): x and y in pixels and rotation in radians at N equal steps of time; the mean of every column is 0."""
+Trajectory = npt.NDArray[np.float64]
+"""`(T, 3)`: x and y in pixels and rotation in radians at T equidistant times; the mean of every column is 0."""
 
 
-def shake(rng: np.random.Generator, steps: int, *, length: float, rotation: float = 0.0) -> Path:
-    """A hand-held camera: a particle with inertia, drawn back to its start, pushed at random, now and then jerked.
+def camera_trajectory(rng: np.random.Generator, steps: int, *, length: float, rotation: float = 0.0) -> Trajectory:
+    """Draw the trajectory of a hand-held camera.
 
-    The model of Boracchi and Foi, "Modeling the Performance of Image Restoration from Motion Blur" (IEEE TIP
-    2012, section IV), as DeblurGAN uses it, here scaled so that the two farthest points of the path are `length` pixels
-    apart, and with a rotation of the same kind whose largest swing is `rotation` radians.
+    A particle with inertia is pulled back to its start, pushed by random forces and sometimes by large impulses: the
+    model of Boracchi and Foi, "Modeling the Performance of Image Restoration from Motion Blur" (IEEE TIP 2012, section
+    IV), as DeblurGAN uses it. Here the trajectory is scaled to a given extent, a rotation of the same kind is added,
+    and both are centred on their mean, which aligns the blurred with the sharp image.
 
-    The path is centred on its mean: a pair of blurred and sharp is aligned as well as it can be.
+    Args:
+        rng: Random generator.
+        steps: Number of times T.
+        length: Maximum distance between two points in pixels.
+        rotation: Range of the rotation in radians.
     """
-    place = np.zeros((steps, 3))
+    position = np.zeros((steps, 3))
     anxiety = 0.3 * rng.random()
-    pull, jerks = 0.7 * rng.random(), 0.2 * rng.random()
+    pull, impulse_rate = 0.7 * rng.random(), 0.2 * rng.random()
     angle = rng.uniform(0, 2 * np.pi)
     velocity = np.array([np.cos(angle), np.sin(angle), rng.uniform(-1, 1)])
-    pushes = rng.uniform(-1.7, 1.7, (steps, 3))
-    jerk = rng.random(steps) < jerks * anxiety
+    forces = rng.uniform(-1.7, 1.7, (steps, 3))
+    impulse = rng.random(steps) < impulse_rate * anxiety
     for i in range(1, steps):
-        change = anxiety * (pushes[i] - pull * place[i - 1])
-        if jerk[i]:
+        change = anxiety * (forces[i] - pull * position[i - 1])
+        if impulse[i]:
             change = change - 2 * velocity * (0.5 + rng.random())
         velocity = velocity + change
         velocity = velocity / np.sqrt((velocity[:2] ** 2).sum())
-        place[i] = place[i - 1] + velocity / steps
-    return _scaled(place, length, rotation)
+        position[i] = position[i - 1] + velocity / steps
+    return _scale(position, length, rotation)
 
 
-def drift(rng: np.random.Generator, steps: int, *, length: float, rotation: float = 0.0) -> Path:
-    """An object on its way: nearly straight and even, slightly bent, slightly faster at one end; scaled as `shake`."""
+def object_trajectory(rng: np.random.Generator, steps: int, *, length: float, rotation: float = 0.0) -> Trajectory:
+    """Draw a nearly straight trajectory with slight curvature and acceleration; arguments as `camera_trajectory`."""
     t = np.linspace(-0.5, 0.5, steps)
     angle = rng.uniform(0, 2 * np.pi)
-    bend, hurry, spin = rng.uniform(-0.4, 0.4), rng.uniform(-0.4, 0.4), rng.uniform(-1, 1)
-    along, across = t + hurry * t**2, bend * t**2
+    curvature, acceleration, spin = rng.uniform(-0.4, 0.4), rng.uniform(-0.4, 0.4), rng.uniform(-1, 1)
+    along, across = t + acceleration * t**2, curvature * t**2
     x = np.cos(angle) * along - np.sin(angle) * across
     y = np.sin(angle) * along + np.cos(angle) * across
-    return _scaled(np.stack([x, y, spin * t], axis=-1), length, rotation)
+    return _scale(np.stack([x, y, spin * t], axis=-1), length, rotation)
 
 
-def extent(path: Path) -> float:
-    """The distance between the two farthest points of a path, in pixels: what this project calls the blur length."""
-    points = path[:, :2]
+def extent(trajectory: Trajectory) -> float:
+    """Return the maximum distance between two points in pixels, which is called blur length in this project."""
+    points = trajectory[:, :2]
     return float(np.sqrt(((points[:, None] - points[None]) ** 2).sum(-1)).max())
 
 
-def reach(paths: list[Path], height: int, width: int) -> int:
-    """How far beyond a frame of this size one sees along these paths, in pixels."""
-    ways = [np.abs(path[:, :2]).max() + np.abs(path[:, 2]).max() * (height + width) / 2 for path in paths]
-    return int(np.ceil(max(ways))) + 2
+def required_margin(trajectories: list[Trajectory], height: int, width: int) -> int:
+    """Return how many pixels beyond a frame of this size are visible along these trajectories."""
+    distances = [np.abs(t[:, :2]).max() + np.abs(t[:, 2]).max() * (height + width) / 2 for t in trajectories]
+    return int(np.ceil(max(distances))) + 2
 
 
-def _scaled(path: Path, length: float, rotation: float) -> Path:
-    path = path - path.mean(axis=0)
-    size, swing = extent(path), np.ptp(path[:, 2])
-    path[:, :2] *= length / size if size > 0 else 0.0
-    path[:, 2] *= rotation / swing if swing > 0 else 0.0
-    return path
-
-
-def psf(path: Path, size: int) -> npt.NDArray[np.float64]:
-    """The blur kernel of a path without rotation: `(size, size)`, summing to 1, time spread bilinearly over pixels.
+def trajectory_psf(trajectory: Trajectory, size: int) -> npt.NDArray[np.float64]:
+    """Return the psf of a trajectory without rotation: `(size, size)`, sum 1, bilinear in space.
 
     Raises:
-        ValueError: The path rotates, or leaves the kernel.
+        ValueError: The trajectory rotates, or it leaves the kernel.
     """
-    if np.any(path[:, 2] != 0):
-        raise ValueError("a path that rotates blurs every pixel differently: it has no psf")
+    if np.any(trajectory[:, 2] != 0):
+        raise ValueError("a trajectory that rotates has no psf: the blur differs from pixel to pixel")
     kernel = np.zeros((size, size))
     centre = (size - 1) / 2
-    for x, y in centre + path[:, :2]:
+    for x, y in centre + trajectory[:, :2]:
         column, row = int(np.floor(x)), int(np.floor(y))
         if not (0 <= column < size - 1 and 0 <= row < size - 1):
-            raise ValueError(f"the path leaves a kernel of {size} pixels: it is {extent(path):.1f} pixels long")
+            raise ValueError(
+                f"the trajectory leaves the kernel of {size} pixels: its extent is {extent(trajectory):.1f} pixels"
+            )
         fx, fy = x - column, y - row
         kernel[row : row + 2, column : column + 2] += np.outer([1 - fy, fy], [1 - fx, fx])
-    return kernel / len(path)
+    return kernel / len(trajectory)
+
+
+def _scale(trajectory: Trajectory, length: float, rotation: float) -> Trajectory:
+    """Centre a trajectory and scale it to an extent and a range of rotation."""
+    trajectory = trajectory - trajectory.mean(axis=0)
+    size, rotation_range = extent(trajectory), np.ptp(trajectory[:, 2])
+    trajectory[:, :2] *= length / size if size > 0 else 0.0
+    trajectory[:, 2] *= rotation / rotation_range if rotation_range > 0 else 0.0
+    return trajectory
