@@ -1,10 +1,13 @@
 """Generated tables, links and references to code in the documentation."""
 
+import math
 import re
 import runpy
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from deblurlab.config import CONF, compose
 
@@ -49,3 +52,12 @@ def test_the_method_has_the_weights_of_its_recipe() -> None:
     loss = compose("experiment=paper", "data.root=gopro").loss
     for name, symbol in (("l1", "1"), ("vgg", "{\\mathrm{VGG}}"), ("adv", "{\\mathrm{adv}}")):
         assert f"{loss[name].weight} \\, \\mathcal L_{symbol}" in METHOD
+
+
+def test_the_loss_term_of_contributing_has_the_value_of_its_test() -> None:
+    code, test = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
+    namespace: dict[str, Any] = {"torch": torch, "pytest": pytest, "math": math}
+    exec(code + test, namespace)
+    namespace["test_log_cosh_by_hand"]()
+    image = torch.rand(1, 3, 4, 4)
+    assert namespace["LogCosh"]()(image, image).item() == 0
