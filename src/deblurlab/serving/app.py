@@ -115,7 +115,7 @@ def serve(restorers: Mapping[str, Restorer], limits: Limits, *, host: str, port:
     protocol = type("Protocol", (TimeoutProtocol,), {"seconds": limits.transfer})
     with tempfile.TemporaryDirectory(prefix="deblurlab-") as folder, socket.create_server((host, port)) as listener:
         app: ASGIApp = create_app(restorers, limits, Path(folder))
-        if host in _LOCAL_HOSTS:  # against DNS rebinding: a foreign host name that resolves to this machine
+        if host in _LOCAL_HOSTS:  # against DNS rebinding: a page whose host name resolves to this machine
             app = TrustedHostMiddleware(app, allowed_hosts=_LOCAL_HOSTS, www_redirect=False)
         server = uvicorn.Server(uvicorn.Config(app, http=protocol, ws="none", log_level="warning"))
         print(f"http://{host}:{listener.getsockname()[1]}", flush=True)
