@@ -1,4 +1,4 @@
-"""Batches of any sets, for any number of processes, from any step on."""
+"""Property tests of KeyedBatchSampler: any parts, any number of processes, any step."""
 
 from collections import Counter
 from itertools import chain, islice
@@ -13,7 +13,7 @@ from deblurlab.datasets.samples import Key
 
 @st.composite
 def plans(draw: st.DrawFn) -> dict[str, Any]:
-    """What a `KeyedBatchSampler` is made with; its batches can be filled and shared."""
+    """Draw valid arguments of `KeyedBatchSampler`."""
     sizes = draw(st.lists(st.integers(1, 12), min_size=1, max_size=4))
     world = draw(st.integers(1, min(4, sum(sizes))))
     first = world * draw(st.integers(1, sum(sizes) // world))
@@ -33,14 +33,14 @@ def _from_the_start(batches: KeyedBatchSampler, count: int) -> list[list[Key]]:
 
 
 @given(plans(), st.integers(0, 40))
-def test_batches_from_a_step_on_are_those_that_would_have_come(plan: dict[str, Any], step: int) -> None:
+def test_resumed_batches_equal_those_of_an_uninterrupted_training(plan: dict[str, Any], step: int) -> None:
     batches = KeyedBatchSampler(**plan)
     whole = _from_the_start(batches, step + len(batches))
     assert list(KeyedBatchSampler(**plan, step=lambda: step)) == whole[step:]
 
 
 @given(plans(), st.integers(0, 40))
-def test_processes_share_each_batch_evenly(plan: dict[str, Any], step: int) -> None:
+def test_each_batch_is_divided_evenly_among_the_processes(plan: dict[str, Any], step: int) -> None:
     whole = KeyedBatchSampler(**{**plan, "world_size": 1}).from_step(step)
     shares = [KeyedBatchSampler(**plan, rank=rank).from_step(step) for rank in range(plan["world_size"])]
     for batch, *parts in zip(whole, *shares, strict=True):
@@ -49,7 +49,7 @@ def test_processes_share_each_batch_evenly(plan: dict[str, Any], step: int) -> N
 
 
 @given(plans(), st.integers(0, 3))
-def test_each_batch_is_of_its_stage_and_no_sample_comes_again_before_its_set_is_through(
+def test_each_batch_has_its_stage_and_each_part_is_drawn_completely_before_it_repeats(
     plan: dict[str, Any], epoch: int
 ) -> None:
     batches = KeyedBatchSampler(**{**plan, "world_size": 1})

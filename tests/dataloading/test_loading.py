@@ -1,4 +1,4 @@
-"""From pairs to batches: keyed augmentation, keyed order, whatever the number of workers and processes."""
+"""Augmentation, batch samplers and data module: the same batches for any number of workers and processes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +34,7 @@ def _module(folders: tuple[Path, Path], world: int = 1, rank: int = 0, **argumen
 
 
 def _epoch(module: DataModule, epoch: int, done: int = 0) -> list[dict]:
-    """An epoch's batches, from the one on that follows those that are done."""
+    """Return the batches of an epoch after the first `done` ones."""
     loader = module.train_dataloader()
     module.trainer.global_step = epoch * len(loader) + done  # type: ignore[union-attr,misc]
     return list(loader)
@@ -50,7 +50,7 @@ def test_both_images_get_the_same_transform(name: str) -> None:
         assert np.array_equal(blurred, sharp)
 
 
-def test_degradations_are_for_the_blurred_image_alone() -> None:
+def test_only_the_blurred_image_is_degraded() -> None:
     image = np.full((48, 64, 3), 100, np.uint8)
     noise = A.GaussNoise(std_range=(0.1, 0.1), p=1.0)
     augmentation = Augmentation(size=32, transforms=[A.RandomCrop(32, 32)], degradations=[noise])
@@ -63,7 +63,7 @@ def test_degradations_are_for_the_blurred_image_alone() -> None:
         moving(image, image, key=(0, 0, 1))
 
 
-def test_cutblur_shows_a_rectangle_of_one_image_in_the_other() -> None:
+def test_cutblur_pastes_a_rectangle_of_one_image_into_the_other() -> None:
     blurred, sharp = np.zeros((32, 32, 3), np.uint8), np.full((32, 32, 3), 255, np.uint8)
     augmentation = Augmentation(size=32, transforms=[A.NoOp()], cutblur=0.5)
     shares = []
@@ -82,7 +82,7 @@ def test_cutblur_shows_a_rectangle_of_one_image_in_the_other() -> None:
     assert np.mean([share > 0.5 for share in shares]) == pytest.approx(0.25, abs=0.08)
 
 
-def test_flips_and_turns_take_all_eight_forms_and_move_pixels_only() -> None:
+def test_flips_and_quarter_turns_give_all_eight_orientations() -> None:
     image = np.arange(32 * 32 * 3, dtype=np.int64).reshape(32, 32, 3) % 251
     image = image.astype(np.uint8)
     augmentation = _augmentation()
@@ -94,7 +94,7 @@ def test_flips_and_turns_take_all_eight_forms_and_move_pixels_only() -> None:
 def test_a_sample_is_a_function_of_its_key_alone(write_pairs: WritePairs) -> None:
     pairs = match_pairs(*write_pairs(3))
     one, other = (PairDataset(pairs, augmentations=CROPS, seed=5) for _ in range(2))
-    _ = [other[7, 1, 32], other[0, 2, 32]]  # another history
+    _ = [other[7, 1, 32], other[0, 2, 32]]  # other samples first
     assert torch.equal(one[3, 2, 32]["blurred"], other[3, 2, 32]["blurred"])
     different = [
         PairDataset(pairs, augmentations=CROPS, seed=seed)[epoch, 2, 32]["blurred"]
@@ -103,20 +103,20 @@ def test_a_sample_is_a_function_of_its_key_alone(write_pairs: WritePairs) -> Non
     assert not any(torch.equal(different[0], d) for d in different[1:])
 
 
-def test_an_epoch_is_gone_on_with_where_it_was_left(write_pairs: WritePairs) -> None:
-    """What follows is what would have followed, to the end of the epoch and beyond."""
+def test_a_resumed_epoch_continues_with_the_next_batch(write_pairs: WritePairs) -> None:
+    """The batches equal those of an uninterrupted training, into the next epoch."""
     folders = write_pairs(9)
     module = _module(folders, batch_size=2, workers=0)
     batches = [*_epoch(module, 1), *_epoch(module, 2)]
     assert len(batches) == 8
     for done in range(4):
         rest = _epoch(module, 1, done)
-        for mine, theirs in zip(rest, batches[done : done + 4], strict=True):
-            assert mine["name"] == theirs["name"]
-            assert torch.equal(mine["blurred"], theirs["blurred"])
+        for resumed, expected in zip(rest, batches[done : done + 4], strict=True):
+            assert resumed["name"] == expected["name"]
+            assert torch.equal(resumed["blurred"], expected["blurred"])
 
 
-def test_repeats_are_augmented_apart(write_pairs: WritePairs) -> None:
+def test_repeated_samples_are_augmented_independently(write_pairs: WritePairs) -> None:
     (first, again), *_ = _epoch(_module(write_pairs(2), batch_size=2, repeat=2, workers=0), epoch=0)[0]["blurred"], 0
     assert not torch.equal(first, again)
 
@@ -127,7 +127,7 @@ def test_images_smaller_than_the_crop_are_named(write_pairs: WritePairs) -> None
         dataset[0, 0, 256]
 
 
-def test_transforms_that_do_not_make_the_size_are_refused(write_pairs: WritePairs) -> None:
+def test_transforms_with_another_output_size_are_refused(write_pairs: WritePairs) -> None:
     dataset = PairDataset(match_pairs(*write_pairs(1)), augmentations={32: Augmentation(size=32, transforms=[])})
     with pytest.raises(UserError, match=r"return \(48, 64, 3\), not 32x32"):
         dataset[0, 0, 32]
@@ -141,7 +141,7 @@ def _indices(batches: KeyedBatchSampler, epoch: int) -> list[int]:
     return [index for batch in batches.from_step(epoch * len(batches)) for _, index, _ in batch]
 
 
-def test_an_epoch_visits_every_sample_once_in_an_order_of_its_own() -> None:
+def test_an_epoch_draws_every_sample_once_in_its_own_order() -> None:
     batches = _batches([10], (0, 32, 3), seed=1)
     orders = [_indices(batches, epoch) for epoch in (0, 1, 0)]
     assert len(set(orders[0])) == 9 == 3 * len(batches)  # the tenth doesn't fill a batch
@@ -157,9 +157,8 @@ def test_processes_share_the_same_global_batches() -> None:
         assert [len(part) for part in parts] == [2, 2]
 
 
-def test_crops_grow_and_batches_shrink_with_the_steps_of_the_training() -> None:
-    """Four steps an epoch, from 8 pairs; the second stage begins at step 3, the third at step 6, in the second
-    epoch."""
+def test_crop_and_batch_size_change_with_the_training_step() -> None:
+    """An epoch has four steps; the second stage begins at step 3, the third at step 6, in the second epoch."""
     batches = _batches([8], (6, 64, 3), (0, 16, 2), (3, 32, 1))
     seen = []
     for epoch in range(3):
@@ -169,11 +168,11 @@ def test_crops_grow_and_batches_shrink_with_the_steps_of_the_training() -> None:
     assert seen[1] == [(1, {32}), (1, {32}), (3, {64}), (3, {64})]
     assert seen[2] == [(3, {64})] * 4
     drawn = _indices(batches, 2)
-    assert sorted(drawn[:8]) == list(range(8))  # all once before any comes again
+    assert sorted(drawn[:8]) == list(range(8))  # each once before any is repeated
     assert set(drawn[8:]) <= set(range(8))
 
 
-def test_sets_are_drawn_from_by_their_weights() -> None:
+def test_parts_are_drawn_by_weight() -> None:
     batches = _batches([30, 70], (0, 32, 10), weights=[3.0, 1.0])
     drawn = [index for epoch in range(40) for index in _indices(batches, epoch)]
     assert np.mean([index < 30 for index in drawn]) == pytest.approx(0.75, abs=0.02)
@@ -184,14 +183,14 @@ def test_sets_are_drawn_from_by_their_weights() -> None:
     assert once == _indices(_batches([30, 70], (0, 32, 10), weights=[3.0, 1.0]), 0)
 
 
-def test_evaluation_keeps_the_order_and_gives_all_processes_the_same_number_of_images() -> None:
+def test_evaluation_is_in_order_with_the_same_number_of_images_for_each_process() -> None:
     shares = [[batch[0][1] for batch in SequentialBatchSampler(5, rank=rank, world_size=2)] for rank in (0, 1)]
     assert shares == [[0, 2, 4], [1, 3, 0]]
     assert [len(SequentialBatchSampler(5, rank=rank, world_size=2)) for rank in (0, 1)] == [3, 3]
     assert list(SequentialBatchSampler(3)) == [[(0, 0, 0)], [(0, 1, 0)], [(0, 2, 0)]]
 
 
-def test_a_schedule_reaches_the_batches(write_pairs: WritePairs) -> None:
+def test_the_schedule_changes_the_batches(write_pairs: WritePairs) -> None:
     schedule = [{"step": 1, "size": 16, "batch_size": 4}]
     first, second = _epoch(_module(write_pairs(5), batch_size=2, workers=2, schedule=schedule), epoch=0)
     assert first["blurred"].shape == (2, 3, 32, 32)
@@ -206,7 +205,7 @@ def test_a_schedule_reaches_the_batches(write_pairs: WritePairs) -> None:
         ([{"step": 5, "size": 16, "batch_size": 0}], "at least 1"),
     ],
 )
-def test_a_wrong_schedule_is_refused(schedule: list[dict], message: str, write_pairs: WritePairs) -> None:
+def test_an_invalid_schedule_is_refused(schedule: list[dict], message: str, write_pairs: WritePairs) -> None:
     with pytest.raises(UserError, match=message):
         _module(write_pairs(4), batch_size=2, schedule=schedule)
 
@@ -223,7 +222,7 @@ def test_batches_do_not_depend_on_the_number_of_workers(write_pairs: WritePairs,
         assert a["blurred"].dtype == torch.uint8
 
 
-def test_evaluation_sees_whole_images_one_by_one(write_pairs: WritePairs) -> None:
+def test_evaluation_batches_are_single_whole_images(write_pairs: WritePairs) -> None:
     folders = write_pairs(10)
     (loader,) = _module(folders, batch_size=4, workers=0).val_dataloader()
     (batch,) = list(loader)
@@ -231,7 +230,7 @@ def test_evaluation_sees_whole_images_one_by_one(write_pairs: WritePairs) -> Non
     assert batch["name"] == ["009"]
 
 
-def test_a_batch_that_cannot_be_filled_or_shared_is_refused(write_pairs: WritePairs) -> None:
+def test_a_batch_that_cannot_be_filled_or_divided_is_refused(write_pairs: WritePairs) -> None:
     folders = write_pairs(4)
     with pytest.raises(UserError, match="3 training samples don't fill a batch of 8"):
         _module(folders, batch_size=8).train_dataloader()

@@ -1,4 +1,4 @@
-"""Workers that die, storage that hangs, images that can't be read: told, counted or got over, never waited for."""
+"""ResilientLoader and SkipUnreadable: dead workers, stalled storage, unreadable images."""
 
 import json
 import multiprocessing
@@ -22,7 +22,7 @@ WritePairs = Callable[..., tuple[Path, Path]]
 
 
 class Numbers(Dataset[Any]):
-    """Samples that are their index; harm is done when the one at `at` is read, as long as the file `once` is there."""
+    """Samples that are their index. Reading the sample `at` calls `harm` while the file `once` exists."""
 
     def __init__(self, once: Path, harm: Callable[[], None], at: int = 5) -> None:
         self._once, self._harm, self._at = once, harm, at
@@ -39,13 +39,15 @@ class Numbers(Dataset[Any]):
 def _loader(numbers: Numbers, *, retries: int = 3, timeout: float = 0, workers: int = 2) -> ResilientLoader:
     batches = KeyedBatchSampler([8], stages=[Stage(0, 1, 2)])
 
-    def make(sampler: Any) -> DataLoader[Any]:
+    def make_loader(sampler: Any) -> DataLoader[Any]:
         return DataLoader(
             numbers, batch_sampler=sampler, num_workers=workers, persistent_workers=workers > 0,
             worker_init_fn=defer_signals,
         )  # fmt: skip
 
-    return ResilientLoader(make, batches, file_names=lambda key: [f"file {key[1]}"], retries=retries, timeout=timeout)
+    return ResilientLoader(
+        make_loader, batches, file_names=lambda key: [f"file {key[1]}"], retries=retries, timeout=timeout
+    )
 
 
 def _indices(loader: ResilientLoader) -> list[list[int]]:
@@ -71,13 +73,13 @@ def once(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("harm", ["death", "hang", "freeze"])
-def test_every_batch_comes_once_and_in_order_although_a_worker_fails(
+def test_every_batch_comes_once_and_in_order_despite_a_failing_worker(
     once: Path, caplog: pytest.LogCaptureFixture, harm: str
 ) -> None:
     expected = _indices(_loader(Numbers(once.with_name("no"), _die), workers=0))
 
     def fail() -> None:
-        once.unlink()  # and not again
+        once.unlink()  # fail once only
         {"death": _die, "hang": _hang, "freeze": _freeze}[harm]()
 
     loader = _loader(Numbers(once, fail), timeout=0 if harm == "death" else 5)
@@ -91,7 +93,7 @@ def test_every_batch_comes_once_and_in_order_although_a_worker_fails(
 @pytest.mark.parametrize(
     ("harm", "message"), [(_die, "worker of the data loader died, 2 times"), (_hang, "no batch was read")]
 )
-def test_what_fails_for_good_is_an_error_that_names_the_files(
+def test_repeated_failures_are_an_error_that_names_the_files(
     once: Path, harm: Callable[[], None], message: str
 ) -> None:
     loader = _loader(Numbers(once, harm), retries=1, timeout=20 if harm is _die else 1)
@@ -99,16 +101,16 @@ def test_what_fails_for_good_is_an_error_that_names_the_files(
         _indices(loader)
 
 
-def test_an_error_of_ones_own_is_no_failure_of_the_workers(once: Path) -> None:
+def test_an_error_of_the_data_set_is_raised_without_a_restart(once: Path) -> None:
     def fail() -> None:
-        raise RuntimeError("mine")
+        raise RuntimeError("own error")
 
-    with pytest.raises(RuntimeError, match="mine"):
+    with pytest.raises(RuntimeError, match="own error"):
         _indices(_loader(Numbers(once, fail)))
 
 
-def test_a_worker_survives_what_its_whole_group_is_sent(once: Path) -> None:
-    """The main process finishes its batch first; a worker of one that doesn't is gone after a while."""
+def test_a_worker_survives_signals_to_its_process_group(once: Path) -> None:
+    """The main process needs its workers to finish the step; a worker exits some time after SIGTERM."""
     loader = _loader(Numbers(once.with_name("no"), _die))
     batches = iter(loader)
     next(batches)
@@ -119,7 +121,7 @@ def test_a_worker_survives_what_its_whole_group_is_sent(once: Path) -> None:
     loader.close()
 
 
-def test_the_next_sample_stands_in_for_one_that_cannot_be_read(once: Path) -> None:
+def test_an_unreadable_sample_is_replaced_by_the_next_one(once: Path) -> None:
     def fail() -> None:
         raise UserError("photo.png is damaged")
 
@@ -128,7 +130,7 @@ def test_the_next_sample_stands_in_for_one_that_cannot_be_read(once: Path) -> No
     assert samples[0, 6, 1] == {"index": 6, "unreadable": ""}
 
 
-def test_a_set_that_cannot_be_read_at_all_is_refused(once: Path) -> None:
+def test_a_data_set_without_readable_samples_is_refused(once: Path) -> None:
     class Broken(Numbers):
         def __getitem__(self, key: Key) -> Any:
             raise UserError(f"{key[1]}.png is damaged")
@@ -138,7 +140,7 @@ def test_a_set_that_cannot_be_read_at_all_is_refused(once: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_unreadable_image_stops_a_training_or_is_skipped_and_counted(
+def test_an_unreadable_image_stops_the_training_or_is_skipped_and_counted(
     train: Train, write_pairs: WritePairs, capfd: pytest.CaptureFixture[str], workers: int
 ) -> None:
     blurred, sharp = write_pairs(count=6, size=(72, 72))
@@ -153,6 +155,6 @@ def test_an_unreadable_image_stops_a_training_or_is_skipped_and_counted(
 
 
 @pytest.mark.parametrize("override", ["loader.unreadable=hope", "loader.timeout=-1", "loader.retries=-1"])
-def test_settings_that_cannot_be_are_refused(train: Train, override: str) -> None:
+def test_invalid_settings_are_refused(train: Train, override: str) -> None:
     with pytest.raises(SystemExit, match=override.partition("=")[0]):
         train(override)

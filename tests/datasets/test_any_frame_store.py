@@ -1,4 +1,4 @@
-"""Frame stores of any images, and with anything in their index."""
+"""Property tests of the frame store: any images, any content of the index."""
 
 import json
 import tempfile
@@ -33,8 +33,8 @@ class Packed(NamedTuple):
     index: bytes
     images: dict[Path, np.ndarray]
 
-    def refused_or_read_as_it_was(self, index: bytes) -> None:
-        """The store with this index."""
+    def check_refused_or_equal(self, index: bytes) -> None:
+        """Check that the store with this index is refused or returns the original images."""
         (self.root / "frames" / "index.json").write_bytes(index)
         try:
             store = FrameStore(self.root)
@@ -64,7 +64,7 @@ def packed() -> Iterator[Packed]:
 
 @given(st.dictionaries(paths, sizes, max_size=4))
 @settings(max_examples=25)
-def test_any_images_are_given_back(sizes: dict[str, tuple[int, int]]) -> None:
+def test_any_images_are_read_back(sizes: dict[str, tuple[int, int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         packed = _packed(Path(folder) / "root", sizes)
         store = FrameStore(packed.root)
@@ -76,35 +76,35 @@ def test_any_images_are_given_back(sizes: dict[str, tuple[int, int]]) -> None:
 
 @given(st.data())
 @settings(max_examples=150)
-def test_bytes_of_the_index_that_change_are_found(packed: Packed, data: st.DataObject) -> None:
+def test_changed_bytes_of_the_index_are_detected(packed: Packed, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(packed.index)))
     gone, new = data.draw(st.integers(0, 3)), data.draw(st.binary(max_size=3))
-    packed.refused_or_read_as_it_was(packed.index[:at] + new + packed.index[at + gone :])
+    packed.check_refused_or_equal(packed.index[:at] + new + packed.index[at + gone :])
 
 
 @given(st.sampled_from(["format", "sha256", "frames"]), values)
 @settings(max_examples=100)
-def test_entries_of_the_index_that_change_are_found(packed: Packed, key: str, value: Any) -> None:
-    packed.refused_or_read_as_it_was(json.dumps(json.loads(packed.index) | {key: value}).encode())
+def test_changed_entries_of_the_index_are_detected(packed: Packed, key: str, value: Any) -> None:
+    packed.check_refused_or_equal(json.dumps(json.loads(packed.index) | {key: value}).encode())
 
 
 @given(st.integers(0, 2), st.integers(0, 7), values)
 @settings(max_examples=200)
-def test_values_of_a_frame_that_change_are_found_though_the_checksum_is_right(
+def test_changed_values_of_a_frame_are_detected_despite_a_valid_checksum(
     packed: Packed, row: int, column: int, value: Any
 ) -> None:
     frames = json.loads(json.loads(packed.index)["frames"])
     frames[row][column : column + 1] = [value]
-    packed.refused_or_read_as_it_was(_index(frames))
+    packed.check_refused_or_equal(_index(frames))
 
 
 @given(values | st.lists(st.lists(values, min_size=7, max_size=7), max_size=3))
 @settings(max_examples=40)
-def test_anything_in_the_place_of_the_frames_is_refused(packed: Packed, frames: Any) -> None:
-    packed.refused_or_read_as_it_was(_index(frames))
+def test_any_other_value_for_the_frames_is_refused(packed: Packed, frames: Any) -> None:
+    packed.check_refused_or_equal(_index(frames))
 
 
-def test_frames_in_another_order_than_the_pixels_are_refused(packed: Packed) -> None:
+def test_frames_out_of_order_are_refused(packed: Packed) -> None:
     frames = json.loads(json.loads(packed.index)["frames"])
     (packed.root / "frames" / "index.json").write_bytes(_index(frames[::-1]))
     with pytest.raises(UserError, match=r"c\.png doesn't follow the frame before it"):
@@ -112,7 +112,7 @@ def test_frames_in_another_order_than_the_pixels_are_refused(packed: Packed) -> 
 
 
 @pytest.mark.parametrize("name", ["/a.png", "x/../a.png", "../a.png", "b.png", ""])
-def test_a_name_that_is_no_path_of_its_own_is_refused(packed: Packed, name: str) -> None:
+def test_an_invalid_name_of_a_frame_is_refused(packed: Packed, name: str) -> None:
     frames = json.loads(json.loads(packed.index)["frames"])
     frames[0][0] = name
     (packed.root / "frames" / "index.json").write_bytes(_index(frames))
@@ -121,7 +121,7 @@ def test_a_name_that_is_no_path_of_its_own_is_refused(packed: Packed, name: str)
 
 
 @pytest.mark.parametrize(("height", "width"), [(-2, -3), (0, 3), (2.0, 3), (True, 6)])
-def test_a_size_that_no_image_has_is_refused(packed: Packed, height: Any, width: Any) -> None:
+def test_an_invalid_size_of_a_frame_is_refused(packed: Packed, height: Any, width: Any) -> None:
     frames = json.loads(json.loads(packed.index)["frames"])
     frames[0][1:3] = height, width
     (packed.root / "frames" / "index.json").write_bytes(_index(frames))

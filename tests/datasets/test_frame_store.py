@@ -1,4 +1,4 @@
-"""The frame store: the same pixels, and no others."""
+"""Frame store: exact pixels, resumption, detection of changes and damage."""
 
 import json
 import pickle
@@ -30,7 +30,7 @@ def _pack(root: Path, images: list[Path]) -> list[int]:
     return list(write_frame_store(root, images))
 
 
-def test_it_gives_the_pixels_of_the_files(tmp_path: Path, images: list[Path]) -> None:
+def test_it_returns_the_pixels_of_the_files(tmp_path: Path, images: list[Path]) -> None:
     assert _pack(tmp_path, images) == list(range(8))
     store = open_reader(tmp_path)
     assert isinstance(store, FrameStore)
@@ -47,7 +47,7 @@ def test_a_file_that_was_not_packed_is_read_from_its_file(tmp_path: Path, images
     assert np.array_equal(FrameStore(tmp_path)(images[5]), read_image(images[5]))
 
 
-def test_without_a_store_files_are_read_without_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_store_files_are_read_without_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert open_reader(tmp_path) is read_image
     assert not caplog.text
 
@@ -61,9 +61,7 @@ def test_workers_map_the_file_themselves(tmp_path: Path, images: list[Path]) -> 
     assert np.array_equal(pickle.loads(data)(images[6]), read_image(images[6]))
 
 
-def test_an_interrupted_attempt_is_taken_up(
-    tmp_path: Path, images: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_call_is_resumed(tmp_path: Path, images: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     attempt = write_frame_store(tmp_path, images)
     assert [next(attempt) for _ in range(5)] == [0, 1, 2, 3, 4]
     attempt.close()
@@ -81,7 +79,7 @@ def test_an_interrupted_attempt_is_taken_up(
     assert all(np.array_equal(store(path), read_image(path)) for path in images)
 
 
-def test_an_attempt_on_other_files_begins_where_they_differ(tmp_path: Path, images: list[Path]) -> None:
+def test_an_interrupted_call_is_resumed_at_the_first_changed_file(tmp_path: Path, images: list[Path]) -> None:
     attempt = write_frame_store(tmp_path, images)
     _ = [next(attempt) for _ in range(5)]
     attempt.close()
@@ -97,7 +95,7 @@ def test_packing_again_replaces_the_store(tmp_path: Path, images: list[Path]) ->
     assert FrameStore(tmp_path)(images[0]).max() == 7
 
 
-def test_a_changed_source_leaves_the_store_alone_loudly(
+def test_a_store_with_a_changed_source_is_ignored_with_a_warning(
     tmp_path: Path, images: list[Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     _pack(tmp_path, images)
@@ -110,7 +108,7 @@ def test_a_changed_source_leaves_the_store_alone_loudly(
         FrameStore(tmp_path)
 
 
-def test_a_store_that_was_cut_short_is_left_alone(
+def test_a_truncated_store_is_ignored_with_a_warning(
     tmp_path: Path, images: list[Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     _pack(tmp_path, images)
@@ -121,7 +119,7 @@ def test_a_store_that_was_cut_short_is_left_alone(
     assert f"has {len(whole) - 1} bytes instead of {len(whole)}" in caplog.text
 
 
-def test_a_flipped_bit_is_found_when_its_frame_is_read(tmp_path: Path, images: list[Path]) -> None:
+def test_a_flipped_bit_is_detected_when_its_frame_is_read(tmp_path: Path, images: list[Path]) -> None:
     _pack(tmp_path, images)
     pixels = tmp_path / "frames" / "pixels.bin"
     content = bytearray(pixels.read_bytes())
@@ -147,7 +145,7 @@ def test_a_damaged_index_is_refused(damage: str, tmp_path: Path, images: list[Pa
         FrameStore(tmp_path)
 
 
-def test_an_unreadable_image_stops_the_packing_and_names_itself(tmp_path: Path, images: list[Path]) -> None:
+def test_an_unreadable_image_stops_packing_and_is_named(tmp_path: Path, images: list[Path]) -> None:
     images[3].write_bytes(images[3].read_bytes()[:-60])
     with pytest.raises(UserError, match=r"3.png is damaged"):
         _pack(tmp_path, images)

@@ -1,4 +1,4 @@
-"""Every data set's layout, built in small and read back."""
+"""Layouts of the public data sets, written in small and read back."""
 
 import zlib
 from pathlib import Path
@@ -18,7 +18,7 @@ from support import config
 
 
 def _write(root: Path, *names: str) -> None:
-    """An image of its own for every name."""
+    """Write a different image for every name."""
     for name in names:
         rng = np.random.default_rng(zlib.crc32(name.encode()))
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ BUILT = pytest.mark.parametrize("name", EXPECTED)
 
 
 @BUILT
-def test_a_layout_is_read_as_its_makers_meant_it(name: str, tmp_path: Path) -> None:
+def test_a_layout_is_read_into_the_official_splits(name: str, tmp_path: Path) -> None:
     build, train, val, tests = EXPECTED[name]
     build(tmp_path)
     overrides = ["data.val_share=0.5"] if name == "realblur_j" else []
@@ -114,7 +114,7 @@ def test_a_layout_is_read_as_its_makers_meant_it(name: str, tmp_path: Path) -> N
 
 
 @BUILT
-def test_a_set_that_is_not_there_says_what_to_get_and_where_to_put_it(name: str, tmp_path: Path) -> None:
+def test_the_error_for_a_missing_data_set_names_the_download_and_the_folder(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"(?s)there is no .* data set at .*: download .* from http.*data.root="):
         _set(name, tmp_path / "nowhere").prepare()
 
@@ -128,7 +128,7 @@ def test_realblur_holds_out_whole_scenes(tmp_path: Path) -> None:
     assert data.train()[0].sharp.name == "gt_1.png"
 
 
-def test_gopros_two_blurs_are_two_data_sets(tmp_path: Path) -> None:
+def test_gopro_reads_the_chosen_blur(tmp_path: Path) -> None:
     _gopro(tmp_path)
     assert _set("gopro", tmp_path).train()[0].blurred.parent.name == "blur"
     assert _set("gopro_gamma", tmp_path).train()[0].blurred.parent.name == "blur_gamma"
@@ -145,7 +145,7 @@ def test_a_sequence_in_train_and_test_is_refused(tmp_path: Path) -> None:
         _set("gopro", tmp_path).prepare()
 
 
-def test_the_papers_split_is_drawn_by_seed_and_warns(
+def test_the_reference_split_is_drawn_by_seed_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _gopro(tmp_path)
@@ -162,76 +162,35 @@ def test_the_papers_split_is_drawn_by_seed_and_warns(
     assert "metrics are too high" in caplog.text
 
 
-def test_the_papers_split_needs_the_whole_set(tmp_path: Path) -> None:
+def test_the_reference_split_needs_the_whole_data_set(tmp_path: Path) -> None:
     _gopro(tmp_path)
     with pytest.raises(UserError, match=r"needs 2213 pairs, \S+ has 8"):
         _set("gopro", tmp_path, "data.split=paper").train()
 
 
-def test_of_kohlers_sharp_photographs_the_best_counts(tmp_path: Path) -> None:
+def test_the_metric_on_kohler_is_the_best_over_all_references(tmp_path: Path) -> None:
     _kohler(tmp_path)
     pair = _set("kohler", tmp_path).tests()["kohler"][1]
     assert [path.stem for path in (pair.sharp, *pair.extra_references)] == [f"GroundTruth1_10_{k}" for k in (1, 2, 10)]
     sample = PairDataset([pair])[0, 0, 0]
     batch = torch.utils.data.default_collate([sample])
     restored = torch.rand(1, 3, 16, 20)
-    quality = ImageMetrics(Protocol(metrics=("psnr",)))
-    quality._update("test", restored, batch)
+    metrics = ImageMetrics(Protocol(metrics=("psnr",)))
+    metrics._update("test", restored, batch)
     references = [sample["sharp"], *sample["extra_references"]]
     best = max(psnr(restored, reference[None] / 255).item() for reference in references)
-    assert quality._metrics["test/psnr"].compute().item() == pytest.approx(best)
+    assert metrics._metrics["test/psnr"].compute().item() == pytest.approx(best)
     assert best > min(psnr(restored, reference[None] / 255).item() for reference in references)
 
 
-def test_a_blurred_photograph_without_sharp_ones_is_named(tmp_path: Path) -> None:
+def test_a_blurred_photograph_without_references_is_named(tmp_path: Path) -> None:
     _write(tmp_path, "Blurry3_4.png")
     with pytest.raises(UserError, match=r"Blurry3_4.png has no reference GroundTruth3_4_<number>"):
         _set("kohler", tmp_path).tests()
 
 
-def test_pairs_may_be_listed_in_a_file(tmp_path: Path) -> None:
-    _write(tmp_path, "a b/1.png", "s/1.png", "x.png", "y.png", "z.png", "w.png")
-    (tmp_path / "list.txt").write_text("# blurred sharp\n'a b/1.png' s/1.png\n\nx.png y.png\nz.png w.png\n")
-    data = instantiate(config("data=pairs", f"data.list={tmp_path / 'list.txt'}").data, _convert_="all")
-    assert [pair.name for pair in data.train()] == ["a b/1", "x"]
-    assert [(pair.blurred.name, pair.sharp.name) for pair in data.val()] == [("z.png", "w.png")]
-
-
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        ("x.png gone.png\n", r"line 1 of .*list.txt: there is no image .*gone.png"),
-        ("x.png\n", "line 1 of .* holds 1 paths instead of two"),
-        ("# nothing\n", "lists no pairs"),
-    ],
-)
-def test_a_wrong_list_is_refused_naming_the_line(lines: str, message: str, tmp_path: Path) -> None:
-    _write(tmp_path, "x.png")
-    (tmp_path / "list.txt").write_text(lines)
-    with pytest.raises(UserError, match=message):
-        instantiate(config("data=pairs", f"data.list={tmp_path / 'list.txt'}").data, _convert_="all").prepare()
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ([], "data=pairs needs data.blurred"),
-        (["data.blurred=a"], "data.blurred and data.sharp go together"),
-        (["data.blurred=a", "data.sharp=b", "data.list=c"], "are both given"),
-        (["data.list=nowhere.txt"], "there is no list of pairs nowhere.txt"),
-    ],
-)
-def test_settings_of_pairs_that_do_not_go_together(settings: list[str], message: str) -> None:
-    def build() -> None:
-        instantiate(config("data=pairs", *settings).data, _convert_="all").prepare()
-
-    with pytest.raises(Exception) as caught:  # noqa: PT011
-        build()
-    assert message in str(caught.value.__cause__ or caught.value)
-
-
 @pytest.mark.parametrize(("orientation", "turns"), [(3, 2), (6, 3), (8, 1)])
-def test_images_stand_upright(orientation: int, turns: int, tmp_path: Path) -> None:
+def test_the_exif_orientation_is_applied(orientation: int, turns: int, tmp_path: Path) -> None:
     from deblurlab.media.images import read_image
 
     pixels = np.random.default_rng(0).integers(0, 256, (8, 12, 3), dtype=np.uint8)
@@ -250,7 +209,7 @@ def test_images_stand_upright(orientation: int, turns: int, tmp_path: Path) -> N
         ("I;16", "png", "16-bit grey"),
     ],
 )
-def test_other_kinds_of_images_are_refused_by_name(mode: str, suffix: str, message: str, tmp_path: Path) -> None:
+def test_other_image_modes_are_refused_naming_the_file(mode: str, suffix: str, message: str, tmp_path: Path) -> None:
     from deblurlab.media.images import read_image
 
     file = tmp_path / f"a.{suffix}"
@@ -259,7 +218,7 @@ def test_other_kinds_of_images_are_refused_by_name(mode: str, suffix: str, messa
         read_image(file)
 
 
-def test_a_jpeg_named_png_is_read_for_what_it_is(tmp_path: Path) -> None:
+def test_a_jpeg_with_the_suffix_png_is_read(tmp_path: Path) -> None:
     from deblurlab.media.images import read_image
 
     Image.new("RGB", (8, 8), (200, 100, 50)).save(tmp_path / "a.jpg")

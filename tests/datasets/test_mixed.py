@@ -1,4 +1,4 @@
-"""Several data sets in one."""
+"""Training on several data sets."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,16 +18,16 @@ WritePairs = Callable[..., tuple[Path, Path]]
 
 
 def _sets(write_pairs: WritePairs, *counts: int) -> dict[str, Folders]:
-    made = {}
+    sets = {}
     for i, count in enumerate(counts):
         blurred, sharp = write_pairs(count, name=f"set{i}", seed=i)
-        made[f"set{i}"] = Folders(
+        sets[f"set{i}"] = Folders(
             blurred=str(blurred), sharp=str(sharp), test_blurred=str(blurred), test_sharp=str(sharp)
         )
-    return made
+    return sets
 
 
-def test_parts_keep_their_weights_and_their_names(write_pairs: WritePairs) -> None:
+def test_each_data_set_keeps_its_weight_and_name(write_pairs: WritePairs) -> None:
     data = Mixed(sets=_sets(write_pairs, 3, 4, 5), weights={"set0": 2.0, "set1": 1.0, "set2": 0.0})
     data.prepare()
     assert [(weight, [pair.name for pair in pairs]) for weight, pairs in data.parts()] == [
@@ -37,7 +37,7 @@ def test_parts_keep_their_weights_and_their_names(write_pairs: WritePairs) -> No
     assert {name: len(pairs) for name, pairs in data.tests().items()} == {"pairs": 3, "set1_pairs": 4, "set2_pairs": 5}
 
 
-def test_each_image_is_read_as_its_own_set_does(write_pairs: WritePairs) -> None:
+def test_each_image_is_read_by_the_reader_of_its_data_set(write_pairs: WritePairs) -> None:
     sets = _sets(write_pairs, 3, 3)
     root = sets["set0"].root
     images = sorted(root.rglob("*.png"))
@@ -54,21 +54,19 @@ def test_each_image_is_read_as_its_own_set_does(write_pairs: WritePairs) -> None
     [({"set0": 1.0}, "must have the same names"), ({"set0": 0.0, "set1": 0.0}, "weights must be at least 0"),
      ({"set0": -1.0, "set1": 1.0}, "weights must be at least 0")],
 )  # fmt: skip
-def test_weights_that_make_no_sense_are_refused(
-    weights: dict[str, float], message: str, write_pairs: WritePairs
-) -> None:
+def test_invalid_weights_are_refused(weights: dict[str, float], message: str, write_pairs: WritePairs) -> None:
     with pytest.raises(UserError, match=message):
         Mixed(sets=_sets(write_pairs, 2, 2), weights=weights)
 
 
-def test_any_set_of_conf_can_join_from_the_command_line(tmp_path: Path) -> None:
+def test_any_data_set_can_be_added_on_the_command_line(tmp_path: Path) -> None:
     cfg = config("data=mixed", "+data@data.sets.reds=reds", "+data.weights.reds=2", "data.sets.gopro.root=x")
     data = instantiate(cfg.data, _convert_="all")
     assert set(data._sets) == {"gopro", "synthetic", "reds"}
     assert data._weights["reds"] == 2
 
 
-def test_a_mixture_trains_and_is_tested_on_each_set(
+def test_a_mixture_trains_and_is_tested_on_each_data_set(
     train: Callable[..., Path], write_pairs: WritePairs, data_root: Path
 ) -> None:
     import json

@@ -1,15 +1,17 @@
-"""Pairs on disk: two folders, and GoPro's layout."""
+"""Pairs from folders and lists, and the held-out sequences of GoPro."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hydra.utils import instantiate
 
 from deblurlab.datasets import Folders, GoPro, PairDataset
 from deblurlab.datasets.listing import match_pairs
 from deblurlab.errors import UserError
 from deblurlab.media.images import write_png
+from support import config
 
 WritePairs = Callable[..., tuple[Path, Path]]
 GREY = np.full((16, 16, 3), 128, np.uint8)
@@ -27,7 +29,7 @@ def test_pairs_are_matched_by_relative_path_up_to_the_suffix(tmp_path: Path) -> 
     assert [pair.group for pair in pairs] == ["", "b", "b"]
 
 
-def test_other_names_and_counts_are_refused_naming_them(write_pairs: WritePairs) -> None:
+def test_files_without_a_counterpart_are_refused_naming_them(write_pairs: WritePairs) -> None:
     blurred, sharp = write_pairs(5)
     (sharp / "001.png").unlink()
     with pytest.raises(
@@ -40,21 +42,21 @@ def test_other_names_and_counts_are_refused_naming_them(write_pairs: WritePairs)
         match_pairs(blurred, sharp)
 
 
-def test_two_files_of_one_name_are_refused(write_pairs: WritePairs) -> None:
+def test_files_that_differ_in_their_suffix_only_are_refused(write_pairs: WritePairs) -> None:
     blurred, sharp = write_pairs(2)
     write_png(blurred / "000.bmp", GREY)
     with pytest.raises(UserError, match="several files called 000"):
         match_pairs(blurred, sharp)
 
 
-def test_other_sizes_are_refused_naming_both(write_pairs: WritePairs) -> None:
+def test_a_pair_of_different_sizes_is_refused_naming_both(write_pairs: WritePairs) -> None:
     blurred, sharp = write_pairs(1)
     write_png(sharp / "000.png", GREY)
     with pytest.raises(UserError, match=r"blurred/000.png is 64x48 and .*sharp/000.png 16x16"):
         PairDataset(match_pairs(blurred, sharp))[0, 0, 0]
 
 
-def test_the_tail_is_held_out(write_pairs: WritePairs) -> None:
+def test_the_end_of_the_list_is_held_out(write_pairs: WritePairs) -> None:
     blurred, sharp = write_pairs(10)
     data = Folders(blurred=str(blurred), sharp=str(sharp), val_share=0.3)
     data.prepare()
@@ -72,7 +74,7 @@ def test_folders_for_validation_and_test_are_used(write_pairs: WritePairs) -> No
     assert [len(data.train()), len(data.val()), len(data.tests()["pairs"])] == [3, 2, 1]
 
 
-def test_settings_that_do_not_go_together_are_refused(write_pairs: WritePairs) -> None:
+def test_invalid_settings_are_refused(write_pairs: WritePairs) -> None:
     blurred, sharp = map(str, write_pairs(1))
     with pytest.raises(UserError, match="data.val_blurred and data.val_sharp go together"):
         Folders(blurred=blurred, sharp=sharp, val_blurred=blurred)
@@ -80,6 +82,49 @@ def test_settings_that_do_not_go_together_are_refused(write_pairs: WritePairs) -
         Folders(blurred=blurred, sharp=sharp, val_share=1.5)
     with pytest.raises(UserError, match="nothing to validate on"):
         Folders(blurred=blurred, sharp=sharp).prepare()
+
+
+def test_a_text_file_lists_pairs(tmp_path: Path) -> None:
+    for name in ("a b/1.png", "s/1.png", "x.png", "y.png", "z.png", "w.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_png(tmp_path / name, GREY)
+    (tmp_path / "list.txt").write_text("# blurred sharp\n'a b/1.png' s/1.png\n\nx.png y.png\nz.png w.png\n")
+    data = instantiate(config("data=pairs", f"data.list={tmp_path / 'list.txt'}").data, _convert_="all")
+    assert [pair.name for pair in data.train()] == ["a b/1", "x"]
+    assert [(pair.blurred.name, pair.sharp.name) for pair in data.val()] == [("z.png", "w.png")]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("x.png gone.png\n", r"line 1 of .*list.txt: there is no image .*gone.png"),
+        ("x.png\n", "line 1 of .* holds 1 paths instead of two"),
+        ("# nothing\n", "lists no pairs"),
+    ],
+)
+def test_an_invalid_list_is_refused_naming_the_line(lines: str, message: str, tmp_path: Path) -> None:
+    write_png(tmp_path / "x.png", GREY)
+    (tmp_path / "list.txt").write_text(lines)
+    with pytest.raises(UserError, match=message):
+        instantiate(config("data=pairs", f"data.list={tmp_path / 'list.txt'}").data, _convert_="all").prepare()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ([], "data=pairs needs data.blurred"),
+        (["data.blurred=a"], "data.blurred and data.sharp go together"),
+        (["data.blurred=a", "data.sharp=b", "data.list=c"], "are both given"),
+        (["data.list=nowhere.txt"], "there is no list of pairs nowhere.txt"),
+    ],
+)
+def test_contradictory_settings_are_refused(settings: list[str], message: str) -> None:
+    def build() -> None:
+        instantiate(config("data=pairs", *settings).data, _convert_="all").prepare()
+
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        build()
+    assert message in str(caught.value.__cause__ or caught.value)
 
 
 @pytest.fixture
@@ -108,13 +153,13 @@ def test_gopro_holds_out_whole_sequences(gopro: Path) -> None:
 
 
 @pytest.mark.parametrize(("key", "level"), [("blur", 1), ("blur_gamma", 2)])
-def test_gopro_reads_the_blur_asked_for(gopro: Path, key: str, level: int) -> None:
+def test_gopro_reads_the_chosen_blur(gopro: Path, key: str, level: int) -> None:
     sample = PairDataset(GoPro(root=str(gopro), blur_key=key).train())[0, 0, 0]  # type: ignore[arg-type]
     assert (sample["blurred"] == level).all()
     assert (sample["sharp"] == 3).all()
 
 
-def test_gopro_that_is_not_there_or_not_whole_says_what_to_do(gopro: Path, tmp_path: Path) -> None:
+def test_the_error_for_a_missing_or_incomplete_gopro_names_the_remedy(gopro: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no GoPro data set at .*data.root=<folder>"):
         GoPro(root=str(tmp_path / "nowhere")).prepare()
     with pytest.raises(UserError, match="lacks the sequences seq7"):

@@ -23,7 +23,7 @@ pytest.importorskip("litdata")
 
 @pytest.fixture(scope="module")
 def store() -> Iterator[str]:
-    """A bucket of a real server on this machine."""
+    """Address of a bucket on a local S3 server."""
     server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -52,7 +52,7 @@ def _opened(place: str) -> Streaming:
 
 
 @pytest.mark.parametrize("kind", ["folder", "store"])
-def test_what_is_packed_is_read(kind: str, request: pytest.FixtureRequest, tmp_path: Path, gopro_tree: Path) -> None:
+def test_shards_are_read_back(kind: str, request: pytest.FixtureRequest, tmp_path: Path, gopro_tree: Path) -> None:
     place = _place(kind, request, tmp_path)
     source = instantiate(config("data=gopro", f"data.root={gopro_tree}", "data.validation=1").data, _convert_="all")
     arguments = ["pack", "gopro", str(gopro_tree), "data.validation=1", "--streaming", place]
@@ -64,9 +64,9 @@ def test_what_is_packed_is_read(kind: str, request: pytest.FixtureRequest, tmp_p
         (source.val(), data.val()),
         (source.tests()["gopro"], data.tests()["gopro"]),
     ]
-    for theirs, mine in parts:
-        assert [pair.name for pair in mine] == [pair.name for pair in theirs]
-        for pair, original in zip(mine, theirs, strict=True):
+    for expected, actual in parts:
+        assert [pair.name for pair in actual] == [pair.name for pair in expected]
+        for pair, original in zip(actual, expected, strict=True):
             assert np.array_equal(read(pair.blurred), read_image(original.blurred))
             assert np.array_equal(read(pair.sharp), read_image(original.sharp))
     with pytest.raises(UserError, match="choose another (folder|place)"):
@@ -95,13 +95,13 @@ def test_workers_read_the_same_samples(
     assert all(torch.equal(a, b) for a, b in zip(*epochs, strict=True))
 
 
-def test_half_written_shards_are_not_read(tmp_path: Path, gopro_tree: Path) -> None:
+def test_incomplete_shards_are_refused(tmp_path: Path, gopro_tree: Path) -> None:
     (tmp_path / "shards" / "images").mkdir(parents=True)
     with pytest.raises(UserError, match="holds no shards or can't be reached.*--streaming OUT"):
         _opened(str(tmp_path / "shards"))
 
 
-def test_an_interrupted_attempt_leaves_no_shards_and_can_be_repeated(tmp_path: Path, gopro_tree: Path) -> None:
+def test_a_failed_call_leaves_no_shards_and_can_be_repeated(tmp_path: Path, gopro_tree: Path) -> None:
     broken = sorted(gopro_tree.glob("test/*/sharp/*.png"))[-1]
     content = broken.read_bytes()
     broken.write_bytes(content[:-300])
@@ -115,7 +115,7 @@ def test_an_interrupted_attempt_leaves_no_shards_and_can_be_repeated(tmp_path: P
     assert _opened(str(place)).train()
 
 
-def test_a_store_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_store_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "key")
@@ -123,7 +123,7 @@ def test_a_store_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         _opened("s3://nowhere/set")
 
 
-def test_without_litdata_one_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_litdata_the_error_names_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "litdata", None)
     with pytest.raises(UserError, match=re.escape("pip install 'deblurlab[streaming]'")):
         _opened(str(tmp_path))
@@ -146,7 +146,7 @@ def _tree(root: Path, level: int) -> Path:
     return root
 
 
-def test_two_sets_of_shards_dont_get_mixed_up(tmp_path: Path) -> None:
+def test_two_data_sets_of_shards_are_read_independently(tmp_path: Path) -> None:
     for name, level in (("dark", 10), ("light", 200)):
         tree = _tree(tmp_path / name, level)
         arguments = ["pack", "gopro", tree, "data.validation=1", "--streaming", tmp_path / f"{name}-shards"]
@@ -160,7 +160,7 @@ def test_two_sets_of_shards_dont_get_mixed_up(tmp_path: Path) -> None:
     assert [int(read(unpaired.images(side)[0].image)[0, 0, 0]) for side in ("blurred", "sharp")] == [10, 200]
 
 
-def test_a_bucket_without_a_folder_is_not_overwritten_either(gopro_tree: Path, store: str) -> None:
+def test_shards_at_the_root_of_a_bucket_are_not_overwritten(gopro_tree: Path, store: str) -> None:
     import boto3
 
     boto3.client("s3").create_bucket(Bucket="another")
@@ -176,12 +176,12 @@ def test_a_bucket_without_a_folder_is_not_overwritten_either(gopro_tree: Path, s
     [("s3://", "shards are written to a folder or to s3://"), ("gs://bucket/x", "shards are written to a folder or to"),
      ("s3://not-there/x", "s3://not-there/x can't be written")],
 )  # fmt: skip
-def test_places_that_cannot_be_written_are_named(place: str, message: str, gopro_tree: Path, store: str) -> None:
+def test_unwritable_places_are_named(place: str, message: str, gopro_tree: Path, store: str) -> None:
     with pytest.raises(UserError, match=message):
         data_command("pack", "gopro", gopro_tree, "data.validation=1", "--streaming", place)
 
 
-def test_shards_cut_short_are_named(tmp_path: Path, gopro_tree: Path) -> None:
+def test_missing_shards_are_named(tmp_path: Path, gopro_tree: Path) -> None:
     place = tmp_path / "shards"
     assert data_command("pack", "gopro", gopro_tree, "data.validation=1", "--streaming", place) == 0
     data = _opened(str(place))
@@ -192,7 +192,7 @@ def test_shards_cut_short_are_named(tmp_path: Path, gopro_tree: Path) -> None:
 
 
 @pytest.mark.slow
-def test_nothing_is_left_in_the_temporary_folder(tmp_path: Path, gopro_tree: Path, store: str) -> None:
+def test_temporary_files_are_deleted(tmp_path: Path, gopro_tree: Path, store: str) -> None:
     place = f"{store}/{tmp_path.name}"
     environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
     (tmp_path / "tmp").mkdir()
@@ -203,7 +203,7 @@ def test_nothing_is_left_in_the_temporary_folder(tmp_path: Path, gopro_tree: Pat
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_shards_are_neither_checked_nor_packed_again(tmp_path: Path, gopro_tree: Path) -> None:
+def test_shards_cannot_be_checked_or_packed_again(tmp_path: Path, gopro_tree: Path) -> None:
     place = tmp_path / "shards"
     assert data_command("pack", "gopro", gopro_tree, "data.validation=1", "--streaming", place) == 0
     for arguments in (["check", "streaming", place], ["pack", "streaming", place, "--streaming", tmp_path / "more"]):
@@ -211,7 +211,7 @@ def test_shards_are_neither_checked_nor_packed_again(tmp_path: Path, gopro_tree:
             data_command(*arguments)
 
 
-def test_a_set_without_pairs_is_not_packed(tmp_path: Path) -> None:
+def test_a_data_set_without_pairs_is_not_packed(tmp_path: Path) -> None:
     (tmp_path / "kohler").mkdir()
     write_png(tmp_path / "kohler" / "some.png", np.zeros((32, 32, 3), np.uint8))
     with pytest.raises(UserError, match="there are no pairs"):

@@ -1,4 +1,4 @@
-"""The made data set: always the same for a seed, disjoint, whole or not there."""
+"""Synthetic data set: reproducible, with disjoint splits, written completely or not at all."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ def _set(root: Path, *overrides: str, kind: str = "synthetic") -> Synthetic:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
     data = _set(tmp_path_factory.mktemp("synthetic"))
     data.prepare()
     return data
@@ -36,43 +36,43 @@ def _digest(data: Synthetic) -> str:
     return digest.hexdigest()
 
 
-def test_it_has_the_sizes_asked_for(made: Synthetic) -> None:
-    assert (len(made.train()), len(made.val())) == (6, 2)
-    assert len(made.tests()["photographs"]) == 2 * len(PHOTOGRAPHS)
-    assert {read_image(p.blurred).shape for p in [*made.train(), *made.val()]} == {(72, 80, 3)}
+def test_it_has_the_given_sizes(synthetic: Synthetic) -> None:
+    assert (len(synthetic.train()), len(synthetic.val())) == (6, 2)
+    assert len(synthetic.tests()["photographs"]) == 2 * len(PHOTOGRAPHS)
+    assert {read_image(p.blurred).shape for p in [*synthetic.train(), *synthetic.val()]} == {(72, 80, 3)}
 
 
 @pytest.mark.slow
-def test_a_seed_always_gives_the_same_pictures(made: Synthetic, tmp_path: Path) -> None:
+def test_a_seed_always_gives_the_same_images(synthetic: Synthetic, tmp_path: Path) -> None:
     again = _set(tmp_path)
     again.prepare()
-    assert _digest(again) == _digest(made)
+    assert _digest(again) == _digest(synthetic)
 
 
-def test_many_processes_make_the_same_pictures(
-    made: Synthetic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_several_processes_generate_the_same_images(
+    synthetic: Synthetic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("deblurlab.datasets.synthetic._MAX_SEQUENTIAL_PIXELS", 0)
     again = _set(tmp_path)
     again.prepare()
-    assert _digest(again) == _digest(made)
+    assert _digest(again) == _digest(synthetic)
 
 
-def test_the_pictures_are_those_of_version_2(made: Synthetic) -> None:
-    """Whoever changes them raises `_VERSION`, or published scores mean something else."""
-    assert _digest(made) == "49d4e8b345650787b84845cc6690d40950433c5b83aea54ca41867d93bd2cb4a"
+def test_the_images_are_those_of_version_2(synthetic: Synthetic) -> None:
+    """A change of the images needs a new `_VERSION`, because published metrics refer to these images."""
+    assert _digest(synthetic) == "49d4e8b345650787b84845cc6690d40950433c5b83aea54ca41867d93bd2cb4a"
 
 
-def test_the_other_kind_of_blur_has_the_same_sharp_pictures(made: Synthetic, tmp_path: Path) -> None:
+def test_the_other_kind_of_blur_has_the_same_sharp_images(synthetic: Synthetic, tmp_path: Path) -> None:
     other = _set(tmp_path, "data.blur_key=blur")
     other.prepare()
     assert {pair.blurred.parent.name for pair in other.train()} == {"blur"}
-    for mine, theirs in zip(made.train(), other.train(), strict=True):
-        assert np.array_equal(read_image(mine.sharp), read_image(theirs.sharp))
-        assert not np.array_equal(read_image(mine.blurred), read_image(theirs.blurred))
+    for a, b in zip(synthetic.train(), other.train(), strict=True):
+        assert np.array_equal(read_image(a.sharp), read_image(b.sharp))
+        assert not np.array_equal(read_image(a.blurred), read_image(b.blurred))
 
 
-def test_a_wide_set_has_both_kinds_of_blur_and_is_tested_on_light(tmp_path: Path) -> None:
+def test_a_wide_set_trains_on_both_kinds_of_blur_and_is_tested_on_one(tmp_path: Path) -> None:
     wide = _set(tmp_path, "data.endless=false", "data.train=12", kind="synthetic_wide")
     wide.prepare()
     recipes = [json.loads(path.read_text()) for path in wide.folder.glob("train/scenes/recipe/*.json")]
@@ -82,34 +82,34 @@ def test_a_wide_set_has_both_kinds_of_blur_and_is_tested_on_light(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "message"),
     [
         ("data.texture=2", "data.texture=2 must be between 0 and 1"),
         ("data.blur_key=either", "data.blur_key is 'either': blur or blur_gamma"),
         ("data.scenes.blur_key=blur", "data.scenes.blur_key=blur and data.test_photographs.blur_key=blur_gamma must"),
     ],
 )
-def test_settings_that_contradict_one_another_are_one_line(tmp_path: Path, override: str, said: str) -> None:
-    with pytest.raises(InstantiationException, match=said):
+def test_contradictory_settings_are_refused(tmp_path: Path, override: str, message: str) -> None:
+    with pytest.raises(InstantiationException, match=message):
         _set(tmp_path, override)
 
 
-def test_another_seed_gives_others_in_another_folder(made: Synthetic, tmp_path: Path) -> None:
+def test_another_seed_gives_other_images_in_another_folder(synthetic: Synthetic, tmp_path: Path) -> None:
     other = _set(tmp_path, "data.seed=1")
     other.prepare()
-    assert other.folder.name != made.folder.name
-    assert not np.array_equal(read_image(other.train()[0].sharp), read_image(made.train()[0].sharp))
+    assert other.folder.name != synthetic.folder.name
+    assert not np.array_equal(read_image(other.train()[0].sharp), read_image(synthetic.train()[0].sharp))
 
 
-def test_more_pairs_begin_with_the_same_pairs(made: Synthetic, tmp_path: Path) -> None:
+def test_a_larger_set_begins_with_the_same_pairs(synthetic: Synthetic, tmp_path: Path) -> None:
     more = _set(tmp_path, "data.train=8")
     more.prepare()
-    for mine, theirs in zip(made.train(), more.train(), strict=False):
-        assert np.array_equal(read_image(mine.blurred), read_image(theirs.blurred))
+    for a, b in zip(synthetic.train(), more.train(), strict=False):
+        assert np.array_equal(read_image(a.blurred), read_image(b.blurred))
 
 
-def test_no_picture_is_in_two_sets(made: Synthetic) -> None:
-    sets = {"train": made.train(), "val": made.val(), **made.tests()}
+def test_no_image_is_in_two_splits(synthetic: Synthetic) -> None:
+    sets = {"train": synthetic.train(), "val": synthetic.val(), **synthetic.tests()}
     where: dict[bytes, str] = {}
     for name, pairs in sets.items():
         for pair in pairs:
@@ -117,10 +117,10 @@ def test_no_picture_is_in_two_sets(made: Synthetic) -> None:
             assert where.setdefault(read_image(pair.sharp).tobytes(), name) == name
 
 
-def test_no_photograph_is_among_training_or_validation_scenes(
-    made: Synthetic, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_photographs_are_not_used_for_training_or_validation(
+    synthetic: Synthetic, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Made without access to any photograph, training and validation pairs are the same to the byte."""
+    """Generated without access to any photograph, training and validation pairs are equal byte for byte."""
 
     def forbidden() -> np.ndarray:
         raise AssertionError("a photograph was opened")
@@ -133,13 +133,13 @@ def test_no_photograph_is_among_training_or_validation_scenes(
         for kind in ("blur_gamma", "sharp", "recipe"):
             (task.folder / kind).mkdir(parents=True, exist_ok=True)
     blind._write(tasks)
-    for mine, theirs in zip([*made.train(), *made.val()], [*blind.train(), *blind.val()], strict=True):
-        assert mine.sharp.read_bytes() == theirs.sharp.read_bytes()
+    for a, b in zip([*synthetic.train(), *synthetic.val()], [*blind.train(), *blind.val()], strict=True):
+        assert a.sharp.read_bytes() == b.sharp.read_bytes()
 
 
-def test_test_pictures_are_the_photographs(made: Synthetic) -> None:
-    """Sharp ones are what the middle of the photograph develops to: equal but for two roundings."""
-    for pair in made.tests()["photographs"]:
+def test_the_sharp_test_images_are_the_photographs(synthetic: Synthetic) -> None:
+    """They are the middle of the photograph, converted to linear light and back with two roundings."""
+    for pair in synthetic.tests()["photographs"]:
         photograph = PHOTOGRAPHS[pair.group]()
         sharp = read_image(pair.sharp)
         margin = (photograph.shape[0] - sharp.shape[0]) // 2, (photograph.shape[1] - sharp.shape[1]) // 2
@@ -147,37 +147,37 @@ def test_test_pictures_are_the_photographs(made: Synthetic) -> None:
         assert np.abs(middle.astype(int) - sharp).max() <= 1
 
 
-def test_blurs_of_a_photograph_differ(made: Synthetic) -> None:
-    first, second = made.tests()["photographs"][:2]
+def test_blurs_of_a_photograph_differ(synthetic: Synthetic) -> None:
+    first, second = synthetic.tests()["photographs"][:2]
     assert first.group == second.group
     assert not np.array_equal(read_image(first.blurred), read_image(second.blurred))
 
 
-def test_each_pair_has_its_recipe(made: Synthetic) -> None:
-    for pair in made.tests()["photographs"]:
+def test_each_pair_has_its_recipe(synthetic: Synthetic) -> None:
+    for pair in synthetic.tests()["photographs"]:
         file = pair.blurred.parent.parent / "recipe" / f"{pair.blurred.stem}.json"
         assert 3 <= json.loads(file.read_text())["blur_length"] <= 15
 
 
-def test_what_is_there_is_not_made_again(made: Synthetic) -> None:
-    before = {p: p.stat().st_mtime_ns for p in made.folder.rglob("*")}
-    made.prepare()
-    assert {p: p.stat().st_mtime_ns for p in made.folder.rglob("*")} == before
+def test_existing_pairs_are_not_generated_again(synthetic: Synthetic) -> None:
+    before = {p: p.stat().st_mtime_ns for p in synthetic.folder.rglob("*")}
+    synthetic.prepare()
+    assert {p: p.stat().st_mtime_ns for p in synthetic.folder.rglob("*")} == before
 
 
-def test_an_interrupted_attempt_is_continued_and_never_taken_for_whole(made: Synthetic, tmp_path: Path) -> None:
+def test_an_interrupted_call_is_resumed(synthetic: Synthetic, tmp_path: Path) -> None:
     interrupted = _set(tmp_path)
     partial = interrupted.folder.with_name(f".{interrupted.folder.name}.partial")
     tasks = list(interrupted._tasks(partial))[:3]
     for kind in ("blur_gamma", "sharp", "recipe"):
         (tasks[0].folder / kind).mkdir(parents=True)
     interrupted._write(tasks)
-    (tasks[2].folder / "recipe" / "000002.json").unlink()  # was stopped before the last file of a pair
+    (tasks[2].folder / "recipe" / "000002.json").unlink()  # the call stopped before the last file of a pair
     assert not interrupted.folder.exists()
     kept = (tasks[0].folder / "blur_gamma" / "000000.png").stat().st_ino
     interrupted.prepare()
     assert (interrupted.train()[0].blurred).stat().st_ino == kept
-    assert _digest(interrupted) == _digest(made)
+    assert _digest(interrupted) == _digest(synthetic)
 
 
 def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
 
 
 def _photos(folder: Path, count: int, size: tuple[int, int] = (260, 280)) -> Path:
-    """Photographs that can be told apart: each has a blue of its own."""
+    """Write photographs with a different value of blue each."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for i in range(count):
@@ -197,7 +197,7 @@ def _photos(folder: Path, count: int, size: tuple[int, int] = (260, 280)) -> Pat
     return folder
 
 
-def test_scenes_can_be_made_from_photographs_of_ones_own(tmp_path: Path) -> None:
+def test_scenes_are_taken_from_source_images(tmp_path: Path) -> None:
     photos = _photos(tmp_path / "photos", 5)
     still = [f"data.scenes.{key}=[0,0]" for key in ("objects", "softness", "rotation")]
     data = _set(tmp_path, f"data.source_images={photos}", *still)
@@ -212,7 +212,7 @@ def test_scenes_can_be_made_from_photographs_of_ones_own(tmp_path: Path) -> None
     assert again.folder.name == data.folder.name != _set(tmp_path, *still).folder.name
 
 
-def test_photographs_that_are_too_small_are_refused(tmp_path: Path) -> None:
+def test_source_images_that_are_too_small_are_refused(tmp_path: Path) -> None:
     photos = _photos(tmp_path / "photos", 3, size=(80, 90))
     with pytest.raises(Exception) as caught:  # noqa: PT011
         _set(tmp_path, f"data.source_images={photos}")

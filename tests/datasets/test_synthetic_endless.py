@@ -1,4 +1,4 @@
-"""Pairs without end: other ones in each epoch, the same for a seed, whoever makes them."""
+"""Synthetic pairs generated during training: different in each epoch, a function of the seed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +30,7 @@ def _batches(data: Synthetic, *, epoch: int, workers: int = 0, seed: int = 0) ->
     return [training.finish_batch(batch) for batch in loader]  # type: ignore[misc]
 
 
-def _same(left: list[dict], right: list[dict]) -> bool:
+def _equal(left: list[dict], right: list[dict]) -> bool:
     keys = ("blurred", "sharp")
     return all(torch.equal(a[key], b[key]) for a, b in zip(left, right, strict=True) for key in keys)
 
@@ -40,20 +40,20 @@ def test_a_seed_and_an_epoch_always_give_the_same_pairs(tmp_path: Path) -> None:
     first = _batches(data, epoch=3)
     assert first[0]["blurred"].shape == (4, 3, 40, 40)
     assert first[0]["blurred"].dtype == torch.uint8
-    assert _same(first, _batches(data, epoch=3, workers=2))
-    assert not _same(first, _batches(data, epoch=4))
-    assert not _same(first, _batches(data, epoch=3, seed=1))
+    assert _equal(first, _batches(data, epoch=3, workers=2))
+    assert not _equal(first, _batches(data, epoch=4))
+    assert not _equal(first, _batches(data, epoch=3, seed=1))
 
 
-def test_no_picture_comes_twice(tmp_path: Path) -> None:
+def test_no_image_is_repeated(tmp_path: Path) -> None:
     data = _set(tmp_path)
-    pictures = [
-        picture.numpy().tobytes() for e in range(3) for batch in _batches(data, epoch=e) for picture in batch["sharp"]
+    images = [
+        image.numpy().tobytes() for e in range(3) for batch in _batches(data, epoch=e) for image in batch["sharp"]
     ]
-    assert len(set(pictures)) == len(pictures) == 24
+    assert len(set(images)) == len(images) == 24
 
 
-def test_only_what_is_measured_on_is_on_disk(tmp_path: Path) -> None:
+def test_only_validation_and_test_pairs_are_on_disk(tmp_path: Path) -> None:
     data = _set(tmp_path)
     data.prepare()
     assert data.train() == []
@@ -62,8 +62,8 @@ def test_only_what_is_measured_on_is_on_disk(tmp_path: Path) -> None:
     assert not (data.folder / "train" / "scenes").exists()
 
 
-def test_settings_of_the_scenes_hold(tmp_path: Path) -> None:
-    """Without motion, noise and defocus both pictures are one; with JPEG of a poor quality they aren't."""
+def test_the_settings_of_the_scenes_are_applied(tmp_path: Path) -> None:
+    """Without motion, noise and defocus both images are equal; with strong JPEG compression they differ."""
     still = [f"data.scenes.{key}=[0,0]" for key in ("blur_length", "rotation", "objects", "read_noise", "shot_noise")]
     for batch in _batches(_set(tmp_path, *still), epoch=0):
         assert torch.equal(batch["blurred"], batch["sharp"])
@@ -72,18 +72,18 @@ def test_settings_of_the_scenes_hold(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_it_trains_and_is_gone_on_with(train: Callable[..., Path]) -> None:
-    """A training that was stopped in the midst of an epoch ends with the weights of one that wasn't."""
-    made = ["data=synthetic_endless", "data.train=12", "data.val=1", "data.blurs=1", "data.height=64", "data.width=64"]
+def test_a_resumed_training_equals_an_uninterrupted_one(train: Callable[..., Path]) -> None:
+    """The weights are equal although the first training was interrupted within an epoch."""
+    data = ["data=synthetic_endless", "data.train=12", "data.val=1", "data.blurs=1", "data.height=64", "data.width=64"]
     rest = ["loss=l1", "scheduler=constant", "loader.repeat=1", "trainer.val_check_interval=null"]
-    runs = train(*made, *rest, "name=whole", "trainer.max_steps=5").parent
-    train(*made, *rest, "name=begun", "trainer.max_steps=2")
-    train(*made, *rest, "name=ended", "trainer.max_steps=5", f"ckpt={runs / 'begun/checkpoints/last.ckpt'}")
+    runs = train(*data, *rest, "name=whole", "trainer.max_steps=5").parent
+    train(*data, *rest, "name=begun", "trainer.max_steps=2")
+    train(*data, *rest, "name=ended", "trainer.max_steps=5", f"ckpt={runs / 'begun/checkpoints/last.ckpt'}")
     weights = [read_checkpoint(runs / name / "checkpoints/last.ckpt")["state_dict"] for name in ("whole", "ended")]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-def test_crops_too_large_for_ones_own_photographs_are_refused_at_once(tmp_path: Path) -> None:
+def test_crops_larger_than_the_source_images_are_refused(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     for i in range(2):
         write_png(tmp_path / "photos" / f"{i}.png", np.zeros((200, 200, 3), np.uint8))
@@ -96,7 +96,7 @@ def test_crops_too_large_for_ones_own_photographs_are_refused_at_once(tmp_path: 
 
 
 @pytest.mark.parametrize("option", ["synthetic_endless", "unpaired"])
-def test_what_lists_no_pairs_cannot_be_mixed(tmp_path: Path, option: str) -> None:
+def test_data_sets_that_list_no_pairs_cannot_be_mixed(tmp_path: Path, option: str) -> None:
     sides = ["data.sets.more.blurred=a", "data.sets.more.sharp=b"] if option == "unpaired" else []
     cfg = config("data=mixed", f"+data@data.sets.more={option}", "+data.weights.more=1", *sides)
     with pytest.raises(Exception, match="only sets that list pairs can be mixed") as caught:

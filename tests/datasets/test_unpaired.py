@@ -1,4 +1,4 @@
-"""Two sets that have nothing to do with one another."""
+"""Unpaired data sets."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +20,7 @@ SIDES = {"blurred": (100, 5, (40, 50)), "sharp": (0, 3, (60, 45))}
 
 @pytest.fixture
 def folders(tmp_path: Path) -> Path:
-    """Images that tell by their red which they are, of one size per side."""
+    """Images whose value of red identifies them, of one size per side."""
     for side, (first, count, size) in SIDES.items():
         for i in range(count):
             (tmp_path / side / "deep").mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,7 @@ def _set(folders: Path, *overrides: str) -> Unpaired:
 
 
 def _drawn(data: Unpaired, epoch: int, seed: int = 0) -> list[tuple[int, int]]:
-    """(blurred, sharp) as their reds say."""
+    """Return the values of red of (blurred, sharp) in an epoch."""
     cfg = config("augment=none", "augment.size=16")
     training = data.training({16: instantiate(cfg.augment, _convert_="all")}, repeat=1, seed=seed)
     order = KeyedBatchSampler(training.sizes, stages=[Stage(0, 16, 1)], seed=seed)
@@ -54,11 +54,11 @@ def test_an_epoch_has_every_image_of_the_larger_side_with_a_random_one_of_the_ot
     epochs = [_drawn(data, epoch) for epoch in range(20)]
     assert {blurred for blurred, _ in epochs[0]} == {100, 101, 102, 103}  # one is held out
     together = {pair for epoch in epochs for pair in epoch}
-    assert len(together) == 8  # each with each
+    assert len(together) == 8  # all combinations
     assert _drawn(data, 3) == epochs[3] != _drawn(data, 3, seed=1)
 
 
-def test_only_the_blurred_side_is_degraded(folders: Path) -> None:
+def test_only_the_blurred_image_is_degraded(folders: Path) -> None:
     cfg = config(
         "augment=none", "augment.size=16",
         "augment.degradations=[{_target_:albumentations.InvertImg,p:1.0}]",
@@ -91,7 +91,7 @@ def test_sides_can_be_other_data_sets(folders: Path, gopro_tree: Path) -> None:
         (["data.blurred=/nowhere"], "/nowhere is not a folder"),
     ],
 )
-def test_bad_sides_are_named(folders: Path, overrides: list[str], message: str) -> None:
+def test_invalid_sides_are_refused(folders: Path, overrides: list[str], message: str) -> None:
     with pytest.raises(Exception, match=message) as caught:
         _set(folders, *overrides).prepare()
     assert isinstance(caught.value, UserError) or isinstance(caught.value.__cause__, UserError)
@@ -110,7 +110,7 @@ def test_they_are_checked_packed_and_shown(folders: Path, capsys: pytest.Capture
     kept = read_image(single.image)
     assert (folders / "sharp" / "frames" / "pixels.bin").stat().st_size == 3 * 60 * 45 * 3
     assert np.array_equal(data.reader()(single.image), kept)
-    # The store is what is read: what the file's name points to doesn't matter to it.
+    # The image is a view of the store, not read from its file.
     assert isinstance(data.reader()(single.image).base, np.memmap)
 
 
@@ -121,13 +121,13 @@ def test_an_image_on_both_sides_is_found(folders: Path, capsys: pytest.CaptureFi
     assert "is the same image as" in capsys.readouterr().out
 
 
-def test_a_module_that_learns_from_pairs_refuses_them(folders: Path, train: Callable[..., Path]) -> None:
+def test_a_module_that_needs_pairs_refuses_unpaired_data(folders: Path, train: Callable[..., Path]) -> None:
     with pytest.raises(SystemExit, match="module=paired trains on pairs and the data set has none"):
         train("data=unpaired", *(f"data.{side}={folders / side}" for side in SIDES))
     assert not (folders / "runs").exists()
 
 
-def test_every_image_of_a_larger_sharp_side_is_drawn_too(folders: Path) -> None:
+def test_an_epoch_has_every_image_of_a_larger_sharp_side(folders: Path) -> None:
     data = instantiate(
         config("data=unpaired", f"data.blurred={folders / 'sharp'}", f"data.sharp={folders / 'blurred'}").data,
         _convert_="all",
@@ -135,8 +135,8 @@ def test_every_image_of_a_larger_sharp_side_is_drawn_too(folders: Path) -> None:
     assert sorted(sharp for _, sharp in _drawn(data, 0)) == [100, 101, 102, 103]
 
 
-def test_frame_stores_hold_everything_that_lies_below_them(folders: Path, gopro_tree: Path) -> None:
-    """Another set as a side keeps its own store whole; folders with a common parent share one."""
+def test_each_folder_and_data_set_has_its_frame_store(folders: Path, gopro_tree: Path) -> None:
+    """A data set as a side keeps its own store; folders of pairs with a common parent share one."""
     sides = ["+data@data.blurred=gopro", f"data.blurred.root={gopro_tree}", "data.blurred.validation=1"]
     named = [f"data.{split}_{side}={folders / split / side}" for split in ("val", "test") for side in SIDES]
     for split in ("val", "test"):
@@ -148,7 +148,7 @@ def test_frame_stores_hold_everything_that_lies_below_them(folders: Path, gopro_
     assert len(FrameStore(folders / "val")) == len(FrameStore(folders / "test")) == 2
 
 
-def test_named_pairs_are_looked_for_at_once_and_one_is_enough(folders: Path) -> None:
+def test_named_pairs_are_checked_at_once(folders: Path) -> None:
     with pytest.raises(Exception, match="data.val_blurred and data.val_sharp go together") as caught:
         _set(folders, "data.val_blurred=/nowhere")
     assert isinstance(caught.value.__cause__, UserError)
@@ -164,7 +164,7 @@ def test_named_pairs_are_looked_for_at_once_and_one_is_enough(folders: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_run_isnt_deleted_for_data_that_cannot_be_used(folders: Path, train: Callable[..., Path]) -> None:
+def test_a_run_is_not_deleted_if_the_data_are_invalid(folders: Path, train: Callable[..., Path]) -> None:
     run = train()
     with pytest.raises(SystemExit, match="learns from pairs alone"):
         train("data=unpaired", *(f"data.{side}={folders / side}" for side in SIDES), "fresh=true")
@@ -173,7 +173,7 @@ def test_a_run_isnt_deleted_for_data_that_cannot_be_used(folders: Path, train: C
     assert (run / "results.json").is_file()
 
 
-def test_images_are_held_out_to_compare_as_sets_unless_pairs_are_named(folders: Path) -> None:
+def test_images_are_held_out_unless_validation_pairs_are_named(folders: Path) -> None:
     data = _set(folders, "data.val_share=0.4")
     assert [single.name for single in data.images("blurred")] == ["deep/0", "deep/1", "deep/2"]
     assert [single.name for single in data.images("sharp")] == ["deep/0", "deep/1"]
@@ -190,7 +190,7 @@ def test_images_are_held_out_to_compare_as_sets_unless_pairs_are_named(folders: 
     assert not isinstance(named.val()[0], Unreferenced)
 
 
-def test_a_side_of_one_image_works_and_is_warned_of(folders: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_side_of_one_image_works_with_a_warning(folders: Path, caplog: pytest.LogCaptureFixture) -> None:
     for i in (1, 2):
         (folders / "sharp" / "deep" / f"{i}.png").unlink()
     data = _set(folders)
@@ -202,7 +202,7 @@ def test_a_side_of_one_image_works_and_is_warned_of(folders: Path, caplog: pytes
 
 
 @pytest.mark.parametrize("kind", ["folder", "list", "set"])
-def test_pairs_come_beside_them(folders: Path, write_pairs: Callable, kind: str) -> None:
+def test_training_pairs_can_be_added(folders: Path, write_pairs: Callable, kind: str) -> None:
     blurred, sharp = write_pairs(count=3)
     listed = folders / "pairs.txt"
     listed.write_text(
@@ -217,7 +217,7 @@ def test_pairs_come_beside_them(folders: Path, write_pairs: Callable, kind: str)
     data.prepare()
     assert data.has_pairs
     assert not data.paired
-    assert len(data.extra_pairs()) == (2 if kind == "set" else 3)  # that set holds one out
+    assert len(data.extra_pairs()) == (2 if kind == "set" else 3)  # that data set holds one out
     cfg = config("augment=none", "augment.size=16")
     training = data.training({16: instantiate(cfg.augment, _convert_="all")}, repeat=1, seed=0)
     drawn = {}
@@ -225,32 +225,32 @@ def test_pairs_come_beside_them(folders: Path, write_pairs: Callable, kind: str)
         sample = training.dataset[epoch, 0, 16]
         both = sample["pair_blurred"].float(), sample["pair_sharp"].float()
         assert both[0].shape == (3, 16, 16)
-        assert 1 < (both[0] - both[1]).abs().mean() < 20  # cut at the same place
+        assert 1 < (both[0] - both[1]).abs().mean() < 20  # the crops are at the same place
         drawn[epoch] = both[0].sum().item()
     assert len(set(drawn.values())) > 10
     assert torch.equal(training.dataset[3, 0, 16]["pair_sharp"], training.dataset[3, 0, 16]["pair_sharp"])
 
 
-def test_pairs_that_are_none_are_named(folders: Path) -> None:
+def test_missing_pairs_are_named(folders: Path) -> None:
     with pytest.raises(UserError, match="/nowhere"):
         _set(folders, "data.pairs=/nowhere").prepare()
 
 
-def test_the_synthetic_set_without_pairs_has_no_scene_on_both_sides(data_root: Path, tmp_path: Path) -> None:
+def test_no_synthetic_scene_is_on_both_sides(data_root: Path, tmp_path: Path) -> None:
     small = ["data.of.train=5", "data.of.val=1", "data.of.blurs=1", "data.of.height=64", "data.of.width=64"]
     cfg = config("data=synthetic_unpaired", f"data.of.root={data_root}", *small)
     data = instantiate(cfg.data, _convert_="all")
     data.prepare()
-    twins = {pair.blurred: pair.sharp for pair in data._of.train()}
+    sharp_of = {pair.blurred: pair.sharp for pair in data._of.train()}
     blurred, sharp = ([single.image for single in data.images(side)] for side in ("blurred", "sharp"))
     assert (len(blurred), len(sharp)) == (2, 3)
-    assert not {twins[image] for image in blurred} & set(sharp)
-    assert {twins[image] for image in blurred} | set(sharp) == set(twins.values())
+    assert not {sharp_of[image] for image in blurred} & set(sharp)
+    assert {sharp_of[image] for image in blurred} | set(sharp) == set(sharp_of.values())
     assert [pair.name for pair in data.val()] == [pair.name for pair in data._of.val()]
     assert len(data.tests()["photographs"]) == 5
 
 
-def test_halves_are_of_whole_sequences(gopro_tree: Path) -> None:
+def test_the_halves_have_whole_sequences(gopro_tree: Path) -> None:
     cfg = config("data=synthetic_unpaired", "data@data.of=gopro", f"data.of.root={gopro_tree}", "data.of.validation=1")
     data = instantiate(cfg.data, _convert_="all")
     data.prepare()
