@@ -1,4 +1,4 @@
-"""Small trainings in processes of their own, and whether two of them are the same to the last bit."""
+"""Small trainings in separate processes, and the comparison of their outcomes bit by bit."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from injection import Act, Moments
 from lightning_utilities.core.rank_zero import rank_zero_only
 from PIL import Image
 
-import deblurlab.training.run  # noqa: F401  once, before all forks
+import deblurlab.training.run  # noqa: F401  imported once, before all forks
 from deblurlab.checkpoints.io import read_checkpoint
 from deblurlab.runs.folder import Run
 
@@ -30,36 +30,38 @@ _COMMON = [
     "data.val_share=0.25", "hydra.job_logging.root.level=WARNING",
 ]  # fmt: skip
 KINDS = {
-    # WGAN-GP draws from the global stream in each step.
+    # WGAN-GP uses the global random state in each step.
     "paired": ["loss=l1+adv_wgan_gp", "module.n_critic=2"],
     "cycle": ["module=cycle", "loss=cycle+identity+adv_ls+l1", "callbacks.checkpoints.monitor=val/psnr"],
 }
 
 
 def make_data(folder: Path) -> None:
+    """Write 12 random pairs."""
     rng = np.random.default_rng(0)
     for kind in ("blurred", "sharp"):
         (folder / "pairs" / kind).mkdir(parents=True)
-        for i in range(12):  # nine to train on: four batches and a half
+        for i in range(12):  # nine training pairs: four and a half batches
             image = rng.integers(0, 256, (36, 44, 3), dtype=np.uint8)
             Image.fromarray(image).save(folder / "pairs" / kind / f"{i:02d}.png")
 
 
-def words(kind: str, name: str, *, workers: int = 0, processes: int = 1, more: Sequence[str] = ()) -> list[str]:
-    several = ["trainer=ddp_cpu"] if processes > 1 else []
-    # An option of a group comes before what it is overridden by.
-    return [*several, *_COMMON, *KINDS[kind], f"loader.workers={workers}", f"name={name}", *more]
+def arguments(kind: str, name: str, *, workers: int = 0, processes: int = 1, more: Sequence[str] = ()) -> list[str]:
+    """Return the command-line arguments of a training."""
+    trainer = ["trainer=ddp_cpu"] if processes > 1 else []
+    # The option of a group precedes the overrides of its keys.
+    return [*trainer, *_COMMON, *KINDS[kind], f"loader.workers={workers}", f"name={name}", *more]
 
 
 def start(folder: Path, command: Sequence[str], *, rank: int = 0, world: int = 1, port: int = 0,
           act: tuple[str, int, Act] | None = None) -> int:  # fmt: skip
-    """Begins a training in a process of its own, as a fork of this one, which has imported everything; its id."""
+    """Start a training in a fork of this process, which has imported everything; return the process id."""
     if pid := os.fork():
         return pid
     code = 70
     try:
         os.setsid()
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # also if a shell has this in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores SIGINT in background jobs
         os.chdir(folder)
         log = os.open(f"{command_name(command)}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1)
@@ -67,7 +69,7 @@ def start(folder: Path, command: Sequence[str], *, rank: int = 0, world: int = 1
         if world > 1:
             os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0"}
             os.environ |= {"LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
-            rank_zero_only.rank = rank  # which was asked of the environment when this was imported
+            rank_zero_only.rank = rank  # set from the environment at import
         moments = Moments(*act) if act else Moments()
         code = _train(command)
         if rank == 0:
@@ -77,6 +79,7 @@ def start(folder: Path, command: Sequence[str], *, rank: int = 0, world: int = 1
 
 
 def command_name(command: Sequence[str]) -> str:
+    """Return the value of the argument name=."""
     return next(word.partition("=")[2] for word in command if word.startswith("name="))
 
 
@@ -96,42 +99,44 @@ def _train(command: Sequence[str]) -> int:
     return 0
 
 
-def finish(*pids: int) -> list[int]:
-    """Exit statuses, negative for a signal. If one ends badly the others are killed, as a launcher does."""
-    left, codes = set(pids), {}
-    while left:
+def wait_for(*pids: int) -> list[int]:
+    """Return the exit statuses, negative for a signal. If a process fails the others are killed, as a launcher does."""
+    running, codes = set(pids), {}
+    while running:
         pid, status = os.wait()
-        if pid in left:
-            left.remove(pid)
+        if pid in running:
+            running.remove(pid)
             codes[pid] = os.waitstatus_to_exitcode(status)
             if codes[pid] not in (0, 128 + signal.SIGTERM, 128 + signal.SIGINT):
-                for other in left:
+                for other in running:
                     os.kill(other, signal.SIGKILL)
     return [codes[pid] for pid in pids]
 
 
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    """Return a free TCP port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def run(folder: Path, command: Sequence[str], *, processes: int = 1, act: tuple[str, int, Act] | None = None,
-        culprit: int = 0) -> list[int]:  # fmt: skip
+        acting_rank: int = 0) -> list[int]:  # fmt: skip
+    """Run a training in one or several processes; return the exit statuses."""
     port = free_port()
     ranks = range(processes)
-    return finish(*(
-        start(folder, command, rank=r, world=processes, port=port, act=act if r == culprit else None) for r in ranks
+    return wait_for(*(
+        start(folder, command, rank=r, world=processes, port=port, act=act if r == acting_rank else None) for r in ranks
     ))  # fmt: skip
 
 
 def outcome(run: Path) -> dict[str, Any]:
-    """What a training has come to, timing and place aside."""
+    """Return the results of a training, without times and paths."""
     last = read_checkpoint(Run(run).last_checkpoint)
-    kept = ("state_dict", "optimizer_states", "lr_schedulers", "memory", "streams", "global_step", "epoch")
+    keys = ("state_dict", "optimizer_states", "lr_schedulers", "memory", "streams", "global_step", "epoch")
     results = json.loads(Run(run).results_file.read_text())
     return {
-        **{key: last[key] for key in kept},
+        **{key: last[key] for key in keys},
         "callbacks": {name: state for name, state in last["callbacks"].items() if name != "Timer"},
         "best": read_checkpoint(Run(run).best_checkpoint)["state_dict"],
         "curves": Run(run).metrics_file.read_text(),
@@ -141,7 +146,7 @@ def outcome(run: Path) -> dict[str, Any]:
 
 
 def difference(a: Any, b: Any, where: str = "") -> str | None:
-    """Where two outcomes first differ."""
+    """Return the first difference of two outcomes, or None."""
     if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
         return None if torch.equal(a, b) else where
     if isinstance(a, dict) and isinstance(b, dict):
