@@ -1,4 +1,4 @@
-"""`python evaluate.py`: anything that restores, measured alike, taken up where it was left."""
+"""`python evaluate.py`: results of every kind of restorer, resuming, shards and errors."""
 
 import csv
 import json
@@ -30,7 +30,7 @@ Evaluate = Callable[..., Path]
 
 @pytest.fixture
 def evaluate(tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Evaluate]:
-    """Runs `evaluate.py` on one blur of each photograph; returns the run's folder."""
+    """Return a function that runs `evaluate.py` on one blur of each photograph and returns the run folder."""
     monkeypatch.chdir(tmp_path)
 
     def run(*overrides: str) -> Path:
@@ -54,25 +54,25 @@ def _rows(run: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_the_blurred_images_score_what_scikit_image_says(evaluate: Evaluate, data_root: Path) -> None:
+def test_psnr_of_the_blurred_images_equals_scikit_image(evaluate: Evaluate, data_root: Path) -> None:
     run = evaluate()
-    scores = _results(run)["sets"]["photographs"]
+    means = _results(run)["sets"]["photographs"]
     rows = _rows(run)
-    assert scores["images"] == len(rows) == 5
+    assert means["images"] == len(rows) == 5
     for row in rows:
         pair = next(data_root.glob(f"*/test/{row['image'].split('/')[0]}/blur_gamma/{row['image'].split('/')[1]}.png"))
         blurred, sharp = read_image(pair), read_image(pair.parent.parent / "sharp" / pair.name)
         assert float(row["psnr"]) == pytest.approx(peak_signal_noise_ratio(sharp, blurred), abs=1e-9)
         assert row["psnr"] == row["psnr_blurred"]
         assert 3 <= float(row["blur_length"]) <= 15
-    assert scores["psnr"] == pytest.approx(np.mean([float(row["psnr"]) for row in rows]), abs=1e-12)
+    assert means["psnr"] == pytest.approx(np.mean([float(row["psnr"]) for row in rows]), abs=1e-12)
     error = np.std([float(row["psnr"]) for row in rows], ddof=1) / np.sqrt(5)
-    assert scores["standard_error"]["psnr"] == pytest.approx(error)
+    assert means["standard_error"]["psnr"] == pytest.approx(error)
     assert "report.html" in {path.name for path in run.iterdir()}
     assert len(list((run / "samples").glob("*.png"))) == 3
 
 
-def test_a_classical_method_gets_the_true_kernel_in_linear_light(evaluate: Evaluate, data_root: Path) -> None:
+def test_a_classical_method_uses_the_true_psf_in_linear_light(evaluate: Evaluate, data_root: Path) -> None:
     run = evaluate("restorer=wiener", "restorer.method.k=0.02")
     row = _rows(run)[0]
     name = row["image"].split("/")
@@ -85,26 +85,26 @@ def test_a_classical_method_gets_the_true_kernel_in_linear_light(evaluate: Evalu
     assert row["psf"] == "true at the centre"
 
 
-def test_a_trained_model_is_a_restorer_like_any_other(
+def test_run_release_and_checkpoint_give_the_results_of_the_training(
     evaluate: Evaluate, train: Callable[..., Path], tmp_path: Path
 ) -> None:
     trained = train()
-    theirs = json.loads((trained / "results.json").read_text())
+    expected = json.loads((trained / "results.json").read_text())
     cli_export(trained, tmp_path / "released")
     scores = []
     for path in (trained, tmp_path / "released", trained / "checkpoints" / "best.ckpt"):
         results = _results(evaluate("restorer=checkpoint", f"restorer.path={path}", "fresh=true"))
-        assert results["parameters"] == theirs["parameters"]
+        assert results["parameters"] == expected["parameters"]
         scores.append(results["sets"]["photographs"]["psnr"])
-    assert scores[0] == scores[1] == scores[2] == pytest.approx(theirs["sets"]["photographs"]["psnr"], abs=1e-4)
+    assert scores[0] == scores[1] == scores[2] == pytest.approx(expected["sets"]["photographs"]["psnr"], abs=1e-4)
 
 
 def cli_export(run: Path, output: Path) -> None:
     export_command([str(run), "-o", str(output)])
 
 
-def _timeless(run: Path) -> tuple[Any, list[dict[str, str]]]:
-    """Results without what says how long it took."""
+def _without_times(run: Path) -> tuple[Any, list[dict[str, str]]]:
+    """Return the results without times, memory and name."""
     results = _results(run)
     for key in ("seconds_per_megapixel", "peak_memory_mib", "name"):
         del results[key]
@@ -112,8 +112,8 @@ def _timeless(run: Path) -> tuple[Any, list[dict[str, str]]]:
 
 
 @pytest.mark.slow
-def test_shards_and_a_kill_between_change_nothing(evaluate: Evaluate, data_root: Path, tmp_path: Path) -> None:
-    """Three processes, one of them killed in its midst and started again: the same numbers to the last bit."""
+def test_shards_and_a_kill_give_the_same_results(evaluate: Evaluate, data_root: Path, tmp_path: Path) -> None:
+    """Three processes, one of them killed and restarted, equal one process bit for bit."""
     whole = evaluate("restorer=richardson_lucy", "restorer.method.iterations=3", "name=whole").with_name("whole")
     command = [
         sys.executable, "-m", "deblurlab", "evaluate", "restorer=richardson_lucy", "restorer.method.iterations=3",
@@ -129,18 +129,18 @@ def test_shards_and_a_kill_between_change_nothing(evaluate: Evaluate, data_root:
     slow.wait()
     assert not (shared / "results.json").exists()
     with part.open("a") as file:
-        file.write('{"set": "photographs", "image": "cut off')  # as a kill in the midst of a line would leave it
+        file.write('{"set": "photographs", "image": "cut off')  # as after a kill while the line is written
     for shard in (2, 3, 1):
         subprocess.run([*command, f"shard={shard}/3"], cwd=tmp_path, check=True, capture_output=True)
         assert (shared / "results.json").exists() == (shard == 1)
-    for mine, theirs in zip(_timeless(shared), _timeless(whole), strict=True):
-        assert json.dumps(mine, sort_keys=True) == json.dumps(theirs, sort_keys=True)
+    for shared_result, whole_result in zip(_without_times(shared), _without_times(whole), strict=True):
+        assert json.dumps(shared_result, sort_keys=True) == json.dumps(whole_result, sort_keys=True)
     lines = [line for file in (shared / "parts").glob("*.jsonl") for line in file.read_text().splitlines()]
     done = [json.loads(line)["image"] for line in lines if line.endswith("}")]
-    assert sorted(done) == sorted(set(done))  # nothing was done twice
+    assert sorted(done) == sorted(set(done))  # no image was measured twice
 
 
-def test_one_bad_image_does_not_lose_the_others(
+def test_a_damaged_image_does_not_stop_the_evaluation(
     evaluate: Evaluate, gopro_tree: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad = gopro_tree / "test" / "d" / "blur" / "000001.png"
@@ -161,7 +161,7 @@ def test_one_bad_image_does_not_lose_the_others(
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["restorer=wiener", "psf=none"], "needs a kernel: psf=oracle"),
+        (["restorer=wiener", "psf=none"], "needs a psf: choose psf=oracle"),
         (["restorer=wiener", "psf=file", "psf.path=/nowhere.npy"], "psf.path=/nowhere.npy can't be read"),
         (["restorer=wiener", "psf=gaussian", "psf.sigma=0"], "psf.sigma=0 must be more than 0"),
         (["restorer=wiener", "restorer.light=dark"], "restorer.light=dark is unknown"),
@@ -172,19 +172,19 @@ def test_one_bad_image_does_not_lose_the_others(
         (["protocol.metrics=[niqe]"], "unknown metric niqe"),
     ],
 )
-def test_what_makes_no_sense_is_one_line(evaluate: Evaluate, overrides: list[str], message: str) -> None:
+def test_invalid_settings_are_reported(evaluate: Evaluate, overrides: list[str], message: str) -> None:
     with pytest.raises(SystemExit, match=message):
         evaluate(*overrides)
     assert not Path("runs/evaluations/run/results.json").exists()
 
 
-def test_the_oracle_is_for_made_data(evaluate: Evaluate, gopro_tree: Path) -> None:
-    with pytest.raises(SystemExit, match="no recipe with a true kernel.*psf=estimate for others"):
+def test_the_oracle_needs_synthetic_data(evaluate: Evaluate, gopro_tree: Path) -> None:
+    with pytest.raises(SystemExit, match="no recipe with a true psf.*choose psf=estimate"):
         evaluate("restorer=wiener", "data=gopro", f"data.root={gopro_tree}", "name=run")
 
 
 def _straight(root: Path) -> Path:
-    """GoPro's layout with the astronaut: blurred by straight motion, and not at all."""
+    """Write a photograph in GoPro's layout, once blurred by straight motion and once unblurred."""
     from skimage.data import astronaut
 
     sharp = astronaut()[:256, :256]
@@ -198,7 +198,7 @@ def _straight(root: Path) -> Path:
     return root
 
 
-def test_what_shows_no_motion_is_left_as_it_is_and_counted(evaluate: Evaluate, tmp_path: Path) -> None:
+def test_images_without_motion_are_returned_unchanged_and_counted(evaluate: Evaluate, tmp_path: Path) -> None:
     root = _straight(tmp_path / "straight")
     run = evaluate(
         "restorer=wiener", "psf=estimate", "data=gopro", f"data.root={root}", "data.validation=1", "name=run"
@@ -211,7 +211,7 @@ def test_what_shows_no_motion_is_left_as_it_is_and_counted(evaluate: Evaluate, t
     assert _results(run)["sets"]["gopro"]["untouched"] == 1
 
 
-def test_the_same_command_prints_the_same_results_and_another_config_is_refused(evaluate: Evaluate) -> None:
+def test_a_finished_run_is_reused_and_another_config_is_refused(evaluate: Evaluate) -> None:
     run = evaluate("limit=2")
     before = (run / "results.json").stat().st_mtime_ns
     evaluate("limit=2")
@@ -221,8 +221,8 @@ def test_the_same_command_prints_the_same_results_and_another_config_is_refused(
     assert _results(evaluate("limit=3", "fresh=true"))["sets"]["photographs"]["images"] == 3
 
 
-def test_foreign_classes_are_refused(evaluate: Evaluate, tmp_path: Path) -> None:
-    """A checkpoint that names a class from elsewhere doesn't run it."""
+def test_untrusted_classes_are_refused(evaluate: Evaluate, tmp_path: Path) -> None:
+    """A class that a checkpoint names isn't called unless it is trusted."""
     record = {"model": {"_target_": "os.system", "command": f"touch {tmp_path / 'owned'}"}}
     torch.save({"state_dict": {"generator.x": torch.zeros(1)}, "record": record}, tmp_path / "evil.ckpt")
     with pytest.raises(SystemExit, match="names os.system, which is no model of deblurlab"):
@@ -231,7 +231,7 @@ def test_foreign_classes_are_refused(evaluate: Evaluate, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_a_sweep_ends_in_one_table(data_root: Path, tmp_path: Path) -> None:
+def test_a_sweep_prints_one_table(data_root: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "deblurlab", "evaluate", "-m", "restorer=identity,wiener", "data=synthetic_small"]
     environment = {**os.environ, "COLUMNS": "200"}
     done = subprocess.run(
@@ -244,7 +244,7 @@ def test_a_sweep_ends_in_one_table(data_root: Path, tmp_path: Path) -> None:
     assert "oracle" in lines[1]
 
 
-def test_an_onnx_model_scores_as_the_network_it_was(evaluate: Evaluate, tmp_path: Path, data_root: Path) -> None:
+def test_an_onnx_model_has_the_metrics_of_its_network(evaluate: Evaluate, tmp_path: Path, data_root: Path) -> None:
     network = torch.nn.Conv2d(3, 3, 3, padding=1).eval()
     with torch.no_grad():
         network.weight.mul_(0.2)
@@ -266,7 +266,7 @@ def test_an_onnx_model_scores_as_the_network_it_was(evaluate: Evaluate, tmp_path
 @pytest.mark.parametrize(
     ("content", "message"), [(None, "there is no file"), (b"no model", "can't be read as an ONNX")]
 )
-def test_files_that_are_no_onnx_models_are_named(
+def test_invalid_onnx_files_are_refused(
     evaluate: Evaluate, tmp_path: Path, content: bytes | None, message: str
 ) -> None:
     if content is not None:
@@ -276,41 +276,39 @@ def test_files_that_are_no_onnx_models_are_named(
 
 
 @pytest.mark.parametrize(
-    ("kernel", "message"),
+    ("psf", "message"),
     [
         (np.ones((5, 5)), "sum to 1; got sum 25"),
         (np.full((3, 3), np.nan), "2-D array of finite numbers"),
         (np.ones(4) / 4, "matrix"),
     ],
 )
-def test_files_that_hold_no_kernel_are_named(
-    evaluate: Evaluate, tmp_path: Path, kernel: np.ndarray, message: str
-) -> None:
-    np.save(tmp_path / "psf.npy", kernel)
-    with pytest.raises(SystemExit, match=f"psf.path=.*psf.npy can't be read as a kernel: .*{message}"):
+def test_invalid_psf_files_are_refused(evaluate: Evaluate, tmp_path: Path, psf: np.ndarray, message: str) -> None:
+    np.save(tmp_path / "psf.npy", psf)
+    with pytest.raises(SystemExit, match=f"psf.path=.*psf.npy can't be read as a psf: .*{message}"):
         evaluate("restorer=wiener", "psf=file", f"psf.path={tmp_path / 'psf.npy'}")
 
 
-def test_a_kernel_may_be_a_picture(evaluate: Evaluate, tmp_path: Path) -> None:
-    """A white pixel on black is no blur at all: Wiener with K = 0 gives back what it got."""
-    picture = np.zeros((5, 5, 3), np.uint8)
-    picture[2, 2] = 255
-    write_png(tmp_path / "psf.png", picture)
+def test_a_psf_may_be_an_image(evaluate: Evaluate, tmp_path: Path) -> None:
+    """A white pixel on black is no blur: the Wiener filter with K = 0 returns the blurred image."""
+    image = np.zeros((5, 5, 3), np.uint8)
+    image[2, 2] = 255
+    write_png(tmp_path / "psf.png", image)
     run = evaluate("restorer=wiener", "restorer.method.k=0", "psf=file", f"psf.path={tmp_path / 'psf.png'}")
     for row in _rows(run):
         assert float(row["psnr"]) == pytest.approx(float(row["psnr_blurred"]), abs=1e-6)
         assert row["psf"] == "psf.png"
 
 
-def test_a_kernel_larger_than_the_images_fails_image_by_image(evaluate: Evaluate) -> None:
+def test_a_psf_larger_than_the_images_is_an_error_of_each_image(evaluate: Evaluate) -> None:
     with pytest.raises(SystemExit):
         evaluate("restorer=wiener", "psf=gaussian", "psf.sigma=100")
     failed = _results(Path("runs/evaluations/run"))["failed"]
     assert len(failed) == 5
-    assert all("is larger than the image" in why for why in failed.values())
+    assert all("is larger than the image" in error for error in failed.values())
 
 
-def test_a_restorer_that_makes_nan_is_not_scored(evaluate: Evaluate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nan_in_a_restored_image_is_an_error(evaluate: Evaluate, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(self: object, blurred: torch.Tensor, pair: object) -> Restored:
         return Restored(blurred * float("nan"))
 
@@ -322,7 +320,7 @@ def test_a_restorer_that_makes_nan_is_not_scored(evaluate: Evaluate, monkeypatch
     assert results["sets"]["photographs"]["images"] == 0
 
 
-def test_what_has_failed_is_tried_again(evaluate: Evaluate, gopro_tree: Path) -> None:
+def test_failed_images_are_tried_again(evaluate: Evaluate, gopro_tree: Path) -> None:
     bad = gopro_tree / "test" / "d" / "blur" / "000000.png"
     content = bad.read_bytes()
     bad.write_bytes(content[:60])
@@ -334,7 +332,7 @@ def test_what_has_failed_is_tried_again(evaluate: Evaluate, gopro_tree: Path) ->
     assert results["sets"]["gopro"]["images"] == 1
 
 
-def test_fresh_deletes_neither_trainings_nor_for_settings_that_fail(
+def test_fresh_keeps_trainings_and_keeps_the_run_if_settings_are_invalid(
     evaluate: Evaluate, train: Callable[..., Path]
 ) -> None:
     trained = train()
@@ -342,31 +340,31 @@ def test_fresh_deletes_neither_trainings_nor_for_settings_that_fail(
         evaluate(f"runs={trained.parent}", "fresh=true")
     assert (trained / "results.json").is_file()
     run = evaluate("limit=1")
-    with pytest.raises(SystemExit, match="needs a kernel"):
+    with pytest.raises(SystemExit, match="needs a psf"):
         evaluate("limit=1", "restorer=wiener", "psf=none", "fresh=true")
     assert (run / "results.json").is_file()
 
 
-def test_equal_images_have_an_infinite_psnr_and_no_gain(
+def test_equal_images_have_infinite_psnr_and_no_gain(
     evaluate: Evaluate, gopro_tree: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = gopro_tree / "test" / "d"
     (folder / "blur" / "000000.png").write_bytes((folder / "sharp" / "000000.png").read_bytes())
-    for _ in range(2):  # the second time from the file
+    for _ in range(2):  # the second time from results.json
         run = evaluate("data=gopro", f"data.root={gopro_tree}", "name=run")
-        said = capsys.readouterr().out
-        assert "nan" not in said
-        assert "inf" not in said.replace("infinite", "")
+        output = capsys.readouterr().out
+        assert "nan" not in output
+        assert "inf" not in output.replace("infinite", "")
     assert _results(run)["sets"]["gopro"]["psnr"] is None
     assert _rows(run)[0]["psnr"] == "inf"
 
 
 @pytest.mark.slow
-def test_a_sweep_with_a_failing_job_ends_in_a_table_too(data_root: Path, tmp_path: Path) -> None:
+def test_a_sweep_with_a_failed_job_prints_a_table(data_root: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "deblurlab", "evaluate", "-m", "restorer=wiener,identity", "psf=none", "limit=1"]
     done = subprocess.run(
         [*command, "data=synthetic_small", f"data.root={data_root}"], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 1
     assert "identity" in done.stdout
-    assert "needs a kernel" in done.stdout + done.stderr
+    assert "needs a psf" in done.stdout + done.stderr
