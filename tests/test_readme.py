@@ -39,6 +39,7 @@ REDUCED = {
     r"module\.compile=true": ["module.compile=false"],  # needs a compiler and takes minutes
     r"logger=(tensorboard\+)?wandb": [r"\g<0>", "logger.wandb.offline=true"],  # needs an account
     r"(loss=.*)?\bvgg.*": [r"\g<0>", "++loss.vgg.weights=random"],  # 550 MB
+    r"seed=1,2,3": ["seed=1,2"],
     r"\+sweep=losses": [r"\g<0>", "loss=l1,l1+adv", "seed=1,2"],  # twelve jobs
     r"\+sweep=weights": [r"\g<0>", "loss=l1+vgg+adv", "hydra.sweeper.trials=2", "++loss.vgg.weights=random"],
     r"hydra.sweeper.trials=.*": ["hydra.sweeper.trials=2"],
