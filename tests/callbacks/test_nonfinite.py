@@ -99,7 +99,7 @@ def test_an_accuracy_of_0_or_1_is_reported_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, accuracy: float, expected: str | None
 ) -> None:
     trained = module({"l1": L1(), "adv": Adv()})
-    monkeypatch.setattr(trained._adversaries["sharp"], "_measured", lambda real, fake: torch.tensor(accuracy))
+    monkeypatch.setattr(trained, "accuracies", lambda: {"discriminator": torch.tensor(accuracy)})
     fit(trained, 6, Collapse(steps=4, every=1))
     found = [record.getMessage() for record in caplog.records if "classified every image" in record.getMessage()]
     assert len(found) == (expected is not None)
@@ -107,7 +107,8 @@ def test_an_accuracy_of_0_or_1_is_reported_once(
 
 
 def test_accuracy_is_the_share_of_logits_with_the_right_sign() -> None:
-    adversary = module({"l1": L1(), "adv": Adv()})._adversaries["sharp"]
+    state = module({"l1": L1(), "adv": Adv()}).adversarial_states["sharp"]
     real = DiscriminatorOutput(logits=[torch.tensor([1.0, 2.0, -1.0, 3.0])], features=[])
     fake = DiscriminatorOutput(logits=[torch.tensor([1.0, -2.0, -1.0, -3.0])], features=[])
-    assert adversary._measured(real, fake) == torch.tensor(6 / 8)
+    state.record(real, fake, share=1.0)
+    assert state.accuracy == torch.tensor(6 / 8)
