@@ -1,4 +1,4 @@
-"""Sums of terms and combinations of options, drawn at random."""
+"""Property tests of sums and of combinations of options."""
 
 import string
 
@@ -23,31 +23,31 @@ pieces = st.sampled_from(
 )
 
 
-def _printed(terms: Terms) -> str:
+def _format(terms: Terms) -> str:
     return "+".join(name if factor is None else f"{factor!r}*{name}" for name, factor in terms)
 
 
 @given(st.lists(st.tuples(names, factors), min_size=1))
-def test_a_printed_sum_is_parsed_to_the_same_terms(terms: Terms) -> None:
+def test_a_formatted_sum_is_parsed_to_the_same_terms(terms: Terms) -> None:
     plain = len(terms) == 1 and terms[0][1] is None
-    assert parse_sum(_printed(terms)) == (None if plain else terms)
+    assert parse_sum(_format(terms)) == (None if plain else terms)
 
 
 @given(st.text(st.sampled_from("l1vg+*.eE-_ ٣\n")) | st.text() | st.lists(pieces).map("".join))
-def test_any_text_is_a_sum_that_can_be_printed_or_none(text: str) -> None:
+def test_any_text_is_a_sum_or_none(text: str) -> None:
     terms = parse_sum(text)
     if terms is not None:
         assert text.count("+") >= len(terms) - 1
         assert all(name in text for name, _ in terms)
-        printed = _printed([(name, min(factor, 1e300) if factor else factor) for name, factor in terms])
-        assert [name for name, _ in parse_sum(printed) or []] == [name for name, _ in terms]
+        formatted = _format([(name, min(factor, 1e300) if factor else factor) for name, factor in terms])
+        assert [name for name, _ in parse_sum(formatted) or []] == [name for name, _ in terms]
 
 
 @given(st.lists(st.sampled_from(TERMS), min_size=1, max_size=5, unique=True), st.data())
 @settings(max_examples=8)
 def test_any_terms_in_any_order_compose_with_their_weights(chosen: list[str], data: st.DataObject) -> None:
     terms = [(name, data.draw(factors)) for name in chosen]
-    loss = config(f"loss={_printed(terms)}").loss
+    loss = config(f"loss={_format(terms)}").loss
     assert {name: node.weight for name, node in loss.items()} == {
         name: DEFAULTS[name] if factor is None else factor for name, factor in terms
     }
@@ -57,15 +57,15 @@ def test_any_terms_in_any_order_compose_with_their_weights(chosen: list[str], da
 @example("1e400*l1+vgg")
 @example("l1+l1")
 @settings(max_examples=12)
-def test_any_text_chooses_losses_or_is_named_in_an_error(text: str) -> None:
+def test_any_text_selects_losses_or_is_named_in_an_error(text: str) -> None:
     quoted = "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
     try:
         chosen = config(f"loss={quoted}").loss
     except HydraException as error:
-        lines = 1 if parse_sum(text) is not None else 99  # where Hydra lists all options
-        said = str(error)
-        assert text in said or quoted in said
-        assert len(said.splitlines()) <= lines
+        lines = 1 if parse_sum(text) is not None else 99  # Hydra lists all options
+        message = str(error)
+        assert text in message or quoted in message
+        assert len(message.splitlines()) <= lines
     else:
         terms = parse_sum(text) or [(text, None)]
         assert set(chosen) == {name.strip().removesuffix(".yaml") for name, _ in terms}
@@ -78,12 +78,12 @@ def test_a_factor_that_is_no_number_is_refused() -> None:
 
 GROUPS = ("model", "discriminator", "optimizer", "scheduler", "data", "augment", "protocol", "trainer", "callbacks",
           "module")  # fmt: skip
-NEEDED = {
+REQUIRED = {
     "data=pairs": ["data.blurred=a", "data.sharp=b"],
     "data=unpaired": ["data.blurred=a", "data.sharp=b"],
     "data=streaming": ["data.root=a"],
 }
-"""What an option can't do without."""
+"""Overrides that an option requires."""
 
 
 @given(
@@ -92,8 +92,8 @@ NEEDED = {
 )
 @settings(max_examples=25)
 def test_any_combination_of_options_composes_and_resolves(choices: tuple[str, ...], terms: Terms) -> None:
-    needed = [override for choice in choices for override in NEEDED.get(choice, [])]
-    cfg = config(*choices, f"loss={_printed(terms)}", *needed, "pretrained=random", "name=x")
+    required = [override for choice in choices for override in REQUIRED.get(choice, [])]
+    cfg = config(*choices, f"loss={_format(terms)}", *required, "pretrained=random", "name=x")
     resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     assert isinstance(resolved, dict)
     assert {*GROUPS, "loss", "loader"} <= resolved.keys()

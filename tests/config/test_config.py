@@ -1,4 +1,4 @@
-"""Config: sums of terms, names of runs, and every file of conf/."""
+"""Sums of terms, names of runs, and every file of conf/ and sweeps/."""
 
 import itertools
 from pathlib import Path
@@ -37,25 +37,25 @@ def test_parse_sum(expression: str, terms: object) -> None:
     assert parse_sum(expression) == terms
 
 
-def test_a_sum_composes_its_terms_in_any_order_with_inline_weights() -> None:
+def test_a_sum_composes_its_terms_with_inline_weights() -> None:
     default = config("loss=vgg").loss.vgg.weight
     cfg = config("loss=adv+0.25*l1+vgg")
     assert set(cfg.loss) == {"adv", "l1", "vgg"}
     assert (cfg.loss.l1.weight, cfg.loss.vgg.weight) == (0.25, default)
 
 
-def test_an_override_of_the_weight_wins_over_the_inline_weight() -> None:
+def test_an_override_of_the_weight_replaces_the_inline_weight() -> None:
     assert config("loss=l1+0.5*vgg", "loss.vgg.weight=0.7").loss.vgg.weight == 0.7
 
 
-def test_an_experiment_may_choose_a_sum_and_the_command_line_another() -> None:
+def test_the_command_line_replaces_the_sum_of_an_experiment() -> None:
     assert set(config("experiment=demo").loss) == {"l1", "vgg", "adv"}
     chosen = config("experiment=demo", "loss=mse").loss
     assert [name for name in chosen if "_target_" in chosen[name]] == ["mse"]
 
 
-def test_inline_weights_win_over_an_experiments() -> None:
-    """Experiments hold weights for the terms that are chosen without one."""
+def test_inline_weights_replace_those_of_an_experiment() -> None:
+    """An experiment's weights apply to the terms without an inline weight."""
     assert config("experiment=paper").loss.l1.weight == config("experiment=paper", "loss=l1+vgg").loss.l1.weight == 0.5
     cfg = config("experiment=paper", "loss=0.25*l1+adv")
     assert (cfg.loss.l1.weight, cfg.loss.adv.weight) == (0.25, 0.01)
@@ -70,12 +70,12 @@ def test_inline_weights_win_over_an_experiments() -> None:
         ("logger=csv+0.5*wandb", "only loss takes factors"),
     ],
 )
-def test_a_wrong_sum_is_refused_with_what_is_known(override: str, message: str) -> None:
+def test_a_wrong_sum_is_refused(override: str, message: str) -> None:
     with pytest.raises(ConfigCompositionException, match=message.replace("+", r"\+").replace("*", r"\*")):
         config(override)
 
 
-def test_an_unknown_option_is_refused_with_what_is_known() -> None:
+def test_an_unknown_option_is_refused_with_a_list() -> None:
     with pytest.raises(Exception, match=r"(?s)Could not find 'model/nope'.*unet.*unet_res"):
         config("model=nope")
 
@@ -98,15 +98,13 @@ def test_run_name_is_a_slug_of_the_overrides(overrides: list[str], name: str) ->
     assert run_name(None, overrides) == name
 
 
-def test_run_name_of_many_overrides_is_short_and_its_own() -> None:
-    names = [
-        run_name(None, [f"a.very.long.key.number{i}=value" for i in range(30)] + [f"seed={s}"]) for s in (1, 2)
-    ]
+def test_run_name_of_many_overrides_is_short_and_unique() -> None:
+    names = [run_name(None, [f"a.very.long.key.number{i}=value" for i in range(30)] + [f"seed={s}"]) for s in (1, 2)]
     assert all(len(name) <= 120 for name in names)
     assert names[0] != names[1]
 
 
-def test_run_name_given_is_kept() -> None:
+def test_a_given_run_name_is_kept() -> None:
     assert run_name("mine", ["model=unet"]) == "mine"
 
 
@@ -118,16 +116,16 @@ def test_evenly(limit: int, steps: int, interval: int) -> None:
 
 
 OFFLINE = ["pretrained=random"]
-NEEDED = {
+REQUIRED = {
     "data=pairs": ["data.blurred=a", "data.sharp=b"],
     "data=unpaired": ["data.blurred=a", "data.sharp=b"],
     "data=streaming": ["data.root=a"],
     "logger=wandb": ["logger.wandb.offline=true"],
-    "restorer=checkpoint": ["restorer.path=/nowhere"],
-    "restorer=onnx": ["restorer.path=/nowhere"],
-    "psf=file": ["psf.path=/nowhere"],
+    "restorer=checkpoint": ["restorer.path=/missing"],
+    "restorer=onnx": ["restorer.path=/missing"],
+    "psf=file": ["psf.path=/missing"],
 }
-"""What an option can't do without, or without a network."""
+"""Overrides that an option requires, or that replace a download."""
 SIMPLE = ("model", "discriminator", "data", "augment", "module", "optimizer", "scheduler")
 
 
@@ -137,19 +135,16 @@ FILES = {"checkpoint", "onnx", "file"}
 
 def _overrides(group: str, option: str) -> list[str]:
     choice = f"+{group}={option}" if group == "debug" else f"{group}={option}"
-    return [choice, *NEEDED.get(choice, [] if _entry(group) == "evaluate" else OFFLINE)]
+    return [choice, *REQUIRED.get(choice, [] if _entry(group) == "evaluate" else OFFLINE)]
 
 
 def _entry(group: str) -> str:
-    """The configuration that a group belongs to."""
+    """Return the configuration that a group belongs to."""
     return "evaluate" if group in ("restorer", "psf", "protocol") else "train"
 
 
 ALL = [
-    (group.name, option)
-    for group in sorted(CONF.iterdir())
-    if group.is_dir()
-    for option in option_names(group.name)
+    (group.name, option) for group in sorted(CONF.iterdir()) if group.is_dir() for option in option_names(group.name)
 ]
 
 
@@ -157,14 +152,14 @@ ALL = [
 def test_every_file_composes_and_resolves(group: str, option: str) -> None:
     if _entry(group) == "evaluate":
         cfg = config(*_overrides(group, option), "name=x", name="evaluate")
-        made = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-        assert {"restorer", "psf", "data", "protocol"} <= made.keys()  # type: ignore[union-attr]
+        resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        assert {"restorer", "psf", "data", "protocol"} <= resolved.keys()  # type: ignore[union-attr]
         return
     cfg = config(*_overrides(group, option), "name=x", "logger.wandb.name=x" if option == "wandb" else "seed=0")
-    made = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    assert isinstance(made, dict)
-    assert {"model", "loss", "data", "trainer"} <= made.keys()
-    assert "${" not in str(made)
+    resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    assert isinstance(resolved, dict)
+    assert {"model", "loss", "data", "trainer"} <= resolved.keys()
+    assert "${" not in str(resolved)
 
 
 @pytest.mark.parametrize(("group", "option"), ALL, ids=["=".join(pair) for pair in ALL])
@@ -174,12 +169,12 @@ def test_every_file_instantiates(group: str, option: str, tmp_path: Path) -> Non
         pytest.skip("needs GPUs")
     cfg = config(*_overrides(group, option), *extra, name=_entry(group))
     if option in FILES:
-        with pytest.raises(InstantiationException, match="nowhere") as caught:
+        with pytest.raises(InstantiationException, match="missing") as caught:
             instantiate(cfg[group], _convert_="all")
         assert isinstance(caught.value.__cause__, UserError)
     elif group in SIMPLE or _entry(group) == "evaluate":
-        made = instantiate(cfg[group], _convert_="all")
-        assert made is not None
+        resolved = instantiate(cfg[group], _convert_="all")
+        assert resolved is not None
     elif group == "loss":
         for name in cfg.loss:
             if "_target_" in cfg.loss[name] and cfg.loss[name].get("weights") == "imagenet":
@@ -199,12 +194,12 @@ GRIDS = {"losses", "generators", "discriminators", "objectives", "table1"}
 SWEEP_NAMES = sorted(path.stem for path in (SWEEPS / "sweep").glob("*.yaml"))
 
 
-def test_every_sweep_is_tried() -> None:
-    assert {*SWEEP_NAMES} == GRIDS | {"weights"}  # in test_search
+def test_every_sweep_has_a_test() -> None:
+    assert {*SWEEP_NAMES} == GRIDS | {"weights"}  # weights: test_search
 
 
 @pytest.mark.parametrize("name", sorted(GRIDS))
-def test_every_job_of_a_sweep_composes_and_has_its_own_name(name: str) -> None:
+def test_every_job_of_a_sweep_composes_with_a_unique_name(name: str) -> None:
     params = OmegaConf.load(SWEEPS / "sweep" / f"{name}.yaml").hydra.sweeper.params
     choices = [[f"{key}={value}" for value in str(values).split(",")] for key, values in params.items()]
     jobs = list(itertools.product(*choices))
@@ -223,7 +218,7 @@ def test_a_sum_in_a_sweep_is_one_value() -> None:
     assert list(override.sweep_string_iterator()) == ["l1", "l1+vgg", "l1+0.01*adv"]
 
 
-def test_completion_offers_sums_only_to_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sums_are_listed_for_shell_completion_only(monkeypatch: pytest.MonkeyPatch) -> None:
     source = SumSource("test", "sum://")
     assert source.list("loss", None) == []
     monkeypatch.setenv("COMP_LINE", "python train.py loss=l1+")
@@ -231,14 +226,14 @@ def test_completion_offers_sums_only_to_the_shell(monkeypatch: pytest.MonkeyPatc
     assert set(source.list("loss", None)) == {f"{a}+{b}" for a, b in itertools.permutations(names, 2)}
 
 
-def test_typos_in_constructors_name_the_key() -> None:
+def test_a_misspelled_key_is_named_in_the_error() -> None:
     cfg: DictConfig = config("+model.widht=3")
     with pytest.raises(Exception, match="widht"):
         instantiate(cfg.model)
 
 
 @pytest.mark.parametrize("file", sorted((SWEEPS / "wandb").glob("*.yaml")), ids=lambda file: file.stem)
-def test_what_an_agent_of_wandb_would_call_composes(file: Path) -> None:
+def test_commands_of_wandb_agents_compose(file: Path) -> None:
     sweep = OmegaConf.to_container(OmegaConf.load(file))
     assert isinstance(sweep, dict)
     assert sweep["command"][:3] == ["${env}", "python", "${program}"]

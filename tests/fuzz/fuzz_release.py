@@ -1,9 +1,9 @@
-"""Damaged and hostile releases: `make fuzz`, or this file with libFuzzer's options and folders of inputs."""
+"""Fuzzing of releases with Atheris: `make fuzz`, or this script with libFuzzer's options and folders of inputs."""
 
 import sys
 
 import atheris
-import torch  # noqa: F401 - it isn't what is fuzzed
+import torch  # noqa: F401 - before the instrumentation, since torch isn't fuzzed
 
 with atheris.instrument_imports(include=["deblurlab", "safetensors"]):
     import targets

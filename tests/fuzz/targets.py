@@ -1,7 +1,7 @@
-"""What is fuzzed: bytes become files that somebody might send, and reading them gives what they hold or a UserError.
+"""Fuzz targets: bytes become files, and reading them must return their content or raise UserError.
 
-An input is a text and some bytes with `SEPARATOR` between them. In the text SHA256 stands for the checksum that would
-be right, or no mutation would ever get past it.
+An input is a text and bytes with `SEPARATOR` between them. SHA256 in the text is replaced by the right checksum, since
+mutations would never get past it otherwise.
 """
 
 import json
@@ -17,13 +17,13 @@ from deblurlab.errors import UserError
 
 SEPARATOR = b"\n---\n"
 IMAGES = ("a.png", "b/c.png")
-"""The image files that a fuzzed frame store may be of: empty ones from 1970."""
+"""Image files that a fuzzed frame store may name: empty files with the modification time 0."""
 _MEMORY = Path("/dev/shm")
 _ROOT = _MEMORY if _MEMORY.is_dir() else None
 
 
 def release(data: bytes) -> None:
-    """`release.json`, `SEPARATOR`, `weights.safetensors`."""
+    """Read a release. The input is `release.json`, `SEPARATOR`, `weights.safetensors`."""
     index, _, weights = data.partition(SEPARATOR)
     with tempfile.TemporaryDirectory(dir=_ROOT) as name:
         folder = Path(name)
@@ -40,8 +40,11 @@ def release(data: bytes) -> None:
 
 
 def frames(data: bytes) -> None:
-    """`index.json` where FRAMES stands for its list, `SEPARATOR`, that list, `SEPARATOR`, `pixels.bin`; in the list
-    CRC32 stands for the checksum of all pixels."""
+    """Read a frame store.
+
+    The input is `index.json`, `SEPARATOR`, the list of frames, `SEPARATOR`, `pixels.bin`. FRAMES in the index is
+    replaced by the list, CRC32 in the list by the checksum of all pixels.
+    """
     index, listed, pixels = [*data.split(SEPARATOR, 2), b"", b""][:3]
     text = listed.replace(b"CRC32", str(zlib.crc32(pixels)).encode()).decode(errors="replace")
     checksum = sha256(text.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What fuzzing has found worth keeping is tried again, without a fuzzer."""
+"""Regression tests with the inputs that fuzzing found."""
 
 from pathlib import Path
 
@@ -11,5 +11,5 @@ INPUTS = sorted(path for path in CORPUS.glob("*/*"))
 
 
 @pytest.mark.parametrize("file", INPUTS, ids=[f"{file.parent.name}/{file.name}" for file in INPUTS])
-def test_reading_it_gives_what_it_holds_or_a_message(file: Path) -> None:
+def test_an_input_is_read_or_refused(file: Path) -> None:
     getattr(targets, file.parent.name)(file.read_bytes())

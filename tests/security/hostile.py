@@ -1,4 +1,4 @@
-"""What the tests of hostile files share."""
+"""Helpers for tests with hostile files."""
 
 import os
 import struct
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class Payload:
-    """Pickled, it makes whoever unpickles it write a file."""
+    """Object whose pickle creates a file when it is unpickled."""
 
     def __init__(self, canary: Path) -> None:
         self._canary = canary
@@ -21,7 +21,7 @@ class Payload:
 
 
 class Call:
-    """Pickled, it makes whoever unpickles it call a function."""
+    """Object whose pickle calls a function when it is unpickled."""
 
     def __init__(self, function: Any, *arguments: Any) -> None:
         self._call = function, arguments
@@ -32,22 +32,22 @@ class Call:
 
 @contextmanager
 def bounded(seconds: float = 20, mebibytes: float = 200) -> Iterator[None]:
-    """What is done meanwhile takes no longer, and at no moment so much more memory."""
-    Path("/proc/self/clear_refs").write_text("5")  # the highest mark of memory is the present one
-    begun, before = time.perf_counter(), _highest()
+    """Assert that the block takes less time and less additional peak memory."""
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
+    start, before = time.perf_counter(), _peak_memory()
     yield
-    assert time.perf_counter() - begun < seconds
-    assert _highest() - before < mebibytes
+    assert time.perf_counter() - start < seconds
+    assert _peak_memory() - before < mebibytes
 
 
-def _highest() -> float:
-    """Mebibytes."""
+def _peak_memory() -> float:
+    """Return the peak memory of this process in MiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def png(path: Path, width: int, height: int, *, interlaced: bool = False) -> Path:
-    """A PNG that claims a size and holds next to nothing."""
+    """Write a PNG whose header claims a size that its data don't have."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -1,4 +1,4 @@
-"""Frame stores from strangers."""
+"""Untrusted frame stores."""
 
 import json
 import tracemalloc
@@ -25,7 +25,7 @@ def image(tmp_path: Path) -> Path:
 
 
 def _rewrite(root: Path, **changed: Any) -> Path:
-    """Change the frame in a store's index, with a checksum that fits."""
+    """Change the frame in a store's index and update the checksum."""
     file = root / "frames" / "index.json"
     index = json.loads(file.read_text())
     fields = ["name", "height", "width", "offset", "checksum", "size", "modified"]
@@ -36,7 +36,7 @@ def _rewrite(root: Path, **changed: Any) -> Path:
 
 
 @pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "a/../../b", "", ".", "a\0b", 7, ["a"] * 9])
-def test_frames_of_files_elsewhere_are_refused(name: Any, image: Path) -> None:
+def test_frames_of_files_outside_of_the_data_set_are_refused(name: Any, image: Path) -> None:
     file = _rewrite(image.parent, name=name)
     with pytest.raises(UserError, match=f"{file} isn't the index of a frame store"):
         FrameStore(image.parent)
@@ -49,7 +49,7 @@ def test_frames_of_files_elsewhere_are_refused(name: Any, image: Path) -> None:
      {"offset": -48}, {"offset": 10**30}, {"height": 4.0}, {"height": True}, {"checksum": None}, {"width": 1e400}],
     ids=str,
 )  # fmt: skip
-def test_frames_of_absurd_sizes_are_refused_without_taking_memory(changed: dict[str, Any], image: Path) -> None:
+def test_frames_of_impossible_sizes_are_refused_without_memory(changed: dict[str, Any], image: Path) -> None:
     file = _rewrite(image.parent, **changed)
     tracemalloc.start()
     with pytest.raises(UserError, match=f"{file} isn't the index of a frame store"):
@@ -67,7 +67,7 @@ def test_a_deeply_nested_index_is_refused(field: str, image: Path) -> None:
         FrameStore(image.parent)
 
 
-def test_pixels_that_lie_elsewhere_are_not_mapped(image: Path, tmp_path: Path) -> None:
+def test_pixels_outside_of_the_store_are_not_mapped(image: Path, tmp_path: Path) -> None:
     pixels = image.parent / "frames" / "pixels.bin"
     pixels.rename(tmp_path / "secret")
     pixels.symlink_to(tmp_path / "secret")
@@ -78,30 +78,30 @@ def test_pixels_that_lie_elsewhere_are_not_mapped(image: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     "place", ["frames", ".frames.partial", ".frames.partial/pixels.bin", ".frames.partial/journal.jsonl"]
 )
-def test_packing_a_stranger_s_set_overwrites_nothing_through_a_link(place: str, tmp_path: Path) -> None:
-    root, mine = tmp_path / "set", tmp_path / "mine"
+def test_packing_writes_through_no_link(place: str, tmp_path: Path) -> None:
+    root, target = tmp_path / "set", tmp_path / "mine"
     (root / place).parent.mkdir(parents=True)
-    mine.mkdir()
-    (mine / "diary").write_text("precious")
-    (root / place).symlink_to(mine / "diary" if "/" in place else mine)
+    target.mkdir()
+    (target / "file").write_text("content")
+    (root / place).symlink_to(target / "file" if "/" in place else target)
     write_png(root / "a.png", np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(UserError, match=f"{place} is a link"):
         list(write_frame_store(root, [root / "a.png"]))
-    assert [(path.name, path.read_text()) for path in mine.iterdir()] == [("diary", "precious")]
+    assert [(path.name, path.read_text()) for path in target.iterdir()] == [("file", "content")]
 
 
-def test_a_stranger_s_journal_is_not_believed(tmp_path: Path) -> None:
+def test_an_untrusted_journal_is_checked(tmp_path: Path) -> None:
     write_png(image := tmp_path / "a.png", np.full((4, 4, 3), 9, np.uint8))
     (tmp_path / ".frames.partial").mkdir()
     (tmp_path / ".frames.partial" / "pixels.bin").write_bytes(bytes(100))
     state = image.stat()
-    lie = ["a.png", "x" * 9, 10**9, 0, 0, state.st_size, state.st_mtime_ns]
-    (tmp_path / ".frames.partial" / "journal.jsonl").write_text(json.dumps(lie) + "\n" + "[" * 100_000)
+    wrong = ["a.png", "x" * 9, 10**9, 0, 0, state.st_size, state.st_mtime_ns]
+    (tmp_path / ".frames.partial" / "journal.jsonl").write_text(json.dumps(wrong) + "\n" + "[" * 100_000)
     assert list(write_frame_store(tmp_path, [image])) == [0, 1]
     assert FrameStore(tmp_path)(image).min() == 9
 
 
-def test_files_outside_of_the_set_are_not_packed_but_read_as_they_are(tmp_path: Path) -> None:
+def test_files_outside_of_the_data_set_are_read_directly(tmp_path: Path) -> None:
     images = [tmp_path / "a.png", tmp_path / "set" / "b.png"]
     (tmp_path / "set").mkdir()
     for image in images:

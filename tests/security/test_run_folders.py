@@ -1,4 +1,4 @@
-"""Run folders from strangers: their config, results and tables."""
+"""Untrusted run folders: config, results and tables."""
 
 import csv
 import json
@@ -16,14 +16,14 @@ from deblurlab.reporting.sweep import read_jobs
 from deblurlab.runs.folder import Run
 from security.hostile import bounded
 
-EVIL = "<script>alert(1)</script>'\"&[/bold][link=x]$\\frac{"
+HOSTILE_NAME = "<script>alert(1)</script>'\"&[/bold][link=x]$\\frac{"
 NET, TOUCH = "_target_: deblurlab.models.UNetRes", "{_target_: os.system, command: touch canary}"
-LAUGHS = [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 10)]
+BILLION_LAUGHS = [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 10)]
 CONFIGS = {
     "a function": f"model: {TOUCH}",
-    "a function within": f"model: {{{NET}, width: {TOUCH}}}",
+    "a nested function": f"model: {{{NET}, width: {TOUCH}}}",
     "a function in a list": f"model: {{{NET}, blocks: [{TOUCH}]}}",
-    "arguments by place": "model: {_target_: deblurlab.models.UNetRes, _args_: [4]}",
+    "positional arguments": "model: {_target_: deblurlab.models.UNetRes, _args_: [4]}",
     "a partial": "model: {_target_: deblurlab.models.UNetRes, _partial_: true}",
     "the environment": "model: {_target_: deblurlab.models.UNetRes, norm: '${oc.env:HOME}'}",
     "an interpolation": "x: os.system\nmodel: {_target_: '${x}', command: touch canary}",
@@ -31,7 +31,7 @@ CONFIGS = {
     "a merge": "x: &x {_target_: deblurlab.models.UNetRes}\nmodel: {<<: *x}",
     "a tag": "model: !!python/object/apply:os.system ['touch canary']",
     "a tagged name": "model: {_target_: !!python/name:os.system ''}",
-    "laughs": "\n".join(["a0: &a0 x", *LAUGHS, "model: *a9"]),
+    "billion laughs": "\n".join(["a0: &a0 x", *BILLION_LAUGHS, "model: *a9"]),
     "depth": "model: " + "[" * 50_000,
     "no text": "model: \0",
     "a list": "- 1",
@@ -53,16 +53,16 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_a_config_that_is_more_than_a_model_s_plain_values_is_refused(kind: str, run: Run) -> None:
+def test_a_config_with_more_than_plain_values_is_refused(kind: str, run: Run) -> None:
     run.config_file.write_text(CONFIGS[kind])
     with bounded(), pytest.raises(UserError, match=str(run.folder)):
         load_model(run.folder)
     assert not Path("canary").exists()
 
 
-@pytest.mark.parametrize("kind", ["laughs", "depth", "a tag"])
+@pytest.mark.parametrize("kind", ["billion laughs", "depth", "a tag"])
 @pytest.mark.parametrize("file", ["config.yaml", "overrides.yaml"])
-def test_a_sweep_lists_a_job_whose_config_is_hostile_as_broken(file: str, kind: str, run: Run) -> None:
+def test_a_sweep_lists_a_job_with_a_hostile_config_as_broken(file: str, kind: str, run: Run) -> None:
     run.config_file.write_text("model: {}")
     (run.folder / file).write_text(CONFIGS[kind])
     with bounded():
@@ -72,17 +72,17 @@ def test_a_sweep_lists_a_job_whose_config_is_hostile_as_broken(file: str, kind: 
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "[]", "{", "9" * 10_000, "\0"])
-def test_results_of_another_shape_are_refused(text: str, run: Run) -> None:
+def test_results_with_another_structure_are_refused(text: str, run: Run) -> None:
     run.results_file.write_text(text)
     with pytest.raises(UserError, match="results.json"):
         run.results()
 
 
 def _write(run: Run, name: str) -> None:
-    """Results of an evaluation in which everything is called `name`."""
-    scores = {"images": 1, "failed": 0, "untouched": 0, "psnr": 3.0, "psnr_blurred": 2.0, "standard_error": {}}
+    """Write results of an evaluation in which every name is `name`."""
+    metrics = {"images": 1, "failed": 0, "untouched": 0, "psnr": 3.0, "psnr_blurred": 2.0, "standard_error": {}}
     results: dict[str, Any] = {
-        "name": name, "options": {"restorer": name, "psf": name, "data": name}, "sets": {name: scores},
+        "name": name, "options": {"restorer": name, "psf": name, "data": name}, "sets": {name: metrics},
         "settings": {"restorer": {"path": name}, "psf": {name: name}}, "protocol": {name: name},
         "unavailable": {"ssim": name}, "failed": {name: name}, "seconds_per_megapixel": 1.0, "peak_memory_mib": 1.0,
     }  # fmt: skip
@@ -95,7 +95,7 @@ def _write(run: Run, name: str) -> None:
 
 
 def test_a_report_shows_names_as_text(run: Run) -> None:
-    _write(run, EVIL)
+    _write(run, HOSTILE_NAME)
     write_evaluation(run)
     page = run.report_file.read_text()
     assert "<script>alert" not in page
@@ -104,19 +104,19 @@ def test_a_report_shows_names_as_text(run: Run) -> None:
 
 @pytest.mark.parametrize("form", ["terminal", "markdown", "latex", "csv", "html"])
 def test_a_table_shows_names_as_text(form: str, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    _write(run, f"{EVIL}\n\\write18{{touch canary}}" if form == "latex" else EVIL)
+    _write(run, f"{HOSTILE_NAME}\n\\write18{{touch canary}}" if form == "latex" else HOSTILE_NAME)
     table([run.folder], form, None)
-    shown = capsys.readouterr().out
-    assert form == "terminal" or "alert" in shown
-    assert form != "html" or "<script>" not in shown
-    assert form != "latex" or "\n\\write18" not in shown
+    output = capsys.readouterr().out
+    assert form == "terminal" or "alert" in output
+    assert form != "html" or "<script>" not in output
+    assert form != "latex" or "\n\\write18" not in output
 
 
-def test_a_training_s_results_are_shown_as_text(capsys: pytest.CaptureFixture[str]) -> None:
-    scores = {"images": 1, "psnr": 3.0, "psnr_blurred": 2.0}
+def test_the_results_of_a_training_are_shown_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    name, metrics = HOSTILE_NAME, {"images": 1, "psnr": 3.0, "psnr_blurred": 2.0}
     results = {
-        "name": EVIL, "options": {"model": EVIL}, "sets": {EVIL: scores}, "decided": {EVIL: EVIL}, "parameters": 1,
-        "macs_256": 1, "steps": 1, "seconds": 1, "seed": 0, "protocol": {EVIL: EVIL}, "unavailable": {},
+        "name": name, "options": {"model": name}, "sets": {name: metrics}, "decided": {name: name}, "parameters": 1,
+        "macs_256": 1, "steps": 1, "seconds": 1, "seed": 0, "protocol": {name: name}, "unavailable": {},
     }  # fmt: skip
     print_results(results)
     assert "[/bold]" in capsys.readouterr().out

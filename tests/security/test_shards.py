@@ -1,4 +1,4 @@
-"""Shards from strangers: litdata would unpickle, import, inflate and read elsewhere if their index said so."""
+"""Untrusted shards: an index could make litdata unpickle, import, inflate or read other files."""
 
 import json
 import pickle
@@ -33,7 +33,7 @@ def _change(part: Path, key: str, value: Any) -> None:
 
 
 def _sample(part: Path, *fields: bytes) -> None:
-    """Make a shard of one sample."""
+    """Write a shard with one sample."""
     sizes = struct.pack(f"<{len(fields)}I", *map(len, fields))
     size = len(sizes) + sum(map(len, fields))
     data = struct.pack("<3I", 1, 12, 12 + size) + sizes + b"".join(fields)
@@ -49,7 +49,7 @@ def _read(shards: Path) -> None:
     data.reader()(data.train()[0].blurred)
 
 
-def test_the_tests_samples_are_read_when_they_are_harmless(shards: Path) -> None:
+def test_valid_samples_of_these_tests_are_read(shards: Path) -> None:
     _sample(shards / "names", json.dumps({"train": ["b"]}).encode())
     _read(shards)
 
@@ -64,7 +64,7 @@ def test_the_tests_samples_are_read_when_they_are_harmless(shards: Path) -> None
      ("data_spec", "[" * 100_000), ("data_spec", None)],
     ids=lambda value: str(value)[:40],
 )  # fmt: skip
-def test_an_index_that_asks_for_more_than_bytes_is_refused(
+def test_an_index_with_more_than_bytes_is_refused(
     part: str, key: str, value: Any, shards: Path, tmp_path: Path
 ) -> None:
     payload = pickle.dumps(Payload(tmp_path / "canary"))
@@ -76,7 +76,7 @@ def test_an_index_that_asks_for_more_than_bytes_is_refused(
 
 
 @pytest.mark.parametrize("name", ["../images/chunk-0-0.bin", "/etc/passwd", "chunk-0-0.bin/../../x", "x.parquet", ""])
-def test_shards_elsewhere_are_not_read(name: str, shards: Path) -> None:
+def test_shards_outside_of_the_folder_are_not_read(name: str, shards: Path) -> None:
     index = json.loads((shards / "names" / "index.json").read_text())
     index["chunks"][0]["filename"] = name
     (shards / "names" / "index.json").write_text(json.dumps(index))
@@ -97,7 +97,7 @@ def test_a_shard_that_is_a_link_is_not_read(shards: Path, tmp_path: Path) -> Non
      {"train": ["/etc/passwd"]}, {"train": "abc"}, {"train": [7]}, ["train"], 7, None],
     ids=str,
 )  # fmt: skip
-def test_names_that_would_be_other_places_are_refused(names: Any, shards: Path) -> None:
+def test_unsafe_names_are_refused(names: Any, shards: Path) -> None:
     _sample(shards / "names", json.dumps(names).encode())
     with pytest.raises(UserError, match=str(shards)):
         Streaming(root=str(shards)).prepare()
@@ -109,7 +109,7 @@ def test_deeply_nested_names_are_refused(shards: Path) -> None:
         Streaming(root=str(shards)).prepare()
 
 
-def test_a_sample_that_is_no_picture_is_refused(shards: Path) -> None:
+def test_a_sample_that_is_no_image_is_refused(shards: Path) -> None:
     _sample(shards / "images", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"")
     with pytest.raises(UserError, match="sample 0, blurred isn't an image"):
         _read(shards)

@@ -1,4 +1,4 @@
-"""Files of tensors from strangers: checkpoints, and weights that other projects have trained."""
+"""Untrusted checkpoints and weights of other projects."""
 
 import io
 import pickle
@@ -23,13 +23,13 @@ Read = Callable[[Path], Any]
 READERS: dict[str, Read] = {
     "checkpoint": read_checkpoint,
     "pretrained": lambda path: read_weights(str(path), "", key="loss.vgg.weights"),
-    "published": lambda path: convert(path, "unet_res", path.with_name("released")),
+    "converted": lambda path: convert(path, "unet_res", path.with_name("released")),
 }
 every_reader = pytest.mark.parametrize("reader", READERS)
 
 
 def _refused(reader: str, file: Path, message: str = "") -> None:
-    """Within bounds of time and memory, by name, and without running what is in it."""
+    """Assert that reading raises a UserError that names the file, within bounds and without executing anything."""
     with bounded(), pytest.raises(UserError, match=rf"{file.name}.*{message}"):
         READERS[reader](file)
     assert not (file.parent / "canary").exists()
@@ -38,9 +38,9 @@ def _refused(reader: str, file: Path, message: str = "") -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _warm() -> None:
-    """What is imported and kept when the first model is made isn't the files' doing."""
+    """Import the modules that the first conversion needs, so that they don't count as memory of the files."""
     with pytest.raises(UserError):
-        convert(Path(__file__), "unet_res", Path("nowhere"))
+        convert(Path(__file__), "unet_res", Path("missing"))
 
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
@@ -48,7 +48,7 @@ def _warm() -> None:
     "place", ["", "state_dict", "optimizer_states", "callbacks", "hyper_parameters", "record", "loops"]
 )
 @every_reader
-def test_a_payload_does_not_run_wherever_it_is(reader: str, place: str, legacy: bool, tmp_path: Path) -> None:
+def test_a_payload_at_any_key_does_not_run(reader: str, place: str, legacy: bool, tmp_path: Path) -> None:
     payload: Any = Payload(tmp_path / "canary")
     content = {"state_dict": {"generator.x": torch.zeros(1)}, place: {"x": [payload]}} if place else payload
     torch.save(content, tmp_path / "x.ckpt", _use_new_zipfile_serialization=not legacy)
@@ -75,22 +75,22 @@ def test_a_persistent_id_names_no_function(reader: str, name: str, tmp_path: Pat
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 @every_reader
-def test_what_torch_takes_for_plain_data_makes_up_no_gigabytes(reader: str, legacy: bool, tmp_path: Path) -> None:
+def test_plain_data_of_torch_allocates_no_gigabytes(reader: str, legacy: bool, tmp_path: Path) -> None:
     content = {"state_dict": {}, "x": Call(bytearray, 1 << 30)}
     torch.save(content, tmp_path / "x.ckpt", _use_new_zipfile_serialization=not legacy)
     _refused(reader, tmp_path / "x.ckpt")
 
 
 @every_reader
-def test_a_record_is_looked_at_whatever_the_case_of_its_name(reader: str, tmp_path: Path) -> None:
-    """torch's reader finds data.PKL where it looks for data.pkl."""
+def test_records_are_checked_whatever_the_case_of_their_names(reader: str, tmp_path: Path) -> None:
+    """torch reads data.PKL as data.pkl."""
     torch.save({"state_dict": {}, "x": Call(bytearray, 1 << 29)}, tmp_path / "x.ckpt")
     file = _rezipped(tmp_path / "x.ckpt", rename=lambda name: name.replace("data.pkl", "data.PKL"))
     _refused(reader, file, "bytearray")
 
 
 @every_reader
-def test_two_records_of_one_name_are_refused(reader: str, tmp_path: Path) -> None:
+def test_two_records_with_the_same_name_are_refused(reader: str, tmp_path: Path) -> None:
     torch.save({"state_dict": {"generator.x": torch.zeros(1)}}, tmp_path / "x.ckpt")
     with zipfile.ZipFile(tmp_path / "x.ckpt", "a") as archive:
         archive.writestr("x/DATA.pkl", b"\x80\x02}.")
@@ -98,10 +98,10 @@ def test_two_records_of_one_name_are_refused(reader: str, tmp_path: Path) -> Non
 
 
 @every_reader
-def test_an_old_file_has_the_bytes_that_its_storages_claim(reader: str, tmp_path: Path) -> None:
-    """torch takes what such a file says for granted, and reads as many storages as its last pickle lists: none."""
-    whole = {"state_dict": {"generator.x": torch.zeros(1 << 20)}}
-    torch.save(whole, tmp_path / "x.ckpt", _use_new_zipfile_serialization=False)
+def test_a_legacy_file_without_the_bytes_of_its_storages_is_refused(reader: str, tmp_path: Path) -> None:
+    """torch doesn't check the claimed sizes, and reads as many storages as the last pickle lists: none."""
+    content = {"state_dict": {"generator.x": torch.zeros(1 << 20)}}
+    torch.save(content, tmp_path / "x.ckpt", _use_new_zipfile_serialization=False)
     data = (tmp_path / "x.ckpt").read_bytes()[: -(4 << 20) - 8]
     keys = data.rindex(b"\x80\x02]")
     (tmp_path / "x.ckpt").write_bytes(data[:keys] + pickle.dumps([], 2))
@@ -109,32 +109,32 @@ def test_an_old_file_has_the_bytes_that_its_storages_claim(reader: str, tmp_path
 
 
 @pytest.mark.parametrize("place", ["_target_", "width"])
-def test_a_message_does_not_write_out_what_laughs(place: str, tmp_path: Path) -> None:
-    laugh: list[Any] = ["ha"]
+def test_error_messages_do_not_expand_nested_lists(place: str, tmp_path: Path) -> None:
+    nested: list[Any] = ["x"]
     for _ in range(40):
-        laugh = [laugh, laugh]
-    model = {"_target_": "deblurlab.models.UNetRes", place: laugh if place == "_target_" else [laugh]}
+        nested = [nested, nested]
+    model = {"_target_": "deblurlab.models.UNetRes", place: nested if place == "_target_" else [nested]}
     torch.save({"state_dict": {"generator.x": torch.zeros(1)}, "record": {"model": model}}, tmp_path / "x.ckpt")
     with bounded(), pytest.raises(UserError, match="x.ckpt") as raised:
         load_model(tmp_path / "x.ckpt")
     assert len(str(raised.value)) < 500
 
 
-def test_a_view_that_is_larger_than_its_storage_fits_no_model(tmp_path: Path) -> None:
+def test_a_view_larger_than_its_storage_is_refused(tmp_path: Path) -> None:
     torch.save({"head.weight": torch.zeros(1).expand(10**9, 10**3)}, tmp_path / "x.ckpt")
-    _refused("published", tmp_path / "x.ckpt", "doesn't fit model=unet_res")
+    _refused("converted", tmp_path / "x.ckpt", "doesn't fit model=unet_res")
 
 
 @every_reader
 def test_a_storage_larger_than_its_record_is_refused(reader: str, tmp_path: Path) -> None:
     torch.save({"state_dict": {"generator.x": torch.zeros(1)}}, tmp_path / "x.ckpt")
 
-    def inflated(name: str, data: bytes) -> bytes:
+    def inflate(name: str, data: bytes) -> bytes:
         return re.sub(
             rb"(cpuq.)K\x01", lambda found: found[1] + b"J\xff\xff\xff\x0f", data
-        )  # a storage of 2**28 numbers
+        )  # a storage of 2**28 elements
 
-    file = _rezipped(tmp_path / "x.ckpt", inflated)
+    file = _rezipped(tmp_path / "x.ckpt", inflate)
     assert b"J\xff\xff\xff\x0f" in file.read_bytes()
     _refused(reader, file)
 
@@ -186,7 +186,7 @@ def test_a_truncated_file_is_refused(reader: str, share: float, tmp_path: Path) 
     _refused(reader, tmp_path / "x.ckpt")
 
 
-def test_a_flipped_bit_in_a_checkpoint_is_found(tmp_path: Path) -> None:
+def test_a_flipped_bit_in_a_checkpoint_is_detected(tmp_path: Path) -> None:
     torch.save({"state_dict": {"generator.x": torch.full((500,), 7.0)}}, file := tmp_path / "x.ckpt")
     data = bytearray(file.read_bytes())
     data[data.index(struct.pack("<f", 7.0) * 9)] ^= 1
@@ -213,7 +213,7 @@ def test_a_flipped_bit_in_a_checkpoint_is_found(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_a_record_that_names_more_than_a_model_is_refused(
+def test_a_record_with_more_than_a_model_is_refused(
     model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""Weights that claim more than they are."""
+"""Weights that claim more memory than their file has."""
 
 import codecs
 import io
@@ -17,39 +17,30 @@ from deblurlab.checkpoints.release import write_release
 from deblurlab.checkpoints.safe_load import load_tensors
 from deblurlab.errors import UserError
 from deblurlab.models import UNet
-
-
-class Called:
-    """Pickled as a call."""
-
-    def __init__(self, function: Any, *arguments: Any) -> None:
-        self._call = function, arguments
-
-    def __reduce__(self) -> Any:
-        return self._call
+from security.hostile import Call
 
 
 @pytest.mark.parametrize(
     "call",
     [
-        Called(codecs.encode, "x" * 10, "hex"),
-        Called(bytearray, 10**10),
-        Called(
+        Call(codecs.encode, "x" * 10, "hex"),
+        Call(bytearray, 10**10),
+        Call(
             torch._utils._rebuild_device_tensor_from_cpu_tensor, torch.zeros(1).expand(9), torch.float64, "cpu", False
         ),
     ],
 )
-def test_calls_that_make_much_of_little_are_refused(tmp_path: Path, call: Called) -> None:
-    torch.save({"state_dict": {}, "more": call}, tmp_path / "a.ckpt")
+def test_calls_that_allocate_memory_are_refused(tmp_path: Path, call: Call) -> None:
+    torch.save({"state_dict": {}, "extra": call}, tmp_path / "a.ckpt")
     with pytest.raises(ValueError, match="it names .*, which no weights do"):
         load_tensors(tmp_path / "a.ckpt")
 
 
 def test_an_archive_with_two_directories_is_refused(tmp_path: Path) -> None:
-    """torch would believe the end record, zipfile the place before it."""
-    torch.save({"a": torch.zeros(3)}, honest := io.BytesIO())
+    """torch reads the directory that the end record names, zipfile the one before it."""
+    torch.save({"a": torch.zeros(3)}, valid := io.BytesIO())
     torch.save({"a": torch.ones(3)}, other := io.BytesIO())
-    first, second = honest.getvalue(), other.getvalue()
+    first, second = valid.getvalue(), other.getvalue()
     with zipfile.ZipFile(io.BytesIO(first)) as archive:
         directory = archive.start_dir
     end = second[-22:-6] + struct.pack("<L", directory) + second[-2:]
@@ -58,7 +49,7 @@ def test_an_archive_with_two_directories_is_refused(tmp_path: Path) -> None:
         load_tensors(tmp_path / "a.ckpt")
 
 
-def test_what_torch_writes_is_read(tmp_path: Path) -> None:
+def test_files_that_torch_writes_are_read(tmp_path: Path) -> None:
     tensors = {
         str(dtype): torch.ones(2).to(dtype) for dtype in (torch.bfloat16, torch.float64, torch.int64, torch.bool)
     }
@@ -82,11 +73,11 @@ def test_weights_that_repeat_a_few_bytes_are_refused(tmp_path: Path) -> None:
     assert (tmp_path / "a.ckpt").stat().st_size < 100_000
     with pytest.raises(UserError, match=r"a\.ckpt holds weights that are larger than their bytes"):
         load_model(tmp_path / "a.ckpt")
-    write_release(tmp_path / "honest", node, model.state_dict(), {})
-    assert isinstance(load_model(tmp_path / "honest"), UNet)
+    write_release(tmp_path / "valid", node, model.state_dict(), {})
+    assert isinstance(load_model(tmp_path / "valid"), UNet)
 
 
-def test_a_state_dict_that_holds_itself_is_unwrapped_no_further(tmp_path: Path) -> None:
+def test_a_state_dict_that_contains_itself_is_unwrapped(tmp_path: Path) -> None:
     content: dict[str, Any] = {"a": torch.zeros(1)}
     content["params"] = content
     assert unwrap_state_dict(content, tmp_path).keys() == {"a"}
