@@ -90,8 +90,8 @@ def restormer(state: State, image: Tensor) -> Tensor:
         q, k, v = (m.reshape(batch, len(temperature), -1, height * width) for m in mixed.chunk(3, 1))
         q, k = (m / m.norm(dim=-1, keepdim=True) for m in (q, k))
         attention = (torch.einsum("bhcx,bhdx->bhcd", q, k) * temperature).softmax(-1)
-        found = torch.einsum("bhcd,bhdx->bhcx", attention, v).reshape(x.shape)
-        x = x + _conv(state, f"{name}.attn.project_out", found)
+        attended = torch.einsum("bhcd,bhdx->bhcx", attention, v).reshape(x.shape)
+        x = x + _conv(state, f"{name}.attn.project_out", attended)
         y = _conv(state, f"{name}.ffn.project_in", norm(2))
         a, b = _conv(state, f"{name}.ffn.dwconv", y, groups=y.shape[1]).chunk(2, 1)
         return x + _conv(state, f"{name}.ffn.project_out", F.gelu(a) * b)
@@ -238,9 +238,9 @@ def test_model_equals_the_published_architecture(
     model.load_state_dict(rename_keys(state, model))
     image = torch.rand(2, 3, side, side + 16, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     with torch.no_grad():
-        found, expected = model(image), oracle({k: v.double() for k, v in state.items()}, image)
+        actual, expected = model(image), oracle({k: v.double() for k, v in state.items()}, image)
     assert (expected - image).abs().mean() > 1e-3
-    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6 * float(expected.abs().max()))
+    torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-6 * float(expected.abs().max()))
 
 
 @pytest.mark.parametrize(
@@ -261,6 +261,6 @@ def test_feature_pyramid_equals_the_published_architecture(
     with torch.no_grad():
         maps = model.feature_maps(2 * image - 1)
         assert [m.shape[1] for m in maps] == list(model.channels)
-        found, expected = model(image), pyramid(maps, padding)(state, image)
+        actual, expected = model(image), pyramid(maps, padding)(state, image)
     assert (expected - image).abs().mean() > 1e-3
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)

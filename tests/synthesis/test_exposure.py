@@ -55,25 +55,25 @@ def test_camera_shake_without_rotation_is_a_convolution_with_its_psf() -> None:
     light = SRGB_TO_LINEAR[scene].astype(float)
     kernel = trajectory_psf(trajectory, 15)
     expected = np.stack([_crop_margin(convolve(light[..., c], kernel)) for c in range(3)], axis=-1)
-    found = expose([Layer(_light(scene), None, trajectory)], SIDE, SIDE)
+    actual = expose([Layer(_light(scene), None, trajectory)], SIDE, SIDE)
     # Positions are rounded to 1/32 pixel.
-    assert np.abs(found - expected).mean() < 0.002 * LINEAR_MAX
-    assert np.abs(found - _crop_margin(light)).mean() > 0.02 * LINEAR_MAX  # the image is blurred
+    assert np.abs(actual - expected).mean() < 0.002 * LINEAR_MAX
+    assert np.abs(actual - _crop_margin(light)).mean() > 0.02 * LINEAR_MAX  # the image is blurred
 
 
 def test_layer_follows_its_trajectory() -> None:
     scene = _scene()
     light = SRGB_TO_LINEAR[scene].astype(float)
-    found = expose([Layer(_light(scene), None, np.array([[3.0, -5.0, 0.0]]))], SIDE, SIDE)
+    actual = expose([Layer(_light(scene), None, np.array([[3.0, -5.0, 0.0]]))], SIDE, SIDE)
     expected = np.stack([_crop_margin(shift(light[..., c], (-5, 3), order=1)) for c in range(3)], axis=-1)
-    assert np.abs(found - expected).max() <= 1
+    assert np.abs(actual - expected).max() <= 1
 
 
 def test_rotation_by_90_degrees() -> None:
     scene = _scene()
-    found = expose([Layer(_light(scene), None, np.array([[0.0, 0.0, np.pi / 2]]))], SIDE, SIDE)
+    actual = expose([Layer(_light(scene), None, np.array([[0.0, 0.0, np.pi / 2]]))], SIDE, SIDE)
     light = _crop_margin(SRGB_TO_LINEAR[scene])
-    assert np.array_equal(found, np.rot90(light, -1)) or np.array_equal(found, np.rot90(light, 1))
+    assert np.array_equal(actual, np.rot90(light, -1)) or np.array_equal(actual, np.rot90(light, 1))
 
 
 def test_object_occludes_the_background_while_it_is_in_front() -> None:
@@ -82,8 +82,8 @@ def test_object_occludes_the_background_while_it_is_in_front() -> None:
     mask = np.zeros((size, size), np.uint8)
     mask[30:50, 30:50] = 255
     static, moving = np.zeros((2, 3)), np.array([[-5.0, 0, 0], [5.0, 0, 0]])
-    found = expose([Layer(_light(black), None, static), Layer(_light(white), mask, moving)], SIDE, SIDE)[..., 0]
-    row = found[40 - MARGIN]
+    actual = expose([Layer(_light(black), None, static), Layer(_light(white), mask, moving)], SIDE, SIDE)[..., 0]
+    row = actual[40 - MARGIN]
     expected = np.zeros(SIDE)
     expected[25 - MARGIN : 45 - MARGIN] += LINEAR_MAX / 2
     expected[35 - MARGIN : 55 - MARGIN] += LINEAR_MAX / 2
