@@ -168,7 +168,7 @@ def test_a_sanity_check_records_no_metrics(train: Train) -> None:
         ("loss=l1+adv discriminator.norm=group", "unknown norm 'group': none, instance, batch, spectral"),
         ("model=srn model.scales=0", "scales is 0"),
         ("model=deepdeblur model.kernel=4", "kernel is 4: it must be odd"),
-        ("model=restormer model.heads=[3,3,3,3]", "3 heads can't share"),
+        ("model=restormer model.heads=[3,3,3,3]", "must be divisible by heads"),
         ("model=nafnet_16 model.window=1", "window is 1"),
         (
             "augment.size=4 model.depth=0 loss=l1+adv",

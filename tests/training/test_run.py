@@ -180,7 +180,7 @@ def test_init_starts_from_the_weights_of_a_run_or_release(
         (["data=pairs", "data.blurred=nowhere", "data.sharp=nowhere"], "nowhere is not a folder"),
         (["init=nowhere"], "there is no checkpoint nowhere"),
         (["ckpt=nowhere"], "there is no checkpoint nowhere"),
-        (["ckpt=bare.ckpt"], "bare.ckpt holds no training state: .* init=bare.ckpt takes a generator's weights"),
+        (["ckpt=bare.ckpt"], "bare.ckpt holds no training state: .* init=bare.ckpt loads a generator's weights"),
         (["callbacks.checkpoints.monitor=val/nope"], "monitor=val/nope was not measured; validation measured val/loss"),
         (["loss.l1.weight=0"], "every loss term has weight 0"),
         (["model.blocks=[1]"], "blocks has 1 numbers"),
