@@ -201,7 +201,7 @@ def test_the_schedule_changes_the_batches(write_pairs: WritePairs) -> None:
     ("schedule", "message"),
     [
         ([{"step": 1, "size": 16}], "loader.schedule must be a list of step, size and batch_size"),
-        ([{"step": 0, "size": 16, "batch_size": 2}], "steps are above 0"),
+        ([{"step": 0, "size": 16, "batch_size": 2}], "steps must be above 0"),
         ([{"step": 5, "size": 16, "batch_size": 0}], "at least 1"),
     ],
 )

@@ -88,7 +88,7 @@ class _FolderTarget:
 class _BucketTarget:
     """Context manager that yields a temporary folder to write shards to.
 
-    Shards are uploaded and deleted as soon as they are complete, the index files on success.
+    A complete shard is uploaded and deleted at once, the index files on success.
     """
 
     def __init__(self, address: str) -> None:
