@@ -21,7 +21,7 @@ from deblurlab.dataloading import DataModule
 from deblurlab.errors import UserError
 from deblurlab.loggers.csv import MetricsCSV
 from deblurlab.metrics import Protocol
-from deblurlab.models.cost import macs, parameters
+from deblurlab.models.cost import count_macs, count_parameters
 from deblurlab.reporting import write_report
 from deblurlab.runs import environment
 from deblurlab.runs.files import write_csv, write_json
@@ -178,8 +178,8 @@ def _test_results(
         images = max((len(values) for values in scores.values()), default=0)
         sets[name] = {"images": images, **{key: float(np.mean(values)) for key, values in scores.items()}, **whole}
     return {
-        "parameters": parameters(module.generator),
-        "macs_256": macs(module.generator),
+        "parameters": count_parameters(module.generator),
+        "macs_256": count_macs(module.generator),
         "protocol": image_metrics.protocol.describe(),
         "unavailable": image_metrics.protocol.unavailable,
         "sets": sets,
