@@ -232,7 +232,7 @@ def test_a_full_disk_at_the_end_is_one_line(train: Train, monkeypatch: pytest.Mo
 
 
 class Poison(torch.nn.Module):
-    """Loss term outside the package that raises on its third use."""
+    """Loss term outside the package that is NaN from its third use on."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -248,7 +248,7 @@ def test_a_nan_loss_stops_the_run_naming_term_step_and_checkpoint(train: Train) 
         SystemExit, match=r"loss/poison was not finite at step 3, .*last good checkpoint is \S*last\.ckpt"
     ):
         train(
-            "+loss.poison._target_=test_run.Poison", "+loss.poison.weight=1", "callbacks.checkpoints.every=2",
+            f"+loss.poison._target_={__name__}.Poison", "+loss.poison.weight=1", "callbacks.checkpoints.every=2",
             "trainer.max_steps=6", "trainer.log_every_n_steps=6", "trainer.val_check_interval=6",
         )  # fmt: skip
     kept = read_checkpoint(Path("runs/run/checkpoints/last.ckpt"))

@@ -140,7 +140,7 @@ def test_untrainable_combinations_are_rejected_before_anything_is_written(train:
         train(*QUICK, "loss=l1", smoke=False)
     with pytest.raises(SystemExit, match="loss cycle needs a second generator"):
         train("loss=cycle+l1")
-    with pytest.raises(SystemExit, match="experiment=cyclegan, which learns without"):
+    with pytest.raises(SystemExit, match="experiment=cyclegan, which trains on unpaired"):
         train(*folders)
     assert not Path("runs").exists()
 
