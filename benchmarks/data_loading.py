@@ -5,7 +5,7 @@
 Without overrides a small data set of 1280x720 pairs in GoPro's layout is generated first. Prints:
 
 - the median time to read and augment a random 256x256 crop from the frame store and from image files, alternating in
-  this process; target of the ratio: at least 100
+  this process; target of the ratio without augmentation: at least 100
 - private and shared memory of a loader's worker over an epoch
 - the share of a training step that waits for the loader
 - the rate at which synthetic pairs are generated

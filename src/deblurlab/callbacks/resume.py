@@ -63,6 +63,8 @@ class ResumeState(pl.Callback):
         self.due, self.scores = state_dict["due"], state_dict["scores"]
 
 
+# Private: Trainer.validate runs at step 0 without optimizers and loop progress, so that neither the row of metrics.csv
+# nor best.ckpt would be right, and Trainer.fit calls no hook at all if no step is left.
 class FitLoop(_FitLoop):
     """Fit loop that first runs the validation during which a training was killed; Lightning's own skips it."""
 
