@@ -155,7 +155,8 @@ class Search(Sweeper):
             storage = JournalStorage(JournalFileBackend(str(self._journal)))
         except ValueError as error:
             raise CompactHydraException(f"deblurlab: {self._journal} is damaged ({error}): delete it") from error
-        directions = ["minimize" if name in LOWER_IS_BETTER else "maximize" for name in self._objectives]
+        minimize, maximize = optuna.study.StudyDirection.MINIMIZE, optuna.study.StudyDirection.MAXIMIZE
+        directions = [minimize if name in LOWER_IS_BETTER else maximize for name in self._objectives]
         study = optuna.create_study(
             study_name=", ".join(self._objectives), storage=storage, load_if_exists=True, directions=directions
         )

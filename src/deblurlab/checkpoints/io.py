@@ -13,7 +13,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from deblurlab.checkpoints.safe_load import load_tensors
 from deblurlab.errors import UserError, first_sentence
-from deblurlab.runs.files import atomic_write
+from deblurlab.runs.files import atomic_path, atomic_write
 from deblurlab.runs.folder import Run
 
 _LOG = logging.getLogger(__name__)
@@ -157,14 +157,11 @@ def _write(checkpoint: dict[str, Any], path: Path) -> None:
 
 def _keep(file: Path, place: Path) -> None:
     """Give a file a second name, which replaces the file there, so that it never lacks a name."""
-    partial = place.with_name(f".{place.name}.partial")
-    partial.unlink(missing_ok=True)
     try:
-        os.link(file, partial)
+        with atomic_path(place, fsync=False) as temporary:
+            os.link(file, temporary)
     except OSError:  # a file system without hard links
         file.replace(place)
-    else:
-        partial.replace(place)
 
 
 def _is_disk_full(error: Exception) -> bool:

@@ -14,6 +14,7 @@ from lightning_fabric.loggers.logger import rank_zero_experiment
 from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.loggers import WandbLogger
 
+from deblurlab.runs.files import write_text
 from deblurlab.runs.folder import Run
 
 _LOG = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ class WandB(WandbLogger):
         if self._experiment is None:
             if wandb.run is not None:  # of an earlier job in this process
                 wandb.finish()
-            self._wandb_init["id"] = self._run_id()
+            set_wandb_run_id(self, self._run_id())
             try:
                 WandbLogger.experiment.fget(self)  # type: ignore[attr-defined]
             except wandb.Error as error:
@@ -83,7 +84,7 @@ class WandB(WandbLogger):
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
             agent_id = os.environ.get("WANDB_RUN_ID") if "WANDB_SWEEP_ID" in os.environ else None
-            file.write_text(agent_id or uuid.uuid4().hex[:8])
+            write_text(file, agent_id or uuid.uuid4().hex[:8])
         return file.read_text().strip()
 
     @rank_zero_only
