@@ -31,9 +31,9 @@ def poisoned(train: Train, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pat
 def test_policy_stop_ends_the_training_and_the_last_checkpoint_is_finite(poisoned: Callable[..., Path]) -> None:
     with pytest.raises(SystemExit, match=r"loss/l1 was not finite at step 3, .*stopped; .*last\.ckpt.*lower"):
         poisoned("callbacks.checkpoints.every=2")
-    kept = read_checkpoint(Path("runs/run/checkpoints/last.ckpt"))
-    assert kept["global_step"] == 2
-    assert all(value.isfinite().all() for value in kept["state_dict"].values())
+    checkpoint = read_checkpoint(Path("runs/run/checkpoints/last.ckpt"))
+    assert checkpoint["global_step"] == 2
+    assert all(value.isfinite().all() for value in checkpoint["state_dict"].values())
 
 
 def test_policy_skip_skips_the_batch_and_counts_it(

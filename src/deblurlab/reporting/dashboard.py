@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from deblurlab._compat import wandb_workspace_json
 from deblurlab.errors import UserError, first_sentence
 
 try:
@@ -74,7 +75,7 @@ def ablation(entity: str, project: str, metrics: list[str], group: str, by: str)
 
 def show(pages: Sequence[Any]) -> str:
     """Return as JSON what `create` would send."""
-    return json.dumps([json.loads(page._to_model().model_dump_json(by_alias=True)) for page in pages], indent=2)
+    return json.dumps([json.loads(wandb_workspace_json(page)) for page in pages], indent=2)
 
 
 def create(pages: Sequence[Any]) -> list[str]:

@@ -132,8 +132,9 @@ def embed_triptych(path: Path, *, residual: bool = False) -> Comparison:
     if residual:
         restored, sharp = (np.asarray(part, np.int16) for part in parts[1:])
         difference = Image.fromarray(np.clip(128 + 4 * (restored - sharp), 0, 255).astype(np.uint8))
-    urls = map(_data_url, parts)
-    return Comparison(path.stem.removeprefix("test_"), *urls, None if difference is None else _data_url(difference))
+    blurred_url, restored_url, sharp_url = map(_data_url, parts)
+    residual_url = None if difference is None else _data_url(difference)
+    return Comparison(path.stem.removeprefix("test_"), blurred_url, restored_url, sharp_url, residual_url)
 
 
 def _data_url(image: Image.Image) -> str:
