@@ -9,7 +9,7 @@ from deblurlab.callbacks.metrics import ImageMetrics, PerImage
 from deblurlab.callbacks.nonfinite import NonFinite, Rollback
 from deblurlab.callbacks.preemption import Preemption
 from deblurlab.callbacks.progress import TrainingProgress
-from deblurlab.callbacks.resume import FitLoop, ResumeState
+from deblurlab.callbacks.resume import ResumeState
 from deblurlab.callbacks.samples import Samples
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "KID",
     "Checkpoints",
     "Collapse",
-    "FitLoop",
     "FreezeBackbone",
     "ImageMetrics",
     "NonFinite",

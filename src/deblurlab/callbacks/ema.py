@@ -6,6 +6,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from deblurlab._compat import foreach
+
 
 class EMA(pl.Callback):
     """Exponential moving average of the generator's parameters, used in validation (Polyak and Juditsky, 1992).
@@ -37,7 +39,7 @@ class EMA(pl.Callback):
         """Update the average."""
         decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
         current: list[Tensor] = list(_parameters(pl_module).values())
-        torch._foreach_lerp_(list(self._average.values()), current, 1 - decay)
+        foreach("lerp_")(list(self._average.values()), current, 1 - decay)
         self._updates += 1
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -3,15 +3,15 @@
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.loops.fit_loop import _FitLoop
 
+from deblurlab._compat import validation_due
 from deblurlab.runs.distributed import gather_state, own_state, random_state, set_random_state
 
 
 class ResumeState(pl.Callback):
     """Random states of all processes, latest validation metrics and pending validation, stored in every checkpoint.
 
-    A resumed training restores the random states, and its `FitLoop` runs the pending validation. This callback must
+    A resumed training restores the random states, and its fit loop runs the pending validation. This callback must
     precede all others.
     """
 
@@ -24,9 +24,7 @@ class ResumeState(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
         """Determine whether a validation follows this step."""
-        loop = trainer.fit_loop
-        assert loop._data_fetcher is not None
-        self.due = loop.epoch_loop._should_check_val_fx(loop._data_fetcher) and bool(trainer.num_val_batches)
+        self.due = validation_due(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the finished validation."""
@@ -65,29 +63,6 @@ class ResumeState(pl.Callback):
 
 # Private: Trainer.validate runs at step 0 without optimizers and loop progress, so that neither the row of metrics.csv
 # nor best.ckpt would be right, and Trainer.fit calls no hook at all if no step is left.
-class FitLoop(_FitLoop):
-    """Fit loop that first runs the validation during which a training was killed; Lightning's own skips it."""
-
-    def __init__(self, trainer: pl.Trainer, resume_state: ResumeState) -> None:
-        plain = trainer.fit_loop
-        super().__init__(trainer, plain.min_epochs, plain.max_epochs)
-        self.epoch_loop, self._resume_state = plain.epoch_loop, resume_state
-
-    @property
-    def skip(self) -> bool:
-        """Return whether there is nothing to do."""
-        return super().skip and not self._resume_state.due  # a validation may be pending after the last step
-
-    def on_run_start(self) -> None:
-        """Run the pending validation."""
-        super().on_run_start()
-        if self._resume_state.due:
-            self.trainer.validating = True
-            self.epoch_loop.val_loop.restarting = False
-            self.epoch_loop.val_loop.run()
-            self.trainer.training = True
-
-
 def validation_metrics(trainer: pl.Trainer) -> dict[str, float]:
     """Return the metrics of the latest validation on the first validation set, by name."""
     found = {

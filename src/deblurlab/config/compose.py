@@ -1,12 +1,11 @@
 """Composition of a configuration outside of `hydra.main`."""
 
 import hydra
-import hydra.version
 from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig
 
+from deblurlab._compat import separate_hydra_state
 from deblurlab.config.search_path import CONF, SearchPath
 from deblurlab.config.sums import PathSource, SumSource
 
@@ -26,12 +25,5 @@ def compose(*overrides: str, name: str = "train") -> DictConfig:
         hydra.errors.HydraException: An option or key doesn't exist.
     """
     register()
-    caller, base = GlobalHydra.instance().hydra, hydra.version.VersionBase.instance()
-    version = base.version_base
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return hydra.compose(name, overrides=["run=none", *overrides])
-    finally:
-        GlobalHydra.instance().hydra = caller
-        base.version_base = version
+    with separate_hydra_state(), initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra.compose(name, overrides=["run=none", *overrides])

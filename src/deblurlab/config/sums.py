@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.errors import ConfigCompositionException
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import OmegaConf
 
+from deblurlab._compat import hydra_group_options
 from deblurlab.config.search_path import options
 
 _GROUPS = {"loss", "logger"}
@@ -85,7 +85,7 @@ class SumSource(ConfigSource):
             weights = {name: {"weight": factor} for name, factor in terms if factor is not None}
             return self._result(config_path, weights)
         names = [name for name, _ in terms]
-        known = GlobalHydra.instance().config_loader().get_group_options(group, ObjectType.CONFIG)
+        known = hydra_group_options(group)
         unknown = [name for name in names if name not in known]
         if unknown:
             raise ConfigCompositionException(

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import albumentations as A
 import numpy as np
 import numpy.typing as npt
-from albumentations.augmentations.crops.transforms import CropSizeError
+
+from deblurlab._compat import crop_size_error
 
 Image = npt.NDArray[np.uint8]
 
@@ -46,7 +47,7 @@ class Augmentation:
         self._compose.set_random_seed(int(seeds[0]))
         try:
             result = self._compose(image=blurred, sharp=sharp)
-        except CropSizeError as error:
+        except crop_size_error() as error:
             raise ValueError(f"the crop is larger than the image ({self._size}x{self._size})") from error
         blurred, sharp = result["image"], result["sharp"]
         if blurred.shape != (self._size, self._size, 3):

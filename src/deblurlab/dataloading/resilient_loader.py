@@ -11,6 +11,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from deblurlab._compat import worker_processes
 from deblurlab.datasets.samples import Key
 from deblurlab.errors import UserError, list_first
 
@@ -204,7 +205,7 @@ def _is_worker_failure(error: BaseException) -> bool:
 
 
 def _kill_workers(batches: Iterator[Any]) -> None:
-    for worker in getattr(batches, "_workers", ()):
+    for worker in worker_processes(batches):
         worker.kill()
 
 

@@ -14,6 +14,7 @@ from lightning_fabric.loggers.logger import rank_zero_experiment
 from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.loggers import WandbLogger
 
+from deblurlab._compat import set_wandb_run_id
 from deblurlab.runs.files import write_text
 from deblurlab.runs.folder import Run
 

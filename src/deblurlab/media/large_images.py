@@ -15,6 +15,7 @@ import pyvips
 import tifffile
 from PIL import Image
 
+from deblurlab._compat import vips_loader
 from deblurlab.errors import UserError, first_sentence
 from deblurlab.media.pixels import Pixels
 from deblurlab.runs.files import atomic_path
@@ -80,7 +81,7 @@ def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> LargeImage:
     if path.stat().st_size == 0:
         raise UserError(f"{path} is empty")
     source = pyvips.Source.new_from_file(str(path))
-    if (loader := _loader(source)) not in (*_KINDS, "uhdr", ""):
+    if (loader := vips_loader(source)) not in (*_KINDS, "uhdr", ""):
         raise _unsupported(path, loader)
     try:
         image = pyvips.Image.new_from_source(source, "", access="sequential", fail_on="error")
@@ -227,15 +228,6 @@ def _open_bmp(path: Path, error: pyvips.Error, max_pixels: int) -> pyvips.Image:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as other:
         message = _error_message(error)
         raise UserError(f"{path} isn't an image that can be read, or it is damaged: {message}") from other
-
-
-def _loader(source: pyvips.Source) -> str:
-    """Return the format that libvips detects from the first bytes, such as "svg"; empty if it detects none."""
-    found = pyvips.vips_lib.vips_foreign_find_load_source(source.pointer)
-    if found == pyvips.ffi.NULL:
-        return ""
-    loader: str = pyvips.nickname_find(pyvips.type_from_name(pyvips.ffi.string(found).decode()))
-    return loader.partition("load")[0]
 
 
 def _unsupported(path: Path, kind: str) -> UserError:

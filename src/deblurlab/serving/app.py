@@ -7,8 +7,9 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
+from deblurlab._compat import gradio_app
 from deblurlab.errors import UserError
 from deblurlab.inference.predictor import Restorer
 
@@ -71,8 +72,7 @@ def create_app(restorers: Mapping[str, Restorer], limits: Limits, folder: Path) 
         run_history=False,
         theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
     )
-    page: Any = mounted.routes[-1]
-    page.app.add_exception_handler(TypeError, _on_type_error)
+    gradio_app(mounted).add_exception_handler(TypeError, _on_type_error)
     return RequestLimitMiddleware(mounted, limits, page_folder)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from deblurlab._compat import pass_upload_path
 from deblurlab.errors import UserError
 from deblurlab.media.images import SUFFIXES
 from deblurlab.media.large_images import open_image
@@ -26,8 +27,7 @@ def build_page(service: RestoreService, folder: Path) -> gr.Blocks:
                 upload = gr.Image(
                     label="Blurred", type="filepath", image_mode=None, sources=["upload", "clipboard"], buttons=[]
                 )
-                # Gradio would decode the file; only `open_image` may read it.
-                upload.preprocess = lambda sent: sent and sent.path
+                pass_upload_path(upload)
                 model = gr.Dropdown(names, value=names[0], label="Model", visible=len(names) > 1)
                 strength = gr.Slider(0, 1, value=1, step=0.05, label="Strength")
                 start = gr.Button("Restore", variant="primary")

@@ -5,6 +5,8 @@ from typing import ClassVar, cast
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from deblurlab._compat import response_in_progress
+
 
 class TimeoutProtocol(H11Protocol):
     """HTTP protocol that closes a connection after `seconds` without a complete request head or without progress.
@@ -49,7 +51,7 @@ class TimeoutProtocol(H11Protocol):
         self._write_timer.cancel()
 
     def _stop_head_timer(self) -> None:
-        if self.cycle is not None and not self.cycle.response_complete:
+        if response_in_progress(self):
             self._head_timer.cancel()
 
     def _start_timer(self) -> TimerHandle:

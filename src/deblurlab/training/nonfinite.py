@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from deblurlab._compat import foreach
+
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
@@ -14,15 +16,15 @@ class Snapshot:
 
     def __init__(self, tensors: Iterable[Tensor]) -> None:
         self._groups = _as_integers(tensors)
-        self._saved = {dtype: torch._foreach_add(group, 0) for dtype, group in self._groups.items()}
+        self._saved = {dtype: foreach("add")(group, 0) for dtype, group in self._groups.items()}
 
     def restore_unless(self, valid: Tensor) -> None:
         """Restore the tensors unless `valid`, a bool on their device, is true."""
         for dtype, group in self._groups.items():
             keep, saved = valid.to(dtype), self._saved[dtype]
-            torch._foreach_mul_(group, keep)
-            torch._foreach_mul_(saved, 1 - keep)
-            torch._foreach_add_(group, saved)
+            foreach("mul_")(group, keep)
+            foreach("mul_")(saved, 1 - keep)
+            foreach("add_")(group, saved)
 
 
 class GuardedStep:
@@ -60,7 +62,7 @@ class GuardedStep:
         self._snapshot.restore_unless(self.valid)
         new = [tensor for key, tensor in self._device_state().items() if key not in self._state]
         for dtype, group in _as_integers(new).items():  # state that the first step creates starts at zero
-            torch._foreach_mul_(group, self.valid.to(dtype))
+            foreach("mul_")(group, self.valid.to(dtype))
 
     def _device_state(self) -> dict[tuple[int, str], Tensor]:
         return {

@@ -13,7 +13,8 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Timer
 
-from deblurlab.callbacks import Checkpoints, FitLoop, ImageMetrics, ResumeState, Rollback
+from deblurlab._compat import use_resuming_fit_loop
+from deblurlab.callbacks import Checkpoints, ImageMetrics, ResumeState, Rollback
 from deblurlab.callbacks.metrics import set_name
 from deblurlab.checkpoints.io import DamagedError, newest_checkpoint, read_training_state
 from deblurlab.checkpoints.load import load_generator
@@ -53,7 +54,7 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
     protocol: Protocol = instantiate(cfg.protocol, _convert_="all")
     image_metrics, timer, resume_state = ImageMetrics(protocol), Timer(cfg.trainer.get("max_time")), ResumeState()
     trainer, loader = build_trainer(cfg, [resume_state, image_metrics, timer])
-    trainer.fit_loop = FitLoop(trainer, resume_state)
+    use_resuming_fit_loop(trainer, lambda: resume_state.due)
     module.check_data(loader.data)
     fresh = _starts_over(cfg)
     if leader and (fresh or run.results() is None):

@@ -1,0 +1,163 @@
+"""Private and undocumented APIs of other libraries, one function each, with the reason.
+
+Nothing else in the package uses such an API. `tests/test_compat.py` has a test for each function that fails when the
+library offers a public replacement or changes what is used here. Libraries are imported when a function is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
+    import pytorch_lightning as pl
+    import pyvips
+    from starlette.applications import Starlette
+
+
+def foreach(operation: str) -> Callable[..., Any]:
+    """Return a multi-tensor operation of torch, such as "mul_" or "lerp_", which takes lists of tensors.
+
+    torch's optimizers use these operations; public names are proposed as `torch.foreach` (pytorch/pytorch#193607).
+    """
+    import torch
+
+    return getattr(torch, f"_foreach_{operation}")
+
+
+def worker_processes(iterator: object) -> list[BaseProcess]:
+    """Return the worker processes of a DataLoader's iterator; empty without workers.
+
+    A worker that hangs can only be killed, and the iterator doesn't expose its processes.
+    """
+    return list(getattr(iterator, "_workers", ()))
+
+
+def validation_due(trainer: pl.Trainer) -> bool:
+    """Return whether Lightning runs a validation after the batch that has just ended.
+
+    The condition depends on six Trainer options and is only in the training epoch loop.
+    """
+    loop = trainer.fit_loop
+    assert loop._data_fetcher is not None
+    return loop.epoch_loop._should_check_val_fx(loop._data_fetcher) and bool(trainer.num_val_batches)
+
+
+def use_resuming_fit_loop(trainer: pl.Trainer, due: Callable[[], bool]) -> None:
+    """Give a trainer a fit loop that first runs the validation during which a training was killed.
+
+    On resume, Lightning skips that validation or runs a part of it (Lightning-AI/pytorch-lightning#19549, #20277), and
+    does nothing at all if the last step was done. `trainer.validate` before `fit` can't replace this: it runs before
+    the checkpoint's loop and callback states are restored, and without the hooks of `fit`.
+
+    Args:
+        trainer: Trainer whose fit loop is replaced.
+        due: Return whether a validation is pending, once the checkpoint has been loaded.
+    """
+    from pytorch_lightning.loops.fit_loop import _FitLoop
+
+    class ResumingFitLoop(_FitLoop):
+        @property
+        def skip(self) -> bool:
+            return super().skip and not due()
+
+        def on_run_start(self) -> None:
+            super().on_run_start()
+            if due():
+                self.trainer.validating = True
+                self.epoch_loop.val_loop.restarting = False
+                self.epoch_loop.val_loop.run()
+                self.trainer.training = True
+
+    plain = trainer.fit_loop
+    trainer.fit_loop = ResumingFitLoop(trainer, plain.min_epochs, plain.max_epochs)
+    trainer.fit_loop.epoch_loop = plain.epoch_loop
+
+
+def set_wandb_run_id(logger: object, run_id: str) -> None:
+    """Set the run id of Lightning's WandbLogger before its run starts.
+
+    The constructor takes the id as well, but creating the id file is left to the process that starts the run.
+    """
+    logger._wandb_init["id"] = run_id  # type: ignore[attr-defined]
+
+
+def wandb_workspace_json(page: Any) -> str:
+    """Return a W&B workspace or report as JSON, without an account; `save()` is the only public way to serialise it."""
+    return page._to_model().model_dump_json(by_alias=True)
+
+
+@contextmanager
+def separate_hydra_state() -> Iterator[None]:
+    """Run a block with an empty Hydra state and restore the caller's state afterwards.
+
+    Hydra keeps its state and version base in singletons; `hydra.compose` has no other way to be reentrant
+    (hydra-ecosystem/hydra#3364).
+    """
+    import hydra.version
+    from hydra.core.global_hydra import GlobalHydra
+
+    caller, base = GlobalHydra.instance().hydra, hydra.version.VersionBase.instance()
+    version = base.version_base
+    GlobalHydra.instance().clear()
+    try:
+        yield
+    finally:
+        GlobalHydra.instance().hydra = caller
+        base.version_base = version
+
+
+def hydra_group_options(group: str) -> list[str]:
+    """Return the options of a config group on the search path of the composition that is running.
+
+    A ConfigSource isn't given the search path; Hydra's own `--help` gets it in the same way.
+    """
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.object_type import ObjectType
+
+    return GlobalHydra.instance().config_loader().get_group_options(group, ObjectType.CONFIG)
+
+
+def vips_loader(source: pyvips.Source) -> str:
+    """Return the format that libvips detects from the first bytes, such as "svg"; empty if it detects none.
+
+    pyvips wraps the detection for paths, not for sources (libvips/pyvips#342).
+    """
+    import pyvips
+
+    found = pyvips.vips_lib.vips_foreign_find_load_source(source.pointer)
+    if found == pyvips.ffi.NULL:
+        return ""
+    loader: str = pyvips.nickname_find(pyvips.type_from_name(pyvips.ffi.string(found).decode()))
+    return loader.partition("load")[0]
+
+
+def gradio_app(mounted: Any) -> Starlette:
+    """Return the app of a Gradio page within the app that `mount_gradio_app` returns, to add exception handlers.
+
+    Gradio appends its app as the last route and returns the outer app only.
+    """
+    return mounted.routes[-1].app
+
+
+def pass_upload_path(image: Any) -> None:
+    """Make a Gradio image component pass the path of an upload on, without decoding the file.
+
+    With `type="filepath"` Gradio decodes and rewrites some formats; only the checked reader may decode uploads.
+    """
+    image.preprocess = lambda sent: sent and sent.path
+
+
+def response_in_progress(protocol: Any) -> bool:
+    """Return whether a uvicorn HTTP protocol is serving a request; uvicorn has no hook for a complete request head."""
+    return protocol.cycle is not None and not protocol.cycle.response_complete
+
+
+def crop_size_error() -> type[Exception]:
+    """Return the exception that albumentations raises for a crop larger than the image; it isn't exported."""
+    from albumentations.augmentations.crops.transforms import CropSizeError
+
+    return CropSizeError

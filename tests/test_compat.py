@@ -1,0 +1,151 @@
+"""Private APIs of other libraries: each works as the package expects, and no public replacement exists.
+
+A test that fails after an upgrade means that the function in `deblurlab._compat` must be adapted or can be deleted.
+"""
+
+import inspect
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+
+from deblurlab import _compat, config
+from deblurlab.callbacks import ResumeState
+from deblurlab.losses import L1
+from steps import fit, module
+
+
+def test_every_function_has_a_test() -> None:
+    functions = [
+        name
+        for name, function in inspect.getmembers(_compat, inspect.isfunction)
+        if function.__module__ == _compat.__name__ and not name.startswith("_")
+    ]
+    text = Path(__file__).read_text()
+    assert functions
+    assert [name for name in functions if f"_compat.{name}" not in text] == []
+
+
+def test_no_other_file_uses_private_names_of_these_libraries() -> None:
+    private = re.compile(
+        r"torch\._(?!utils |dynamo)|_FitLoop|_should_check_val|_data_fetcher|_wandb_init|_to_model|vips_lib"
+    )
+    root = Path(_compat.__file__).parent
+    files = [file for file in root.rglob("*.py") if file.name != "_compat.py"]
+    assert len(files) > 100
+    assert [str(file) for file in files if private.search(file.read_text())] == []
+
+
+def test_foreach_has_no_public_name() -> None:
+    tensors = [torch.tensor([1.0, 2.0]), torch.tensor([3.0])]
+    _compat.foreach("mul_")(tensors, 2)
+    assert [tensor.tolist() for tensor in tensors] == [[2.0, 4.0], [6.0]]
+    assert not hasattr(torch, "foreach")
+
+
+def test_a_dataloader_does_not_expose_its_workers() -> None:
+    iterator = iter(torch.utils.data.DataLoader(range(4), num_workers=1))  # type: ignore[arg-type]
+    (worker,) = _compat.worker_processes(iterator)
+    assert worker.is_alive()
+    assert not hasattr(iterator, "workers")
+    assert _compat.worker_processes(iter(())) == []
+    assert list(iterator)
+
+
+def test_validation_due_follows_val_check_interval() -> None:
+    due: list[bool] = []
+
+    class Record(pl.Callback):
+        def on_train_batch_end(self, trainer: pl.Trainer, *args: object) -> None:
+            due.append(_compat.validation_due(trainer))
+
+    from steps import Loader
+
+    trained = module({"l1": L1()})
+    trained.val_dataloader = lambda: Loader()  # type: ignore[method-assign]
+    fit(trained, 6, Record(), val_check_interval=3, check_val_every_n_epoch=None, limit_val_batches=1)
+    assert due == [False, False, True] * 2
+    assert not hasattr(pl.Trainer, "should_check_val")
+
+
+def test_lightning_skips_the_fit_after_the_last_step_and_the_resuming_loop_does_not() -> None:
+    plain, resuming = pl.Trainer(max_steps=0, logger=False), pl.Trainer(max_steps=0, logger=False)
+    state = ResumeState()
+    _compat.use_resuming_fit_loop(resuming, lambda: state.due)
+    assert plain.fit_loop.skip
+    assert resuming.fit_loop.skip
+    state.due = True
+    assert not resuming.fit_loop.skip
+
+
+def test_wandb_logger_takes_its_run_id_late(tmp_path: Path) -> None:
+    from pytorch_lightning.loggers import WandbLogger
+
+    logger = WandbLogger(save_dir=tmp_path, offline=True)
+    _compat.set_wandb_run_id(logger, "abc")
+    assert logger._wandb_init["id"] == "abc"
+
+
+def test_a_workspace_has_no_public_serialisation() -> None:
+    workspaces = pytest.importorskip("wandb_workspaces.workspaces")
+    page = workspaces.Workspace(entity="me", project="deblurlab", name="board")
+    assert '"board"' in _compat.wandb_workspace_json(page)
+    assert not hasattr(page, "model_dump_json")
+
+
+def test_compose_is_not_reentrant_in_hydra_itself() -> None:
+    import hydra
+
+    with hydra.initialize_config_dir(str(config.CONF), version_base="1.3"):
+        with pytest.raises(ValueError, match="already initialized"):
+            hydra.initialize_config_dir(str(config.CONF), version_base="1.3")
+        with _compat.separate_hydra_state(), hydra.initialize_config_dir(str(config.CONF), version_base="1.3"):
+            assert "l1" in _compat.hydra_group_options("loss")
+        assert "l1" in _compat.hydra_group_options("loss")
+
+
+def test_pyvips_does_not_detect_the_format_of_a_source() -> None:
+    import pyvips
+
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(file, "PNG")
+    assert _compat.vips_loader(pyvips.Source.new_from_memory(file.getvalue())) == "png"
+    assert _compat.vips_loader(pyvips.Source.new_from_memory(b"nothing")) == ""
+    assert not hasattr(pyvips.Source, "find_load")
+
+
+def test_gradio_returns_the_outer_app_and_decodes_uploads() -> None:
+    gradio = pytest.importorskip("gradio")
+    fastapi = pytest.importorskip("fastapi")
+
+    with gradio.Blocks() as page:
+        image = gradio.Image(type="filepath")
+    outer = gradio.mount_gradio_app(fastapi.FastAPI(), page, path="/")
+    assert _compat.gradio_app(outer) is not outer
+    assert hasattr(_compat.gradio_app(outer), "add_exception_handler")
+    _compat.pass_upload_path(image)
+    assert image.preprocess(None) is None
+    assert image.preprocess(type("Upload", (), {"path": "a.png"})()) == "a.png"
+
+
+def test_uvicorn_tells_of_a_request_by_its_cycle() -> None:
+    h11 = pytest.importorskip("uvicorn.protocols.http.h11_impl")
+    assert "self.cycle" in inspect.getsource(h11.H11Protocol)
+    assert "response_complete" in inspect.getsource(h11.RequestResponseCycle)
+    busy = type("Protocol", (), {"cycle": type("Cycle", (), {"response_complete": False})()})()
+    assert _compat.response_in_progress(busy)
+    busy.cycle.response_complete = True
+    assert not _compat.response_in_progress(busy)
+
+
+def test_albumentations_does_not_export_its_crop_error() -> None:
+    import albumentations as A
+
+    assert not hasattr(A, "CropSizeError")
+    with pytest.raises(_compat.crop_size_error()):
+        A.Compose([A.RandomCrop(8, 8)])(image=np.zeros((4, 4, 3), np.uint8))
