@@ -61,8 +61,6 @@ class ResumeState(pl.Callback):
         self.due, self.scores = state_dict["due"], state_dict["scores"]
 
 
-# Private: Trainer.validate runs at step 0 without optimizers and loop progress, so that neither the row of metrics.csv
-# nor best.ckpt would be right, and Trainer.fit calls no hook at all if no step is left.
 def validation_metrics(trainer: pl.Trainer) -> dict[str, float]:
     """Return the metrics of the latest validation on the first validation set, by name."""
     found = {
