@@ -82,7 +82,7 @@ def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> LargeImage:
         raise UserError(f"{path} is empty")
     source = pyvips.Source.new_from_file(str(path))
     if (loader := vips_loader(source)) not in (*_KINDS, "uhdr", ""):
-        raise _unsupported(path, loader)
+        raise UserError(f"{path} is {loader}: convert it to one of {', '.join(_KINDS)}")
     try:
         image = pyvips.Image.new_from_source(source, "", access="sequential", fail_on="error")
     except pyvips.Error as error:
@@ -199,7 +199,7 @@ def _check_image(image: pyvips.Image, path: Path, max_pixels: int) -> None:
     """Raise UserError if an opened image can't be restored."""
     _check_size(path, image.width, image.height, max_pixels)
     if _kind(image) not in _KINDS:
-        raise _unsupported(path, _kind(image))
+        raise UserError(f"{path} is {_kind(image)}: convert it to one of {', '.join(_KINDS)}")
     interlaced = image.get("interlaced") if image.get_typeof("interlaced") else 0
     if (interlaced or _kind(image) == "webp") and image.width * image.height > min(max_pixels, _MAX_DECODED_WHOLE):
         raise UserError(
@@ -228,10 +228,6 @@ def _open_bmp(path: Path, error: pyvips.Error, max_pixels: int) -> pyvips.Image:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as other:
         message = _error_message(error)
         raise UserError(f"{path} isn't an image that can be read, or it is damaged: {message}") from other
-
-
-def _unsupported(path: Path, kind: str) -> UserError:
-    return UserError(f"{path} is {kind}: convert it to one of {', '.join(_KINDS)}")
 
 
 def _kind(image: pyvips.Image) -> str:

@@ -3,6 +3,7 @@
 All pixel arithmetic is on integers, so that a seed gives bit-identical images on every processor.
 """
 
-from deblurlab.synthesis.pairs import BlurKey, ImageSource, Synthesis, SynthesisParameters
+from deblurlab.synthesis.pairs import ImageSource, Synthesis
+from deblurlab.synthesis.parameters import BlurKey, SynthesisParameters
 
 __all__ = ["BlurKey", "ImageSource", "Synthesis", "SynthesisParameters"]

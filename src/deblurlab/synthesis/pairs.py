@@ -13,7 +13,6 @@ from deblurlab.synthesis.exposure import (
     FloatLinearImage,
     Layer,
     blur_defocus,
-    disc_weights,
     expose,
     expose_static,
 )
@@ -23,39 +22,14 @@ from deblurlab.synthesis.motion import (
     extent,
     object_trajectory,
     required_margin,
-    trajectory_psf,
 )
+from deblurlab.synthesis.parameters import BlurKey, SynthesisParameters, add_psf
 from deblurlab.synthesis.scenes import Image, dead_leaves, draw_object_mask
 
 Range = tuple[float, float]
 _MIN_STEPS, _MAX_STEPS = 8, 32
-BlurKey = Literal["blur", "blur_gamma"]
 ImageSource = Callable[[np.random.Generator, int, int], Image]
 """Function of (random generator, height, width) that returns a sharp image, `(height, width, 3)` sRGB."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SynthesisParameters:
-    """Parameters of one synthetic pair, stored as JSON beside its images (folder `recipe`)."""
-
-    blur_length: float
-    """Maximum distance between two points of the camera's trajectory, in pixels."""
-    rotation: float
-    """Range of the camera's rotation about the optical axis, in degrees."""
-    objects: int
-    """Number of layers in front of the background; they move independently unless the whole scene is static."""
-    softness: float
-    """Standard deviation of the Gaussian blur of the whole scene, in both images, in pixels."""
-    read_noise: float
-    shot_noise: float
-    jpeg_quality: int | None
-    blur_key: BlurKey = "blur_gamma"
-    """Values that were averaged, see `Synthesis.blur_key`."""
-    defocus: float = 0.0
-    """Radius of the defocus disc of the blurred image, in pixels."""
-    psf: list[list[float]] | None = None
-    """Psf of the background at the image's centre: rows, sum 1. It is that of the whole image if the camera doesn't
-    rotate and there are no objects."""
 
 
 class Scene(NamedTuple):
@@ -130,7 +104,7 @@ class Synthesis:
         """
         scene = self.draw_scene(rng, height, width, source=source)
         pair = self._render(rng, scene.layers(), height, width, scene.parameters)
-        return (*pair, _add_psf(scene.parameters, scene.trajectories[0]))
+        return (*pair, add_psf(scene.parameters, scene.trajectories[0]))
 
     def draw_scene(
         self,
@@ -168,7 +142,7 @@ class Synthesis:
         parameters = replace(parameters, objects=0, softness=0.0)
         layers = [Layer(_decode_srgb(photo), None, trajectories[0])]
         pair = self._render(rng, layers, height, width, parameters)
-        return (*pair, _add_psf(parameters, trajectories[0]))
+        return (*pair, add_psf(parameters, trajectories[0]))
 
     def _draw_parameters(
         self, rng: np.random.Generator, height: int, width: int, *, batchable: bool = False
@@ -242,18 +216,6 @@ class Synthesis:
         if parameters.jpeg_quality is not None:
             blurred = sensor.compress_jpeg(blurred, parameters.jpeg_quality)
         return blurred, sensor.encode_srgb(expose_static(layers, height, width))
-
-
-def _add_psf(parameters: SynthesisParameters, trajectory: Trajectory) -> SynthesisParameters:
-    """Return the parameters with the psf of a trajectory, ignoring its rotation, and of the defocus."""
-    side = 2 * int(np.ceil(np.abs(trajectory[:, :2]).max())) + 3
-    kernel = trajectory_psf(trajectory * [1, 1, 0], side)
-    if parameters.defocus:
-        weights = disc_weights(parameters.defocus)
-        disc = weights / weights.sum()
-        padded = np.pad(kernel, int(np.ceil(parameters.defocus)))
-        kernel = np.asarray(cv2.filter2D(padded, -1, disc, borderType=cv2.BORDER_CONSTANT), np.float64)
-    return replace(parameters, psf=kernel.tolist())
 
 
 def _decode_srgb(image: Image) -> FloatLinearImage:
