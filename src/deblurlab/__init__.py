@@ -1,4 +1,4 @@
-"""deblurlab: a laboratory for image deblurring on PyTorch Lightning and Hydra."""
+"""deblurlab: training, ablation, evaluation and application of image deblurring networks."""
 
 import os
 from typing import TYPE_CHECKING, Any
@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from deblurlab.inference.predictor import Restorer as Restorer
 
-# albumentations asks the package index for a newer version whenever it is imported.
+# albumentations contacts the package index at import unless this is set.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """`deblurlab.Restorer`, when somebody asks for it: torch takes seconds to load."""
+    """Import `deblurlab.Restorer` on first access: torch takes seconds to load."""
     if name == "Restorer":
         from deblurlab.inference.predictor import Restorer
 
