@@ -21,10 +21,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from hydra.utils import instantiate
 from torch.utils.data import DataLoader, default_collate
 
 from deblurlab import config
+from deblurlab.config import instantiate
 from deblurlab.dataloading import KeyedBatchSampler, Stage
 from deblurlab.datasets import PairDataset, SceneDataset
 from deblurlab.datasets.frame_store import FrameStore, Reader
@@ -47,7 +47,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         overrides = arguments.overrides or ["data=gopro", f"data.root={write_data_set(Path(folder))}"]
         cfg = config.compose(*overrides)
-        data = instantiate(cfg.data, _convert_="all")
+        data = instantiate(cfg.data)
         data.prepare()
         pairs = data.train()
         files = sorted({path for pair in pairs for path in (pair.blurred, pair.sharp)})
@@ -67,7 +67,7 @@ def main() -> None:
                 f"share of a training step that waits for one worker, {name}: {waiting_share(pairs, reader):.1%}",
                 flush=True,
             )
-    scenes: Synthesis = instantiate(config.compose("data=synthetic").data.scenes, _convert_="all")
+    scenes: Synthesis = instantiate(config.compose("data=synthetic").data.scenes)
     print(f"synthetic pairs of 256x256, written to disk: {pairs_per_second(scenes):.1f} per second and core")
     rendered, blurred, device = endless_per_second(scenes)
     print(
@@ -124,7 +124,7 @@ def print_memory(pairs: list[Pair], store: FrameStore, samples: int) -> None:
 def waiting_share(pairs: list[Pair], reader: Reader) -> float:
     """Return the share of the training time (model=unet_res_small, loss=l1, batch size 4) that waits for the loader."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    network = instantiate(config.compose("model=unet_res_small").model, _convert_="all").to(device)
+    network = instantiate(config.compose("model=unet_res_small").model).to(device)
     optimizer = torch.optim.Adam(network.parameters())
     dataset = _dataset("flip_rot", pairs * 64, reader)
     batches = KeyedBatchSampler([len(dataset)], stages=[Stage(0, CROP, 4)])
@@ -176,7 +176,7 @@ def endless_per_second(scenes: Synthesis) -> tuple[float, float, str]:
 
 def _dataset(augment: str, pairs: list[Pair], reader: Reader) -> PairDataset:
     cfg = config.compose(f"augment={augment}", f"augment.size={CROP}")
-    return PairDataset(pairs, augmentations={CROP: instantiate(cfg.augment, _convert_="all")}, reader=reader)
+    return PairDataset(pairs, augmentations={CROP: instantiate(cfg.augment)}, reader=reader)
 
 
 def _memory(process: int) -> tuple[float, float]:

@@ -21,11 +21,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
-from hydra.utils import instantiate
 from rich.console import Console
 from rich.table import Table
 
 from deblurlab import config
+from deblurlab.config import instantiate
 from deblurlab.datasets.listing import Pair
 from deblurlab.media.images import read_image
 
@@ -42,7 +42,7 @@ def main() -> None:
     arguments = parser.parse_args()
     table = Table("data set", "squares", *COLUMNS)
     for description in arguments.sets:
-        data = instantiate(config.compose(*shlex.split(description)).data, _convert_="all")
+        data = instantiate(config.compose(*shlex.split(description)).data)
         data.prepare()
         pairs = data.train() or [pair for found in data.tests().values() for pair in found]
         selected = [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, arguments.images).astype(int))]

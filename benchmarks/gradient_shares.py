@@ -9,9 +9,9 @@ terms in conf/loss were chosen with it.
 import argparse
 
 import torch
-from hydra.utils import instantiate
 
 from deblurlab import config
+from deblurlab.config import instantiate
 from deblurlab.dataloading import KeyedBatchSampler, Stage
 from deblurlab.datasets import PairDataset
 from deblurlab.training.build import build
@@ -27,14 +27,14 @@ def main() -> None:
     overrides = parser.parse_args().overrides
     cfg = config.compose(*overrides)
     module, resolved = build(cfg)
-    data = instantiate(cfg.data, _convert_="all")
+    data = instantiate(cfg.data)
     data.prepare()
-    augmentations = {cfg.augment.size: instantiate(cfg.augment, _convert_="all")}
+    augmentations = {cfg.augment.size: instantiate(cfg.augment)}
     dataset = PairDataset(100 * data.train(), augmentations=augmentations, reader=data.reader())
     stage = Stage(0, cfg.augment.size, cfg.loader.batch_size)
     batches = KeyedBatchSampler([len(dataset)], stages=[stage])
     loader = torch.utils.data.DataLoader(dataset, batch_sampler=batches, num_workers=2)
-    factories = instantiate(cfg.optimizer, _convert_="all")
+    factories = instantiate(cfg.optimizer)
     losses = {"discriminator": module.discriminator_losses, "generator": module.generator_losses}
     parameters = {
         n: [p for network in nets for p in network.parameters()] for n, nets in module.trained_networks.items()

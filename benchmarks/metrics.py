@@ -17,10 +17,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from hydra.utils import instantiate
 from skimage.metrics import structural_similarity
 
 from deblurlab import config
+from deblurlab.config import instantiate
 from deblurlab.datasets import Pair
 from deblurlab.evaluation.evaluator import Task, evaluate_tasks
 from deblurlab.metrics import Protocol, ssim
@@ -65,9 +65,7 @@ def compare_ssim() -> None:
 
 def print_overhead(images: int, overrides: list[str]) -> None:
     """Print the share of an evaluation's time that metrics and reading add to restoring."""
-    network = (
-        instantiate(config.compose(*overrides).model, _convert_="all").eval().to(memory_format=torch.channels_last)
-    )
+    network = instantiate(config.compose(*overrides).model).eval().to(memory_format=torch.channels_last)
     pairs = [Synthesis().scene_pair(np.random.default_rng(i), 360, 640)[:2] for i in range(images)]
     restoring = 0.0
 

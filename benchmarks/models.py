@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from hydra.utils import instantiate
 
 from deblurlab import config
+from deblurlab.config import instantiate
 from deblurlab.models import Model
 from deblurlab.models.cost import count_macs, count_parameters
 
@@ -131,7 +131,7 @@ def without_seconds(line: str) -> str:
 
 def build(name: str) -> Model:
     """Return a model of conf/model in evaluation mode."""
-    return instantiate(config.compose(f"model={name}").model, _convert_="all").eval()
+    return instantiate(config.compose(f"model={name}").model).eval()
 
 
 @torch.no_grad()

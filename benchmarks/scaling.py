@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from hydra.utils import instantiate
 
 from deblurlab import config
+from deblurlab.config import instantiate
 from deblurlab.models.cost import count_parameters
 
 STEPS = 400

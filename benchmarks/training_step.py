@@ -17,11 +17,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from hydra.utils import instantiate
 from torch import Tensor
 
 from deblurlab import config
 from deblurlab.callbacks import EMA, NonFinite
+from deblurlab.config import instantiate
 from deblurlab.loggers.csv import MetricsCSV
 from deblurlab.training import PairedRestoration
 from deblurlab.training.build import build
@@ -68,7 +68,7 @@ def compare(overrides: list[str], pairs: int, bare: Callable[[Any, Any, str], An
         cfg = config.compose(f"run={folder}", *overrides, *length)
         module, _ = build(cfg)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        steps = AlternatingSteps(bare(module, instantiate(cfg.optimizer, _convert_="all"), device), device, cfg)
+        steps = AlternatingSteps(bare(module, instantiate(cfg.optimizer), device), device, cfg)
         callbacks = [EMA(decay=cfg.callbacks.ema.decay), NonFinite(folder=folder)]
         trainer = instantiate(cfg.trainer)(
             callbacks=callbacks, logger=[MetricsCSV(path=f"{folder}/metrics.csv")], enable_checkpointing=False,

@@ -13,12 +13,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from hydra.utils import instantiate
 from scipy.ndimage import convolve
 
 from deblurlab.checkpoints.release import write_release
 from deblurlab.cli.data import data
 from deblurlab.config import compose as config
+from deblurlab.config import instantiate
 from deblurlab.config import options as option_names
 from deblurlab.dataloading import DataModule
 from deblurlab.errors import UserError
@@ -95,7 +95,7 @@ def small_release(folder: Path, model: str = "unet_res", *options: str) -> Path:
     """Write a release of a small model with random weights, which changes images slightly."""
     torch.manual_seed(0)
     node = config(f"model={model}", *(options or small(f"model={model}"))).model
-    generator = instantiate(node, _convert_="all")
+    generator = instantiate(node)
     for parameter in generator.parameters():
         torch.nn.init.normal_(parameter, 0, 0.05)
     write_release(folder, node, generator.state_dict(), {"run": {}})

@@ -50,8 +50,8 @@ def use_resuming_fit_loop(trainer: pl.Trainer, due: Callable[[], bool]) -> None:
     """Give a trainer a fit loop that first runs the validation during which a training was killed.
 
     On resume, Lightning skips that validation or runs a part of it (Lightning-AI/pytorch-lightning#19549, #20277), and
-    does nothing at all if the last step was done. `trainer.validate` before `fit` can't replace this: it runs at step 0,
-    before loop and callback states are restored, so that the row of metrics.csv and best.ckpt would be wrong; and
+    does nothing at all if the last step was done. `trainer.validate` before `fit` can't replace this: it runs at step
+    0, before loop and callback states are restored, so that the row of metrics.csv and best.ckpt would be wrong; and
     `fit` calls no hook if no step is left.
 
     Args:

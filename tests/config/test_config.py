@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 from hydra.errors import ConfigCompositionException, InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from deblurlab.config import CONF, SWEEPS
+from deblurlab.config import CONF, SWEEPS, instantiate
 from deblurlab.config.resolvers import evenly, run_name
 from deblurlab.config.sums import SumSource, parse_sum
 from deblurlab.errors import UserError
@@ -170,10 +169,10 @@ def test_every_file_instantiates(group: str, option: str, tmp_path: Path) -> Non
     cfg = config(*_overrides(group, option), *extra, name=_entry(group))
     if option in FILES:
         with pytest.raises(InstantiationException, match="missing") as caught:
-            instantiate(cfg[group], _convert_="all")
+            instantiate(cfg[group])
         assert isinstance(caught.value.__cause__, UserError)
     elif group in SIMPLE or _entry(group) == "evaluate":
-        resolved = instantiate(cfg[group], _convert_="all")
+        resolved = instantiate(cfg[group])
         assert resolved is not None
     elif group == "loss":
         for name in cfg.loss:
@@ -183,11 +182,11 @@ def test_every_file_instantiates(group: str, option: str, tmp_path: Path) -> Non
             arguments.pop("weight")
             assert callable(instantiate(arguments))
     elif group in ("callbacks", "logger"):
-        assert all(instantiate(node, _convert_="all") for node in cfg[group].values())
+        assert all(instantiate(node) for node in cfg[group].values())
     else:
-        assert callable(instantiate(cfg.trainer, _convert_="all"))
+        assert callable(instantiate(cfg.trainer))
         assert instantiate(cfg.model) is not None
-        assert instantiate(cfg.data, _convert_="all") is not None
+        assert instantiate(cfg.data) is not None
 
 
 GRIDS = {"losses", "generators", "discriminators", "objectives", "table1"}

@@ -8,8 +8,8 @@ import albumentations as A
 import numpy as np
 import pytest
 import torch
-from hydra.utils import instantiate
 
+from deblurlab.config import instantiate
 from deblurlab.dataloading import Augmentation, DataModule, KeyedBatchSampler, SequentialBatchSampler, Stage
 from deblurlab.datasets import Folders, PairDataset
 from deblurlab.datasets.listing import match_pairs
@@ -20,7 +20,7 @@ WritePairs = Callable[..., tuple[Path, Path]]
 
 
 def _augmentation(name: str = "flip_rot", size: int = 32) -> Augmentation:
-    return instantiate(config(f"augment={name}", f"augment.size={size}").augment, _convert_="all")
+    return instantiate(config(f"augment={name}", f"augment.size={size}").augment)
 
 
 CROPS = {32: _augmentation()}

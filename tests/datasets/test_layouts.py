@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hydra.utils import instantiate
 from PIL import Image
 
 from deblurlab.callbacks import ImageMetrics
+from deblurlab.config import instantiate
 from deblurlab.datasets import PairDataset, PairSet
 from deblurlab.errors import UserError
 from deblurlab.media.images import write_png
@@ -26,7 +26,7 @@ def _write(root: Path, *names: str) -> None:
 
 
 def _set(name: str, root: Path, *overrides: str) -> PairSet:
-    return instantiate(config(f"data={name}", f"data.root={root}", *overrides).data, _convert_="all")
+    return instantiate(config(f"data={name}", f"data.root={root}", *overrides).data)
 
 
 def _gopro(root: Path, *, sequences: dict[str, list[str]] | None = None) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra.utils import instantiate
 
+from deblurlab.config import instantiate
 from deblurlab.datasets import Folders, Mixed
 from deblurlab.datasets.frame_store import FrameStore
 from deblurlab.datasets.frame_store_writer import write_frame_store
@@ -61,7 +61,7 @@ def test_invalid_weights_are_refused(weights: dict[str, float], message: str, wr
 
 def test_any_data_set_can_be_added_on_the_command_line(tmp_path: Path) -> None:
     cfg = config("data=mixed", "+data@data.sets.reds=reds", "+data.weights.reds=2", "data.sets.gopro.root=x")
-    data = instantiate(cfg.data, _convert_="all")
+    data = instantiate(cfg.data)
     assert set(data._sets) == {"gopro", "synthetic", "reds"}
     assert data._weights["reds"] == 2
 

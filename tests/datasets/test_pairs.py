@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra.utils import instantiate
 
+from deblurlab.config import instantiate
 from deblurlab.datasets import Folders, GoPro, PairDataset
 from deblurlab.datasets.listing import match_pairs
 from deblurlab.errors import UserError
@@ -89,7 +89,7 @@ def test_a_text_file_lists_pairs(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         write_png(tmp_path / name, GREY)
     (tmp_path / "list.txt").write_text("# blurred sharp\n'a b/1.png' s/1.png\n\nx.png y.png\nz.png w.png\n")
-    data = instantiate(config("data=pairs", f"data.list={tmp_path / 'list.txt'}").data, _convert_="all")
+    data = instantiate(config("data=pairs", f"data.list={tmp_path / 'list.txt'}").data)
     assert [pair.name for pair in data.train()] == ["a b/1", "x"]
     assert [(pair.blurred.name, pair.sharp.name) for pair in data.val()] == [("z.png", "w.png")]
 
@@ -106,7 +106,7 @@ def test_an_invalid_list_is_refused_naming_the_line(lines: str, message: str, tm
     write_png(tmp_path / "x.png", GREY)
     (tmp_path / "list.txt").write_text(lines)
     with pytest.raises(UserError, match=message):
-        instantiate(config("data=pairs", f"data.list={tmp_path / 'list.txt'}").data, _convert_="all").prepare()
+        instantiate(config("data=pairs", f"data.list={tmp_path / 'list.txt'}").data).prepare()
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_an_invalid_list_is_refused_naming_the_line(lines: str, message: str, tm
 )
 def test_contradictory_settings_are_refused(settings: list[str], message: str) -> None:
     def build() -> None:
-        instantiate(config("data=pairs", *settings).data, _convert_="all").prepare()
+        instantiate(config("data=pairs", *settings).data).prepare()
 
     with pytest.raises(Exception) as caught:  # noqa: PT011
         build()

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hydra.utils import instantiate
 
+from deblurlab.config import instantiate
 from deblurlab.dataloading import DataModule
 from deblurlab.datasets import Mixed, Streaming, Unpaired
 from deblurlab.errors import UserError
@@ -46,7 +46,7 @@ def _place(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def _opened(place: str) -> Streaming:
-    data: Streaming = instantiate(config("data=streaming", f"data.root={place}").data, _convert_="all")
+    data: Streaming = instantiate(config("data=streaming", f"data.root={place}").data)
     data.prepare()
     return data
 
@@ -54,7 +54,7 @@ def _opened(place: str) -> Streaming:
 @pytest.mark.parametrize("kind", ["folder", "store"])
 def test_shards_are_read_back(kind: str, request: pytest.FixtureRequest, tmp_path: Path, gopro_tree: Path) -> None:
     place = _place(kind, request, tmp_path)
-    source = instantiate(config("data=gopro", f"data.root={gopro_tree}", "data.validation=1").data, _convert_="all")
+    source = instantiate(config("data=gopro", f"data.root={gopro_tree}", "data.validation=1").data)
     arguments = ["pack", "gopro", str(gopro_tree), "data.validation=1", "--streaming", place]
     assert data_command(*arguments) == 0
     data = _opened(place)
@@ -79,7 +79,7 @@ def test_workers_read_the_same_samples(
 ) -> None:
     place = _place(kind, request, tmp_path)
     assert data_command("pack", "gopro", gopro_tree, "data.validation=1", "--streaming", place) == 0
-    augmentation = instantiate(config("augment.size=16").augment, _convert_="all")
+    augmentation = instantiate(config("augment.size=16").augment)
     epochs = []
     for workers in (0, 2):
         module = DataModule(

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 
+from deblurlab.config import instantiate
 from deblurlab.datasets import Synthetic
 from deblurlab.datasets.synthetic import PHOTOGRAPHS
 from deblurlab.errors import UserError
@@ -19,7 +19,7 @@ SMALL = ["data.train=6", "data.val=2", "data.blurs=2", "data.height=72", "data.w
 
 
 def _set(root: Path, *overrides: str, kind: str = "synthetic") -> Synthetic:
-    return instantiate(config(f"data={kind}", *SMALL, f"data.root={root}", *overrides).data, _convert_="all")
+    return instantiate(config(f"data={kind}", *SMALL, f"data.root={root}", *overrides).data)
 
 
 @pytest.fixture(scope="module")

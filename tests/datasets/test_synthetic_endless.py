@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hydra.utils import instantiate
 
 from deblurlab.checkpoints.io import read_checkpoint
+from deblurlab.config import instantiate
 from deblurlab.dataloading import Stage
 from deblurlab.dataloading.sampler import KeyedBatchSampler
 from deblurlab.datasets import Synthetic
@@ -20,7 +20,7 @@ SMALL = ["data.train=8", "data.val=1", "data.blurs=1", "data.height=64", "data.w
 
 
 def _set(root: Path, *overrides: str) -> Synthetic:
-    return instantiate(config("data=synthetic_endless", *SMALL, f"data.root={root}", *overrides).data, _convert_="all")
+    return instantiate(config("data=synthetic_endless", *SMALL, f"data.root={root}", *overrides).data)
 
 
 def _batches(data: Synthetic, *, epoch: int, workers: int = 0, seed: int = 0) -> list[dict]:
@@ -100,5 +100,5 @@ def test_data_sets_that_list_no_pairs_cannot_be_mixed(tmp_path: Path, option: st
     sides = ["data.sets.more.blurred=a", "data.sets.more.sharp=b"] if option == "unpaired" else []
     cfg = config("data=mixed", f"+data@data.sets.more={option}", "+data.weights.more=1", *sides)
     with pytest.raises(Exception, match="only sets that list pairs can be mixed") as caught:
-        instantiate(cfg.data, _convert_="all")
+        instantiate(cfg.data)
     assert isinstance(caught.value.__cause__, UserError)

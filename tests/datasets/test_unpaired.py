@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hydra.utils import instantiate
 
+from deblurlab.config import instantiate
 from deblurlab.dataloading import KeyedBatchSampler, Stage
 from deblurlab.datasets import PairDataset, Unpaired, Unreferenced
 from deblurlab.datasets.frame_store import FrameStore
@@ -32,13 +32,13 @@ def folders(tmp_path: Path) -> Path:
 
 def _set(folders: Path, *overrides: str) -> Unpaired:
     places = [f"data.{side}={folders / side}" for side in SIDES]
-    return instantiate(config("data=unpaired", *places, *overrides).data, _convert_="all")
+    return instantiate(config("data=unpaired", *places, *overrides).data)
 
 
 def _drawn(data: Unpaired, epoch: int, seed: int = 0) -> list[tuple[int, int]]:
     """Return the values of red of (blurred, sharp) in an epoch."""
     cfg = config("augment=none", "augment.size=16")
-    training = data.training({16: instantiate(cfg.augment, _convert_="all")}, repeat=1, seed=seed)
+    training = data.training({16: instantiate(cfg.augment)}, repeat=1, seed=seed)
     order = KeyedBatchSampler(training.sizes, stages=[Stage(0, 16, 1)], seed=seed)
     found = []
     for (key,) in order.from_step(epoch * len(order)):
@@ -63,7 +63,7 @@ def test_only_the_blurred_image_is_degraded(folders: Path) -> None:
         "augment=none", "augment.size=16",
         "augment.degradations=[{_target_:albumentations.InvertImg,p:1.0}]",
     )  # fmt: skip
-    training = _set(folders).training({16: instantiate(cfg.augment, _convert_="all")}, repeat=1, seed=0)
+    training = _set(folders).training({16: instantiate(cfg.augment)}, repeat=1, seed=0)
     sample = training.dataset[0, 0, 16]
     assert int(sample["blurred"][0, 0, 0]) == 255 - 100
     assert int(sample["unpaired_sharp"][0, 0, 0]) < 3
@@ -74,8 +74,7 @@ def test_sides_can_be_other_data_sets(folders: Path, gopro_tree: Path) -> None:
         config(
             "data=unpaired", "+data@data.blurred=gopro", f"data.blurred.root={gopro_tree}", "data.blurred.validation=1",
             f"data.sharp={folders / 'sharp'}",
-        ).data, _convert_="all",
-    )  # fmt: skip
+        ).data)  # fmt: skip
     data.prepare()
     images = data.images("blurred")
     assert {single.image.parent.name for single in images} == {"blur"}
@@ -129,8 +128,7 @@ def test_a_module_that_needs_pairs_refuses_unpaired_data(folders: Path, train: C
 
 def test_an_epoch_has_every_image_of_a_larger_sharp_side(folders: Path) -> None:
     data = instantiate(
-        config("data=unpaired", f"data.blurred={folders / 'sharp'}", f"data.sharp={folders / 'blurred'}").data,
-        _convert_="all",
+        config("data=unpaired", f"data.blurred={folders / 'sharp'}", f"data.sharp={folders / 'blurred'}").data
     )
     assert sorted(sharp for _, sharp in _drawn(data, 0)) == [100, 101, 102, 103]
 
@@ -219,7 +217,7 @@ def test_training_pairs_can_be_added(folders: Path, write_pairs: Callable, kind:
     assert not data.paired
     assert len(data.extra_pairs()) == (2 if kind == "set" else 3)  # that data set holds one out
     cfg = config("augment=none", "augment.size=16")
-    training = data.training({16: instantiate(cfg.augment, _convert_="all")}, repeat=1, seed=0)
+    training = data.training({16: instantiate(cfg.augment)}, repeat=1, seed=0)
     drawn = {}
     for epoch in range(20):
         sample = training.dataset[epoch, 0, 16]
@@ -239,7 +237,7 @@ def test_missing_pairs_are_named(folders: Path) -> None:
 def test_no_synthetic_scene_is_on_both_sides(data_root: Path, tmp_path: Path) -> None:
     small = ["data.of.train=5", "data.of.val=1", "data.of.blurs=1", "data.of.height=64", "data.of.width=64"]
     cfg = config("data=synthetic_unpaired", f"data.of.root={data_root}", *small)
-    data = instantiate(cfg.data, _convert_="all")
+    data = instantiate(cfg.data)
     data.prepare()
     sharp_of = {pair.blurred: pair.sharp for pair in data._of.train()}
     blurred, sharp = ([single.image for single in data.images(side)] for side in ("blurred", "sharp"))
@@ -252,7 +250,7 @@ def test_no_synthetic_scene_is_on_both_sides(data_root: Path, tmp_path: Path) ->
 
 def test_the_halves_have_whole_sequences(gopro_tree: Path) -> None:
     cfg = config("data=synthetic_unpaired", "data@data.of=gopro", f"data.of.root={gopro_tree}", "data.of.validation=1")
-    data = instantiate(cfg.data, _convert_="all")
+    data = instantiate(cfg.data)
     data.prepare()
     assert [single.name for single in data.images("blurred")] == ["a/000000", "a/000001"]
     assert [single.name for single in data.images("sharp")] == ["b/000000", "b/000001"]

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from hydra.utils import instantiate
 
+from deblurlab.config import instantiate
 from deblurlab.discriminators import Discriminator
 from support import config, option_names
 
@@ -11,7 +11,7 @@ from support import config, option_names
 @pytest.fixture(params=option_names("discriminator"))
 def discriminator(request: pytest.FixtureRequest) -> Discriminator:
     torch.manual_seed(0)
-    return instantiate(config(f"discriminator={request.param}").discriminator, _convert_="all")
+    return instantiate(config(f"discriminator={request.param}").discriminator)
 
 
 def test_output_has_lists_of_logits_and_features(discriminator: Discriminator) -> None:

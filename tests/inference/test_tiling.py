@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from hydra.utils import instantiate
 from torch import Tensor, nn
 
+from deblurlab.config import instantiate
 from deblurlab.errors import UserError
 from deblurlab.inference.engines import MAX_RADIUS, Engine, Ensemble, Torch, measure_receptive_radius
 from deblurlab.inference.tiling import Tiling, choose_tiling, restore_rows, seam_error
@@ -18,7 +18,7 @@ RNG = np.random.default_rng(0)
 
 def _engine(model: str, *options: str) -> Torch:
     torch.manual_seed(0)
-    network = instantiate(config(f"model={model}", *(options or small(f"model={model}"))).model, _convert_="all")
+    network = instantiate(config(f"model={model}", *(options or small(f"model={model}"))).model)
     for parameter in network.parameters():
         nn.init.normal_(parameter, 0, 0.2 if parameter.dim() == 1 else 0.1)
     return Torch(network, CPU)

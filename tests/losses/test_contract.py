@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
+from deblurlab.config import instantiate
 from deblurlab.discriminators import DiscriminatorOutput
 from deblurlab.losses import AdversarialLoss, DiscriminatorLoss
 from support import config, option_names

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
-from hydra.utils import instantiate
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torchvision.models.vgg import cfgs, make_layers
 
+from deblurlab.config import instantiate
 from deblurlab.errors import UserError
 from deblurlab.metrics import Protocol, perceptual, psnr, ssim
 from deblurlab.metrics import protocol as protocol_module
@@ -183,7 +183,7 @@ def test_nan_is_refused() -> None:
 
 @pytest.mark.parametrize("name", option_names("protocol"))
 def test_description_of_every_protocol_is_complete(name: str) -> None:
-    protocol = instantiate(config(f"protocol={name}", name="evaluate").protocol, _convert_="all")
+    protocol = instantiate(config(f"protocol={name}", name="evaluate").protocol)
     description = protocol.describe()
     assert set(protocol.metrics) <= set(description)
     assert "8" in description["range"]

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from hydra.utils import instantiate
 
+from deblurlab.config import instantiate
 from deblurlab.models import SRN, DeepDeblur, FPNMobileNet, NAFNet, ResNet
 from deblurlab.models.cost import count_macs, count_parameters
 from deblurlab.models.nafnet import LocalMean
@@ -43,7 +43,7 @@ def test_counts_belong_to_existing_models() -> None:
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_number_of_parameters_and_macs(name: str) -> None:
-    model = instantiate(config(f"model={name}").model, _convert_="all")
+    model = instantiate(config(f"model={name}").model)
     assert count_parameters(model) == COUNTS[name]
     if name in GMACS:
         assert count_macs(model) / 1e9 == pytest.approx(GMACS[name], abs=0.01)

@@ -4,9 +4,9 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hydra.utils import instantiate
 from torch import nn
 
+from deblurlab.config import instantiate
 from deblurlab.models import Model
 from support import config, option_names, small
 
@@ -16,7 +16,7 @@ def model(request: pytest.FixtureRequest) -> Model:
     torch.manual_seed(0)
     chosen = f"model={request.param}"
     overrides = [override for override in small(chosen) if override.startswith("model.")]
-    network = instantiate(config(chosen, *overrides).model, _convert_="all")
+    network = instantiate(config(chosen, *overrides).model)
     # A zero-initialised layer would block the gradient and hide the layers before it.
     for parameter in network.parameters():
         if not parameter.any():

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from hydra.utils import instantiate
 
+from deblurlab.config import instantiate
 from deblurlab.models import Model, UNet, UNetRes
 from deblurlab.models.cost import count_macs, count_parameters
 from support import config

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
 from torch import Tensor, nn
 
 from deblurlab import config
 from deblurlab.checkpoints.release import write_release
 from deblurlab.checkpoints.safe_load import load_tensors
+from deblurlab.config import instantiate
 from deblurlab.errors import UserError, first_sentence, list_first
 
 _WRAPPER_KEYS = ("params_ema", "params", "state_dict", "model", "G", "generator")
@@ -32,7 +32,7 @@ def convert(file: Path, model: str, folder: Path) -> None:
     if model not in config.options("model"):
         raise UserError(f"there is no model {model}; known: {', '.join(config.options('model'))}")
     node = config.compose(f"model={model}").model
-    network = instantiate(node, _convert_="all")
+    network = instantiate(node)
     try:
         content = load_tensors(file)
     except Exception as error:  # any error of torch for a damaged or hostile file

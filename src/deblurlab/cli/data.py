@@ -80,17 +80,17 @@ def _load(options: argparse.Namespace) -> "PairSet":
         UserError: The data set or one of its settings doesn't exist.
     """
     from hydra.errors import HydraException
-    from hydra.utils import instantiate
     from omegaconf.errors import OmegaConfBaseException
 
     from deblurlab import config
+    from deblurlab.config import instantiate
 
     overrides = list(options.overrides)
     if options.root is not None:
         overrides.insert(0, options.root if "=" in options.root else f"data.root={options.root}")
     try:
         node = config.compose(f"data={options.set}", *overrides).data
-        data_set: PairSet = instantiate(node, _convert_="all")
+        data_set: PairSet = instantiate(node)
     except (HydraException, OmegaConfBaseException) as error:
         if options.set not in config.options("data"):
             known = ", ".join(config.options("data"))

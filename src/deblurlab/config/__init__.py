@@ -1,10 +1,11 @@
-"""Hydra configuration: search path, sum expressions, resolvers and composition.
+"""Hydra configuration: search path, sum expressions, resolvers, composition and instantiation.
 
 Imports nothing but Hydra, so that `--help` and shell completion are fast.
 """
 
 from deblurlab.config import resolvers
 from deblurlab.config.compose import compose, register
+from deblurlab.config.instantiation import instantiate
 from deblurlab.config.search_path import CONF, SWEEPS, options
 
-__all__ = ["CONF", "SWEEPS", "compose", "options", "register", "resolvers"]
+__all__ = ["CONF", "SWEEPS", "compose", "instantiate", "options", "register", "resolvers"]

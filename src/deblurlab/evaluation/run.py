@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from deblurlab.config import instantiate
 from deblurlab.datasets import PairSet, Unreferenced
 from deblurlab.datasets.frame_store import Reader
 from deblurlab.errors import UserError
@@ -55,10 +55,10 @@ def evaluate(
     """
     run = Run(Path(cfg.run))
     shard, shards = parse_shard(cfg.shard)
-    protocol: Protocol = instantiate(cfg.protocol, _convert_="all")
-    data: PairSet = instantiate(cfg.data, _convert_="all")
-    psf: Psf = instantiate(cfg.psf, _convert_="all")
-    restorer: BaseRestorer = instantiate(cfg.restorer, _convert_="all")
+    protocol: Protocol = instantiate(cfg.protocol)
+    data: PairSet = instantiate(cfg.data)
+    psf: Psf = instantiate(cfg.psf)
+    restorer: BaseRestorer = instantiate(cfg.restorer)
     data.prepare()
     tasks = _list_tasks(data, cfg.limit)
     _check_references(tasks, protocol)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from hydra.utils import instantiate
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -17,6 +16,7 @@ from torch import nn
 from deblurlab.callbacks import ImageMetrics
 from deblurlab.checkpoints.io import AtomicCheckpointIO
 from deblurlab.checkpoints.load import load_generator
+from deblurlab.config import instantiate
 from deblurlab.dataloading import Augmentation, DataModule
 from deblurlab.discriminators import Discriminator
 from deblurlab.errors import UserError
@@ -44,17 +44,17 @@ def build(cfg: DictConfig) -> tuple[Restoration, dict[str, str]]:
             raise UserError(f"trainer.{key} doesn't work with manual optimization: use {ours}={cfg.trainer[key]}")
     pl.seed_everything(cfg.seed, verbose=False)
     terms, weights, resolved = _loss_terms(cfg)
-    generator = instantiate(cfg.model, _convert_="all")
+    generator = instantiate(cfg.model)
     if cfg.init is not None:
         load_generator(generator, Path(cfg.init))
     adversarial = any(isinstance(term, DiscriminatorLoss) for term in terms.values())
-    discriminator = instantiate(cfg.discriminator, _convert_="all") if adversarial else None
+    discriminator = instantiate(cfg.discriminator) if adversarial else None
     settings, make = _module_factory(cfg)
     discriminators = {name: value for name, value in make.keywords.items() if isinstance(value, Discriminator)}
     if discriminator is not None:
         _check_crop_size(cfg, {"discriminator": discriminator, **discriminators})
     _check_crop_size(cfg, terms)
-    optimizer, scheduler = (instantiate(node, _convert_="all") for node in (cfg.optimizer, cfg.scheduler))
+    optimizer, scheduler = (instantiate(node) for node in (cfg.optimizer, cfg.scheduler))
     try:
         module: Restoration = make(
             generator=generator,
@@ -76,7 +76,7 @@ def _module_factory(cfg: DictConfig) -> tuple[dict[str, Any], Any]:
     """Split `cfg.module` into the settings of the step and the factory of the module with its own networks."""
     node: Any = OmegaConf.to_container(cfg.module, resolve=True)
     settings = {f.name: node.pop(f.name) for f in fields(StepSettings) if f.name in node}
-    return settings, instantiate(node, _convert_="all")
+    return settings, instantiate(node)
 
 
 def _loss_terms(cfg: DictConfig) -> tuple[dict[str, nn.Module], dict[str, float], dict[str, str]]:
@@ -92,7 +92,7 @@ def _loss_terms(cfg: DictConfig) -> tuple[dict[str, nn.Module], dict[str, float]
         weights[name] = weight = arguments.pop("weight", 1.0)
         if not isinstance(weight, (int, float)):
             raise UserError(f"loss.{name}.weight={weight} is no number")
-        terms[name] = term = instantiate(arguments, _convert_="all")
+        terms[name] = term = instantiate(arguments)
         for key, value in term.resolved_settings().items() if isinstance(term, LossTerm) else ():
             node[key] = resolved[f"{name} {key}"] = value
     return terms, weights, resolved
@@ -104,23 +104,23 @@ def build_trainer(cfg: DictConfig, callbacks: list[Callback]) -> tuple[pl.Traine
     Raises:
         UserError: A setting is invalid.
     """
-    loggers = [instantiate(node, _convert_="all") for node in (cfg.get("logger") or {}).values()]
-    callbacks = [*callbacks, *(instantiate(node, _convert_="all") for node in cfg.callbacks.values())]
-    data = instantiate(cfg.data, _convert_="all")
+    loggers = [instantiate(node) for node in (cfg.get("logger") or {}).values()]
+    callbacks = [*callbacks, *(instantiate(node) for node in cfg.callbacks.values())]
+    data = instantiate(cfg.data)
 
     def make_augmentation(size: int) -> Augmentation:
         sized = copy.deepcopy(cfg)
         sized.augment.size = size
-        return instantiate(sized.augment, _convert_="all")
+        return instantiate(sized.augment)
 
     plugins: list[Any] = [AtomicCheckpointIO()]
     if SLURMEnvironment.detect():
         # callbacks.preemption requeues between two steps; Lightning's handler may run within one.
         plugins.append(SLURMEnvironment(auto_requeue=False))
     try:
-        make_loader = instantiate(cfg.loader, _convert_="all")
+        make_loader = instantiate(cfg.loader)
         loader = make_loader(data=data, augmentations=make_augmentation, size=cfg.augment.size)
-        trainer = instantiate(cfg.trainer, _convert_="all")(callbacks=callbacks, logger=loggers, plugins=plugins)
+        trainer = instantiate(cfg.trainer)(callbacks=callbacks, logger=loggers, plugins=plugins)
     except (MisconfigurationException, TypeError, ValueError) as error:
         raise UserError(f"the trainer or the loader can't be built: {error}") from error
     return trainer, loader

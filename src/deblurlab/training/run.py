@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-from hydra.utils import instantiate
 from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Timer
@@ -18,6 +17,7 @@ from deblurlab.callbacks import Checkpoints, ImageMetrics, ResumeState, Rollback
 from deblurlab.callbacks.metrics import set_name
 from deblurlab.checkpoints.io import DamagedError, newest_checkpoint, read_training_state
 from deblurlab.checkpoints.load import load_generator
+from deblurlab.config import instantiate
 from deblurlab.dataloading import DataModule
 from deblurlab.errors import UserError
 from deblurlab.loggers.csv import MetricsCSV
@@ -51,7 +51,7 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
     run, leader = Run(Path(cfg.run)), getattr(rank_zero_only, "rank", 0) == 0
     _check_paths(cfg, run)
     module, resolved = build(cfg)
-    protocol: Protocol = instantiate(cfg.protocol, _convert_="all")
+    protocol: Protocol = instantiate(cfg.protocol)
     image_metrics, timer, resume_state = ImageMetrics(protocol), Timer(cfg.trainer.get("max_time")), ResumeState()
     trainer, loader = build_trainer(cfg, [resume_state, image_metrics, timer])
     use_resuming_fit_loop(trainer, lambda: resume_state.due)
