@@ -36,7 +36,7 @@ def test_the_batch_is_finished_and_saved_and_the_exit_status_names_the_signal(
         fit(module(), 6, Preemption(folder=str(tmp_path)), Signalled(number, times=2))
     assert end.value.code == code
     assert read_checkpoint(tmp_path / "last.ckpt")["global_step"] == 3
-    assert capfd.readouterr().err.count("finishing the batch") == 1
+    assert capfd.readouterr().err.count("stopping after this batch") == 1
     assert signal.getsignal(number) == before
 
 

@@ -184,7 +184,7 @@ def test_the_oracle_needs_synthetic_data(evaluate: Evaluate, gopro_tree: Path) -
 
 
 def _straight(root: Path) -> Path:
-    """Write a photograph in GoPro's layout, once blurred by straight motion and once unblurred."""
+    """Write a photograph in GoPro's layout, once blurred by linear motion and once unblurred."""
     from skimage.data import astronaut
 
     sharp = astronaut()[:256, :256]
@@ -225,7 +225,7 @@ def test_untrusted_classes_are_refused(evaluate: Evaluate, tmp_path: Path) -> No
     """A class that a checkpoint names isn't called unless it is trusted."""
     record = {"model": {"_target_": "os.system", "command": f"touch {tmp_path / 'owned'}"}}
     torch.save({"state_dict": {"generator.x": torch.zeros(1)}, "record": record}, tmp_path / "evil.ckpt")
-    with pytest.raises(SystemExit, match="names os.system, which is no model of deblurlab"):
+    with pytest.raises(SystemExit, match="names os.system, which isn't a model of deblurlab"):
         evaluate("restorer=checkpoint", f"restorer.path={tmp_path / 'evil.ckpt'}")
     assert not (tmp_path / "owned").exists()
 

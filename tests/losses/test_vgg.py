@@ -95,7 +95,7 @@ def test_auto_without_a_connection_warns_and_uses_random_features(
 
 
 def test_imagenet_without_a_connection_fails_with_the_same_instruction(no_connection: None) -> None:
-    with pytest.raises(UserError, match=r"can't be had \(no route to host\): place https://\S+vgg19-dcbb9e9d.pth at"):
+    with pytest.raises(UserError, match=r"is unavailable \(no route to host\): place https://\S+vgg19-dcbb9e9d.pth at"):
         VGG(weights="imagenet")
 
 

@@ -77,7 +77,7 @@ def test_a_failed_job_is_reported_and_stops_no_other(tmp_path: Path, data_root: 
     done = subprocess.run(sweep, cwd=tmp_path, capture_output=True, text=True, timeout=900)
     assert done.returncode == 1
     output = done.stdout + done.stderr
-    assert "loss.l1.weight=abc is no number" in output
+    assert "loss.l1.weight=abc isn't a number" in output
     assert "Traceback" not in output
     assert len(list((tmp_path / "runs").glob("*/results.json"))) == 1
     assert len(list((tmp_path / "runs" / "logs").glob("*.log"))) == 2

@@ -144,6 +144,27 @@ def test_pools_differ_between_seeds() -> None:
     assert drawn[0] != drawn[1]
 
 
+class RecordingPenalty(Adv):
+    """Records the arguments of its penalty."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Tensor, Tensor]] = []
+
+    def penalty(self, discriminator: Discriminator, sharp: Tensor, restored: Tensor, blurred: Tensor) -> Tensor | None:
+        self.calls.append((sharp, blurred))
+        return None
+
+
+def test_penalties_get_the_sharp_images_with_their_own_condition() -> None:
+    """Also when the image pool has exchanged restored images and their conditions."""
+    loss = RecordingPenalty()
+    fit(module({"adv": loss}, image_pool=2), 6)
+    for batch, (sharp, blurred) in zip(BATCHES, loss.calls, strict=True):
+        torch.testing.assert_close(sharp, batch["sharp"] / 255)
+        torch.testing.assert_close(blurred, batch["blurred"] / 255)
+
+
 @pytest.mark.parametrize("options", [{"image_pool": 3}, {"history": 3}], ids=["pool", "history"])
 def test_pool_and_history_are_stored_and_affect_the_training(options: dict[str, int], tmp_path: Path) -> None:
     terms = {"l1": L1(), "adv": AdvRaLS()}

@@ -160,7 +160,7 @@ def test_a_sanity_check_records_no_metrics(train: Train) -> None:
         ("+optimizer.generator.foo=1", "foo"),
         ("data.val=0", "data.val=0"),
         ("name=..", "name"),
-        ("loss=l1+vgg loss.vgg=0.05", "loss.vgg=0.05 is no loss term: loss.vgg.weight=0.05"),
+        ("loss=l1+vgg loss.vgg=0.05", "loss.vgg=0.05 isn't a loss term: loss.vgg.weight=0.05"),
         ("loss=l1+fft loss.fft.norm=foo", "unknown norm 'foo'"),
         ("optimizer.betas=[0.9]", "optimizer.generator or scheduler.generator can't be built"),
         ("scheduler.interval=steps", "scheduler.interval=steps is unknown"),

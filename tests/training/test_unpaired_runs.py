@@ -164,7 +164,7 @@ def test_unavailable_metrics_are_left_out_with_a_warning(
     run = train("protocol.metrics=[psnr,lpips_alex]")
     measuring._unavailable_reason.cache_clear()
     results = _results(run)
-    assert "lpips_alex is not measured: alexnet-owt-7be5be79.pth can't be had" in capfd.readouterr().err
+    assert "lpips_alex is not measured: alexnet-owt-7be5be79.pth is unavailable" in capfd.readouterr().err
     assert "alexnet" in results["unavailable"]["lpips_alex"]
     assert "lpips_alex" not in results["sets"]["photographs"]
     assert "LPIPS (alex) not available" in (run / "report.html").read_text()

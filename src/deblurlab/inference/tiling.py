@@ -97,7 +97,8 @@ def choose_tiling(
     exact = exact_overlap is not None and chosen >= exact_overlap
     if side < stride or (2 * chosen > side and not exact):  # `Tiling.spans` may halve a tile
         raise UserError(
-            f"--tile {tile} is too small for an overlap of {chosen} pixels and a network of stride {stride}"
+            f"tiles of {side} pixels are too small for an overlap of {chosen} pixels and a network of stride {stride}: "
+            f"increase tile or decrease overlap"
         )
     return Tiling(side, chosen, exact, stride)
 

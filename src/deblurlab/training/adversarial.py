@@ -67,7 +67,7 @@ class ImagePool:
 
     Until it holds `size` images, each image is stored and returned. Afterwards each image is, with probability 1/2,
     returned itself or swapped with a random image of the pool. A pool of size 0 returns its input. The discriminator
-    so sees images of earlier generators too, which stabilises its training.
+    thus also sees images of earlier generators, which stabilises its training.
     """
 
     def __init__(self, size: int, *, seed: int = 0) -> None:

@@ -84,14 +84,14 @@ def _loss_terms(cfg: DictConfig) -> tuple[dict[str, nn.Module], dict[str, float]
     terms, weights, resolved = {}, {}, {}
     for name, node in cfg.loss.items():
         if not isinstance(node, DictConfig):
-            raise UserError(f"loss.{name}={node} is no loss term: loss.{name}.weight={node} changes its weight")
+            raise UserError(f"loss.{name}={node} isn't a loss term: loss.{name}.weight={node} changes its weight")
     with open_dict(cfg):  # an experiment may hold settings of terms that aren't chosen
         cfg.loss = {name: node for name, node in cfg.loss.items() if "_target_" in node}
     for name, node in cfg.loss.items():
         arguments: Any = OmegaConf.to_container(node, resolve=True)
         weights[name] = weight = arguments.pop("weight", 1.0)
         if not isinstance(weight, (int, float)):
-            raise UserError(f"loss.{name}.weight={weight} is no number")
+            raise UserError(f"loss.{name}.weight={weight} isn't a number")
         terms[name] = term = instantiate(arguments)
         for key, value in term.resolved_settings().items() if isinstance(term, LossTerm) else ():
             node[key] = resolved[f"{name} {key}"] = value

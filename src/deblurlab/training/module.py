@@ -55,13 +55,14 @@ class Restoration(RestorationBase):
 
     nonfinite: dict[str, Tensor]
     """Loss terms and gradients of the latest step -> bool on the device: whether they weren't finite."""
-    _updated = ""  # the networks whose optimizer steps at present
-    _guard: GuardedStep | None = None
+    _updated = ""  # name of the networks being updated
+    _guard: GuardedStep | None = None  # of the current optimizer step, set by on_before_optimizer_step
 
     def training_step(self, batch: Sample, batch_idx: int) -> dict[str, Tensor]:
         """Update the discriminators, then the generators, on one batch; return the value of each loss term.
 
-        A step with a non-finite loss or gradient leaves weights, optimizer states and buffers unchanged.
+        An update with a non-finite loss or gradient leaves its networks and its optimizer unchanged, and the step then
+        leaves all buffers unchanged.
         """
         micro_batches, optimizers = self.micro_batches(batch), self.named_optimizers()
         values: dict[str, Tensor] = {}
@@ -100,7 +101,7 @@ class Restoration(RestorationBase):
                 values[term] = values.get(term, 0) + value.detach() * micro_batch.share
                 if weight:
                     self._note_nonfinite(f"loss/{term}", ~value.detach().isfinite())
-        self.step_optimizer(name, optimizers[name])
+        self.step_optimizer(name, optimizers[name])  # calls on_before_optimizer_step just before the update
         if self._guard is not None:
             self._guard.finish()
             self._guard = None
@@ -122,7 +123,8 @@ class Restoration(RestorationBase):
         """Return the adversarial losses and penalties of the discriminators; generators get no gradient from them."""
         first = not micro_batch.discriminator_inputs  # all n_critic updates of a batch use the same images
         if first:
-            shared = self.settings.accumulate == 1  # the generators' update uses the same graph; else memory is saved
+            # Both updates share one pass of the generators, except with accumulation, which saves memory instead.
+            shared = self.settings.accumulate == 1
             with torch.set_grad_enabled(shared):
                 compared = self.compared_images(micro_batch)
             for domain, (real, fake) in compared.items():
@@ -139,7 +141,7 @@ class Restoration(RestorationBase):
             for name, loss in self._adversarial_losses.items():
                 key = f"discriminator_{name}"
                 terms[key + self.suffix(domain)] = 1.0, loss.discriminator_loss(on_real, on_fake)
-                penalty = loss.penalty(state.discriminator, real.image, fake.image, fake.condition)
+                penalty = loss.penalty(state.discriminator, real.image, fake.image, real.condition)
                 if penalty is not None:
                     terms[f"{key}_penalty" + self.suffix(domain)] = 1.0, penalty
         return terms
@@ -169,7 +171,8 @@ class Restoration(RestorationBase):
         suffix: str = "",
     ) -> LossTerms:
         """Evaluate the named terms on generated images at all scales; terms that lack discriminator outputs are 0."""
-        (on_real, on_fake), terms = outputs, {}
+        on_real, on_fake = outputs
+        terms: LossTerms = {}
         for name in names:
             term = self.terms[name]
             with self.gradients_for(name):

@@ -48,7 +48,7 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
     Raises:
         UserError: A setting, file or folder that the user can fix is wrong.
     """
-    run, leader = Run(Path(cfg.run)), getattr(rank_zero_only, "rank", 0) == 0
+    run, is_leader = Run(Path(cfg.run)), getattr(rank_zero_only, "rank", 0) == 0
     _check_paths(cfg, run)
     module, resolved = build(cfg)
     protocol: Protocol = instantiate(cfg.protocol)
@@ -57,20 +57,20 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
     use_resuming_fit_loop(trainer, lambda: resume_state.due)
     module.check_data(loader.data)
     fresh = _starts_over(cfg)
-    if leader and (fresh or run.results() is None):
+    if is_leader and (fresh or run.results() is None):
         loader.data.prepare()  # before anything is deleted or claimed: the data may be unreadable
         image_metrics.check_data(loader.data)
         check_monitor(cfg, image_metrics)
-    if leader:
+    if is_leader:
         if fresh:
             run.clear()
         run.claim(module.record, overrides)
     finished = None if fresh else run.results()  # another process may arrive before the leader has cleared
     if finished is not None:
-        if leader and not run.report_file.exists():  # the run was killed before it was written
+        if is_leader and not run.report_file.exists():  # the run was killed before it was written
             write_report(run)
         return finished
-    if leader:
+    if is_leader:
         write_json(run.environment_file, environment.describe())
     for logger in trainer.loggers:
         logger.log_hyperparams({**module.record, "options": dict(options or {})})
@@ -90,7 +90,7 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
         **_test_results(module, loader, image_metrics, trainer),
         **environment.revision(),
     }
-    if leader:
+    if is_leader:
         _write_results(run, trainer, results, _per_image_rows(loader, image_metrics))
     return results
 
@@ -105,9 +105,9 @@ def _write_results(run: Run, trainer: pl.Trainer, results: Results, rows: list[d
 
 
 def _check_paths(cfg: DictConfig, run: Run) -> None:
-    """Raise UserError if the name is no folder's, or `fresh=true` would delete what the run starts from."""
+    """Raise UserError if the name isn't a folder's, or `fresh=true` would delete what the run starts from."""
     if cfg.name is not None and Path(str(cfg.name)).name in ("", ".."):
-        raise UserError(f"name={cfg.name!r} names no folder below runs={cfg.runs}")
+        raise UserError(f"name={cfg.name!r} isn't the name of a folder below runs={cfg.runs}")
     for key in ("init", "ckpt") if cfg.fresh else ():
         if cfg[key] is not None and Path(cfg[key]).resolve().is_relative_to(run.folder.resolve()):
             raise UserError(
