@@ -1,7 +1,7 @@
 """Private and undocumented APIs of other libraries, one function each, with the reason.
 
 Nothing else in the package uses such an API. `tests/test_compat.py` has a test for each function that fails when the
-library offers a public replacement or changes what is used here. Libraries are imported when a function is called.
+library offers a public replacement or changes the private API. Libraries are imported when a function is called.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ def use_resuming_fit_loop(trainer: pl.Trainer, due: Callable[[], bool]) -> None:
     """Give a trainer a fit loop that first runs the validation during which a training was killed.
 
     On resume, Lightning skips that validation or runs a part of it (Lightning-AI/pytorch-lightning#19549, #20277), and
-    does nothing at all if the last step was done. `trainer.validate` before `fit` can't replace this: it runs at step
+    does nothing if the last step was done. `trainer.validate` before `fit` can't replace this: it runs at step
     0, before loop and callback states are restored, so that the row of metrics.csv and best.ckpt would be wrong; and
-    `fit` calls no hook if no step is left.
+    `fit` calls no hook if all steps are done.
 
     Args:
         trainer: Trainer whose fit loop is replaced.

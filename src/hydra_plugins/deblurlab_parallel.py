@@ -1,7 +1,7 @@
-"""Hydra launcher `hydra/launcher=parallel`: runs the jobs of a sweep in processes of their own, in parallel on GPUs.
+"""Hydra launcher `hydra/launcher=parallel`: runs each job of a sweep in a separate process, in parallel on GPUs.
 
-Hydra's basic launcher runs all jobs in one process. A training on several devices can't work there: Lightning starts
-its other processes by repeating the command, which is that of the sweep
+Hydra's basic launcher runs all jobs in one process. A training on several devices can't run there: Lightning
+starts its other processes by repeating the command, which would start the whole sweep
 (https://github.com/facebookresearch/hydra/issues/2070).
 """
 
@@ -26,8 +26,8 @@ from omegaconf import DictConfig, OmegaConf
 from deblurlab.runs.folder import Run
 
 _LOG = logging.getLogger("hydra.deblurlab")
-_STOPPING = 60.0
-"""Seconds that a job has to save its last step when the sweep is stopped."""
+_STOP_TIMEOUT = 60.0
+"""Maximum number of seconds that a job may take to save its last step when the sweep is stopped."""
 
 
 @dataclass
@@ -51,8 +51,8 @@ class Parallel(Launcher):
     The output of a job goes to `logs/<run>.log` in the sweep's folder.
 
     Args:
-        jobs: Maximum number of jobs at a time; None: as many as the GPUs suffice for, and one without GPUs. Jobs on the
-            CPU share its cores evenly.
+        jobs: Maximum number of jobs at a time; None: as many as fit on the GPUs, or one without GPUs. Jobs on the CPU
+            share its cores evenly.
     """
 
     def __init__(self, *, jobs: int | None = None) -> None:
@@ -144,7 +144,7 @@ def _count_gpus(cfg: DictConfig, gpus: int) -> int:
     """Return the number of GPUs that a job needs, on a machine with `gpus`.
 
     Raises:
-        CompactHydraException: There are fewer, or the config doesn't say how many.
+        CompactHydraException: There are fewer, or the config doesn't give a number.
     """
     if "trainer" not in cfg:  # an evaluation
         return 0 if cfg.device == "cpu" else min(1, gpus)
@@ -173,13 +173,13 @@ def _on_signal(number: int, frame: object) -> None:
 
 
 def _stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:
-    """Terminate processes in a way that lets the runs be resumed."""
+    """Terminate processes and wait until their runs are saved; kill those that exceed the timeout."""
     stopping = list(processes)
     for process in stopping:
         process.terminate()
     for process in stopping:
         try:
-            process.wait(_STOPPING)
+            process.wait(_STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
 
@@ -199,7 +199,7 @@ def _last_line(log: Path) -> str:
 
 
 def _job_return(job: _Job) -> JobReturn:
-    """Return what Hydra's sweepers expect: the results, or the last line of the log as an error."""
+    """Return a finished job in Hydra's format: its results, or the last line of its log as an error."""
     assert job.process is not None
     result = JobReturn(overrides=job.overrides, cfg=job.cfg, working_dir=str(Path.cwd()), task_name=job.run.folder.name)
     if job.process.returncode == 0:

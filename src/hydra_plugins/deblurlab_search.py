@@ -36,7 +36,7 @@ class Search(Sweeper):
 
     Args:
         params: Search space in Hydra's sweep syntax: `tag(log, interval(0.001, 1))`, `interval(0, 1)`, `range(1, 5)`,
-            `choice(a, b)` or `a,b`. The command line takes the same.
+            `choice(a, b)` or `a,b`. The command line accepts the same syntax.
         objectives: Validation metrics, such as `["psnr", "lpips_alex"]`. The metric determines the direction.
         trials: Total number of trials.
         batch: Number of trials at a time, for a launcher that runs several jobs in parallel.
@@ -108,11 +108,12 @@ class Search(Sweeper):
             raise CompactHydraException(
                 f"deblurlab: hydra.sweeper.trials={self._trials} and batch={self._batch} must be at least 1"
             )
-        metrics = [*self.config.protocol.metrics, "kid"]
-        if not self._objectives or not set(self._objectives) <= set(metrics):
+        metrics = list(self.config.protocol.metrics)
+        # kid is measured by a callback, not by the protocol; `_objective_values` raises an error if it is missing.
+        if not self._objectives or not set(self._objectives) <= {*metrics, "kid"}:
             raise CompactHydraException(
                 f"deblurlab: hydra.sweeper.objectives={self._objectives}: the validation measures "
-                f"{', '.join(metrics[:-1])} (protocol.metrics)"
+                f"{', '.join(metrics)} (protocol.metrics)"
             )
 
     def _space(self, arguments: Sequence[str]) -> tuple[list[str], dict[str, "optuna.distributions.BaseDistribution"]]:
@@ -160,14 +161,15 @@ class Search(Sweeper):
         study = optuna.create_study(
             study_name=", ".join(self._objectives), storage=storage, load_if_exists=True, directions=directions
         )
-        settings = {"fixed": run_name(None, fixed), "varied": {key: repr(of) for key, of in sorted(space.items())}}
+        varied = {key: repr(distribution) for key, distribution in sorted(space.items())}
+        settings = {"fixed": run_name(None, fixed), "varied": varied}
         if (before := study.user_attrs.get("settings", settings)) != settings:
             raise CompactHydraException(
                 f"deblurlab: {self._journal} holds a search over other values: it was {before} and is {settings}; "
                 f"choose another runs=<folder>, or fresh=true"
             )
         study.set_user_attr("settings", settings)
-        # Another seed on every resume, so that earlier proposals aren't repeated.
+        # Each resume uses another seed; otherwise the sampler would repeat its proposals.
         study.sampler = optuna.samplers.TPESampler(seed=self._seed + len(study.trials), constant_liar=self._batch > 1)
         for trial in study.get_trials(states=[_state("RUNNING")]):
             study.tell(trial.number, state=_state("FAIL"))

@@ -267,7 +267,7 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)
     failed, lines = False, [
-        "| fault | trainings | recovered | repeated steps, maximum | bit-identical |",
+        "| fault | runs | recovered | repeated steps, maximum | bit-identical |",
         "| --- | ---: | ---: | ---: | --- |",
     ]  # fmt: skip
     print(*lines, sep="\n", flush=True)

@@ -96,7 +96,7 @@ def restore(job: ClusterJob, load: Callable[..., Restorer]) -> int:
                 console.print(f"deblurlab: {result['error']}", markup=False)
         for key in sorted(waiting):
             failures += 1
-            cause = "its worker died each time, perhaps out of memory: use a smaller --tile"
+            cause = "its worker died in every retry, perhaps out of memory: use a smaller --tile"
             console.print(f"deblurlab: {source.address}{key} can't be restored: {cause}", markup=False)
     counts = {"restored": len(keys) - failures, "skipped": len(images) - len(keys), "failed": failures}
     console.print(", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "restored"))
@@ -104,7 +104,7 @@ def restore(job: ClusterJob, load: Callable[..., Restorer]) -> int:
 
 
 def _results(ray: Any, job: ClusterJob, load: Callable[..., Restorer], keys: Sequence[str]) -> Iterator[Result]:
-    """Yield the results in any order, without those of images whose workers died.
+    """Yield the results in any order. Images whose workers died have none.
 
     Raises:
         UserError: The cluster can't be reached or fails, or one of its machines can't restore any image.
@@ -177,7 +177,7 @@ def _connect(ray: Any, address: str | None) -> Any:
     given = address or os.environ.get("RAY_ADDRESS", "")
     host, _, port = given.rpartition(":")
     try:
-        if port.isdigit() and "://" not in given:  # fails at once, where Ray would try for minutes
+        if port.isdigit() and "://" not in given:  # fails immediately; Ray would retry for minutes
             socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
         return ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:

@@ -1,4 +1,4 @@
-"""Record of restored files, by which a repeated command skips them."""
+"""Record of restored files, which a repeated command skips."""
 
 import json
 import os

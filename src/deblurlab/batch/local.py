@@ -107,7 +107,7 @@ def restore_files(inputs: Sequence[str], restorer: Restorer, options: Options) -
 
 
 class _FileRestorer:
-    """Restores files in three steps (open, restore, write) and counts the results."""
+    """Restoration of files in three steps (open, restore, write), with counts of the results."""
 
     def __init__(self, restorer: Restorer, options: Options, console: Console) -> None:
         self._restorer, self._options, self._console = restorer, options, console

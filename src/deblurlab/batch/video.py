@@ -61,14 +61,14 @@ def restore_video(
 ) -> VideoReport:
     """Restore a video into a file of the same format.
 
-    Audio, subtitles and metadata are copied. Frames keep their times and are turned upright. Finished segments are
-    stored beside the target until the video is complete, so that a second call resumes.
+    Audio, subtitles and metadata are copied. Frames keep their timestamps and are rotated upright. Finished segments
+    are stored beside the target until the video is complete, so that a second call resumes.
 
     Args:
         source: The video.
         target: The file to write.
         restorer: The network.
-        side_by_side: Write the blurred and the restored frame beside each other.
+        side_by_side: Write the blurred and the restored frame next to each other.
         max_pixels: Maximum number of pixels of a frame.
         advance: Called with the restored fraction of the video, 0 to 1.
 
@@ -153,7 +153,7 @@ class _Restoration:
         writing.result()
 
     def _restore(self, frame: Any) -> Pixels:
-        """Return the restored pixels of a frame, beside the blurred ones if asked for."""
+        """Return the restored pixels of a frame, or both images next to each other if `side_by_side` is set."""
         blurred = frame_pixels(frame)
         start = time.perf_counter()
         restored = np.concatenate([rows for _, rows in self.restorer.rows(InMemory(blurred))])

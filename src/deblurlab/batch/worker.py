@@ -16,7 +16,7 @@ from deblurlab.media.large_images import LargeImageWriter, open_image
 from deblurlab.runs.storage import open_store
 
 _RETRY_DELAYS = (1.0, 2.0, 4.0)
-"""Seconds before each further attempt to fetch or store a file."""
+"""Seconds to wait before each retry of a transfer."""
 
 
 class Result(TypedDict):
@@ -25,7 +25,7 @@ class Result(TypedDict):
     key: str
     error: str
     worker_error: str
-    """Why this worker can't restore any image."""
+    """Reason why this worker can't restore any image."""
 
 
 class Worker:
@@ -47,7 +47,7 @@ class Worker:
         try:
             self._source, self._target = open_store(source), open_store(target)
             self._restorer = load()
-        except (UserError, OSError) as error:  # an exception here would be buried in Ray's own traceback
+        except (UserError, OSError) as error:  # Ray would hide the message of an exception in its traceback
             self._worker_error = f"{platform.node()}: {error}"
 
     def __call__(self, row: dict[str, str]) -> Result:
@@ -87,7 +87,7 @@ def _retry(transfer: Callable[[], None]) -> None:
     """Call `transfer`, again after each delay while it raises OSError.
 
     Raises:
-        OSError: The last attempt failed.
+        OSError: The last call failed.
     """
     for delay in _RETRY_DELAYS:
         try:

@@ -21,7 +21,7 @@ _WARNINGS = {
 
 
 class Collapse(pl.Callback):
-    """Warn when the discriminator's accuracy indicates mode collapse or failure to learn.
+    """Warning when the discriminator's accuracy indicates mode collapse or failure to learn.
 
     A warning is logged when the accuracy has been exactly 1 or 0 for `steps` consecutive steps. Steps are counted on
     the device, and the counts are read every `every` steps. Objectives without a decision boundary between real and
@@ -32,30 +32,30 @@ class Collapse(pl.Callback):
         if min(steps, every) < 1:
             raise ValueError(f"callbacks.collapse: steps={steps} and every={every} must be at least 1")
         self._steps, self._every = steps, every
-        self._pinned: dict[tuple[str, int], Tensor] = {}
+        self._consecutive: dict[tuple[str, int], Tensor] = {}
         self._warned: set[tuple[str, int]] = set()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         """Count consecutive steps with an accuracy of 0 or 1."""
         for name, accuracy in cast("HasAccuracies", pl_module).accuracies().items():
             for value in (0, 1):
-                before = self._pinned.get((name, value), torch.zeros_like(accuracy, dtype=torch.int64))
-                self._pinned[name, value] = torch.where(accuracy == value, before.to(accuracy.device) + 1, 0)
+                before = self._consecutive.get((name, value), torch.zeros_like(accuracy, dtype=torch.int64))
+                self._consecutive[name, value] = torch.where(accuracy == value, before.to(accuracy.device) + 1, 0)
         if trainer.global_step % self._every == 0:
             self._warn(trainer.global_step)
 
     def _warn(self, step: int) -> None:
         """Log each new warning once."""
-        for (name, value), count in self._pinned.items():
-            pinned = int(count) >= self._steps
-            if pinned and (name, value) not in self._warned:
+        for (name, value), count in self._consecutive.items():
+            reached = int(count) >= self._steps
+            if reached and (name, value) not in self._warned:
                 _LOG.warning("step %d: the %s %s.", step, name, _WARNINGS[value] % int(count))
-            (self._warned.add if pinned else self._warned.discard)((name, value))
+            (self._warned.add if reached else self._warned.discard)((name, value))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the counts of consecutive steps."""
-        return {"pinned": [(name, value, int(count)) for (name, value), count in self._pinned.items()]}
+        return {"pinned": [(name, value, int(count)) for (name, value), count in self._consecutive.items()]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the counts of consecutive steps."""
-        self._pinned = {(name, value): torch.tensor(count) for name, value, count in state_dict["pinned"]}
+        self._consecutive = {(name, value): torch.tensor(count) for name, value, count in state_dict["pinned"]}

@@ -7,7 +7,7 @@ from torch import nn
 
 
 class FreezeBackbone(pl.Callback):
-    """Freeze the generator's `backbone` for the first `epochs` epochs (DeblurGAN-v2, ICCV 2019: 3 epochs).
+    """Freezing of the generator's `backbone` for the first `epochs` epochs (DeblurGAN-v2, ICCV 2019: 3 epochs).
 
     The parameters and the statistics of the normalization layers stay constant, so that gradients from randomly
     initialised layers do not destroy pretrained features. A generator without a `backbone` is not affected.

@@ -20,11 +20,11 @@ _BATCH_SIZE = 32
 """Number of patches whose features are computed at once."""
 
 
-class Rows(Metric):
+class FeatureRows(Metric):
     """Collector of feature vectors from all processes.
 
-    `compute` returns the distinct rows, sorted. Removing duplicates is necessary because processes that run out of
-    images repeat some, and because one sharp image may be loaded together with several blurred ones.
+    `compute` returns the distinct rows, sorted. Duplicates occur because processes that run out of images repeat some,
+    and because one sharp image may be loaded together with several blurred ones.
     """
 
     rows: list[Tensor]
@@ -64,7 +64,7 @@ class KID(pl.Callback):
             raise ValueError(f"callbacks.kid.patch={patch} must be at least 8 pixels")
         self._patch = patch
         self._features = InceptionFeatures(weights=weights, key="callbacks.kid.weights")
-        self._collected: dict[str, dict[str, Rows]] = {}
+        self._collected: dict[str, dict[str, FeatureRows]] = {}
         self._constant: dict[str, dict[str, Tensor]] = {}
         """Set name -> features of its sharp and its blurred images, computed once."""
 
@@ -97,7 +97,7 @@ class KID(pl.Callback):
         if name not in self._constant:
             images |= {"sharp": batch["sharp" if "sharp" in batch else "unpaired_sharp"], "blurred": batch["blurred"]}
         for kind, values in images.items():
-            rows = self._collected.setdefault(name, {}).setdefault(kind, Rows().to(restored.device))
+            rows = self._collected.setdefault(name, {}).setdefault(kind, FeatureRows().to(restored.device))
             for patches in torch.split(self._patches(values), _BATCH_SIZE):
                 rows.update(self._features.to(restored.device)(patches.to(restored.device)))
 

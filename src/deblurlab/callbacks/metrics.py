@@ -41,7 +41,7 @@ class PerImage(Metric):
     def compute(self) -> Tensor:
         """Return the value of each image, ordered by index."""
         index, value = (torch.cat(s) if isinstance(s, list) else s for s in (self.index, self.value))
-        # Processes that run out of images repeat some.
+        # Remove duplicates: processes that run out of images repeat some.
         order = index.argsort(stable=True)
         index, value = index[order], value[order]
         return value[torch.cat([index.new_ones(1, dtype=torch.bool), index[1:] != index[:-1]])]
@@ -116,7 +116,7 @@ class ImageMetrics(pl.Callback):
     def _update(self, name: str, restored: Tensor, batch: Sample) -> None:
         blurred_measured = any(_set(key) == name for key in self._blurred)
         for i, index in enumerate(torch.as_tensor(batch["index"]).tolist()):
-            # Of several references the best value counts.
+            # The protocol uses the best value over several references.
             references = []
             if "sharp" in batch:
                 references = [batch["sharp"][i], *batch.get("extra_references", batch["sharp"][:, :0])[i]]

@@ -20,11 +20,11 @@ class Rollback(Exception):  # noqa: N818  it requests a rollback and isn't an er
 
 
 class NonFinite(pl.Callback):
-    """Handle NaN and infinity in gradients and in loss terms with a weight, according to a policy.
+    """Policy for NaN and infinity in gradients and in weighted loss terms.
 
-    The module skips such updates, so the weights stay finite under every policy. The results are counted on the
-    device. They are read every `every` steps, before each validation and before each checkpoint, so that steps do not
-    synchronise with the device.
+    The module skips such updates, so the weights stay finite under every policy. Skipped updates are counted on the
+    device. The counts are read only every `every` steps, before each validation and before each checkpoint, because
+    reading them synchronises with the device.
 
     Args:
         folder: Folder of the checkpoints.

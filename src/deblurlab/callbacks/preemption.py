@@ -22,7 +22,7 @@ _SAME_SIGNAL = 1.0
 _REQUEUE_WAIT = 60.0
 """Seconds that the other processes wait for the cluster to terminate a requeued job."""
 
-_MESSAGE = b"\ndeblurlab: finishing the batch and saving a checkpoint; a second signal exits immediately\n"
+_MESSAGE = b"\ndeblurlab: stopping after this batch; a second signal exits immediately\n"
 
 
 class Preempted(SystemExit):
@@ -30,24 +30,23 @@ class Preempted(SystemExit):
 
 
 class Preemption(pl.Callback):
-    """Finish the batch, save a checkpoint and exit when a signal arrives.
+    """Clean exit on a signal: the batch is finished and a checkpoint is saved.
 
     On SIGTERM or SIGINT (Ctrl-C) the batch is finished, `last.ckpt` is written into `folder`, and the program exits
-    with the status 143 or 130; a second signal terminates it immediately. A validation or test is aborted: the
-    checkpoint before it has been saved.
+    with the status 143 or 130; a second signal terminates it immediately. A validation or test is aborted: a
+    checkpoint was saved before it.
 
     On SIGUSR1 or SIGUSR2 the job is also requeued: by the handler that was installed before, such as submitit's, or
     else by SLURM's `scontrol requeue`. The restarted job resumes from the checkpoint.
 
-    With several processes, they exchange every `every` batches whether one of them has received a signal, because a
-    signal does not reach all of them within the same step.
+    Every `every` batches, processes agree on whether any received a signal, which may reach them in different steps.
 
-    Lightning's own handler writes a checkpoint wherever the signal arrives, which may be between the updates of the
-    discriminator and the generator (Lightning issue 21406).
+    Lightning's handler isn't used because it may write a checkpoint between the updates of the discriminator and the
+    generator (Lightning issue 21406).
 
     Args:
         folder: Folder of the checkpoints.
-        every: Batches between two exchanges.
+        every: Batches between two agreements of the processes.
 
     Raises:
         UserError: SLURM cannot requeue the job.
@@ -65,7 +64,7 @@ class Preemption(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Install the signal handlers."""
         self._process = os.getpid()
-        if threading.current_thread() is threading.main_thread():  # Python allows it only there
+        if threading.current_thread() is threading.main_thread():  # Python sets handlers in the main thread only
             self._previous_handlers = {n: signal.signal(n, self._handle) for n in (*_TERMINATE, *_REQUEUE)}
 
     on_test_start = on_train_start
@@ -98,7 +97,7 @@ class Preemption(pl.Callback):
     on_test_batch_end = on_validation_batch_end
 
     def _agreed_signal(self, trainer: pl.Trainer, batch: int) -> int | None:
-        """Return the signal that all processes exit for after this batch, if any."""
+        """Return the signal that all processes have agreed on, or None; a requeue takes precedence."""
         if trainer.world_size == 1:
             return self._received
         if batch % self._every or not trainer.strategy.reduce_boolean_decision(self._received is not None, all=False):
@@ -114,8 +113,7 @@ class Preemption(pl.Callback):
 
     def _requeue(self, trainer: pl.Trainer, number: int) -> None:
         if trainer.global_rank:
-            # The first process requeues the job, and the cluster then terminates all processes. If another process
-            # exited before that, the job would count as failed.
+            # Rank 0 requeues the job; SLURM counts a job as failed if another process exits before it is terminated.
             time.sleep(_REQUEUE_WAIT)
             return
         handlers = {n: handler for n, handler in self._previous_handlers.items() if n in _REQUEUE and callable(handler)}

@@ -22,15 +22,15 @@ _RENAMED_CALLBACKS = {"Continuation": "ResumeState", "Interruption": "Preemption
 
 
 class DamagedError(UserError):
-    """Error for a file whose content isn't that of a checkpoint as it was written."""
+    """Error for a corrupted or invalid checkpoint."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Atomic checkpoint files that survive a full disk and a power failure.
 
-    A checkpoint is written beside its place, flushed to the disk, then renamed. The `last.ckpt` that it replaces stays
-    as `previous.ckpt`, in case the new one gets damaged. If the disk is full, the rests of killed attempts and then
-    `previous.ckpt` are deleted.
+    A checkpoint is written to a temporary file, flushed to the disk, then renamed. The `last.ckpt` that it replaces
+    stays as `previous.ckpt`, in case the new one gets damaged. If the disk is full, leftover `.partial` files of
+    interrupted writes are deleted, then `previous.ckpt`.
 
     Raises:
         UserError: On saving: the disk is full or the folder can't be written. On loading: the file is damaged or holds
@@ -156,7 +156,7 @@ def _write(checkpoint: dict[str, Any], path: Path) -> None:
 
 
 def _keep(file: Path, place: Path) -> None:
-    """Give a file a second name, which replaces the file there, so that it never lacks a name."""
+    """Replace `place` by a hard link to `file`, so that the old checkpoint exists throughout."""
     try:
         with atomic_path(place, fsync=False) as temporary:
             os.link(file, temporary)
@@ -165,11 +165,12 @@ def _keep(file: Path, place: Path) -> None:
 
 
 def _is_disk_full(error: Exception) -> bool:
+    # torch.save raises RuntimeError without errno on a full disk.
     return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "PytorchStreamWriter" in str(error)
 
 
 def _free_space(folder: Path) -> bool:
-    """Delete the rests of killed attempts, or else `previous.ckpt`; return whether there was anything to delete."""
+    """Delete leftover `.partial` files of interrupted writes, or else `previous.ckpt`; return whether any existed."""
     unneeded = list(folder.glob(".*.partial"))
     if (
         not unneeded

@@ -62,7 +62,7 @@ def load_model(path: Path, *, trust: Sequence[str] = ()) -> nn.Module:
         raise UserError(f"{path} doesn't name the model of its weights: init={path} loads them into a model you choose")
     if target not in known | set(trust):
         raise UserError(
-            f"{path} names {target:.200}, which is no model of deblurlab: --trust CLASS, or restorer.trust=[CLASS], "
+            f"{path} names {target:.200}, which isn't a model of deblurlab: --trust CLASS, or restorer.trust=[CLASS], "
             f"runs it anyway"
         )
     factory = getattr(import_module(target.rpartition(".")[0]), target.rpartition(".")[2])
@@ -157,7 +157,7 @@ def _check_weights_fit(
             if not isinstance(item, (int, float, str, type(None))) or (
                 isinstance(item, int) and abs(item) > _MAX_ARGUMENT
             ):
-                raise ValueError(f"its argument {_short(key)} is no plain value of a model, but {_short(item)}")
+                raise ValueError(f"its argument {_short(key)} isn't a plain value of a model: {_short(item)}")
     count = 0
 
     def count_parameter(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:

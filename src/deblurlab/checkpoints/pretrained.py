@@ -31,7 +31,7 @@ def read_weights(weights: str, url: str, *, key: str | None) -> dict[str, Tensor
     except Exception as error:  # any error of torch for a missing network or a damaged file
         cache = Path(torch.hub.get_dir(), "checkpoints", Path(url).name)
         alternative = "" if key is None else f", or give its path as {key}=<path>"
-        raise UserError(f"{Path(url).name} can't be had ({error}): place {url} at {cache}{alternative}") from error
+        raise UserError(f"{Path(url).name} is unavailable ({error}): place {url} at {cache}{alternative}") from error
 
 
 def read_state_dict(path: Path, *, key: str | None) -> dict[str, Tensor]:

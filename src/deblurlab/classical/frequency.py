@@ -5,11 +5,11 @@ import numpy.typing as npt
 from scipy.fft import next_fast_len, rfft2
 
 Array = npt.NDArray[np.float64]
-"""Image `(H, W, C)` or `(H, W)` in [0, 1], or blur kernel `(k, k)` with sum 1 and centre `k // 2`."""
+"""Image `(H, W, C)` or `(H, W)` in [0, 1], or blur kernel `(h, w)` with sum 1 and centre `(h // 2, w // 2)`."""
 
 
 def validate_psf(image: Array, psf: Array) -> Array:
-    """Return the psf as float64, zero-padded to odd sides.
+    """Return the psf as float64, zero-padded to odd sides. It may be rectangular.
 
     Raises:
         ValueError: The psf isn't 2-D, isn't finite, has negative values, doesn't sum to 1, or is larger than the image.

@@ -45,7 +45,7 @@ def exit_with_message(
 def _message(error: BaseException, on_full_disk: str | None) -> str:
     if on_full_disk is not None and isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"the disk is full ({error}): {on_full_disk}"
-    # A data loader's worker wraps the message into its traceback.
+    # The message of an error in a data loader's worker is preceded by its traceback.
     return str(error).rsplit(f"{UserError.__module__}.{UserError.__qualname__}: ", 1)[-1].strip()
 
 

@@ -26,7 +26,7 @@ _IGNORED_WARNINGS = (
     "Found \\d+ module\\(s\\) in eval mode at the start of training",  # networks inside loss terms are in eval mode
     "You're resuming from a checkpoint that ended before the epoch ended",  # samples depend on the step alone
     "Detected call of `lr_scheduler.step\\(\\)` before",  # a discriminator may start later than the generator
-    "The number of training batches .* is smaller than the logging interval",  # metrics of every step aren't needed
+    "The number of training batches .* is smaller than the logging interval",  # short runs log few steps
 )
 
 
@@ -115,7 +115,7 @@ def _job_errors(mode: RunMode | None, cfg: DictConfig) -> Iterator[None]:
     """End a job with one line instead of a traceback; in a sweep, only this job ends."""
     hint = _resume_hint(cfg)
     try:
-        # Lightning and submitit have their own handlers of SIGTERM.
+        # Lightning and submitit handle SIGTERM.
         with exit_with_message(
             on_interrupt=f"interrupted; {hint}", on_full_disk=f"free space, then {hint}", handle_sigterm=False
         ):

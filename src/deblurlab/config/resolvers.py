@@ -9,7 +9,7 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 _NOT_IN_NAME = {"fresh", "name", "runs", "shard", "sweep"}
-"""Overrides that don't change what a run computes."""
+"""Overrides that don't change the results of a run."""
 _MAX_NAME = 120
 
 

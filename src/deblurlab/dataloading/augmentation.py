@@ -19,7 +19,7 @@ class Augmentation:
     Args:
         size: Side of the result in pixels.
         transforms: Transforms of albumentations, applied to both images with the same parameters. Noise or compression
-            doesn't belong here, because a network would learn to keep it.
+            doesn't belong here, because it would also be in the target.
         degradations: Transforms of albumentations for the blurred image alone, applied afterwards.
         cutblur: Share of samples with CutBlur (Yoo et al., "Rethinking Data Augmentation for Image Super-resolution",
             CVPR 2020, section 3). Half of these have a random rectangle of the sharp image pasted into the blurred one,

@@ -107,7 +107,7 @@ class ResilientLoader:
             self._timed_out.set()
             _kill_workers(batches)
 
-        # Killing the workers ends the wait whatever state they are in.
+        # Killing the workers ends the wait in any state, such as a blocked read.
         timer = threading.Timer(self._timeout, kill)
         timer.start()
         try:
@@ -198,10 +198,12 @@ class _ReplayingSampler(Sampler[list[Key]]):
 
 
 def _is_worker_failure(error: BaseException) -> bool:
-    """Return whether a worker died, as opposed to an error that it reports ("Caught ... in DataLoader worker")."""
-    if not isinstance(error, RuntimeError):  # EOFError, ConnectionError: the worker died while it sent a batch
-        return not str(error).startswith("Caught ")
-    return str(error).startswith("DataLoader worker (pid")
+    """Return whether a worker died, in contrast to an error of the data set in a worker."""
+    message = str(error)
+    if isinstance(error, RuntimeError):
+        return message.startswith("DataLoader worker (pid")
+    # EOFError, ConnectionError: the worker died while sending a batch. Errors of the data set start with "Caught".
+    return not message.startswith("Caught ")
 
 
 def _kill_workers(batches: Iterator[Any]) -> None:
@@ -214,7 +216,7 @@ _sigchld: dict[str, Any] = {"waiting": False, "handler": None}
 
 
 def _wait_for_batch(batches: Iterator[Any]) -> Any:
-    """Return the next batch, or None at the end. Only here may torch raise the death of a worker."""
+    """Return the next batch, or None at the end. Torch raises the death of a worker only here."""
     _sigchld["waiting"] = True
     try:
         if _sigchld["handler"] is not None:
@@ -227,7 +229,7 @@ def _wait_for_batch(batches: Iterator[Any]) -> Any:
 def _restrict_sigchld_handler() -> None:
     """Make torch's handler of SIGCHLD raise only in `_wait_for_batch`.
 
-    It would raise the death of a worker wherever the program is, for instance within a training step.
+    Unrestricted, it raises the death of a worker at any point of the program, for instance within a training step.
     """
     if threading.current_thread() is not threading.main_thread() or _sigchld["handler"] is not None:
         return

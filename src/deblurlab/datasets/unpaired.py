@@ -195,7 +195,7 @@ class Disjoint(Unpaired):
     """Unpaired images from a paired data set: blurred images of one half of its scenes, sharp images of the other half.
 
     Whole groups (sequences, clips) go to one side if there are several, otherwise the pairs are halved in order. The
-    pairs of the data set's validation and test splits measure what is learnt without pairs.
+    pairs of the data set's validation and test splits measure the result of training without pairs.
 
     Args:
         of: The paired data set.

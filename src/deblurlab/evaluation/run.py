@@ -1,4 +1,4 @@
-"""Evaluation of a config: measures every image, resumes, and can be shared by several processes."""
+"""Evaluation of a config: measures every image; it can be resumed and divided among several processes."""
 
 import json
 import math

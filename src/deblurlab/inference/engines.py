@@ -20,8 +20,8 @@ class Engine:
     """Base class of engines: runs a network on images of any size. Thread-safe."""
 
     multiple_of: int = 1
-    """Stride of the network: the product of its downsampling factors. Windows must start at multiples of it to be
-    restored as in the whole image."""
+    """Stride of the network: the product of its downsampling factors. A window is restored as in the whole image
+    only if it starts at a multiple of it."""
 
     @property
     def receptive_radius(self) -> int | None:
@@ -123,7 +123,7 @@ def measure_receptive_radius(run: Callable[[Tensor], Tensor], multiple_of: int, 
     One half of an image is NaN. The radius is the distance from there to the farthest output pixel that is NaN.
 
     Args:
-        run: The network, `(1, 3, H, W)` -> the same.
+        run: The network; input and output are `(1, 3, H, W)`.
         multiple_of: Stride of the network.
         min_size: Smallest side that the network accepts.
 

@@ -32,7 +32,7 @@ class AnySize(nn.Module):
         super().__init__()
         self.generator = generator.eval().half() if half else generator.eval()
         self.multiple_of, self.half_precision = generator.multiple_of, half
-        # At one stride the coarsest scale has one pixel, for which torch.export would specialise the program.
+        # At a side of one stride the coarsest scale has one pixel, and torch.export would specialise the program to it.
         self.min_size = max(generator.min_size, generator.multiple_of + 1)
 
     def forward(self, blurred: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ class AnySize(nn.Module):
     def _pad(self, images: Tensor, dim: int) -> Tensor:
         """Pad one side to the next multiple of the stride by reflection.
 
-        `F.pad` with a padding of 0 is another program for torch.export, an index isn't.
+        torch.export would specialise `F.pad` for a padding of 0, but not an index.
         """
         size, m = images.shape[dim], self.multiple_of
         positions = torch.arange((size + m - 1) // m * m, device=images.device)
@@ -55,7 +55,7 @@ class AnySize(nn.Module):
 
 
 def export_onnx(generator: Model, path: Path, *, half: bool = False) -> float:
-    """Write an ONNX file, `(B, 3, H, W)` -> the same, in [0, 1].
+    """Write an ONNX file with one input and one output, `(B, 3, H, W)` in [0, 1].
 
     Returns:
         The largest difference to PyTorch.

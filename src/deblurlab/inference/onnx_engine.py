@@ -14,11 +14,13 @@ from deblurlab.models.base import pad_reflect
 from deblurlab.runs.untrusted import parse_json
 
 _MAX_METADATA = 4096
-"""Largest number of pixels that the metadata of an ONNX file may contain."""
+"""Upper bound in pixels for sizes declared in ONNX metadata."""
 
 
 class OnnxRuntime(Engine):
     """A network in an ONNX file: one input and one output, `(B, 3, H, W)` float in [0, 1], of any height and width.
+
+    B may be fixed to 1; batches are then restored one image at a time.
 
     Raises:
         UserError: ONNX Runtime isn't installed, or the file can't be used.
@@ -52,7 +54,7 @@ class OnnxRuntime(Engine):
 
     @property
     def receptive_radius(self) -> int | None:
-        """Receptive radius in pixels from the file's metadata. ONNX Runtime may drop the NaNs that measure it."""
+        """Receptive radius in pixels from the metadata. It can't be measured: ONNX Runtime may not propagate NaN."""
         return self._receptive_radius
 
     def __call__(self, blurred: Tensor) -> Tensor:
@@ -83,7 +85,7 @@ def _check_external_data(path: Path, model: Any) -> None:
     beside = path.with_name(f"{path.name}.data")  # the name that torch.onnx.export uses
     allowed = "" if beside.is_symlink() else beside.name
     if (file := _external_file(model, allowed)) is not None:
-        raise UserError(f"{path} keeps weights in another file, {file[:100]!r}: export it with all of them inside")
+        raise UserError(f"{path} keeps weights in another file, {file[:100]!r}: export it with all weights inside")
 
 
 def _external_file(message: Any, allowed: str) -> str | None:
@@ -103,7 +105,7 @@ def _parse_metadata(path: Path, text: str) -> tuple[int, int, int | None]:
     """Return `multiple_of`, the smallest side and the receptive radius from the metadata of an ONNX file.
 
     Raises:
-        UserError: The metadata is unreadable or out of range; images would be padded to that size.
+        UserError: The metadata is unreadable or out of range. Images are padded to these sizes.
     """
     try:
         metadata = {"multiple_of": DEFAULT_MULTIPLE, "smallest": 1, "reach": None, **parse_json(text)}

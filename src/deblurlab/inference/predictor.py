@@ -28,7 +28,7 @@ class Restorer:
         engine: Runs the network.
         tile: Side of a tile in pixels; None chooses one for large images, 0 disables tiling.
         overlap: Overlap of neighbouring windows on each side in pixels; None chooses it.
-        strength: Weight of the restored image in the result, 0 to 1; the blurred image has the rest.
+        strength: Weight w of the restored image, 0 to 1: the result is w restored + (1 - w) blurred.
     """
 
     def __init__(
@@ -55,11 +55,11 @@ class Restorer:
         Args:
             weights: A release, a run folder, a checkpoint, an ONNX file or the name of a bundled model; None is the
                 default bundled model.
-            device: A PyTorch device; "auto" takes a GPU if there is one.
+            device: A PyTorch device; "auto" is a GPU if there is one.
             engine: "torch", or "onnxruntime", which needs an ONNX file.
             tile: Side of a tile in pixels; None chooses one for large images, 0 disables tiling.
             overlap: Overlap of neighbouring windows on each side in pixels; None chooses it.
-            strength: Weight of the restored image in the result, 0 to 1; the blurred image has the rest.
+            strength: Weight w of the restored image, 0 to 1: the result is w restored + (1 - w) blurred.
             ensemble: Average over eight flips and quarter turns: more accurate, eight times slower.
             trust: Classes outside of deblurlab that the weights may name.
 
@@ -96,8 +96,8 @@ class Restorer:
         """Restore an image, or each image of a list. Images of equal size are restored together.
 
         An image is a path, a `PIL.Image`, an array `(H, W, 3)`, `(H, W)` or `(N, H, W, 3)` of uint8, uint16 or floats
-        in [0, 1], or a tensor `(3, H, W)` or `(N, 3, H, W)` of floats in [0, 1]. The result has the same type, for a
-        path it is an array. An alpha channel is kept.
+        in [0, 1], or a tensor `(3, H, W)` or `(N, 3, H, W)` of floats in [0, 1]. The result has the same type; for
+        a path it is an array. An alpha channel is kept.
 
         Raises:
             UserError: A file can't be read, or an image has another type.

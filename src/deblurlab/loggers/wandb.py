@@ -52,7 +52,7 @@ class WandB(WandbLogger):
         super().__init__(
             name=name,
             project=project,
-            save_dir=os.fspath(Path(folder).resolve()),  # W&B's own process has another working directory
+            save_dir=os.fspath(Path(folder).resolve()),  # the process of W&B has another working directory
             offline=offline,
             group=group,
             job_type=job_type,
@@ -65,15 +65,15 @@ class WandB(WandbLogger):
     def experiment(self) -> Any:
         """The W&B run, or a disabled one if W&B is unavailable."""
         if self._experiment is None:
-            if wandb.run is not None:  # of an earlier job in this process
+            if wandb.run is not None:  # an earlier job of this process left its run open
                 wandb.finish()
             set_wandb_run_id(self, self._run_id())
             try:
                 WandbLogger.experiment.fget(self)  # type: ignore[attr-defined]
             except wandb.Error as error:
                 _LOG.warning(
-                    "W&B can't be had (%s): the run continues without it. logger.wandb.offline=true writes files for a "
-                    "later `wandb sync`.",
+                    "W&B is unavailable (%s): the run continues without it. logger.wandb.offline=true writes files for "
+                    "`wandb sync`.",
                     " ".join(str(error).split()),
                 )
                 self._experiment = wandb.init(mode="disabled", dir=self.save_dir)
@@ -117,7 +117,7 @@ class WandB(WandbLogger):
         self.experiment.log({"test/images": wandb.Table(columns=columns, data=data)})
 
     def _log_checkpoints(self, results: Mapping[str, Any]) -> None:
-        metrics = {f"{name}/{key}": value for name, of in results["sets"].items() for key, value in of.items()}
+        metrics = {f"{name}/{key}": value for name, values in results["sets"].items() for key, value in values.items()}
         name = re.sub(r"[^\w.-]", "-", self._run.folder.name)
         for alias, file in (("last", self._run.last_checkpoint), ("best", self._run.best_checkpoint)):
             if file.exists():

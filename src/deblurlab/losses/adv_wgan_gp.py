@@ -48,6 +48,6 @@ class AdvWGANGP(AdversarialLoss):
         """Return the weighted gradient penalty at random interpolations of sharp and restored images."""
         u = torch.rand(len(sharp), 1, 1, 1, dtype=sharp.dtype, device=sharp.device)
         interpolated = torch.lerp(restored.to(sharp.dtype), sharp, u)
-        # The slope of the square root is infinite at 0.
+        # 1e-12 avoids the infinite gradient of sqrt at 0.
         norm = (squared_gradient_norm(discriminator, interpolated, blurred) + 1e-12).sqrt()
         return self._gradient_penalty * (norm - 1).square().mean()

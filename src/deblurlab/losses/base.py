@@ -86,7 +86,7 @@ class AdversarialLoss(DiscriminatorLoss):
             discriminator: The network that is trained.
             sharp: `(B, 3, H, W)` in [0, 1].
             restored: `(B, 3, H, W)`, detached.
-            blurred: `(B, 3, H, W)`, the input of conditional discriminators.
+            blurred: `(B, 3, H, W)`, the condition of the sharp images, for conditional discriminators.
         """
         return None
 

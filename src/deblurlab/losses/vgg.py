@@ -103,7 +103,7 @@ class VGG(LossTerm):
         return activations
 
     def _load_weights(self, weights: str) -> str:
-        """Load the features' weights; return "random" if they are random, else what was loaded."""
+        """Load the features' weights; return their source: "random", "imagenet" or a path."""
         if weights == "random":
             return self._randomise()
         source = "imagenet" if weights == "auto" else weights

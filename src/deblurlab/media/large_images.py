@@ -208,7 +208,7 @@ def _check_image(image: pyvips.Image, path: Path, max_pixels: int) -> None:
         )
     pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
     if pages > 1 or _is_animated_png(path, image):
-        raise UserError(f"{path} is animated or has several pages: save each of them as a file of its own")
+        raise UserError(f"{path} is animated or has several pages: save each page as a separate file")
     if image.format not in _DTYPES or image.interpretation not in _COLOURS:
         kind = "HDR or floating-point" if image.format in ("float", "double") else f"{image.interpretation}"
         raise UserError(f"{path} is {kind} ({image.format}): convert it to grey or RGB with 8 or 16 bits per channel")

@@ -49,7 +49,7 @@ NO_REFERENCE = frozenset({"sharpness"})
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """How restored images are measured.
+    """Protocol of the measurement of restored images.
 
     Args:
         metrics: Names in `METRICS`.

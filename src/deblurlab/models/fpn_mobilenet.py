@@ -25,7 +25,7 @@ class FPNMobileNet(FPN):
         [
             (r"^fpn\.features\.(1[6-9])\..*", ""),
             (r"^fpn\.features", "backbone"),
-            # torchvision groups convolution, norm and activation in a module of their own.
+            # torchvision groups convolution, norm and activation in a submodule.
             (r"^(backbone\.\d+\.conv)\.0\.(?=[a-z])", r"\1.0.0."),
             (r"^(backbone\.\d+\.conv)\.1\.(?=[a-z])", r"\1.0.1."),
             (r"^(backbone\.1\.conv)\.3\.(?=[a-z])", r"\1.1."),

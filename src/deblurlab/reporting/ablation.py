@@ -30,7 +30,7 @@ class Ablation:
 
     @property
     def measured(self) -> list[tuple[str, str]]:
-        """Return the (set, metric) pairs that were measured."""
+        """The (set, metric) pairs that were measured."""
         sets = self.configurations[0].jobs[0].results["sets"]
         return [(name, metric) for name, values in sets.items() for metric in TITLES if metric in values]
 

@@ -13,7 +13,7 @@ try:
     from wandb_workspaces.expr import Metric
 except ImportError as missing:
     raise UserError(
-        "wandb-workspaces, which dashboards need, is not installed: pip install 'deblurlab[dashboard]'"
+        "dashboards need wandb-workspaces, which isn't installed: pip install 'deblurlab[dashboard]'"
     ) from missing
 
 _STEP = "trainer/global_step"
@@ -74,7 +74,7 @@ def ablation(entity: str, project: str, metrics: list[str], group: str, by: str)
 
 
 def show(pages: Sequence[Any]) -> str:
-    """Return as JSON what `create` would send."""
+    """Return the pages that `create` would upload, as JSON."""
     return json.dumps([json.loads(wandb_workspace_json(page)) for page in pages], indent=2)
 
 

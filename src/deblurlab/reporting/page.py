@@ -1,4 +1,4 @@
-"""HTML report of a training run: one file that needs no network."""
+"""HTML report of a training run: one file that loads nothing from the network."""
 
 import base64
 import csv

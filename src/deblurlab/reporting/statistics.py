@@ -28,7 +28,7 @@ class Difference(NamedTuple):
     """Upper end of the 95 % interval."""
     images: int
     groups: int
-    """Number of photographs or sequences. The bootstrap resamples them, as the images of one are not independent."""
+    """Number of photographs or sequences. The bootstrap resamples groups, because images of one group are dependent."""
 
     @property
     def significant(self) -> bool:

@@ -43,7 +43,7 @@ def read_jobs(folder: Path) -> list[Job]:
     """Return every run below a sweep's folder, in the order of their start.
 
     Raises:
-        UserError: There is none.
+        UserError: The folder contains no runs.
     """
     found = {path.parent for name in ("config.yaml", "results.json") for path in folder.rglob(name)}
     if not found:
@@ -131,8 +131,8 @@ def _progress(run: Run, config: Mapping[str, Any]) -> str:
                 (int(row["step"]) for row in csv.DictReader(file) if (row.get("step") or "").isdigit()), default=0
             )
     steps = config["trainer"]["max_steps"]
-    of = f" of {steps:,}" if steps > 0 else ""
-    return f"step {step:,}{of}, last update {_duration(time.time() - max(changes))} ago"
+    total = f" of {steps:,}" if steps > 0 else ""
+    return f"step {step:,}{total}, last update {_duration(time.time() - max(changes))} ago"
 
 
 def _duration(seconds: float) -> str:

@@ -55,7 +55,7 @@ class BaseRestorer:
 
 
 class Identity(BaseRestorer):
-    """Return the blurred image unchanged."""
+    """Restorer that returns the blurred image unchanged."""
 
     def __call__(self, blurred: Tensor, pair: Pair) -> Restored:
         """Return the blurred image."""

@@ -70,7 +70,7 @@ class Checkpoint(_Network):
 class Onnx(_Network):
     """A network in an ONNX file, run by ONNX Runtime.
 
-    The model has one input and one output, `(1, 3, H, W)` float in [0, 1], of any height and width.
+    The model has one input and one output, `(B, 3, H, W)` float in [0, 1], of any height and width.
 
     Raises:
         UserError: ONNX Runtime isn't installed, or the file can't be used.

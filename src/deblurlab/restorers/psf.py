@@ -32,7 +32,7 @@ class Psf:
         """Return the psf of an image.
 
         Args:
-            image: `(H, W, 3)` in [0, 1], linear light or sRGB as the restorer works in.
+            image: `(H, W, 3)` in [0, 1], in the restorer's values: linear light or sRGB.
             pair: The pair that the image belongs to.
 
         Raises:
@@ -46,7 +46,7 @@ class NoPsf(Psf):
     """No psf."""
 
     def __call__(self, image: Array, pair: Pair) -> FoundPsf:
-        """Return None as the psf."""
+        """Return no psf."""
         return FoundPsf(None, "none")
 
 
@@ -69,7 +69,7 @@ class Oracle(Psf):
 
 
 class Estimate(Psf):
-    """Psf of straight motion, estimated from the blurred image (see `deblurlab.classical.estimate_motion`).
+    """Psf of linear motion, estimated from the blurred image (see `deblurlab.classical.estimate_motion`).
 
     Args:
         longest: Maximum length of the motion in pixels, 4 to 60.

@@ -26,7 +26,7 @@ def own_state(states: Sequence[Any], trainer: pl.Trainer) -> Any:
 
 def random_state() -> dict[str, Any]:
     """Return the state of the global random generators of Python, NumPy and torch as plain data."""
-    name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002  a library may use it
+    name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002  libraries may use it
     return {
         "python": random.getstate(),
         "numpy": (name, torch.from_numpy(np.asarray(keys, np.int64)), *rest),

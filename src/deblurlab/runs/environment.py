@@ -26,7 +26,7 @@ _PACKAGES = (
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device called `name`, such as cpu, cuda:1 or mps. "auto" is a GPU if there is one, otherwise the CPU.
+    """Return the device called `name`, such as cpu, cuda:1 or mps. "auto" is a GPU if there is one, else the CPU.
 
     Raises:
         UserError: The device doesn't exist.

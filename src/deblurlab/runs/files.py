@@ -19,8 +19,8 @@ def atomic_path(path: Path, *, unique: bool = False, fsync: bool = True) -> Iter
     Args:
         path: File to create or replace.
         unique: Use a random name that keeps the suffix: for files that several processes may write at once, and for
-            encoders that choose a format by the suffix. Otherwise `.<name>.partial`, which replaces the rest of an
-            attempt that was killed.
+            encoders that choose a format by the suffix. Otherwise `.<name>.partial`, which replaces a
+            leftover `.partial` file of an interrupted write.
         fsync: Flush the content to the disk before the file is renamed, so that it is complete after a power failure.
     """
     temporary = _temporary(path, path.suffix, unique=unique)
@@ -62,8 +62,8 @@ def atomic_folder(folder: Path, *, unique: bool = False) -> Iterator[Path]:
 
     Args:
         folder: Folder to create. It must not exist yet.
-        unique: Use a random temporary name. Otherwise `.<name>.partial`, which replaces the rest of an attempt that was
-            killed.
+        unique: Use a random temporary name. Otherwise `.<name>.partial`, which replaces a leftover `.partial` folder
+            of an interrupted write.
     """
     temporary = _temporary(folder, "", unique=unique)
     if temporary.exists():

@@ -166,7 +166,7 @@ class RequestLimitMiddleware:
 
     @contextmanager
     def _slot(self) -> Iterator[None]:
-        """Occupy a place in the queue."""
+        """Occupy a place in the queue; raise HTTPException if it is full."""
         if not self._free_slots:
             raise _unavailable("too many images are waiting: try again later")
         self._free_slots -= 1

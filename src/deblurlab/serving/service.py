@@ -26,14 +26,14 @@ class LimitError(UserError):
 
 
 class RestoreService:
-    """Restores one file at a time; other calls wait. Thread-safe."""
+    """Restoration of one file at a time; other calls wait. Thread-safe."""
 
     def __init__(self, restorers: Mapping[str, Restorer], limits: Limits) -> None:
         self.restorers, self.limits = restorers, limits
         self._lock = threading.Lock()
 
     def restore(self, source: Path, target: Path | None, name: str, strength: float) -> Path:
-        """Restore a file into `target`; by default into a file of the same format beside it.
+        """Restore a file into `target`, by default a file of the same format beside the source.
 
         Args:
             source: Image file.

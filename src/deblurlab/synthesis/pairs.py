@@ -40,7 +40,7 @@ class Scene(NamedTuple):
     masks: list[Image]
     """`(rows, columns)` opacity of each object, 0..255."""
     rolls: list[int]
-    """Horizontal shift of each object's image, which is the vertically flipped background."""
+    """Horizontal shift in pixels of each object's texture, the vertically flipped background."""
     trajectories: list[Trajectory]
     """Trajectories in the frame: of the background, then of the objects."""
     parameters: SynthesisParameters

@@ -28,7 +28,8 @@ def add_noise(rng: np.random.Generator, light: LinearImage, *, read: float, shot
     signal = np.arange(LINEAR_MAX + 1) / LINEAR_MAX
     deviation = np.rint(16 * LINEAR_MAX * np.sqrt(read**2 + shot**2 * signal)).astype(np.int32)
     normal: npt.NDArray[np.int32] = NORMAL[rng.integers(0, _TABLE_SIZE, light.shape, dtype=np.uint16)]
-    noise = (deviation[light].astype(np.int64) * normal) >> 14  # 16 * 1024
+    # Divide by the scales of `deviation` (16) and `NORMAL` (1024).
+    noise = (deviation[light].astype(np.int64) * normal) >> 14
     return np.clip(light + noise, 0, LINEAR_MAX).astype(np.uint16)
 
 
