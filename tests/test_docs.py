@@ -54,10 +54,13 @@ def test_the_method_has_the_weights_of_its_recipe() -> None:
         assert f"{loss[name].weight} \\, \\mathcal L_{symbol}" in METHOD
 
 
-def test_the_loss_term_of_contributing_has_the_value_of_its_test() -> None:
-    code, test = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
+def test_the_examples_of_contributing_run_and_pass_their_tests() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
     namespace: dict[str, Any] = {"torch": torch, "pytest": pytest, "math": math}
-    exec(code + test, namespace)
+    for block in blocks:
+        exec(block, namespace)
     namespace["test_log_cosh_by_hand"]()
-    image = torch.rand(1, 3, 4, 4)
+    namespace["test_mae_by_hand"]()
+    image = torch.rand(1, 3, 5, 7)
     assert namespace["LogCosh"]()(image, image).item() == 0
+    assert namespace["Plain"]()(image).shape == image.shape
