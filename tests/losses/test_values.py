@@ -267,7 +267,9 @@ def test_lpips_loads_torchvisions_weights(tmp_path: Path, monkeypatch: pytest.Mo
         raise OSError("no route to host")
 
     monkeypatch.setattr(pretrained, "_download", refuse)
-    with pytest.raises(UserError, match=r"alexnet-owt-7be5be79.pth is unavailable \(no route to host\): place https://"):
+    with pytest.raises(
+        UserError, match=r"alexnet-owt-7be5be79.pth is unavailable \(no route to host\): place https://"
+    ):
         LPIPS()
     with pytest.raises(ValueError, match="unknown network 'squeeze'"):
         LPIPS(net="squeeze")  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deblurlab.discriminators import Discriminator, DiscriminatorOutput, PatchGAN
+from deblurlab.errors import UserError
 from deblurlab.losses import L1, TV, Adv, AdvLS, Cycle, DiscriminatorLoss, FeatureMatching, Identity
 from deblurlab.models import UNetRes
 from deblurlab.models.cost import count_parameters
@@ -326,6 +327,30 @@ def test_the_recipe_has_the_published_networks() -> None:
     module, _ = build(chosen)
     assert module.weights == {"cycle": 10, "identity": 5, "adv_hinge": 1}
     assert type(module.reblurrer) is UNetRes
+
+
+def test_without_adversarial_losses_no_discriminator_is_built() -> None:
+    """The random state after `build` is that after both generators."""
+    shrunk = "module=cycle", "model=unet_res", "model.width=4", "model.depth=1", "model.blocks=1"
+    module, _ = build(config(*shrunk, "loss=cycle+identity"))
+    after = torch.get_rng_state()
+    torch.manual_seed(0)
+    for _ in range(2):
+        UNetRes(width=4, depth=1, blocks=1)
+    assert torch.equal(after, torch.get_rng_state())
+    assert module.discriminator is module.blurred_discriminator is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        (("loss=l1", "+model@reblurrer=unet"), "reblurrer"),
+        (("module=cycle", "loss=cycle", "+model@other=unet"), "other"),
+    ],
+)
+def test_a_network_that_the_module_does_not_use_is_rejected(overrides: list[str], name: str) -> None:
+    with pytest.raises(UserError, match=f"^{name}=deblurlab.models.UNet is unused: .* has no network {name}$"):
+        build(config(*overrides))
 
 
 def test_views() -> None:

@@ -123,6 +123,22 @@ def test_checkpoints_survive_a_lost_config(train: Train, monkeypatch: pytest.Mon
     assert "width" in (run / "config.yaml").read_text()
 
 
+def test_a_checkpoint_with_the_old_names_of_callbacks_resumes_exactly(train: Train) -> None:
+    steps = "trainer.max_steps=5", "trainer.val_check_interval=5"
+    file = train("name=first").parent / "first" / "checkpoints" / "last.ckpt"
+    content = torch.load(file, weights_only=True)
+    old_names = {"ResumeState": "Continuation", "Preemption": "Interruption", "NonFinite": "Trouble"}
+    content["callbacks"] = {old_names.get(key, key): state for key, state in content["callbacks"].items()}
+    assert {"Continuation", "Trouble"} <= content["callbacks"].keys()
+    torch.save(content, "old.ckpt")
+    final = []
+    for name, checkpoint in (("new", file), ("old", "old.ckpt")):
+        run = train(f"ckpt={checkpoint}", f"name={name}", *steps).parent / name
+        final.append(torch.load(run / "checkpoints" / "last.ckpt", weights_only=True))
+    assert all(torch.equal(value, final[1]["state_dict"][key]) for key, value in final[0]["state_dict"].items())
+    assert final[0]["callbacks"]["NonFinite"] == final[1]["callbacks"]["NonFinite"]
+
+
 def test_a_checkpoint_beyond_max_steps_is_rejected(train: Train) -> None:
     first = train("name=first").parent / "first" / "checkpoints" / "last.ckpt"
     with pytest.raises(SystemExit, match=r"is at step 3 .*trainer.max_steps=3.*raise"):

@@ -14,6 +14,13 @@ from deblurlab.runs.untrusted import parse_json, read_yaml
 _IGNORED = {"fresh", "name", "run", "runs", "shard"}
 """Config keys that may differ when a run is resumed: its name, its folder and the shard of the work."""
 
+_RENAMED_TEXTS = {
+    "variance of the Laplacian of Y of BT.601 (16..235); knows no sharp image, and noise raises it too": (
+        "variance of the Laplacian of Y of BT.601 (16..235); no reference; noise raises it too"
+    )
+}
+"""Protocol descriptions in results written before they were reworded, and their present form."""
+
 
 class Run:
     """One training or evaluation and its folder."""
@@ -60,6 +67,8 @@ class Run:
             raise UserError(f"{self.results_file} is damaged ({error}): delete it and run the command again") from error
         if not isinstance(results, dict):
             raise UserError(f"{self.results_file} holds no results: delete it and run the command again")
+        if isinstance(protocol := results.get("protocol"), dict):
+            protocol.update({name: _RENAMED_TEXTS.get(str(text), text) for name, text in protocol.items()})
         return results
 
     def clear(self) -> None:

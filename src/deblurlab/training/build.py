@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from hydra.utils import get_class
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -27,6 +28,8 @@ from deblurlab.training.settings import StepSettings
 
 _MODULE_KEYS = {"gradient_clip_val": "module.gradient_clip", "accumulate_grad_batches": "module.accumulate"}
 """Options of Lightning's Trainer that manual optimization excludes, and the keys that replace them."""
+_NODES = {"augment", "data", "discriminator", "loader", "model", "module", "protocol", "trainer"}
+"""Keys of the config whose nodes are objects; other objects at the root are networks that `module` names."""
 
 
 def build(cfg: DictConfig) -> tuple[Restoration, dict[str, str]]:
@@ -49,7 +52,7 @@ def build(cfg: DictConfig) -> tuple[Restoration, dict[str, str]]:
         load_generator(generator, Path(cfg.init))
     adversarial = any(isinstance(term, DiscriminatorLoss) for term in terms.values())
     discriminator = instantiate(cfg.discriminator) if adversarial else None
-    settings, make = _module_factory(cfg)
+    settings, make = _module_factory(cfg, adversarial=adversarial)
     discriminators = {name: value for name, value in make.keywords.items() if isinstance(value, Discriminator)}
     if discriminator is not None:
         _check_crop_size(cfg, {"discriminator": discriminator, **discriminators})
@@ -72,11 +75,23 @@ def build(cfg: DictConfig) -> tuple[Restoration, dict[str, str]]:
     return module, resolved
 
 
-def _module_factory(cfg: DictConfig) -> tuple[dict[str, Any], Any]:
-    """Split `cfg.module` into the settings of the step and the factory of the module with its own networks."""
+def _module_factory(cfg: DictConfig, *, adversarial: bool) -> tuple[dict[str, Any], Any]:
+    """Split `cfg.module` into the settings of the step and the factory of the module with its further networks.
+
+    Further discriminators are built only for an adversarial training.
+    """
     node: Any = OmegaConf.to_container(cfg.module, resolve=True)
+    for name, network in cfg.items():
+        if isinstance(network, DictConfig) and "_target_" in network and not (name in _NODES or name in node):
+            raise UserError(f"{name}={network._target_} is unused: module={node['_target_']} has no network {name}")
     settings = {f.name: node.pop(f.name) for f in fields(StepSettings) if f.name in node}
+    if not adversarial:
+        node = {name: None if _is_discriminator(value) else value for name, value in node.items()}
     return settings, instantiate(node)
+
+
+def _is_discriminator(value: Any) -> bool:
+    return isinstance(value, dict) and "_target_" in value and issubclass(get_class(value["_target_"]), Discriminator)
 
 
 def _loss_terms(cfg: DictConfig) -> tuple[dict[str, nn.Module], dict[str, float], dict[str, str]]:

@@ -73,8 +73,9 @@ class Restoration(RestorationBase):
                 values |= self._update("discriminator", optimizers, micro_batches, self.discriminator_losses)
         values |= self._update("generator", optimizers, micro_batches, self.generator_losses)
         buffers.restore_unless(~torch.stack(list(self.nonfinite.values())).any())
-        accuracies = {f"accuracy/{name}": accuracy for name, accuracy in self.accuracies().items()}
-        self.log_step({f"loss/{name}": value for name, value in values.items()}, self._gradient_norms | accuracies)
+        if self.logs_this_step():
+            accuracies = {f"accuracy/{name}": accuracy for name, accuracy in self.accuracies().items()}
+            self.log_step({f"loss/{name}": value for name, value in values.items()}, self._gradient_norms | accuracies)
         self.step_schedulers(batch_idx)
         return values
 

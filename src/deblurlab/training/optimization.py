@@ -101,14 +101,16 @@ class ManualOptimization(pl.LightningModule):
             for config in self.trainer.lr_scheduler_configs:
                 config.scheduler.step()  # type: ignore[call-arg]
 
+    def logs_this_step(self) -> bool:
+        """Return whether this step is logged: every `trainer.log_every_n_steps` steps."""
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return bool(every) and self.global_step % every == 0
+
     def log_step(self, losses: Mapping[str, Tensor], diagnostics: Mapping[str, Tensor]) -> None:
-        """Log losses, learning rates and diagnostics of this step, every `trainer.log_every_n_steps` steps.
+        """Log losses, learning rates and diagnostics of this step.
 
         Lightning would write them after the step's checkpoint, and a training killed in between would lack them.
         """
-        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if not every or self.global_step % every:
-            return
         rates = {f"lr/{name}": optimizer.param_groups[0]["lr"] for name, optimizer in self.named_optimizers().items()}
         values: dict[str, Any] = {**losses, **rates, **diagnostics}
         self.log_dict(values, logger=False)
