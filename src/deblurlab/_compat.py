@@ -1,6 +1,7 @@
-"""Private and undocumented APIs of other libraries, one function each, with the reason.
+"""Private names (leading underscore) and undocumented behaviour of other libraries, one function each, with the reason.
 
-Nothing else in the package uses such an API. `tests/test_compat.py` has a test for each function that fails when the
+Nothing else in the package uses them, except the protected attribute `_experiment` of Lightning's WandbLogger in
+`deblurlab.loggers.wandb`, a subclass. `tests/test_compat.py` has a test for each function that fails when the
 library offers a public replacement or changes the private API. Libraries are imported when a function is called.
 """
 

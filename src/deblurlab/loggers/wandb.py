@@ -64,7 +64,7 @@ class WandB(WandbLogger):
     @rank_zero_experiment
     def experiment(self) -> Any:
         """The W&B run, or a disabled one if W&B is unavailable."""
-        if self._experiment is None:
+        if self._experiment is None:  # protected attribute of the base class, which its own property sets as well
             if wandb.run is not None:  # an earlier job of this process left its run open
                 wandb.finish()
             set_wandb_run_id(self, self._run_id())
