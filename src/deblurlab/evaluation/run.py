@@ -79,20 +79,18 @@ def evaluate(
     if any(task.key not in rows for task in tasks):
         return None
     ordered = [rows[task.key] for task in tasks]
+    results = {
+        "name": run.folder.name,
+        "options": dict(options or {}),
+        "settings": {group: OmegaConf.to_container(cfg[group], resolve=True) for group in ("restorer", "psf")},
+        "seed": cfg.seed,
+        **restorer.cost(),
+        **_summarise(ordered, protocol),  # before the samples are restored, which may raise the peak memory
+        **environment.revision(),
+    }
     write_csv(run.per_image_file, _align_columns(ordered))
     _write_samples(run, tasks, ordered, restored, restorer, data.reader())
-    write_json(
-        run.results_file,
-        {
-            "name": run.folder.name,
-            "options": dict(options or {}),
-            "settings": {group: OmegaConf.to_container(cfg[group], resolve=True) for group in ("restorer", "psf")},
-            "seed": cfg.seed,
-            **restorer.cost(),
-            **_summarise(ordered, protocol),
-            **environment.revision(),
-        },
-    )
+    write_json(run.results_file, results)
     write_evaluation(run)
     return run.results()
 
