@@ -105,7 +105,7 @@ class Recorder(Discriminator):
 FROZEN = dict.fromkeys(("generator", "discriminator"), frozen_sgd)
 
 
-def test_a_pooled_image_is_output_beside_what_it_was_restored_from() -> None:
+def test_the_discriminator_gets_a_pooled_image_with_its_own_condition() -> None:
     """The generator is the identity and isn't trained: each restored image equals its blurred one."""
     discriminator = Recorder()
     fit(module({"adv": Adv()}, discriminator=discriminator, image_pool=2, optimizer=FROZEN), 6)

@@ -21,9 +21,10 @@ _WARNINGS = {
 
 
 class Collapse(pl.Callback):
-    """Warning when the discriminator's accuracy indicates mode collapse or failure to learn.
+    """Warning when the discriminator's accuracy shows that one of the two networks dominates.
 
-    A warning is logged when the accuracy has been exactly 1 or 0 for `steps` consecutive steps. Steps are counted on
+    A warning is logged when the accuracy has been exactly 1 (the discriminator dominates) or 0 (the generator
+    dominates) for `steps` consecutive steps. The accuracy can't show mode collapse. Steps are counted on
     the device, and the counts are read every `every` steps. Objectives without a decision boundary between real and
     restored images have no accuracy.
     """
@@ -54,6 +55,7 @@ class Collapse(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the counts of consecutive steps."""
+        # "pinned" is the key of older checkpoints.
         return {"pinned": [(name, value, int(count)) for (name, value), count in self._consecutive.items()]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -118,6 +118,7 @@ class NonFinite(pl.Callback):
     def state_dict(self) -> dict[str, Any]:
         """Return the numbers of rollbacks and of skipped steps."""
         running = 0 if self._running is None else int(self._running)
+        # "returns" is the key of older checkpoints.
         return {"returns": self._rollbacks, "skipped": self.skipped, "running": running}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -146,7 +147,7 @@ class NonFinite(pl.Callback):
         checkpoints = sorted(self._folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime)
         if self._policy == "skip" and not persistent:
             _LOG.warning(
-                "%s (%d steps since the last check, %d in total); training continues.", message, count, self.skipped
+                "%s (skipped since the last check: %d, in total: %d); training continues.", message, count, self.skipped
             )
         elif self._policy == "rollback" and checkpoints and self._rollbacks < self._max_rollbacks:
             self._rollbacks += 1

@@ -44,7 +44,7 @@ class ResumeState(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add the random states of all processes to a checkpoint."""
-        checkpoint["streams"] = gather_state(random_state())
+        checkpoint["streams"] = gather_state(random_state())  # the key of older checkpoints
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

@@ -103,6 +103,7 @@ def _export(
     random = torch.Generator().manual_seed(0)
     images = [torch.rand(n, 3, *(max(s, generator.min_size) for s in size), generator=random) for n, *size in _SIZES]
     references = [engine(image) for image in images]
+    # "reach" and, below, "smallest" are the keys of files exported by older versions.
     metadata = {"multiple_of": generator.multiple_of, "reach": engine.receptive_radius, "half": half}
     network = AnySize(generator, half=half)
     min_size = network.min_size

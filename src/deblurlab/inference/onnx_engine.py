@@ -107,7 +107,7 @@ def _parse_metadata(path: Path, text: str) -> tuple[int, int, int | None]:
     Raises:
         UserError: The metadata is unreadable or out of range. Images are padded to these sizes.
     """
-    try:
+    try:  # "smallest" and "reach" are the keys of files exported by older versions
         metadata = {"multiple_of": DEFAULT_MULTIPLE, "smallest": 1, "reach": None, **parse_json(text)}
     except (ValueError, TypeError) as error:
         raise UserError(f"{path} has unreadable metadata: {first_sentence(error)}") from error

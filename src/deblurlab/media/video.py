@@ -1,5 +1,6 @@
 """Decoding, encoding and muxing of video files with PyAV."""
 
+import errno
 import heapq
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -38,7 +39,7 @@ def video_errors(source: Path, target: Path) -> Iterator[None]:
         yield
     except (av.error.FFmpegError, OSError) as error:
         is_write_error = isinstance(error, OSError) and not isinstance(error, av.error.InvalidDataError)
-        if is_write_error and error.errno in (28, 13, 30):  # disk full, permission denied, read-only
+        if is_write_error and error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS):
             raise UserError(
                 f"{target} couldn't be written ({first_sentence(error)}): run the same command again to resume"
             ) from error

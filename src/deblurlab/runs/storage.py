@@ -92,7 +92,7 @@ class Bucket:
             with _s3_errors():
                 self._client = _s3_client()
         except ImportError as error:
-            raise UserError(f"{address} needs boto3: pip install boto3") from error
+            raise UserError(f"{address} needs boto3: pip install 'deblurlab[ray]' or 'deblurlab[streaming]'") from error
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """Yield the keys of all objects that start with `prefix`."""

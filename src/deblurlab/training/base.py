@@ -143,7 +143,7 @@ class RestorationBase(ManualOptimization):
         """Add the run's config and the adversarial states; leave out the frozen networks of loss terms."""
         checkpoint["record"] = self.record
         states = {domain: state.state_dict() for domain, state in self.adversarial_states.items()}
-        checkpoint["memory"] = gather_state(states)
+        checkpoint["memory"] = gather_state(states)  # the key of older checkpoints
         for name in self._rebuilt():
             del checkpoint["state_dict"][name]
 

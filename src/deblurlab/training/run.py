@@ -81,7 +81,7 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
     results = {
         "name": run.folder.name,
         "options": dict(options or {}),
-        "decided": resolved,
+        "decided": resolved,  # the key of older results and releases
         "seed": cfg.seed,
         "steps": trainer.global_step,
         "unreadable": loader.substituted,
