@@ -45,6 +45,16 @@ def test_rewind_deletes_later_rows(tmp_path: Path) -> None:
     assert [row["step"] for row in _rows(tmp_path / "metrics.csv")] == ["1", "2"]
 
 
+def test_columns_of_a_deleted_run_are_not_kept(tmp_path: Path) -> None:
+    """`fresh=true` deletes the run's folder after the loggers were built."""
+    file = tmp_path / "metrics.csv"
+    MetricsCSV(path=str(file)).log_metrics({"loss/l1": 0.5, "epoch": 0}, 1)
+    logger = MetricsCSV(path=str(file))
+    file.unlink()
+    logger.log_metrics({"loss/mse": 0.25, "epoch": 0}, 1)
+    assert _rows(file) == [{"step": "1", "epoch": "0", "loss/mse": "0.25"}]
+
+
 def test_tensorboard_gets_curves_and_images(train: Callable[..., Path]) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     run = train("logger=tensorboard")

@@ -23,9 +23,7 @@ class MetricsCSV(Logger):
     def __init__(self, *, path: str) -> None:
         super().__init__()
         self._path = Path(path)
-        self._columns: list[str] = ["step", "epoch"]
-        if self._path.exists():
-            self._columns = self._read()[0]
+        self._columns: list[str] = []
 
     @property
     def name(self) -> str:
@@ -44,6 +42,7 @@ class MetricsCSV(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Append a row; new names become columns."""
+        self._load_columns()
         row = {"step": step, **metrics}
         new = [name for name in row if name not in self._columns]
         if new:
@@ -64,9 +63,15 @@ class MetricsCSV(Logger):
             validated: Keep the step's validation.
         """
         if self._path.exists():
+            self._load_columns()
             rows = [row for row in self._read()[1] if row["step"].isdecimal() and None not in row.values()]
             last = step if validated else step - 1
             self._write([row for row in rows if int(row["step"]) <= (last if _is_validation(row) else step)])
+
+    def _load_columns(self) -> None:
+        """Read the columns at the first write; the constructor runs before `fresh=true` deletes the run."""
+        if not self._columns:
+            self._columns = self._read()[0] if self._path.exists() else ["step", "epoch"]
 
     def _read(self) -> tuple[list[str], list[dict[str, str]]]:
         with self._path.open(newline="") as file:
