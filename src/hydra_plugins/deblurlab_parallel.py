@@ -23,6 +23,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from deblurlab.runs.cpus import available_cpus
 from deblurlab.runs.folder import Run
 
 _LOG = logging.getLogger("hydra.deblurlab")
@@ -120,7 +121,7 @@ def _start(job: _Job, max_jobs: int) -> None:
     if not job.gpus:
         devices = OmegaConf.select(job.cfg, "trainer.devices")
         processes = max_jobs * (devices if isinstance(devices, int) and devices > 0 else 1)
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, available_cpus() // processes)))
     _LOG.info("#%d : %s > %s", job.number, " ".join(filter_overrides(job.overrides)), job.log)
     job.log.parent.mkdir(parents=True, exist_ok=True)
     job.start = time.monotonic()

@@ -1,7 +1,6 @@
 """Lightning data module."""
 
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
@@ -16,6 +15,7 @@ from deblurlab.datasets.base import PairSet
 from deblurlab.datasets.listing import Pair
 from deblurlab.datasets.samples import Key, PairDataset, PairTransform, Sample
 from deblurlab.errors import UserError
+from deblurlab.runs.cpus import available_cpus
 
 _LOG = logging.getLogger(__name__)
 _MAX_WARNINGS = 10
@@ -77,7 +77,7 @@ class DataModule(pl.LightningDataModule):
         self.data = data
         self._augmentations = {stage.size: augmentations(stage.size) for stage in stages}
         self._stages, self._repeat, self._seed = stages, repeat, seed
-        self._workers = min(8, os.cpu_count() or 1) if workers is None else workers
+        self._workers = min(8, available_cpus()) if workers is None else workers
         self._unreadable, self._timeout, self._retries = unreadable, timeout, retries
         self.substituted = 0
         """Number of unreadable samples that were replaced."""

@@ -1,6 +1,5 @@
 """Integrity check of a data set: counts, sizes, unreadable files, images that are in two splits."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from deblurlab.datasets.base import Splits
 from deblurlab.datasets.listing import Pair, Single
 from deblurlab.errors import UserError
 from deblurlab.media.images import read_image
+from deblurlab.runs.cpus import available_cpus
 
 _MIN_PARALLEL_ITEMS = 64
 """Below this number of items, starting processes takes longer than reading the images."""
@@ -87,8 +87,7 @@ def inspect_item(item: Pair | Single) -> Inspection:
 
 def worker_count() -> int:
     """Return the number of processes for image files: one per available CPU, at most 16."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(available, 16)
+    return min(available_cpus(), 16)
 
 
 def _inspect_all(items: Sequence[Pair | Single]) -> Iterator[Inspection]:

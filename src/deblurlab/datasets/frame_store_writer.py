@@ -11,6 +11,7 @@ from pathlib import Path
 from deblurlab.datasets.frame_store import FOLDER, FORMAT, INDEX, PIXELS, Frame, Image, end_offset, parse_frame
 from deblurlab.errors import UserError
 from deblurlab.media.images import read_image
+from deblurlab.runs.cpus import available_cpus
 from deblurlab.runs.files import atomic_write
 from deblurlab.runs.untrusted import is_safe_relative_path, parse_json
 
@@ -89,7 +90,7 @@ def _resume(partial: Path, root: Path, files: Sequence[Path]) -> list[Frame]:
 
 def _decode(files: Sequence[Path]) -> Iterator[tuple[Path, Image]]:
     """Yield the images in order, decoded by several threads, a bounded number in advance."""
-    threads = min(16, os.cpu_count() or 1)
+    threads = min(16, available_cpus())
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(files), 4 * threads):
             chunk = files[start : start + 4 * threads]
