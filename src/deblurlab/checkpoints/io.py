@@ -143,10 +143,10 @@ def newest_checkpoint(run: Run) -> tuple[Path, dict[str, Any]] | None:
 
 
 def _write(checkpoint: dict[str, Any], path: Path) -> None:
-    with atomic_write(path, "wb") as file:
+    with atomic_write(path, "wb", fsync=False) as file:
         torch.save(checkpoint, file)
         file.flush()
-        os.fsync(file.fileno())  # before `last.ckpt` is renamed
+        os.fsync(file.fileno())  # here instead of at the end of the block: before `last.ckpt` is renamed
         if path.name == "last.ckpt" and path.exists():
             _keep(path, path.with_name("previous.ckpt"))
     if os.name == "posix":  # other systems can't flush a folder
