@@ -14,8 +14,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from deblurlab.batch.inputs import FileTask, find_tasks, is_file_name
 from deblurlab.batch.journal import Journal
+from deblurlab.batch.messages import failure_message
 from deblurlab.batch.video import restore_video
-from deblurlab.errors import UserError, first_sentence
+from deblurlab.errors import UserError
 from deblurlab.inference.predictor import Restorer
 from deblurlab.inference.tiling import seam_error
 from deblurlab.media.large_images import IN_MEMORY, MAX_PIXELS, LargeImage, LargeImageWriter, open_image
@@ -210,12 +211,7 @@ class _FileRestorer:
         self.restored += 1
 
     def _fail(self, task: FileTask, error: Exception) -> None:
-        if isinstance(error, UserError):
-            self.report_failure(str(error))
-        else:
-            out_of_memory = isinstance(error, MemoryError)
-            cause = "out of memory: use a smaller --tile" if out_of_memory else first_sentence(error)
-            self.report_failure(f"{task.source} can't be restored: {cause}")
+        self.report_failure(failure_message(task.source, error))
 
     def report_failure(self, message: str) -> None:
         """Count and print a failure."""

@@ -1,6 +1,5 @@
 """Worker process of `deblurlab restore --engine ray`: fetches, restores and stores images."""
 
-import os
 import platform
 import tempfile
 import time
@@ -10,9 +9,11 @@ from typing import TypedDict
 
 import torch
 
-from deblurlab.errors import UserError, first_sentence
+from deblurlab.batch.messages import failure_message
+from deblurlab.errors import UserError
 from deblurlab.inference.predictor import Restorer
 from deblurlab.media.large_images import LargeImageWriter, open_image
+from deblurlab.runs.cpus import available_cpus
 from deblurlab.runs.storage import open_store
 
 _RETRY_DELAYS = (1.0, 2.0, 4.0)
@@ -42,7 +43,7 @@ class Worker:
     def __init__(
         self, load: Callable[[], Restorer], *, source: str, target: str, max_pixels: int, threads: int
     ) -> None:
-        torch.set_num_threads(min(threads, os.cpu_count() or 1))
+        torch.set_num_threads(min(threads, available_cpus()))
         self._max_pixels, self._worker_error = max_pixels, ""
         try:
             self._source, self._target = open_store(source), open_store(target)
@@ -56,12 +57,8 @@ class Worker:
         try:
             if not self._worker_error:
                 self._restore(key)
-        except UserError as error:
-            message = str(error)
-        except MemoryError:
-            message = f"{self._source.address}{key} can't be restored: out of memory: use a smaller --tile"
         except Exception as error:
-            message = f"{self._source.address}{key} can't be restored: {first_sentence(error)}"
+            message = failure_message(f"{self._source.address}{key}", error)
         return {"key": key, "error": message, "worker_error": self._worker_error}
 
     def _restore(self, key: str) -> None:

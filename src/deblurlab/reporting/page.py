@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from deblurlab.reporting.comparison import TITLES
+from deblurlab.reporting.residual import residual_image
 from deblurlab.reporting.table import columns, details, rows
 from deblurlab.runs.files import write_text
 from deblurlab.runs.folder import Run
@@ -123,15 +124,14 @@ def embed_triptych(path: Path, *, residual: bool = False) -> Comparison:
 
     Args:
         path: PNG file of the sample.
-        residual: Add the residual, 128 + 4 (restored - sharp).
+        residual: Add the residual, see `residual_image`.
     """
     with Image.open(path, formats=["PNG"]) as image:
         width = image.width // 3
         parts = [image.crop((i * width, 0, (i + 1) * width, image.height)) for i in range(3)]
     difference = None
     if residual:
-        restored, sharp = (np.asarray(part, np.int16) for part in parts[1:])
-        difference = Image.fromarray(np.clip(128 + 4 * (restored - sharp), 0, 255).astype(np.uint8))
+        difference = Image.fromarray(residual_image(*map(np.asarray, parts[1:])))
     blurred_url, restored_url, sharp_url = map(_data_url, parts)
     residual_url = None if difference is None else _data_url(difference)
     return Comparison(path.stem.removeprefix("test_"), blurred_url, restored_url, sharp_url, residual_url)

@@ -12,12 +12,13 @@ from deblurlab.datasets.frame_store import Reader
 from deblurlab.datasets.listing import Pair, Single
 from deblurlab.media.images import write_png
 from deblurlab.metrics import psnr
+from deblurlab.reporting.residual import residual_image
 
 _GAP, _TITLE = 6, 16
 
 
 def write_sheet(path: Path, items: Sequence[Pair | Single], reader: Reader, *, width: int = 480) -> None:
-    """Write a PNG with one row per pair: blurred, sharp and residual, 128 + 4 (blurred - sharp).
+    """Write a PNG with one row per pair: blurred, sharp and residual, see `residual_image`.
 
     Above each row are the pair's name, its size and the PSNR of the blurred image. The row of a single image contains
     that image only.
@@ -41,8 +42,8 @@ def _row(item: Pair | Single, reader: Reader, width: int) -> npt.NDArray[np.uint
     if isinstance(item, Pair):
         blurred = np.asarray(reader(item.blurred))
         value = psnr(*(torch.tensor(image).permute(2, 0, 1)[None] / 255 for image in (blurred, original))).item()
-        difference = np.clip(128 + 4 * (blurred.astype(np.int16) - original), 0, 255).astype(np.uint8)
-        title, images = f"{title}   blurred: {value:.2f} dB", [blurred, original, difference]
+        title = f"{title}   blurred: {value:.2f} dB"
+        images = [blurred, original, residual_image(blurred, original)]
     height = round(width * original.shape[0] / original.shape[1])
     page = Image.new("RGB", (3 * (width + _GAP), height + _TITLE + _GAP), "white")
     ImageDraw.Draw(page).text((2, 2), title, fill="black")

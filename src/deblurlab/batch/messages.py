@@ -1,0 +1,13 @@
+"""Messages of failures."""
+
+from pathlib import Path
+
+from deblurlab.errors import UserError, first_sentence
+
+
+def failure_message(source: str | Path, error: Exception) -> str:
+    """Return the message for an image or video that can't be restored."""
+    if isinstance(error, UserError):
+        return str(error)
+    cause = "out of memory: use a smaller --tile" if isinstance(error, MemoryError) else first_sentence(error)
+    return f"{source} can't be restored: {cause}"
