@@ -1,5 +1,6 @@
 """Shards, in a folder and in an object store over HTTP."""
 
+import itertools
 import os
 import re
 import subprocess
@@ -13,7 +14,7 @@ import torch
 
 from deblurlab.config import instantiate
 from deblurlab.dataloading import DataModule
-from deblurlab.datasets import Mixed, Streaming, Unpaired
+from deblurlab.datasets import Disjoint, Mixed, Streaming, Unpaired
 from deblurlab.errors import UserError
 from deblurlab.media.images import read_image, write_png
 from support import config, data_command, feeding
@@ -158,6 +159,18 @@ def test_two_data_sets_of_shards_are_read_independently(tmp_path: Path) -> None:
     unpaired = Unpaired(blurred=sets["dark"], sharp=sets["light"])
     read = unpaired.reader()
     assert [int(read(unpaired.images(side)[0].image)[0, 0, 0]) for side in ("blurred", "sharp")] == [10, 200]
+
+
+def test_shards_are_divided_into_unpaired_halves(tmp_path: Path, gopro_tree: Path) -> None:
+    place = tmp_path / "shards"
+    assert data_command("pack", "gopro", gopro_tree, "data.validation=1", "--streaming", place) == 0
+    shards = Streaming(root=str(place))
+    data = Disjoint(of=shards)
+    data.prepare()
+    sides = [data.images(side) for side in ("blurred", "sharp")]
+    assert sum(map(len, sides)) == len(shards.train())
+    read = data.reader()
+    assert all(read(single.image).ndim == 3 for single in itertools.chain(*sides))
 
 
 def test_shards_at_the_root_of_a_bucket_are_not_overwritten(gopro_tree: Path, store: str) -> None:
