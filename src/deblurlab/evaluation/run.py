@@ -71,8 +71,8 @@ def evaluate(
     done = {key for key, row in _read_rows(run).items() if row["error"] is None}
     remaining = [task for i, task in enumerate(tasks) if i % shards == shard and task.key not in done]
     restored: dict[str, Tensor] = {}
-    results = evaluate_tasks(remaining, restorer, protocol, data.reader())
-    for key, result in _append_rows(run, cfg.shard or "1/1", results):
+    measured = evaluate_tasks(remaining, restorer, protocol, data.reader())
+    for key, result in _append_rows(run, cfg.shard or "1/1", measured):
         if result.restored is not None and len(tasks) <= _MAX_IN_MEMORY:
             restored[key] = result.restored.image
     rows = _read_rows(run)
