@@ -81,9 +81,11 @@ def _module_factory(cfg: DictConfig, *, adversarial: bool) -> tuple[dict[str, An
     Further discriminators are built only for an adversarial training.
     """
     node: Any = OmegaConf.to_container(cfg.module, resolve=True)
-    for name, network in cfg.items():
-        if isinstance(network, DictConfig) and "_target_" in network and not (name in _NODES or name in node):
-            raise UserError(f"{name}={network._target_} is unused: module={node['_target_']} has no network {name}")
+    for key, network in cfg.items():
+        name = str(key)
+        if isinstance(network, DictConfig) and "_target_" in network and name not in {*_NODES, *node}:
+            target = node["_target_"]
+            raise UserError(f"{name}={network._target_} is unused: module={target} has no network {name}")
     settings = {f.name: node.pop(f.name) for f in fields(StepSettings) if f.name in node}
     if not adversarial:
         node = {name: None if _is_discriminator(value) else value for name, value in node.items()}
