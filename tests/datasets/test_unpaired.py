@@ -164,7 +164,7 @@ def test_named_pairs_are_checked_at_once(folders: Path) -> None:
 @pytest.mark.slow
 def test_a_run_is_not_deleted_if_the_data_are_invalid(folders: Path, train: Callable[..., Path]) -> None:
     run = train()
-    with pytest.raises(SystemExit, match="learns from pairs alone"):
+    with pytest.raises(SystemExit, match="module=paired trains on pairs"):
         train("data=unpaired", *(f"data.{side}={folders / side}" for side in SIDES), "fresh=true")
     with pytest.raises(SystemExit, match="/nowhere"):
         train("data=gopro", "data.root=/nowhere", "fresh=true")
