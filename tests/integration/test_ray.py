@@ -174,7 +174,7 @@ def test_an_image_that_kills_its_worker_is_reported_and_the_others_are_restored(
     job = ClusterJob(source=str(tmp_path / "in"), target=str(tmp_path / "out"), workers=2)
     assert restore(job, load) == 1
     output = capfd.readouterr().err
-    assert f"deblurlab: {tmp_path}/in/1.png can't be restored: its worker died each time" in output
+    assert f"deblurlab: {tmp_path}/in/1.png can't be restored: its worker died in every retry" in output
     assert "3 restored, 1 failed" in output
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["0.png", "2.png", "3.png"]
 
