@@ -168,6 +168,7 @@ def test_a_damaged_image_does_not_stop_the_evaluation(
         (["restorer=checkpoint", "restorer.path=/nowhere"], "there are no weights /nowhere"),
         (["shard=4/3"], "shard=4/3 is not a shard"),
         (["limit=0"], "limit=0 must be at least 1"),
+        (["fresh=no"], "fresh=no must be true or false"),
         (["device=tpu9"], "device=tpu9 can't be used"),
         (["protocol.metrics=[niqe]"], "unknown metric niqe"),
     ],

@@ -182,6 +182,8 @@ def test_init_starts_from_the_weights_of_a_run_or_release(
         (["ckpt=nowhere"], "there is no checkpoint nowhere"),
         (["ckpt=bare.ckpt"], "bare.ckpt holds no training state: .* init=bare.ckpt loads a generator's weights"),
         (["callbacks.checkpoints.monitor=val/nope"], "monitor=val/nope was not measured; validation measured val/loss"),
+        (["fresh=no"], "fresh=no must be true or false"),
+        (["seed=abc"], "seed=abc must be a whole number"),
         (["loss.l1.weight=0"], "every loss term has weight 0"),
         (["model.blocks=[1]"], "blocks has 1 numbers"),
         (["model.norm=nope"], "unknown norm 'nope'"),

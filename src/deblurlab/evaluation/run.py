@@ -27,7 +27,7 @@ from deblurlab.restorers import BaseRestorer, Psf
 from deblurlab.runs import environment
 from deblurlab.runs.environment import resolve_device
 from deblurlab.runs.files import write_csv, write_json
-from deblurlab.runs.folder import Run, parse_shard
+from deblurlab.runs.folder import Run, check_fresh, parse_shard
 
 Results = dict[str, Any]
 
@@ -53,6 +53,7 @@ def evaluate(
     Raises:
         UserError: The config is invalid, or files can't be read or written.
     """
+    check_fresh(cfg.fresh)
     run = Run(Path(cfg.run))
     shard, shards = parse_shard(cfg.shard)
     protocol: Protocol = instantiate(cfg.protocol)

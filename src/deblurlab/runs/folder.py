@@ -22,6 +22,12 @@ _RENAMED_TEXTS = {
 """Protocol descriptions in results written before they were reworded, and their present form."""
 
 
+def check_fresh(value: object) -> None:
+    """Raise UserError unless the setting `fresh`, which deletes an earlier run, is a bool."""
+    if not isinstance(value, bool):
+        raise UserError(f"fresh={value} must be true or false: true deletes an earlier run in the run's folder")
+
+
 class Run:
     """One training or evaluation and its folder."""
 

@@ -45,6 +45,8 @@ def build(cfg: DictConfig) -> tuple[Restoration, dict[str, str]]:
     for key, ours in _MODULE_KEYS.items():
         if cfg.trainer.get(key) is not None:
             raise UserError(f"trainer.{key} doesn't work with manual optimization: use {ours}={cfg.trainer[key]}")
+    if not isinstance(cfg.seed, int):
+        raise UserError(f"seed={cfg.seed} must be a whole number")
     pl.seed_everything(cfg.seed, verbose=False)
     terms, weights, resolved = _loss_terms(cfg)
     generator = instantiate(cfg.model)
@@ -85,7 +87,10 @@ def _module_factory(cfg: DictConfig, *, adversarial: bool) -> tuple[dict[str, An
         name = str(key)
         if isinstance(network, DictConfig) and "_target_" in network and name not in {*_NODES, *node}:
             target = node["_target_"]
-            raise UserError(f"{name}={network._target_} is unused: module={target} has no network {name}")
+            raise UserError(
+                f"{name}={network._target_} is unused, because module={target} has no network {name}: leave it out, or "
+                f"choose module=cycle for a reblurrer"
+            )
     settings = {f.name: node.pop(f.name) for f in fields(StepSettings) if f.name in node}
     if not adversarial:
         node = {name: None if _is_discriminator(value) else value for name, value in node.items()}
