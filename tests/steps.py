@@ -6,6 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deblurlab.discriminators import PatchGAN
@@ -95,3 +96,27 @@ def state(network: nn.Module | None) -> dict[str, Tensor]:
 def same(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
     """Return whether two state dicts are equal bit for bit."""
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+class Counting(nn.Module):
+    """Counts how often the network within it runs."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.calls = network, 0
+
+    def forward(self, *images: Tensor) -> Any:
+        self.calls += 1
+        return self.network(*images)
+
+
+class Scales(nn.Module):
+    """Restores at half and at full size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 3, 1)
+
+    def forward(self, blurred: Tensor) -> list[Tensor]:
+        restored = self.layer(blurred)
+        return [F.avg_pool2d(restored, 2), restored]

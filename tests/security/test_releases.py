@@ -72,7 +72,7 @@ def test_another_class_is_refused(name: Any, release: Path) -> None:
      {"no such": 1}, {"width": -4}, {"width": "x"}, {"width": None}, [], "x", None],
     ids=str,
 )  # fmt: skip
-def test_arguments_that_are_no_plain_values_of_the_model_are_refused(arguments: Any, release: Path) -> None:
+def test_arguments_other_than_plain_model_values_are_refused(arguments: Any, release: Path) -> None:
     _index(release, lambda index: index["model"].update(arguments=arguments))
     _refused(release, "")
 
@@ -110,7 +110,7 @@ def test_a_sparse_file_is_not_read(release: Path) -> None:
     _refused(release, "has more than 4 GiB")
 
 
-def test_an_index_that_is_no_text_is_refused(release: Path) -> None:
+def test_an_index_that_is_not_text_is_refused(release: Path) -> None:
     (release / "release.json").write_bytes(b"\xff\xfe\x00")
     _refused(release, "isn't the index of a release")
 

@@ -20,7 +20,7 @@ from deblurlab.training import CycleRestoration
 from deblurlab.training.adversarial import ImagePool
 from deblurlab.training.build import build
 from deblurlab.training.schedulers import constant
-from steps import BATCHES, adam, fit, images, same, sgd, split_settings, state
+from steps import BATCHES, Counting, Scales, adam, fit, images, same, sgd, split_settings, state
 from support import config
 
 SGD = {"generator": sgd, "discriminator": sgd}
@@ -145,18 +145,6 @@ def test_each_update_leaves_the_other_networks_alone(monkeypatch: pytest.MonkeyP
     assert seen == ["discriminator", "generator"] * 3
 
 
-class Counting(nn.Module):
-    """Counts how often the network within it runs."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network, self.calls = network, 0
-
-    def forward(self, *images: Tensor) -> Any:
-        self.calls += 1
-        return self.network(*images)
-
-
 @pytest.mark.parametrize(
     ("terms", "runs", "discriminated"),
     [
@@ -275,18 +263,6 @@ def test_micro_batches_give_the_same_step(identity: bool) -> None:
         train(trained, 2, pairs=True, precision="64-true")
     for name, value in state(whole).items():
         torch.testing.assert_close(state(parts)[name], value, rtol=0, atol=1e-12)
-
-
-class Scales(nn.Module):
-    """Restores at half and at full size."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Conv2d(3, 3, 1)
-
-    def forward(self, blurred: Tensor) -> list[Tensor]:
-        restored = self.layer(blurred)
-        return [F.avg_pool2d(restored, 2), restored]
 
 
 def test_cycle_with_models_of_several_scales() -> None:

@@ -15,7 +15,7 @@ from deblurlab.losses import L1, MSE, Adv, AdvWGANGP
 from deblurlab.losses.base import DiscriminatorLoss
 from deblurlab.training import PairedRestoration
 from deblurlab.training.schedulers import cosine, linear, poly
-from steps import BATCHES, fit, images, module, same, sgd, state
+from steps import BATCHES, Counting, Scales, fit, images, module, same, sgd, state
 
 SGD = {"generator": sgd, "discriminator": sgd}
 
@@ -110,18 +110,6 @@ def test_a_step_equals_a_loop_written_by_hand() -> None:
     for mine, theirs in ((trained.generator, generator), (trained.discriminator, discriminator)):
         for name, value in state(mine).items():
             torch.testing.assert_close(value, state(theirs)[name], rtol=0, atol=1e-12)
-
-
-class Counting(nn.Module):
-    """Counts how often the network within it runs."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network, self.calls = network, 0
-
-    def forward(self, *images: Tensor) -> Any:
-        self.calls += 1
-        return self.network(*images)
 
 
 def test_the_generator_runs_once_per_step() -> None:
@@ -241,18 +229,6 @@ def test_other_schedules_by_hand() -> None:
     assert _rates(poly, 4, power=0.5) == pytest.approx([1, 0.75**0.5, 0.5**0.5, 0.5, 0])
     assert _rates(cosine, 6, hold=2, final=0.0)[:5] == pytest.approx([1, 1, 1, 0.5 + 0.5**1.5, 0.5])
     assert _rates(cosine, 4, warmup=1, hold=1, final=0.0) == pytest.approx([0.5, 1, 1, 0.5, 0])
-
-
-class Scales(nn.Module):
-    """Restores at half and at full size."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Conv2d(3, 3, 1)
-
-    def forward(self, blurred: Tensor) -> list[Tensor]:
-        restored = self.layer(blurred)
-        return [F.avg_pool2d(restored, 2), restored]
 
 
 def test_pixel_terms_use_all_scales_and_the_others_the_finest() -> None:
