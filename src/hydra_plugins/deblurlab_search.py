@@ -108,12 +108,11 @@ class Search(Sweeper):
             raise CompactHydraException(
                 f"deblurlab: hydra.sweeper.trials={self._trials} and batch={self._batch} must be at least 1"
             )
-        metrics = list(self.config.protocol.metrics)
-        # kid is measured by a callback, not by the protocol; `_objective_values` raises an error if it is missing.
-        if not self._objectives or not set(self._objectives) <= {*metrics, "kid"}:
+        metrics = list(self.config.metric)
+        if not self._objectives or not set(self._objectives) <= {*metrics}:
             raise CompactHydraException(
                 f"deblurlab: hydra.sweeper.objectives={self._objectives}: the validation measures "
-                f"{', '.join(metrics)} (protocol.metrics)"
+                f"metric={'+'.join(metrics)}"
             )
 
     def _space(self, arguments: Sequence[str]) -> tuple[list[str], dict[str, "optuna.distributions.BaseDistribution"]]:
@@ -147,7 +146,7 @@ class Search(Sweeper):
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
 
-        from deblurlab.metrics import LOWER_IS_BETTER
+        from deblurlab.metrics import MetricInfo
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         if "fresh=true" in [override.lower() for override in fixed]:
@@ -157,7 +156,9 @@ class Search(Sweeper):
         except ValueError as error:
             raise CompactHydraException(f"deblurlab: {self._journal} is damaged ({error}): delete it") from error
         minimize, maximize = optuna.study.StudyDirection.MINIMIZE, optuna.study.StudyDirection.MAXIMIZE
-        directions = [minimize if name in LOWER_IS_BETTER else maximize for name in self._objectives]
+        assert self.config is not None
+        info = [MetricInfo.of(name, self.config.metric[name]) for name in self._objectives]
+        directions = [maximize if metric.higher_is_better else minimize for metric in info]
         study = optuna.create_study(
             study_name=", ".join(self._objectives), storage=storage, load_if_exists=True, directions=directions
         )
@@ -186,7 +187,7 @@ class Search(Sweeper):
             name for name in self._objectives if not isfinite(nan if metrics.get(name) is None else metrics[name])
         ]:
             raise CompactHydraException(
-                f"the validation measured no {missing[0]} (protocol.metrics), but {', '.join(metrics) or 'nothing'}"
+                f"the validation measured no {missing[0]} (metric=), but {', '.join(metrics) or 'nothing'}"
             )
         return [float(metrics[name]) for name in self._objectives]
 

@@ -4,7 +4,6 @@ from deblurlab.callbacks.checkpoints import Checkpoints
 from deblurlab.callbacks.collapse import Collapse
 from deblurlab.callbacks.ema import EMA
 from deblurlab.callbacks.freeze import FreezeBackbone
-from deblurlab.callbacks.kid import KID
 from deblurlab.callbacks.metrics import ImageMetrics, PerImage
 from deblurlab.callbacks.nonfinite import NonFinite, Rollback
 from deblurlab.callbacks.preemption import Preemption
@@ -14,7 +13,6 @@ from deblurlab.callbacks.samples import Samples
 
 __all__ = [
     "EMA",
-    "KID",
     "Checkpoints",
     "Collapse",
     "FreezeBackbone",

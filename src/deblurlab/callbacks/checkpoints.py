@@ -7,6 +7,7 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
+from deblurlab.callbacks.metrics import ImageMetrics
 from deblurlab.callbacks.resume import ResumeState, validation_metrics
 from deblurlab.checkpoints.io import try_read_training_state
 from deblurlab.errors import UserError
@@ -25,17 +26,17 @@ class Checkpoints(Checkpoint):
         folder: Folder of the checkpoints.
         every: Steps between two writes of `last.ckpt`.
         monitor: Logged name of the metric; None writes no `best.ckpt`.
-        mode: "max" if a higher value is better, "min" if a lower one is.
+        mode: "max" if a higher value is better, "min" if a lower one is; None: as the measured metric says.
 
     Raises:
         UserError: After a validation that did not measure `monitor`.
     """
 
     def __init__(
-        self, *, folder: str, every: int, monitor: str | None = "val/psnr", mode: Literal["max", "min"] = "max"
+        self, *, folder: str, every: int, monitor: str | None = "val/psnr", mode: Literal["max", "min"] | None = None
     ) -> None:
         self._folder = Path(folder)
-        self._every, self._monitor, self._sign = every, monitor, 1 if mode == "max" else -1
+        self._every, self._monitor, self._mode = every, monitor, mode
         self._best: float | None = None
         self.scores: dict[str, float] = {}
         """Validation metrics of `best.ckpt`, by name."""
@@ -55,10 +56,20 @@ class Checkpoints(Checkpoint):
             raise UserError(
                 f"callbacks.checkpoints.monitor={self._monitor} was not measured; validation measured {measured}"
             )
-        value = self._sign * float(trainer.callback_metrics[self._monitor])
+        value = self._sign(trainer) * float(trainer.callback_metrics[self._monitor])
         if math.isfinite(value) and (self._best is None or value > self._best):
             self._best, self.scores = value, validation_metrics(trainer)
             trainer.save_checkpoint(self._folder / "best.ckpt")
+
+    def _sign(self, trainer: pl.Trainer) -> int:
+        """Return 1 if a higher value of the monitored metric is better, else -1."""
+        if self._mode is not None:
+            return 1 if self._mode == "max" else -1
+        name = str(self._monitor).rpartition("/")[2].removesuffix("_blurred")
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, ImageMetrics) and name in callback.measurement.info:
+                return 1 if callback.measurement.info[name].higher_is_better else -1
+        raise UserError(f"callbacks.checkpoints.monitor={self._monitor} needs callbacks.checkpoints.mode=max or min")
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Read the best value from `best.ckpt`."""

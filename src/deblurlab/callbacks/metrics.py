@@ -1,7 +1,6 @@
 """Measurement of whole images in validation and test."""
 
 import logging
-from dataclasses import replace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,7 +11,7 @@ from torchmetrics import Metric
 from deblurlab.datasets import PairSet, Unreferenced
 from deblurlab.datasets.samples import Sample
 from deblurlab.errors import UserError
-from deblurlab.metrics import NO_REFERENCE, SSIM_WINDOW, Protocol
+from deblurlab.metrics import Measurement, SetMeasurement
 
 _LOG = logging.getLogger(__name__)
 
@@ -50,41 +49,44 @@ class PerImage(Metric):
 class ImageMetrics(pl.Callback):
     """Metrics of restored images on validation and test sets, and, computed once, of the blurred images.
 
-    Logs `val/psnr`, `val/psnr_blurred` and so on for each metric of the protocol, likewise `test/...`; the metrics of
-    the second test set are `test/1/...`. Images without a sharp reference are measured by no-reference metrics.
+    Logs `val/psnr`, `val/psnr_blurred` and so on for each metric, likewise `test/...`; the metrics of the second test
+    set are `test/1/...`. Images without a sharp reference are measured by no-reference metrics.
 
     Raises:
         UserError: During measurement: an image is too small or contains NaN.
     """
 
-    def __init__(self, protocol: Protocol) -> None:
-        self.protocol = protocol
+    def __init__(self, measurement: Measurement) -> None:
+        self.measurement = measurement
         self._metrics: dict[str, PerImage] = {}
         self._blurred: dict[str, Tensor] = {}
+        self._sets: dict[str, SetMeasurement] = {}
+        self._updated: set[str] = set()
+        """Sets with images since the last results."""
         self.scores: list[dict[str, list[float]]] = []
         """For each set of the last test: metric name -> value of each image, in the data set's order."""
+        self.set_scores: list[dict[str, float]] = []
+        """For each set of the last test: values of the metrics that compare sets of images."""
 
     def check_data(self, data: PairSet) -> None:
-        """Restrict the protocol to no-reference metrics if no image has a sharp reference.
+        """Restrict the metrics to no-reference ones if no image has a sharp reference.
 
         Raises:
             UserError: Some images have no sharp reference, and every metric needs one.
         """
         sets = [data.val(), *data.tests().values()]
         unreferenced = [isinstance(pair, Unreferenced) for pairs in sets for pair in pairs[:1]]
-        no_reference = tuple(name for name in self.protocol.metrics if name in NO_REFERENCE)
-        if any(unreferenced) and not no_reference:
+        if any(unreferenced) and not self.measurement.no_reference:
             raise UserError(
-                f"the validation or test images have no sharp references, which all of "
-                f"protocol.metrics={list(self.protocol.metrics)} need: set data.val_blurred and data.val_sharp, or "
-                f"protocol.metrics=[sharpness]"
+                f"the validation or test images have no sharp references, which metric="
+                f"{'+'.join(self.measurement.info)} needs: set data.val_blurred and data.val_sharp, or metric=sharpness"
             )
         if unreferenced and all(unreferenced):
-            self.protocol = replace(self.protocol, metrics=no_reference)
+            self.measurement = self.measurement.without_references()
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Warn about metrics that are not available."""
-        for name, why in self.protocol.unavailable.items():
+        for name, why in self.measurement.unavailable.items():
             _LOG.warning("%s is not measured: %s.", name, why)
 
     def on_validation_batch_end(
@@ -108,15 +110,17 @@ class ImageMetrics(pl.Callback):
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the means of the test metrics and keep the values of each image."""
-        values = self._finish(pl_module)
+        values, whole = self._finish(pl_module)
         pl_module.log("step", float(pl_module.global_step))  # Lightning's own step differs after a resume
         sets = [set_name("test", i) for i in range(len(trainer.num_test_batches))]
         self.scores = [{_metric(key): v.tolist() for key, v in values.items() if _set(key) == name} for name in sets]
+        self.set_scores = [{_metric(key): v for key, v in whole.items() if _set(key) == name} for name in sets]
 
     def _update(self, name: str, restored: Tensor, batch: Sample) -> None:
+        self._updated.add(name)
         blurred_measured = any(_set(key) == name for key in self._blurred)
         for i, index in enumerate(torch.as_tensor(batch["index"]).tolist()):
-            # The protocol uses the best value over several references.
+            # Of several references the one with the best value counts.
             references = []
             if "sharp" in batch:
                 references = [batch["sharp"][i], *batch.get("extra_references", batch["sharp"][:, :0])[i]]
@@ -127,29 +131,34 @@ class ImageMetrics(pl.Callback):
             for metric, value in values.items():
                 collected = self._metrics.setdefault(f"{name}/{metric}", PerImage().to(restored.device))
                 collected.update(torch.tensor([index]), torch.tensor([value], dtype=torch.float64))
+        if self.measurement.set_metrics:
+            measured = self._sets.setdefault(name, SetMeasurement(self.measurement.set_metrics))
+            sharp = batch["sharp"] if "sharp" in batch else batch["unpaired_sharp"]
+            measured.update(restored, batch["blurred"] / 255, sharp / 255)
 
     def _measure(self, image: Tensor, references: list[Tensor], name: str) -> dict[str, float]:
-        if (side := min(image.shape[-2:])) < SSIM_WINDOW:
-            raise UserError(
-                f"{name} has a side of {side} pixels, less than the {SSIM_WINDOW} of SSIM's window: remove the image "
-                f"from the data set"
-            )
         try:
-            return self.protocol.measure(image, [reference / 255 for reference in references])
+            return self.measurement.measure(image, [reference / 255 for reference in references])
         except ValueError as error:
             raise UserError(f"{name} cannot be measured: {error}") from error
 
-    def _finish(self, module: pl.LightningModule) -> dict[str, Tensor]:
-        """Log the mean of each metric; return the values of all images."""
+    def _finish(self, module: pl.LightningModule) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """Log the mean of each metric; return the values of all images, and those of metrics of sets."""
         # torchmetrics squeezes a tensor with one element.
         values = {key: metric.compute().reshape(-1) for key, metric in self._metrics.items()}
         self._blurred |= {key: value for key, value in values.items() if key.endswith("_blurred")}
-        sets = {_set(key) for key in values}
-        values |= {key: value for key, value in self._blurred.items() if _set(key) in sets}
-        for key, value in values.items():
-            module.log(key, value.mean().float(), prog_bar=key == "val/psnr")
-        self._metrics = {}
-        return values
+        values |= {key: value for key, value in self._blurred.items() if _set(key) in self._updated}
+        whole = {
+            f"{name}/{metric}": value
+            for name in sorted(self._updated & self._sets.keys())
+            for metric, value in self._sets[name].compute().items()
+        }
+        for i, (key, value) in enumerate(values.items()):
+            module.log(key, value.mean().float(), prog_bar=i == 0)
+        for key, number in whole.items():
+            module.log(key, number)
+        self._metrics, self._updated = {}, set()
+        return values, whole
 
 
 def _set(key: str) -> str:

@@ -3,6 +3,12 @@
 from typing import Any
 
 import hydra.utils
+from hydra.errors import InstantiationException
+from hydra.utils import get_class
+
+from deblurlab.errors import UserError
+
+__all__ = ["get_class", "instantiate"]
 
 
 def instantiate(node: Any, **arguments: Any) -> Any:
@@ -16,6 +22,12 @@ def instantiate(node: Any, **arguments: Any) -> Any:
         arguments: Further keyword arguments of the target.
 
     Raises:
+        UserError: The target raised it.
         hydra.errors.InstantiationException: The target can't be found or rejects its arguments; the cause is chained.
     """
-    return hydra.utils.instantiate(node, _convert_="all", **arguments)
+    try:
+        return hydra.utils.instantiate(node, _convert_="all", **arguments)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise

@@ -1,4 +1,4 @@
-"""Hydra config sources for sums (`loss=l1+0.1*vgg`, `logger=csv+wandb`) and for paths of restorers."""
+"""Hydra config sources for sums (`loss=l1+0.1*vgg`, `metric=psnr+ssim`) and for paths of restorers."""
 
 import math
 import os
@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from deblurlab._compat import hydra_group_options
 from deblurlab.config.search_path import options
 
-_GROUPS = {"loss", "logger"}
+_GROUPS = {"loss", "logger", "metric"}
 """Groups whose options can be added."""
 _WEIGHTED_GROUPS = {"loss"}
 """Groups whose terms can have a factor."""

@@ -15,7 +15,7 @@ from deblurlab.datasets import Pair, Unreferenced
 from deblurlab.datasets.frame_store import Reader
 from deblurlab.datasets.samples import to_tensor
 from deblurlab.errors import UserError
-from deblurlab.metrics import Protocol
+from deblurlab.metrics import Measurement
 from deblurlab.restorers.base import BaseRestorer, Restored
 from deblurlab.restorers.psf import read_recipe
 
@@ -61,7 +61,7 @@ class TaskResult:
 
 
 def evaluate_tasks(
-    tasks: Sequence[Task], restorer: BaseRestorer, protocol: Protocol, reader: Reader
+    tasks: Sequence[Task], restorer: BaseRestorer, measurement: Measurement, reader: Reader
 ) -> Iterator[tuple[Row, TaskResult]]:
     """Yield the row and the result of each task, in order.
 
@@ -91,7 +91,7 @@ def evaluate_tasks(
                 result.restore(restorer, task.pair)
             if measuring is not None:
                 yield measuring.result()
-            measuring = pool.submit(_measure, task, result, protocol)
+            measuring = pool.submit(_measure, task, result, measurement)
         if measuring is not None:
             yield measuring.result()
 
@@ -103,16 +103,16 @@ def read_pair(pair: Pair, reader: Reader) -> tuple[Tensor, list[Tensor]]:
     return blurred, references
 
 
-def _measure(task: Task, result: TaskResult, protocol: Protocol) -> tuple[Row, TaskResult]:
+def _measure(task: Task, result: TaskResult, measurement: Measurement) -> tuple[Row, TaskResult]:
     """Return the row of a result, with the metrics of the restored and of the blurred image."""
     row: Row = {"set": task.set, "image": task.pair.name}
     try:
         if result.blurred is not None:
-            blurred = protocol.measure(result.blurred, result.references)
+            blurred = measurement.measure(result.blurred, result.references)
             row |= {f"{name}_blurred": value for name, value in blurred.items()}
         if result.restored is not None:
             assert result.blurred is not None
-            row |= protocol.measure(result.restored.image, result.references)
+            row |= measurement.measure(result.restored.image, result.references)
             row["seconds"] = result.seconds
             row["megapixels"] = result.blurred[0].numel() / 1e6
             row |= {"psf": result.restored.psf, "untouched": result.restored.untouched}

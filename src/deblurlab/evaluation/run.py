@@ -20,7 +20,7 @@ from deblurlab.datasets.frame_store import Reader
 from deblurlab.errors import UserError
 from deblurlab.evaluation.evaluator import Row, Task, TaskResult, evaluate_tasks, read_pair
 from deblurlab.media.images import write_png
-from deblurlab.metrics import LOWER_IS_BETTER, NO_REFERENCE, Protocol
+from deblurlab.metrics import Measurement, SetMeasurement
 from deblurlab.metrics.levels import levels
 from deblurlab.reporting import write_evaluation
 from deblurlab.restorers import BaseRestorer, Psf
@@ -56,26 +56,35 @@ def evaluate(
     check_fresh(cfg.fresh)
     run = Run(Path(cfg.run))
     shard, shards = parse_shard(cfg.shard)
-    protocol: Protocol = instantiate(cfg.protocol)
+    measurement = Measurement.of(cfg)
     data: PairSet = instantiate(cfg.data)
     psf: Psf = instantiate(cfg.psf)
     restorer: BaseRestorer = instantiate(cfg.restorer)
     data.prepare()
     tasks = _list_tasks(data, cfg.limit)
-    _check_references(tasks, protocol)
+    _check_references(tasks, measurement)
     restorer.prepare(resolve_device(cfg.device), psf)
-    _claim(run, cfg, protocol, overrides)
+    _claim(run, cfg, measurement, overrides)
     if (finished := run.results()) is not None and not finished["failed"]:
         if not run.report_file.exists():
             write_evaluation(run)
         return finished
+    sets = {name: SetMeasurement(measurement.set_metrics) for name in dict.fromkeys(task.set for task in tasks)}
+    if measurement.set_metrics:
+        _check_whole_sets(cfg, measurement)
+        for part in run.parts.glob("*.jsonl"):  # an interrupted evaluation of whole sets starts again
+            part.unlink()
     done = {key for key, row in _read_rows(run).items() if row["error"] is None}
     remaining = [task for i, task in enumerate(tasks) if i % shards == shard and task.key not in done]
     restored: dict[str, Tensor] = {}
-    measured = evaluate_tasks(remaining, restorer, protocol, data.reader())
-    for key, result in _append_rows(run, cfg.shard or "1/1", measured):
-        if result.restored is not None and len(tasks) <= _MAX_IN_MEMORY:
-            restored[key] = result.restored.image
+    measured = evaluate_tasks(remaining, restorer, measurement, data.reader())
+    for task, result in _append_rows(run, cfg.shard or "1/1", zip(remaining, measured, strict=True)):
+        if result.restored is None or result.blurred is None:
+            continue
+        if len(tasks) <= _MAX_IN_MEMORY:
+            restored[task.key] = result.restored.image
+        if measurement.set_metrics:
+            sets[task.set].update(*(x[None] for x in (result.restored.image, result.blurred, result.references[0])))
     rows = _read_rows(run)
     if any(task.key not in rows for task in tasks):
         return None
@@ -86,11 +95,13 @@ def evaluate(
         "settings": {group: OmegaConf.to_container(cfg[group], resolve=True) for group in ("restorer", "psf")},
         "seed": cfg.seed,
         **restorer.cost(),
-        **_summarise(ordered, protocol),  # before the samples are restored, which may raise the peak memory
+        **_summarise(
+            ordered, measurement, {name: measured.compute() for name, measured in sets.items()}
+        ),  # before the samples are restored, which may raise the peak memory
         **environment.revision(),
     }
     write_csv(run.per_image_file, _align_columns(ordered))
-    _write_samples(run, tasks, ordered, restored, restorer, data.reader())
+    _write_samples(run, tasks, ordered, restored, restorer, data.reader(), measurement)
     write_json(run.results_file, results)
     write_evaluation(run)
     return run.results()
@@ -109,35 +120,45 @@ def _list_tasks(data: PairSet, limit: int | None) -> list[Task]:
     return tasks
 
 
-def _check_references(tasks: Sequence[Task], protocol: Protocol) -> None:
-    """Raise UserError if a pair has no reference and every metric needs one."""
-    if any(isinstance(task.pair, Unreferenced) for task in tasks) and not NO_REFERENCE & set(protocol.metrics):
+def _check_references(tasks: Sequence[Task], measurement: Measurement) -> None:
+    """Raise UserError if a pair has no reference and a metric of single images doesn't exist that needs none."""
+    unreferenced = any(isinstance(task.pair, Unreferenced) for task in tasks)
+    if unreferenced and (measurement.set_metrics or not measurement.no_reference):
         raise UserError(
             "the data set's images have no sharp references: name pairs (data.test_blurred, data.test_sharp), or "
-            "choose protocol.metrics=[sharpness], which needs none"
+            "choose metric=sharpness, which needs none"
         )
 
 
-def _claim(run: Run, cfg: DictConfig, protocol: Protocol, overrides: Sequence[str]) -> None:
+def _check_whole_sets(cfg: DictConfig, measurement: Measurement) -> None:
+    """Raise UserError if this process measures a part of a set only, which metrics of sets can't be merged from."""
+    if cfg.shard is not None:
+        name = next(iter(measurement.set_metrics))
+        raise UserError(f"{name} compares whole sets of images: leave out shard={cfg.shard}, or {name} from metric=")
+
+
+def _claim(run: Run, cfg: DictConfig, measurement: Measurement, overrides: Sequence[str]) -> None:
     """Write the config into the run's folder, or check that the folder's config is the same."""
     if cfg.fresh:
         if run.checkpoints.exists():
             raise UserError(f"{run.folder} is a training: fresh=true won't delete it; choose another name=")
         run.clear()
     config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    run.claim({**config, "unavailable": sorted(protocol.unavailable)}, overrides)
+    run.claim({**config, "unavailable": sorted(measurement.unavailable)}, overrides)
 
 
-def _append_rows(run: Run, shard: str, results: Iterator[tuple[Row, TaskResult]]) -> Iterator[tuple[str, TaskResult]]:
-    """Append each row to the shard's file before the next task starts; yield the task's key and result."""
+def _append_rows(
+    run: Run, shard: str, results: Iterator[tuple[Task, tuple[Row, TaskResult]]]
+) -> Iterator[tuple[Task, TaskResult]]:
+    """Append each row to the shard's file before the next task starts; yield the task and its result."""
     run.parts.mkdir(exist_ok=True)
     with (run.parts / f"{shard.replace('/', '-of-')}.jsonl").open("a") as file:
         if file.tell():
             file.write("\n")  # the last line may be truncated
-        for row, result in results:
+        for task, (row, result) in results:
             file.write(json.dumps(row) + "\n")
             file.flush()
-            yield f"{row['set']}/{row['image']}", result
+            yield task, result
 
 
 def _read_rows(run: Run) -> dict[str, Row]:
@@ -168,13 +189,14 @@ def _write_samples(
     restored: Mapping[str, Tensor],
     restorer: BaseRestorer,
     reader: Reader,
+    measurement: Measurement,
 ) -> None:
     """Write `blurred | restored | sharp` images with the lowest, the median and the highest gain of each set."""
     run.samples.mkdir(exist_ok=True)
     for name in dict.fromkeys(task.set for task in tasks):
         pairs = [(task, row) for task, row in zip(tasks, rows, strict=True) if not isinstance(task.pair, Unreferenced)]
         measured = [(task, row) for task, row in pairs if task.set == name and not row["error"]]
-        measured.sort(key=lambda item: _gain(item[1]))
+        measured.sort(key=lambda item: _gain(item[1], measurement))
         chosen = {0: "worst", len(measured) - 1: "best", (len(measured) - 1) // 2: "median"} if measured else {}
         for number, (i, label) in enumerate(sorted(chosen.items())):
             task = measured[i][0]
@@ -185,31 +207,32 @@ def _write_samples(
             write_png(run.samples / f"{name}_{number}_{label}_{task.pair.name.replace('/', '-')}.png", pixels)
 
 
-def _gain(row: Row) -> float:
+def _gain(row: Row, measurement: Measurement) -> float:
     """Return the improvement of the first metric over the blurred image; 0 if it is infinite."""
     name = next(key.removesuffix("_blurred") for key in row if key.endswith("_blurred"))
     gain = row[name] - row[f"{name}_blurred"]
-    return (-gain if name in LOWER_IS_BETTER else gain) if math.isfinite(gain) else 0.0
+    return (gain if measurement.info[name].higher_is_better else -gain) if math.isfinite(gain) else 0.0
 
 
-def _summarise(rows: Sequence[Row], protocol: Protocol) -> dict[str, Any]:
-    """Return the results of all rows together."""
+def _summarise(
+    rows: Sequence[Row], measurement: Measurement, whole: Mapping[str, Mapping[str, float]]
+) -> dict[str, Any]:
+    """Return the results of all rows together, and the values of whole sets."""
     return {
-        "protocol": protocol.describe(),
-        "unavailable": protocol.unavailable,
-        "sets": _set_means(rows, protocol),
+        **measurement.describe(),
+        "sets": {name: {**means, **whole[name]} for name, means in _set_means(rows, measurement.names).items()},
         "failed": {f"{row['set']}/{row['image']}": row["error"] for row in rows if row["error"]},
         "seconds_per_megapixel": _seconds_per_megapixel(rows),
         "peak_memory_mib": _peak_memory(),
     }
 
 
-def _set_means(rows: Sequence[Row], protocol: Protocol) -> dict[str, Any]:
+def _set_means(rows: Sequence[Row], names: Sequence[str]) -> dict[str, Any]:
     """Return the mean and the standard error of each metric over the restored images of each set."""
     sets: dict[str, Any] = {}
     for name in dict.fromkeys(row["set"] for row in rows):
         good = [row for row in rows if row["set"] == name and not row["error"]]
-        keys = [key + end for key in protocol.metrics for end in ("", "_blurred") if good and key + end in good[0]]
+        keys = [key + end for key in names for end in ("", "_blurred") if good and key + end in good[0]]
         sets[name] = {
             "images": len(good),
             "failed": sum(row["set"] == name for row in rows) - len(good),

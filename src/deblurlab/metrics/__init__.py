@@ -1,8 +1,31 @@
 """Image quality metrics, and the protocols that define how they are computed."""
 
-from deblurlab.metrics.protocol import LOWER_IS_BETTER, METRICS, NO_REFERENCE, Protocol
-from deblurlab.metrics.psnr import psnr
-from deblurlab.metrics.sharpness import sharpness
-from deblurlab.metrics.ssim import SSIM_WINDOW, ssim
+from deblurlab.metrics.base import ImageMetric
+from deblurlab.metrics.info import MetricInfo
+from deblurlab.metrics.kid import KID
+from deblurlab.metrics.measurement import Measurement, SetMeasurement
+from deblurlab.metrics.perceptual import DISTS, LPIPS
+from deblurlab.metrics.protocol import Protocol
+from deblurlab.metrics.psnr import PSNR, PSNRY, psnr
+from deblurlab.metrics.sharpness import Sharpness, sharpness
+from deblurlab.metrics.ssim import SSIM, SSIMY, SSIMMatlabRGB, ssim
 
-__all__ = ["LOWER_IS_BETTER", "METRICS", "NO_REFERENCE", "SSIM_WINDOW", "Protocol", "psnr", "sharpness", "ssim"]
+__all__ = [
+    "DISTS",
+    "KID",
+    "LPIPS",
+    "PSNR",
+    "PSNRY",
+    "SSIM",
+    "SSIMY",
+    "ImageMetric",
+    "Measurement",
+    "MetricInfo",
+    "Protocol",
+    "SSIMMatlabRGB",
+    "SetMeasurement",
+    "Sharpness",
+    "psnr",
+    "sharpness",
+    "ssim",
+]

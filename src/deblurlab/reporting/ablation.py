@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from deblurlab.errors import UserError
-from deblurlab.reporting.comparison import TITLES, format_count, format_metric
+from deblurlab.metrics.info import MetricInfo
+from deblurlab.reporting.comparison import format_count
+from deblurlab.reporting.metrics import metrics_of
 from deblurlab.reporting.statistics import Difference, bootstrap_over_seeds
 from deblurlab.reporting.sweep import Configuration, Job, configurations, read_jobs
 
@@ -32,7 +34,12 @@ class Ablation:
     def measured(self) -> list[tuple[str, str]]:
         """The (set, metric) pairs that were measured."""
         sets = self.configurations[0].jobs[0].results["sets"]
-        return [(name, metric) for name, values in sets.items() for metric in TITLES if metric in values]
+        return [(name, metric) for name, values in sets.items() for metric in self.metrics if metric in values]
+
+    @property
+    def metrics(self) -> dict[str, MetricInfo]:
+        """The metrics of all jobs by name."""
+        return metrics_of(*(job.results for configuration in self.configurations for job in configuration.jobs))
 
 
 def read_ablation(folder: Path, baseline: Mapping[str, str]) -> Ablation:
@@ -64,11 +71,12 @@ def table(ablation: Ablation) -> list[dict[str, str]]:
     for i, configuration in enumerate(ablation.configurations):
         row = {**configuration.varied, "seeds": str(len(configuration.jobs))}
         for name, metric in ablation.measured:
-            title = f"{TITLES[metric]}, {name}" if several else TITLES[metric]
-            row[title] = _format_mean(metric, [job.results["sets"][name].get(metric) for job in configuration.jobs])
+            info = ablation.metrics[metric]
+            title = f"{info.heading}, {name}" if several else info.heading
+            row[title] = _format_mean(info, [job.results["sets"][name].get(metric) for job in configuration.jobs])
             difference = ablation.differences[i].get((name, metric))
             row[f"difference in {title}"] = (
-                "baseline" if i == ablation.baseline else _format_difference(metric, difference)
+                "baseline" if i == ablation.baseline else _format_difference(info, difference)
             )
         results = [job.results for job in configuration.jobs]
         row["parameters"] = format_count(results[0]["parameters"])
@@ -107,7 +115,7 @@ def _values(configuration: Configuration) -> Values:
     tables = [job.images for job in configuration.jobs]
     found: Values = {}
     for key in tables[0]:
-        for metric in TITLES:
+        for metric in metrics_of(*(job.results for job in configuration.jobs)):
             values = [value for table in tables if (value := table.get(key, {}).get(metric)) is not None]
             if len(values) == len(tables) and np.isfinite(values).all():
                 found.setdefault((key[0], metric), {})[key[1]] = values
@@ -129,18 +137,18 @@ def _by_seed(values: Mapping[str, list[float]], images: Sequence[str]) -> list[d
     return seeds
 
 
-def _format_mean(metric: str, values: Sequence[Any]) -> str:
+def _format_mean(info: MetricInfo, values: Sequence[Any]) -> str:
     measured = [value for value in values if value is not None]
     if not measured:
         return "-"
-    mean = format_metric(metric, float(np.mean(measured)))
-    return mean if len(measured) < 2 else f"{mean} ± {format_metric(metric, float(np.std(measured, ddof=1)))}"
+    mean = info.format(float(np.mean(measured)))
+    return mean if len(measured) < 2 else f"{mean} ± {info.format(float(np.std(measured, ddof=1)))}"
 
 
-def _format_difference(metric: str, difference: Difference | None) -> str:
+def _format_difference(info: MetricInfo, difference: Difference | None) -> str:
     if difference is None:
         return "-"
-    mean = format_metric(metric, difference.mean, "+")
+    mean = info.format(difference.mean, "+")
     if difference.groups < 2:
         return mean
-    return f"{mean} ({format_metric(metric, difference.low, '+')} .. {format_metric(metric, difference.high, '+')})"
+    return f"{mean} ({info.format(difference.low, '+')} .. {info.format(difference.high, '+')})"

@@ -18,7 +18,8 @@ from deblurlab.reporting import statistics
 from deblurlab.reporting.ablation import read_ablation
 from deblurlab.reporting.ablation import table as ablation_table
 from deblurlab.reporting.ablation import table_notes as ablation_notes
-from deblurlab.reporting.comparison import TITLES, comparison, print_comparison, protocol_text, table_notes
+from deblurlab.reporting.comparison import comparison, print_comparison, protocol_text, table_notes
+from deblurlab.reporting.metrics import metrics_of
 from deblurlab.reporting.sweep import read_jobs
 from deblurlab.reporting.sweep_page import write_sweep
 from deblurlab.runs.files import write_text
@@ -110,7 +111,9 @@ def compare(first: Path, second: Path) -> None:
         UserError: The evaluations are not comparable.
     """
     comparison_table = Table("set", "metric", "difference", "standard error", "95 % interval", "images", "groups", "")
-    for name, metrics in statistics.compare(first, second).items():
+    differences = statistics.compare(first, second)
+    infos = metrics_of(*(results for folder in (first, second) if (results := Run(folder).results())))
+    for name, metrics in differences.items():
         for metric, d in metrics.items():
             one_group = d.groups == 1
             significance = "significant" if d.significant else "not significant"
@@ -118,7 +121,7 @@ def compare(first: Path, second: Path) -> None:
             interval = "-" if one_group else f"{d.low:+.4f} .. {d.high:+.4f}"
             error = "-" if one_group else f"{d.standard_error:.4f}"
             cells = f"{d.mean:+.4f}", error, interval, str(d.images), str(d.groups), conclusion
-            comparison_table.add_row(markup.escape(name), TITLES.get(metric, metric), *cells)
+            comparison_table.add_row(markup.escape(name), infos[metric].heading, *cells)
     console = Console()
     console = console if console.is_terminal else Console(width=140)
     console.print(comparison_table)

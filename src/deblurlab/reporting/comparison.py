@@ -7,39 +7,28 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from deblurlab.reporting.metrics import metrics_of
+
 Results = Mapping[str, Any]
-TITLES = {
-    "psnr": "PSNR (dB)",
-    "ssim": "SSIM",
-    "ssim_matlab_rgb": "SSIM (MATLAB, RGB)",
-    "psnr_y": "PSNR Y (dB)",
-    "ssim_y": "SSIM Y",
-    "lpips_alex": "LPIPS (alex)",
-    "lpips_vgg": "LPIPS (vgg)",
-    "dists": "DISTS",
-    "sharpness": "sharpness",
-    "kid": "KID",
-}
-"""Metric -> column title, in the order of the columns."""
 MISSING = "not available"
 """Text of a cell whose metric is not available."""
 
 
 def comparison(evaluations: Sequence[Results]) -> list[dict[str, str]]:
     """Return one row per evaluation and test set; all rows have the same columns."""
-    rows = []
+    rows, infos = [], metrics_of(*evaluations)
     labels = [_label(results) + _psf(results) for results in evaluations]
     for results in evaluations:
         unique = labels.count(_label(results) + _psf(results)) == 1
         for name, values in results["sets"].items():
-            metrics = [m for m in TITLES if m in values or m in results["unavailable"]]
+            metrics = {m: i for m, i in infos.items() if m in values or m in results["unavailable"]}
             rows.append(
                 {
                     "restorer": _label(results) if unique else f"{_label(results)} ({results['name']})",
                     "psf": _psf(results),
                     "set": name,
                     "images": str(values["images"]),
-                    **{TITLES[m]: format_metric(m, values[m]) if m in values else MISSING for m in metrics},
+                    **{i.heading: i.format(values[m]) if m in values else MISSING for m, i in metrics.items()},
                     "gain (dB)": _gain(values),
                     "parameters": format_count(results.get("parameters")),
                     "MACs at 256x256": format_count(results.get("macs_256")),
@@ -61,7 +50,7 @@ def table_notes(evaluations: Sequence[Results]) -> list[str]:
     for text, names in protocols.items():
         lines.append(f"protocol{'' if len(protocols) == 1 else ' of ' + ', '.join(names)}: {text}")
     for metric, why in {m: w for results in evaluations for m, w in results["unavailable"].items()}.items():
-        lines.append(f"{TITLES[metric]} {MISSING}: {why}")
+        lines.append(f"{metrics_of(*evaluations)[metric].heading} {MISSING}: {why}")
     for results in evaluations:
         failed = list(results["failed"].items())
         lines += [f"{results['name']}: {image} failed: {error}" for image, error in failed[:5]]
@@ -100,12 +89,6 @@ def _label(results: Results) -> str:
 def _psf(results: Results) -> str:
     is_classical = "method" in results["settings"]["restorer"]
     return str(results["options"].get("psf", "-")) if is_classical else "-"
-
-
-def format_metric(metric: str, value: float | None, sign: str = "") -> str:
-    """Return a metric's value with its significant digits, or "-" for None."""
-    digits = {"psnr": ".2f", "psnr_y": ".2f", "sharpness": ".1f"}.get(metric, ".4f")
-    return _number(value, sign + digits)
 
 
 def _gain(values: Mapping[str, Any]) -> str:

@@ -5,7 +5,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from deblurlab.reporting.comparison import TITLES, table_notes
+from deblurlab.reporting.comparison import table_notes
+from deblurlab.reporting.metrics import metrics_of
 from deblurlab.reporting.page import create_plot, embed_triptych, escape_dollars, render, svg
 from deblurlab.runs.files import write_text
 from deblurlab.runs.folder import Run
@@ -25,11 +26,12 @@ def write_evaluation(run: Run) -> None:
     assert results is not None, "the evaluation has finished"
     with run.per_image_file.open(newline="") as file:
         images = list(csv.DictReader(file))
-    measured = [name for name in TITLES if images and name in images[0]]
+    infos = metrics_of(results)
+    measured = [name for name in infos if any(name in values for values in results["sets"].values())]
     page = render(
         "evaluation.html.j2",
         title=results["name"],
-        columns=("set", "images", "", *(TITLES[name] for name in measured)),
+        columns=("set", "images", "", *(infos[name].heading for name in measured)),
         rows=[row for name, values in results["sets"].items() for row in _rows(name, values, measured)],
         details=_details(results),
         warnings=[f"{image} failed: {error}" for image, error in results["failed"].items()],

@@ -3,6 +3,7 @@
 import base64
 import csv
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,20 +13,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from deblurlab.reporting.comparison import TITLES
+from deblurlab.metrics.info import MetricInfo
+from deblurlab.reporting.metrics import metrics_of
 from deblurlab.reporting.residual import residual_image
 from deblurlab.reporting.table import columns, details, rows
 from deblurlab.runs.files import write_text
 from deblurlab.runs.folder import Run
 
 _CURVES = (
-    *((f"{title}, validation", (f"val/{metric}", f"val/{metric}_blurred")) for metric, title in TITLES.items()),
-    ("Loss terms in training, unweighted", ("loss/",)),
-    ("Loss terms in validation, unweighted", ("val/loss/",)),
-    ("Learning rate", ("lr/",)),
-    ("Gradient norm before clipping", ("gradient/",)),
+    ("Loss terms in training, unweighted", "loss/"),
+    ("Loss terms in validation, unweighted", "val/loss/"),
+    ("Learning rate", "lr/"),
+    ("Gradient norm before clipping", "gradient/"),
 )
-"""Title of a plot and the logged names of its series; a name that ends in a slash is a prefix."""
+"""Title of a plot and the prefix of the logged names of its series."""
+_NO_CURVES = {"step", "epoch", "trainer/global_step"}
 
 
 class Comparison(NamedTuple):
@@ -50,7 +52,7 @@ def write_report(run: Run) -> None:
         details=details(results),
         warnings=[f"{key}: {value}" for key, value in results["decided"].items() if value == "random"],
         comparisons=[embed_triptych(path) for path in sorted(run.samples.glob("test_*.png"))],
-        curves=_curves(run.metrics_file),
+        curves=_curves(run.metrics_file, metrics_of(results)),
         config=run.config_file.read_text(),
     )
     write_text(run.report_file, page)
@@ -64,16 +66,20 @@ def render(template: str, **variables: Any) -> str:
     return environment.get_template(template).render(**variables)
 
 
-def _curves(metrics: Path) -> list[str]:
-    """Return one SVG for each group of series that the run has logged."""
-    if not metrics.exists():
+def _curves(file: Path, metrics: Mapping[str, MetricInfo]) -> list[str]:
+    """Return one SVG for each metric, for each group of series, and for each other series that the run has logged."""
+    if not file.exists():
         return []
-    with metrics.open(newline="") as file:
-        logged = list(csv.DictReader(file))
+    with file.open(newline="") as text:
+        logged = list(csv.DictReader(text))
     names = list(logged[0]) if logged else []
+    groups = {f"{info.heading}, validation": [f"val/{m}", f"val/{m}_blurred"] for m, info in metrics.items()}
+    groups |= {title: [name for name in names if name.startswith(prefix)] for title, prefix in _CURVES}
+    grouped = {name for selected in groups.values() for name in selected} | _NO_CURVES
+    groups |= {name: [name] for name in names if name not in grouped}
     figures = []
-    for title, patterns in _CURVES:
-        selected = [n for n in names if n in patterns or any(p.endswith("/") and n.startswith(p) for p in patterns)]
+    for title, selected in groups.items():
+        selected = [name for name in selected if name in names]
         series = {n: [(int(row["step"]), float(row[n])) for row in logged if row[n]] for n in selected}
         if any(series.values()):
             figures.append(_plot_series(title, series))

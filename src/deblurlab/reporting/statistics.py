@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deblurlab.errors import UserError
-from deblurlab.metrics import METRICS
+from deblurlab.reporting.metrics import metrics_of
 from deblurlab.runs.folder import Run
 
 _RESAMPLES = 10_000
@@ -105,13 +105,13 @@ def compare(first: Path, second: Path) -> dict[str, dict[str, Difference]]:
         results = run.results()
         if results is None or not run.per_image_file.is_file():
             raise UserError(f"{run.folder} contains no finished run: wait for it, or choose another folder")
-        protocols.append(results["protocol"])
+        protocols.append((results["protocol"], metrics_of(results)))
     tables = [per_image(run.per_image_file) for run in runs]
     shared = [key for key in tables[0] if key in tables[1]]
     if not shared:
         raise UserError(f"{first} and {second} have no image in common: evaluate both on the same data")
     metrics = [m for m in tables[0][shared[0]] if m in tables[1][shared[0]] and not m.endswith("_blurred")]
-    conditions = [{k: v for k, v in p.items() if k in metrics or k not in METRICS} for p in protocols]
+    conditions = [{k: v for k, v in p.items() if k in metrics or k not in known} for p, known in protocols]
     if conditions[0] != conditions[1]:
         raise UserError(
             f"{first} and {second} were measured by different protocols and are not comparable: evaluate both with the "

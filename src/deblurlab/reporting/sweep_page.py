@@ -9,9 +9,8 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from deblurlab.metrics import LOWER_IS_BETTER
+from deblurlab.metrics.info import MetricInfo
 from deblurlab.reporting.ablation import Ablation, label, table, table_notes
-from deblurlab.reporting.comparison import TITLES
 from deblurlab.reporting.page import Comparison, create_plot, embed_triptych, render, svg
 from deblurlab.reporting.sweep import Configuration
 from deblurlab.runs.files import write_text
@@ -44,7 +43,7 @@ def write_sweep(ablation: Ablation) -> Path:
         notes=notes,
         charts=_charts(ablation, selected),
         searches=_searches(ablation),
-        curves=_curves(selected),
+        curves=_curves(selected, ablation.metrics),
         samples=_samples(selected),
     )
     write_text(path := ablation.folder / "report.html", page)
@@ -54,7 +53,7 @@ def write_sweep(ablation: Ablation) -> Path:
 def _select(ablation: Ablation) -> list[Configuration]:
     """Return the baseline and the configurations with the best metrics, at most `_MAX_CONFIGURATIONS`, in order."""
     name, metric = ablation.measured[0]
-    sign = 1 if metric in LOWER_IS_BETTER else -1
+    sign = -1 if ablation.metrics[metric].higher_is_better else 1
 
     def rank(configuration: Configuration) -> tuple[bool, float]:
         values = [job.results["sets"][name].get(metric) for job in configuration.jobs]
@@ -78,7 +77,7 @@ def _charts(ablation: Ablation, selected: Sequence[Configuration]) -> list[str]:
         if not found:
             continue
         baseline = label(ablation.configurations[ablation.baseline])
-        figure, axes = create_plot(f"{TITLES[key[1]]}, {key[0]}: difference from {baseline}")
+        figure, axes = create_plot(f"{ablation.metrics[key[1]].heading}, {key[0]}: difference from {baseline}")
         means = np.array([difference.mean for _, difference in found])
         ends = np.array([[d.mean - d.low, d.high - d.mean] for _, d in found]).T
         axes.barh(
@@ -105,13 +104,13 @@ def _searches(ablation: Ablation) -> list[str]:
         valid = np.isfinite(measured)
         if not valid.any():
             continue
-        title = f"{TITLES[metric]}, {name}"
+        title = f"{ablation.metrics[metric].heading}, {name}"
         found.append(
             svg(
                 _parallel(
                     {**{key: v[valid] for key, v in axes_of.items()}, title: measured[valid]},
                     measured[valid],
-                    better=-1 if metric in LOWER_IS_BETTER else 1,
+                    better=1 if ablation.metrics[metric].higher_is_better else -1,
                 )
             )
         )
@@ -143,11 +142,11 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _curves(selected: Sequence[Configuration]) -> list[str]:
+def _curves(selected: Sequence[Configuration], metrics: Mapping[str, MetricInfo]) -> list[str]:
     """Return plots of validation metrics by step: mean over seeds, with a band from minimum to maximum."""
     curves = []
-    for metric in TITLES:
-        key, (figure, axes) = f"val/{metric}", create_plot(f"{TITLES[metric]}, validation")
+    for metric, info in metrics.items():
+        key, (figure, axes) = f"val/{metric}", create_plot(f"{info.heading}, validation")
         for configuration in selected:
             steps, values = _over_seeds(configuration, key)
             if steps:

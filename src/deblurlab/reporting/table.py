@@ -7,30 +7,32 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from deblurlab.reporting.comparison import TITLES, format_metric
+from deblurlab.metrics.info import MetricInfo
+from deblurlab.reporting.metrics import metrics_of
 
 
 def columns(results: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the column titles."""
-    return ("set", "images", "", *(TITLES[metric] for metric in _metrics(results)))
+    return ("set", "images", "", *(info.heading for info in _measured(results).values()))
 
 
 def rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Return three rows per set: metrics of the blurred images, of the restored images, and the gain."""
     table: list[tuple[str, ...]] = []
-    metrics = _metrics(results)
+    metrics = _measured(results)
     for name, values in results["sets"].items():
         blurred, restored = ([values.get(metric + suffix) for metric in metrics] for suffix in ("_blurred", ""))
         gains = [None if None in pair else pair[1] - pair[0] for pair in zip(blurred, restored, strict=True)]
         for kind, row, sign in (("blurred", blurred, ""), ("restored", restored, ""), ("gain", gains, "+")):
-            cells = [format_metric(metric, value, sign) for metric, value in zip(metrics, row, strict=True)]
+            cells = [info.format(value, sign) for info, value in zip(metrics.values(), row, strict=True)]
             table.append((*((name, str(values["images"])) if kind == "blurred" else ("", "")), kind, *cells))
     return table
 
 
-def _metrics(results: Mapping[str, Any]) -> list[str]:
+def _measured(results: Mapping[str, Any]) -> dict[str, MetricInfo]:
     """Return the metrics that were measured on at least one set."""
-    return [metric for metric in TITLES if any(metric in values for values in results["sets"].values())]
+    sets = results["sets"].values()
+    return {name: info for name, info in metrics_of(results).items() if any(name in values for values in sets)}
 
 
 def details(results: Mapping[str, Any]) -> dict[str, str]:
@@ -46,7 +48,7 @@ def details(results: Mapping[str, Any]) -> dict[str, str]:
         "training time": _duration(results["seconds"]),
         "seed": str(results["seed"]),
         "protocol": "; ".join(f"{key}: {value}" for key, value in results["protocol"].items()),
-        **{f"{TITLES[metric]} not available": why for metric, why in results["unavailable"].items()},
+        **{f"{metrics_of(results)[name].title} not available": why for name, why in results["unavailable"].items()},
     }
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from hydra.utils import get_class
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -17,12 +16,11 @@ from torch import nn
 from deblurlab.callbacks import ImageMetrics
 from deblurlab.checkpoints.io import AtomicCheckpointIO
 from deblurlab.checkpoints.load import load_generator
-from deblurlab.config import instantiate
+from deblurlab.config import get_class, instantiate, options
 from deblurlab.dataloading import Augmentation, DataModule
 from deblurlab.discriminators import Discriminator
 from deblurlab.errors import UserError
 from deblurlab.losses import DiscriminatorLoss, LossTerm
-from deblurlab.metrics import METRICS
 from deblurlab.training.module import Restoration
 from deblurlab.training.settings import StepSettings
 
@@ -159,8 +157,8 @@ def _check_crop_size(cfg: DictConfig, nodes: Mapping[str, Any]) -> None:
 def check_monitor(cfg: DictConfig, image_metrics: ImageMetrics) -> None:
     """Raise UserError if the metric that selects the best checkpoint isn't measured."""
     monitor = (cfg.callbacks.get("checkpoints") or {}).get("monitor")
-    metrics = image_metrics.protocol.metrics
-    if monitor is not None and (name := monitor.removeprefix("val/")) in METRICS and name not in metrics:
+    metrics = [*image_metrics.measurement.names, *image_metrics.measurement.set_metrics]
+    if monitor is not None and (name := monitor.removeprefix("val/")) in options("metric") and name not in metrics:
         raise UserError(
             f"callbacks.checkpoints.monitor={monitor} isn't among the measured metrics {', '.join(metrics)}: choose "
             f"one of them, or null to use the last checkpoint"

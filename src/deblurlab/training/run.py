@@ -14,14 +14,12 @@ from pytorch_lightning.callbacks import Timer
 
 from deblurlab._compat import use_resuming_fit_loop
 from deblurlab.callbacks import Checkpoints, ImageMetrics, ResumeState, Rollback
-from deblurlab.callbacks.metrics import set_name
 from deblurlab.checkpoints.io import DamagedError, newest_checkpoint, read_training_state
 from deblurlab.checkpoints.load import load_generator
-from deblurlab.config import instantiate
 from deblurlab.dataloading import DataModule
 from deblurlab.errors import UserError
 from deblurlab.loggers.csv import MetricsCSV
-from deblurlab.metrics import Protocol
+from deblurlab.metrics import Measurement
 from deblurlab.models.cost import count_macs, count_parameters
 from deblurlab.reporting import write_report
 from deblurlab.runs import environment
@@ -51,8 +49,11 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
     run, is_leader = Run(Path(cfg.run)), getattr(rank_zero_only, "rank", 0) == 0
     _check_paths(cfg, run)
     module, resolved = build(cfg)
-    protocol: Protocol = instantiate(cfg.protocol)
-    image_metrics, timer, resume_state = ImageMetrics(protocol), Timer(cfg.trainer.get("max_time")), ResumeState()
+    image_metrics, timer, resume_state = (
+        ImageMetrics(Measurement.of(cfg)),
+        Timer(cfg.trainer.get("max_time")),
+        ResumeState(),
+    )
     trainer, loader = build_trainer(cfg, [resume_state, image_metrics, timer])
     use_resuming_fit_loop(trainer, lambda: resume_state.due)
     module.check_data(loader.data)
@@ -87,7 +88,7 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
         "unreadable": loader.substituted,
         "seconds": round(timer.time_elapsed("train"), 1),
         "validation": _validation_scores(trainer),
-        **_test_results(module, loader, image_metrics, trainer),
+        **_test_results(module, loader, image_metrics),
         **environment.revision(),
     }
     if is_leader:
@@ -169,21 +170,16 @@ def _validation_scores(trainer: pl.Trainer) -> dict[str, float]:
     return {}
 
 
-def _test_results(
-    module: Restoration, loader: DataModule, image_metrics: ImageMetrics, trainer: pl.Trainer
-) -> dict[str, Any]:
+def _test_results(module: Restoration, loader: DataModule, image_metrics: ImageMetrics) -> dict[str, Any]:
     """Return the model's cost, the protocol, and the mean metrics of every test set."""
     sets = {}
-    for i, (name, scores) in enumerate(zip(loader.test_sets(), image_metrics.scores, strict=True)):
-        keys = {key: f"{set_name('test', i)}/{key}" for key in ("kid", "kid_blurred")}
-        whole = {key: float(trainer.callback_metrics[k]) for key, k in keys.items() if k in trainer.callback_metrics}
+    for name, scores, whole in zip(loader.test_sets(), image_metrics.scores, image_metrics.set_scores, strict=True):
         images = max((len(values) for values in scores.values()), default=0)
         sets[name] = {"images": images, **{key: float(np.mean(values)) for key, values in scores.items()}, **whole}
     return {
         "parameters": count_parameters(module.generator),
         "macs_256": count_macs(module.generator),
-        "protocol": image_metrics.protocol.describe(),
-        "unavailable": image_metrics.protocol.unavailable,
+        **image_metrics.measurement.describe(),
         "sets": sets,
     }
 
