@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from hydra.utils import get_class
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -17,7 +16,7 @@ from torch import nn
 from deblurlab.callbacks import ImageMetrics
 from deblurlab.checkpoints.io import AtomicCheckpointIO
 from deblurlab.checkpoints.load import load_generator
-from deblurlab.config import instantiate
+from deblurlab.config import find_target, instantiate
 from deblurlab.dataloading import Augmentation, DataModule
 from deblurlab.discriminators import Discriminator
 from deblurlab.errors import UserError
@@ -98,7 +97,10 @@ def _module_factory(cfg: DictConfig, *, adversarial: bool) -> tuple[dict[str, An
 
 
 def _is_discriminator(value: Any) -> bool:
-    return isinstance(value, dict) and "_target_" in value and issubclass(get_class(value["_target_"]), Discriminator)
+    if not isinstance(value, dict) or "_target_" not in value:
+        return False
+    target = find_target(value)
+    return isinstance(target, type) and issubclass(target, Discriminator)
 
 
 def _loss_terms(cfg: DictConfig) -> tuple[dict[str, nn.Module], dict[str, float], dict[str, str]]:
