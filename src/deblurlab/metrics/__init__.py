@@ -1,8 +1,5 @@
 """Image quality metrics, and the protocols that define how they are computed."""
 
-from deblurlab.metrics.protocol import LOWER_IS_BETTER, METRICS, NO_REFERENCE, Protocol
-from deblurlab.metrics.psnr import psnr
-from deblurlab.metrics.sharpness import sharpness
-from deblurlab.metrics.ssim import SSIM_WINDOW, ssim
+import lazy_loader
 
-__all__ = ["LOWER_IS_BETTER", "METRICS", "NO_REFERENCE", "SSIM_WINDOW", "Protocol", "psnr", "sharpness", "ssim"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -14,8 +14,8 @@ from pytorch_lightning.callbacks import Callback
 from torch import nn
 
 from deblurlab.callbacks import ImageMetrics
-from deblurlab.checkpoints.io import AtomicCheckpointIO
 from deblurlab.checkpoints.load import load_generator
+from deblurlab.checkpoints.plugin import AtomicCheckpointIO
 from deblurlab.config import find_target, instantiate
 from deblurlab.dataloading import Augmentation, DataModule
 from deblurlab.discriminators import Discriminator
