@@ -2,20 +2,21 @@
 
     python benchmarks/data_loading.py [--samples 100000] [Hydra overrides, e.g. data=gopro data.root=...]
 
-Without overrides a small data set of 1280x720 pairs in GoPro's layout is generated first. Prints:
+Without overrides a small data set of 1280x720 pairs in GoPro's layout is generated first. Prints, with one thread:
 
 - the median time to read and augment a random 256x256 crop from the frame store and from image files, alternating in
-  this process; target of the ratio without augmentation: at least 100
+  this process
 - private and shared memory of a loader's worker over an epoch
 - the share of a training step that waits for the loader
 - the rate at which synthetic pairs are generated
 """
 
-import argparse
+import itertools
 import re
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -23,6 +24,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, default_collate
 
+from common import alternate, argument_parser, median_ratio, parse, print_header, print_row
 from deblurlab import config
 from deblurlab.config import instantiate
 from deblurlab.dataloading import KeyedBatchSampler, Stage
@@ -35,103 +37,106 @@ from deblurlab.synthesis import Synthesis
 from deblurlab.synthesis.scenes import dead_leaves
 
 CROP = 256
+READS = 20
+"""Crops from the frame store for each crop from files: they take much less time."""
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run all measurements."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
+    parser.set_defaults(threads=1)
+    parser.add_argument("--runs", type=int, default=40, help="crops from files, of which the median is taken")
     parser.add_argument("--samples", type=int, default=20000, help="length of the epoch whose memory is measured")
+    parser.add_argument("--steps", type=int, default=12, help="training steps")
+    parser.add_argument("--pairs", type=int, default=60, help="generated pairs")
+    parser.add_argument("--size", type=int, nargs=2, default=[720, 1280], help="height and width of the generated set")
     parser.add_argument("overrides", nargs="*", help="config overrides")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    options = parse(parser, arguments)
+    cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
-        overrides = arguments.overrides or ["data=gopro", f"data.root={write_data_set(Path(folder))}"]
-        cfg = config.compose(*overrides)
-        data = instantiate(cfg.data)
+        overrides = options.overrides or ["data=gopro", f"data.root={write_data_set(Path(folder), *options.size)}"]
+        data = instantiate(config.compose(*overrides).data)
         data.prepare()
         pairs = data.train()
         files = sorted({path for pair in pairs for path in (pair.blurred, pair.sharp)})
         for _ in write_frame_store(data.root, files):
             pass
-        store = FrameStore(data.root)
-        for augment in ("none", "flip_rot"):
-            from_store, from_files = compare(augment, pairs, store)
-            print(
-                f"augment={augment:<9} frame store {from_store * 1e3:6.2f} ms   files {from_files * 1e3:6.1f} ms   "
-                f"ratio {from_files / from_store:5.0f}",
-                flush=True,
-            )
-        print_memory(pairs, store, arguments.samples)
-        for reader, name in ((store, "frame store"), (read_image, "files")):
-            print(
-                f"share of a training step that waits for one worker, {name}: {waiting_share(pairs, reader):.1%}",
-                flush=True,
-            )
+        readers = {"frame store": FrameStore(data.root), "files": read_image}
+        print_header("256x256 crops", "frame store (ms)", "files (ms)", "files / frame store", "target")
+        for augment, target in (("none", "at least 100"), ("flip_rot", "-")):
+            print_times(augment, target, pairs, readers, options.runs)
+        print()
+        print_memory(pairs, readers["frame store"], options.samples)
+        print()
+        print_header("measurement", "measured")
+        for name, reader in readers.items():
+            share = waiting_share(pairs, reader, options.steps)
+            print_row(f"share of a training step that waits for one worker, {name} (%)", f"{100 * share:.1f}")
     scenes: Synthesis = instantiate(config.compose("data=synthetic").data.scenes)
-    print(f"synthetic pairs of 256x256, written to disk: {pairs_per_second(scenes):.1f} per second and core")
-    rendered, blurred, device = endless_per_second(scenes)
-    print(
-        f"endless pairs of 256x256: {rendered:.1f} scenes rendered per second and core, {blurred:.1f} blurred per "
-        f"second on {device}"
-    )
+    pair = "256x256 per second"
+    print_row(f"synthetic pairs of {pair} and core, written to disk", f"{pairs_per_second(scenes, options.pairs):.1f}")
+    rendered, blurred, device = endless_per_second(scenes, options.pairs)
+    print_row(f"endless scenes of {pair} and core, rendered", f"{rendered:.1f}")
+    print_row(f"endless pairs of {pair}, blurred on {device}", f"{blurred:.1f}")
 
 
-def write_data_set(root: Path) -> Path:
+def write_data_set(root: Path, height: int, width: int) -> Path:
     """Write 3 training sequences of 8 pairs and one test pair in GoPro's layout; return the folder."""
     synthesis = Synthesis()
     for sequence, count in (("train/a", 8), ("train/b", 8), ("train/c", 8), ("test/d", 1)):
         for kind in ("blur", "sharp"):
             (root / sequence / kind).mkdir(parents=True)
         for i in range(count):
-            blurred, sharp, _ = synthesis.scene_pair(np.random.default_rng(i), 720, 1280)
+            blurred, sharp, _ = synthesis.scene_pair(np.random.default_rng(i), height, width)
             write_png(root / sequence / "blur" / f"{i:06d}.png", blurred)
             write_png(root / sequence / "sharp" / f"{i:06d}.png", sharp)
     return root
 
 
-def compare(augment: str, pairs: list[Pair], store: FrameStore) -> tuple[float, float]:
-    """Return the median seconds per crop from the frame store and from image files."""
-    datasets = [_dataset(augment, pairs, reader) for reader in (store, read_image)]
+def print_times(augment: str, target: str, pairs: list[Pair], readers: dict[str, Reader], runs: int) -> None:
+    """Print the median times per crop from the frame store and from image files."""
+    datasets = {name: _dataset(augment, pairs, reader) for name, reader in readers.items()}
     for i in range(len(pairs)):  # the first read of a frame verifies its checksum
-        datasets[0][0, i, CROP]
-    seconds: list[list[float]] = [[], []]
-    for turn in range(40):
-        for dataset, times, count in zip(datasets, seconds, (20, 1), strict=True):
-            start = time.perf_counter()
-            for i in range(count):
-                dataset[turn, (turn * 7 + i) % len(pairs), CROP]
-            times.append((time.perf_counter() - start) / count)
-    return statistics.median(seconds[0]), statistics.median(seconds[1])
+        datasets["frame store"][0, i, CROP]
+    numbers = {name: itertools.count() for name in datasets}
+
+    def read(name: str, count: int) -> None:
+        for number in itertools.islice(numbers[name], count):
+            datasets[name][number, 7 * number % len(pairs), CROP]
+
+    counts = {"frame store": READS, "files": 1}
+    seconds = alternate({name: lambda n=name: read(n, counts[n]) for name in datasets}, runs)
+    store, files = (statistics.median(seconds[name]) / counts[name] * 1e3 for name in datasets)
+    ratio = READS * median_ratio(seconds["files"], seconds["frame store"])
+    print_row(f"augment={augment}", f"{store:.2f}", f"{files:.1f}", f"{ratio:.0f}", target)
 
 
 def print_memory(pairs: list[Pair], store: FrameStore, samples: int) -> None:
     """Print the memory of a worker during an epoch, and its rate."""
-    dataset = _dataset("none", pairs * (samples // len(pairs)), store)
+    dataset = _dataset("none", pairs * -(-samples // len(pairs)), store)
     batches = KeyedBatchSampler([len(dataset)], stages=[Stage(0, CROP, 16)])
     loader = DataLoader(dataset, batch_sampler=batches, num_workers=1, persistent_workers=True)
     marks = np.linspace(0, len(batches) - 1, 5).astype(int).tolist()
     start, iterator = time.perf_counter(), iter(loader)
+    print_header("samples of one worker", "private (MiB)", "shared (MiB)", "crops per second")
     for i, _ in enumerate(iterator):
         if i in marks:
             private, shared = _memory(iterator._workers[0].pid)  # type: ignore[attr-defined]
-            print(
-                f"  after {16 * (i + 1):7d} samples: {private:5.0f} MiB private, {shared:5.0f} MiB shared", flush=True
-            )
-    rate = 16 * len(batches) / (time.perf_counter() - start)
-    print(f"one worker: {rate:.0f} crops per second")
+            rate = 16 * (i + 1) / (time.perf_counter() - start)
+            print_row(str(16 * (i + 1)), f"{private:.0f}", f"{shared:.0f}", f"{rate:.0f}")
 
 
-def waiting_share(pairs: list[Pair], reader: Reader) -> float:
+def waiting_share(pairs: list[Pair], reader: Reader, steps: int) -> float:
     """Return the share of the training time (model=unet_res_small, loss=l1, batch size 4) that waits for the loader."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = instantiate(config.compose("model=unet_res_small").model).to(device)
     optimizer = torch.optim.Adam(network.parameters())
-    dataset = _dataset("flip_rot", pairs * 64, reader)
+    dataset = _dataset("flip_rot", pairs * (4 * (steps + 1)), reader)
     batches = KeyedBatchSampler([len(dataset)], stages=[Stage(0, CROP, 4)])
     iterator = iter(DataLoader(dataset, batch_sampler=batches, num_workers=1))
     next(iterator)
     waited, start = 0.0, time.perf_counter()
-    for _ in range(12):
+    for _ in range(steps):
         requested = time.perf_counter()
         batch = next(iterator)
         waited += time.perf_counter() - requested
@@ -144,34 +149,34 @@ def waiting_share(pairs: list[Pair], reader: Reader) -> float:
     return waited / (time.perf_counter() - start)
 
 
-def pairs_per_second(scenes: Synthesis) -> float:
+def pairs_per_second(scenes: Synthesis, count: int) -> float:
     """Return the number of 256x256 pairs that one core generates and writes per second."""
-    cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        for i in range(60):
-            for name, image in zip("bs", scenes.scene_pair(np.random.default_rng(i), 256, 256)[:2], strict=True):
+        for i in range(count):
+            for name, image in zip("bs", scenes.scene_pair(np.random.default_rng(i), CROP, CROP)[:2], strict=True):
                 write_png(Path(folder, f"{name}{i}.png"), image)
-        return 60 / (time.perf_counter() - start)
+        return count / (time.perf_counter() - start)
 
 
-def endless_per_second(scenes: Synthesis) -> tuple[float, float, str]:
+def endless_per_second(scenes: Synthesis, count: int) -> tuple[float, float, str]:
     """Return scenes per second that one core renders, pairs per second that the device blurs, and the device's name."""
     cuda = torch.cuda.is_available()
-    dataset = SceneDataset(scenes, source=dead_leaves, count=16, seed=0)
+    dataset = SceneDataset(scenes, source=dead_leaves, count=count, seed=0)
     start = time.perf_counter()
-    batch = default_collate([dataset[0, i, CROP] for i in range(16)])
-    rendered = 16 / (time.perf_counter() - start)
-    batch = {k: v.cuda() if cuda and isinstance(v, torch.Tensor) else v for k, v in batch.items()}
-    dataset.finish_batch(batch)
-    rounds = 20 if cuda else 1
-    start = time.perf_counter()
-    for _ in range(rounds):
+    samples = [dataset[0, i, CROP] for i in range(count)]
+    rendered = count / (time.perf_counter() - start)
+    collated = default_collate(samples[:16])
+    batch = {k: v.cuda() if cuda and isinstance(v, torch.Tensor) else v for k, v in collated.items()}
+
+    def blur() -> None:
         dataset.finish_batch(batch)
-    if cuda:
-        torch.cuda.synchronize()
+        if cuda:
+            torch.cuda.synchronize()
+
+    seconds = alternate({"blur": blur}, 20 if cuda else 1, warm_up=1)["blur"]
     name = torch.cuda.get_device_name() if cuda else "one CPU core"
-    return rendered, 16 * rounds / (time.perf_counter() - start), name
+    return rendered, len(samples[:16]) / statistics.median(seconds), name
 
 
 def _dataset(augment: str, pairs: list[Pair], reader: Reader) -> PairDataset:

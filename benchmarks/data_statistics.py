@@ -14,43 +14,41 @@ the median (and quartiles) over squares of:
 - energy left: variance of the blurred image's differences divided by that of the sharp image's
 """
 
-import argparse
 import itertools
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
-from rich.table import Table
 
+from common import argument_parser, parse, print_header, print_row
 from deblurlab import config
 from deblurlab.config import instantiate
 from deblurlab.datasets.listing import Pair
 from deblurlab.media.images import read_image
 
 Grey = npt.NDArray[np.float64]
-COLUMNS = ("slope", "kurtosis", "contrast", "PSNR", "energy left")
+COLUMNS = "slope", "kurtosis", "contrast", "PSNR", "energy left"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table of the data sets."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("--images", type=int, default=100, help="maximum number of pairs of a data set")
     parser.add_argument("--side", type=int, default=320, help="side of the squares in pixels")
     parser.add_argument("sets", nargs="+", help="overrides of a data set, in one argument")
-    arguments = parser.parse_args()
-    table = Table("data set", "squares", *COLUMNS)
-    for description in arguments.sets:
-        data = instantiate(config.compose(*shlex.split(description)).data)
+    options = parse(parser, arguments)
+    sets = {each: instantiate(config.compose(*shlex.split(each)).data) for each in options.sets}
+    for data in sets.values():
         data.prepare()
+    print_header("data set", "squares", *COLUMNS)
+    for description, data in sets.items():
         pairs = data.train() or [pair for found in data.tests().values() for pair in found]
-        selected = [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, arguments.images).astype(int))]
-        values = np.array([measure(*square) for pair in selected for square in squares(pair, arguments.side)])
+        selected = [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, options.images).astype(int))]
+        values = np.array([measure(*square) for pair in selected for square in squares(pair, options.side)])
         quartiles = np.percentile(values, [50, 25, 75], axis=0).T
         cells = [f"{m:.2f} ({low:.2f}, {high:.2f})" for m, low, high in quartiles]
-        table.add_row(description.split()[0], str(len(values)), *cells)
-    Console(width=140).print(table)
+        print_row(description.split()[0], str(len(values)), *cells)
 
 
 def squares(pair: Pair, side: int) -> Iterator[tuple[Grey, Grey]]:

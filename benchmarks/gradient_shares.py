@@ -6,10 +6,11 @@ Trains with the given overrides, without Lightning, and prints the shares at a f
 terms in conf/loss were chosen with it.
 """
 
-import argparse
+from collections.abc import Sequence
 
 import torch
 
+from common import argument_parser, parse, print_header, print_row
 from deblurlab import config
 from deblurlab.config import instantiate
 from deblurlab.dataloading import KeyedBatchSampler, Stage
@@ -20,11 +21,11 @@ STEPS = (1, 10, 50, 100, 200, 400, 700, 1000)
 """Steps at which shares are printed, up to `trainer.max_steps`."""
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Train and print the shares."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("overrides", nargs="*", help="config overrides")
-    overrides = parser.parse_args().overrides
+    overrides = parse(parser, arguments).overrides
     cfg = config.compose(*overrides)
     module, resolved = build(cfg)
     data = instantiate(cfg.data)
@@ -40,13 +41,14 @@ def main() -> None:
         n: [p for network in nets for p in network.parameters()] for n, nets in module.trained_networks.items()
     }
     optimizers = {name: factories[name](trained) for name, trained in parameters.items()}
-    print(f"{', '.join(overrides) or 'defaults'}; {resolved}")
+    print(f"{', '.join(overrides) or 'defaults'}; {resolved}\n")
+    print_header("step", "term", "share (%)", "value", "norm per unit of weight")
     for step, batch in enumerate(loader, start=1):
         (micro_batch,) = module.micro_batches(batch)
         for name in reversed(optimizers):  # discriminator first, as in the training step
             terms = losses[name](micro_batch)
             if name == "generator" and step in STEPS:
-                print(f"step {step:4d}  " + "  ".join(_shares(parameters[name], terms)), flush=True)
+                print_shares(step, parameters[name], terms)
             optimizers[name].zero_grad()
             sum(weight * value for weight, value in terms.values() if weight).backward()
             optimizers[name].step()
@@ -54,18 +56,15 @@ def main() -> None:
             return
 
 
-def _shares(parameters: list[torch.nn.Parameter], terms: dict[str, tuple[float, torch.Tensor]]) -> list[str]:
-    """Format each term's share of the sum of gradient norms, its value, and its norm per unit of weight."""
+def print_shares(step: int, parameters: list[torch.nn.Parameter], terms: dict[str, tuple[float, torch.Tensor]]) -> None:
+    """Print each term's share of the sum of gradient norms, its value, and its norm per unit of weight."""
     norms = {}
     for name, (weight, value) in terms.items():
         gradients = torch.autograd.grad(weight * value, parameters, retain_graph=True, allow_unused=True)
         norms[name] = torch.cat([g.flatten() for g in gradients if g is not None]).norm().item()
-    total = sum(norms.values())
-    return [
-        f"{name}: {norm / total:4.0%} (value {terms[name][1].item():.3g}, norm per unit of weight "
-        f"{norm / terms[name][0]:.2g})"
-        for name, norm in norms.items()
-    ]
+    for name, norm in norms.items():
+        share, value = 100 * norm / sum(norms.values()), terms[name][1].item()
+        print_row(str(step), name, f"{share:.1f}", f"{value:.3g}", f"{norm / terms[name][0]:.2g}")
 
 
 if __name__ == "__main__":

@@ -10,13 +10,14 @@ gradients that is not transferred during the backward pass. `--pairs` and `--ste
 projections.
 """
 
-import argparse
-import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
+from common import argument_parser, parse, print_header, print_row, read_rows
 from deblurlab import config
 from deblurlab.config import instantiate
 from deblurlab.models.cost import count_parameters
@@ -49,9 +50,9 @@ class Measured(NamedTuple):
     """Seconds to read and augment a pair of crops from image files."""
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print data rates, gradient sizes and the simulation."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("step", type=Path, help="output of training_step.py")
     parser.add_argument("loading", type=Path, help="output of data_loading.py")
     parser.add_argument("--loss", default="l1+vgg+adv", help="loss whose step was measured")
@@ -64,31 +65,34 @@ def main() -> None:
     parser.add_argument("--gpus-per-node", type=int, default=8, help="devices of a machine")
     parser.add_argument("--link", type=float, default=200, help="bandwidth between machines, Gbit/s each way")
     parser.add_argument("--inner", type=float, default=2400, help="bandwidth between the devices of a machine, Gbit/s")
-    options = parser.parse_args()
+    options = parse(parser, arguments)
     measured = read(options.step.read_text(), options.loading.read_text(), options.loss)
     replaced = {"pairs": options.pairs, "step": options.step_ms and options.step_ms / 1e3}
     measured = measured._replace(**{name: value for name, value in replaced.items() if value})
     print_data_rates(measured, options.workers)
+    print()
     measured = measured._replace(store=measured.files) if options.files else measured
     size = gradient_bytes(options.model, options.loss)
-    print(f"{'GPUs':>6}{'pairs/s':>10}{'of ideal':>10}{'wait: data':>12}{'gradients':>11}{'GB/s of crops':>15}")
+    print()
+    print_header("GPUs", "pairs / s", "of ideal (%)", "wait for data (%)", "for gradients (%)", "crops (GB/s)")
     for count in options.gpus:
         bandwidth = options.link if count > options.gpus_per_node else options.inner
         transfer = 2 * (count - 1) / count * size * 8 / (bandwidth * 1e9) if count > 1 else 0.0
-        efficiency, data_wait, gradient_wait = simulate(measured, count, options.workers, transfer)
-        rate = efficiency * count * measured.pairs / measured.step
+        shares = simulate(measured, count, options.workers, transfer)
+        rate = shares[0] * count * measured.pairs / measured.step
         volume = rate * 2 * 3 * measured.crop**2 / 1e9
-        print(f"{count:>6}{rate:>10,.0f}{efficiency:>10.1%}{data_wait:>12.1%}{gradient_wait:>11.1%}{volume:>15.3f}")
+        print_row(str(count), f"{rate:.0f}", *(f"{100 * share:.1f}" for share in shares), f"{volume:.3f}")
 
 
 def read(step: str, loading: str, loss: str) -> Measured:
     """Read measured values from the output of training_step.py and data_loading.py."""
-    found = re.search(rf"^{re.escape('loss=' + loss)} +(\d+) pairs of (\d+): framework +([\d.]+) ms", step, re.M)
-    crops = re.search(r"^augment=flip_rot +frame store +([\d.]+) ms +files +([\d.]+) ms", loading, re.M)
-    if found is None or crops is None:
-        raise SystemExit(f"the first file has no line for loss={loss}, or the second none for augment=flip_rot")
-    store, files = (float(value) / 1e3 for value in crops.groups())
-    return Measured(int(found[1]), int(found[2]), float(found[3]) / 1e3, store, files)
+    steps = [row for row in read_rows(step) if row.get("loss") == loss]
+    crops = [row for row in read_rows(loading) if row.get("256x256 crops") == "augment=flip_rot"]
+    if not steps or not crops:
+        raise SystemExit(f"the first file has no row for {loss}, or the second none for augment=flip_rot")
+    pairs, crop = steps[0]["batch"].split(" pairs of ")
+    milliseconds = steps[0]["framework (ms)"], crops[0]["frame store (ms)"], crops[0]["files (ms)"]
+    return Measured(int(pairs), int(crop), *(float(value) / 1e3 for value in milliseconds))
 
 
 def print_data_rates(measured: Measured, workers: int) -> None:
@@ -97,12 +101,15 @@ def print_data_rates(measured: Measured, workers: int) -> None:
     crops = 2 * 3 * measured.crop**2
     pages = 2 * page_bytes(measured.crop)
     frames = 2 * 3 * FRAME[0] * FRAME[1]
-    print(f"one device: {measured.pairs} pairs of {measured.crop} in {measured.step * 1e3:.1f} ms, {rate:.0f} pairs/s")
-    print(f"  crops                                {rate * crops / 1e6:9.1f} MB/s")
-    print(f"  pages of a frame store beyond memory {rate * pages / 1e6:9.1f} MB/s, {pages / crops:.1f} times the crops")
-    print(f"  whole frames, uncompressed           {rate * frames / 1e6:9.1f} MB/s")
+    print_header(f"one device, {measured.pairs} pairs of {measured.crop} in {measured.step * 1e3:.1f} ms", "computed")
+    print_row("pairs per second", f"{rate:.0f}")
+    print_row("crops (MB/s)", f"{rate * crops / 1e6:.1f}")
+    print_row("pages of a frame store beyond memory (MB/s)", f"{rate * pages / 1e6:.1f}")
+    print_row("the same / crops", f"{pages / crops:.1f}")
+    print_row("whole frames, uncompressed (MB/s)", f"{rate * frames / 1e6:.1f}")
     for name, seconds in (("frame store", measured.store), ("image files", measured.files)):
-        print(f"  {name}: {rate * seconds:.1f} busy workers; {workers} deliver {workers / seconds:.0f} pairs/s")
+        print_row(f"busy workers, {name}", f"{rate * seconds:.1f}")
+        print_row(f"pairs per second of {workers} workers, {name}", f"{workers / seconds:.0f}")
 
 
 def page_bytes(crop: int) -> int:
@@ -118,14 +125,14 @@ def page_bytes(crop: int) -> int:
 
 def gradient_bytes(model: str, loss: str) -> float:
     """Return the bytes of a step's gradients in float32; print those of every model for comparison."""
-    discriminator = 4 * count_parameters(instantiate(config.compose().discriminator)) if "adv" in loss else 0
-    sizes = {
-        name: 4 * count_parameters(instantiate(config.compose(f"model={name}").model))
-        for name in config.options("model")
-    }
-    listed = ", ".join(f"{name} {size / 1e6:.0f}" for name, size in sorted(sizes.items(), key=lambda item: item[1]))
-    print(f"gradients in MB: {listed}; the discriminator {discriminator / 1e6:.0f}")
-    return float(sizes[model] + discriminator)
+    with torch.device("meta"):
+        networks = {name: config.compose(f"model={name}").model for name in config.options("model")}
+        networks["discriminator"] = config.compose().discriminator
+        sizes = {name: 4 * count_parameters(instantiate(node)) for name, node in networks.items()}
+    print_header("network", "gradients (MB)")
+    for name, size in sorted(sizes.items(), key=lambda item: item[1]):
+        print_row(name, f"{size / 1e6:.0f}")
+    return float(sizes[model] + ("adv" in loss) * sizes["discriminator"])
 
 
 def simulate(measured: Measured, devices: int, workers: int, transfer: float) -> tuple[float, float, float]:

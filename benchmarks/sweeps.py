@@ -1,33 +1,31 @@
 """Overhead of a sweep, and time and memory of its report.
 
-    python benchmarks/sweeps.py [--runs 500] [--steps 10000]
+    python benchmarks/sweeps.py [--runs 500] [--logged 10000] [--seeds 4] [--steps 150]
 
-- `deblurlab report sweep` on 500 generated runs (100 configurations, 5 seeds) with 10,000 logged steps each: time and
-  peak memory of the command. Targets: at most 20 s and 2 GB.
-- The time of a sweep of 4 trainings in one process and with hydra/launcher=parallel, relative to 4 single commands.
-  Target: at most 1.05.
+- `deblurlab report sweep` on generated runs: time and peak memory of the command.
+- The time of a sweep in one process and with hydra/launcher=parallel, relative to single commands.
 """
 
-import argparse
 import json
-import resource
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from common import argument_parser, parse, peak_memory, print_header, print_row
+from deblurlab import config
+from deblurlab.config import instantiate
 from deblurlab.media.images import write_png
 from deblurlab.runs.files import write_csv
 
 TRAINING = [
     "+debug=smoke", "model.width=8", "model.depth=2", "model.blocks=1", "discriminator.width=8", "loss=l1+adv",
-    "trainer.max_steps=150", "trainer.val_check_interval=150", "trainer.accelerator=cpu",
+    "trainer.accelerator=cpu",
 ]  # fmt: skip
-SEEDS = 4
 
 
 def write_runs(folder: Path, runs: int, steps: int) -> None:
@@ -61,48 +59,47 @@ def write_runs(folder: Path, runs: int, steps: int) -> None:
         write_png(run / "samples" / "test_a-0.png", random.integers(0, 256, (320, 960, 3), dtype=np.uint8))
 
 
-def report(folder: Path) -> None:
+def print_report(folder: Path) -> None:
     """Print the time and the peak memory of the report, and the size of the page."""
-    start = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "deblurlab", "report", "sweep", str(folder)], check=True, capture_output=True)
-    seconds = time.perf_counter() - start
-    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**10
-    page = (folder / "report.html").stat().st_size / 2**20
-    print(f"report sweep: {seconds:.1f} s, {memory:.0f} MiB; the page {page:.1f} MiB")
+    memory, seconds = peak_memory([sys.executable, "-m", "deblurlab", "report", "sweep", str(folder)])
+    print_row("`report sweep`, seconds", f"{seconds:.1f}", "at most 20")
+    print_row("`report sweep`, peak memory (MiB)", f"{memory:.0f}", "at most 2000")
+    print_row("`report sweep`, size of the page (MiB)", f"{(folder / 'report.html').stat().st_size / 2**20:.1f}", "-")
 
 
-def sweeps(folder: Path) -> None:
+def print_sweeps(folder: Path, seeds: int, max_steps: int) -> None:
     """Print the times of sweeps relative to single commands."""
+    training = [*TRAINING, f"trainer.max_steps={max_steps}", f"trainer.val_check_interval={max_steps}"]
 
     def seconds(*overrides: str) -> float:
         start = time.perf_counter()
-        command = [sys.executable, "-m", "deblurlab", "train", *overrides, *TRAINING, f"data.root={folder}/data"]
+        command = [sys.executable, "-m", "deblurlab", "train", *overrides, *training, f"data.root={folder}/data"]
         subprocess.run(command, cwd=folder, check=True, capture_output=True)
         return time.perf_counter() - start
 
-    seconds("runs=warm")  # generates the data
-    seeds = range(1, SEEDS + 1)
-    single = sum(seconds("runs=single", f"seed={seed}") for seed in seeds)
-    all_seeds = "seed=" + ",".join(map(str, seeds))
-    sequential = seconds("-m", "runs=sweep", all_seeds)
-    parallel = seconds("-m", "runs=parallel", all_seeds, "hydra/launcher=parallel")
-    print(f"{SEEDS} single runs: {single:.1f} s")
-    print(f"sweep / single runs: {sequential / single:.3f}; hydra/launcher=parallel: {parallel / single:.3f}")
+    single = sum(seconds("runs=single", f"seed={seed}") for seed in range(seeds))
+    every_seed = "seed=" + ",".join(map(str, range(seeds)))
+    sequential = seconds("-m", "runs=sweep", every_seed)
+    parallel = seconds("-m", "runs=parallel", every_seed, "hydra/launcher=parallel")
+    print_row(f"sweep of {seeds} / {seeds} single runs ({single:.1f} s)", f"{sequential / single:.3f}", "at most 1.05")
+    print_row("the same with `hydra/launcher=parallel`", f"{parallel / single:.3f}", "at most 1.05")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run both measurements."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=500, help="number of generated runs")
-    parser.add_argument("--steps", type=int, default=10_000, help="logged steps of each run")
-    options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp())
-    try:
-        write_runs(folder / "generated", options.runs, options.steps)
-        report(folder / "generated")
-        sweeps(folder)
-    finally:
-        shutil.rmtree(folder)
+    parser = argument_parser(__doc__)
+    parser.add_argument("--runs", type=int, default=500, help="number of generated runs, 5 per configuration")
+    parser.add_argument("--logged", type=int, default=10_000, help="logged steps of each generated run")
+    parser.add_argument("--seeds", type=int, default=4, help="number of trainings in the sweep")
+    parser.add_argument("--steps", type=int, default=150, help="steps of each training")
+    options = parse(parser, arguments)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        instantiate(config.compose(*TRAINING, f"data.root={folder}/data").data).prepare()
+        print_header("measurement", "measured", "target")
+        write_runs(folder / "generated", options.runs, options.logged)
+        print_report(folder / "generated")
+        print_sweeps(folder, options.seeds, options.steps)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Difference between tiled and whole restoration for every model.
 
-    python benchmarks/tiling.py [--threads N] [MODEL ...]
+    python benchmarks/tiling.py [MODEL ...]
 
 Prints for each model of conf/model the receptive radius and the difference, in levels of 255, between restoring a
 512x384 image in tiles of 256 pixels, blended over 64 pixels on each side, and restoring it whole. Target: no difference
@@ -11,35 +11,32 @@ distribution wide enough to change the image, and the output is shifted to the m
 black.
 """
 
-import argparse
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from common import argument_parser, parse, print_header, print_row
 from deblurlab import config
 from deblurlab.inference.engines import MAX_RADIUS, Torch
 from deblurlab.inference.tiling import Tiling, choose_tiling, restore_rows
 from deblurlab.media.pixels import InMemory
 from deblurlab.models import Model
-from inference import as_tensor, blurred_image, print_header, print_machine, print_row
+from inference import as_tensor, blurred_image
 from models import build
 
 MIN_CHANGE = 4
 """Minimum standard deviation, in levels of 255, of the change that a network makes to the image."""
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
+    parser = argument_parser(__doc__)
     parser.add_argument("models", nargs="*", metavar="MODEL", help="models to measure; all by default")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    options = parse(parser, arguments)
     print_differences(options.models or config.options("model"))
-    print_machine(options.threads)
 
 
 def print_differences(names: Iterable[str]) -> None:

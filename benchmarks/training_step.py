@@ -1,10 +1,10 @@
 """Time of the framework's training step relative to a plain PyTorch loop of the same mathematics.
 
-    python benchmarks/training_step.py [--pairs 30] [--threads N] [Hydra overrides]
+    python benchmarks/training_step.py [--pairs 30] [--threads N] [--loss LOSS] [Hydra overrides]
 
 Both train the same networks on the same batch and device. They alternate step by step in one process, so that other
 load affects both equally. The framework's time includes Lightning, callbacks and loggers between two batches. Prints
-the median of the ratios of consecutive steps. Target: at most 1.03.
+the median times and the median of the ratios of consecutive steps.
 """
 
 import argparse
@@ -12,13 +12,14 @@ import copy
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from common import argument_parser, median_ratio, parse, print_header, print_row
 from deblurlab import config
 from deblurlab.callbacks import EMA, NonFinite
 from deblurlab.config import instantiate
@@ -26,30 +27,28 @@ from deblurlab.loggers.csv import MetricsCSV
 from deblurlab.training import PairedRestoration
 from deblurlab.training.build import build
 
+LOSSES = "l1", "l1+vgg", "l1+adv", "l1+vgg+adv"
 SMALL = [
     "model.width=16", "model.depth=2", "model.blocks=1", "discriminator.width=32",
     "loss.vgg.layers=[relu1_2]", "loss.vgg.weights=random", "loader.batch_size=4", "augment.size=96",
 ]  # fmt: skip
 
 
-def main() -> None:
-    """Compare the steps for four losses."""
-    options = parse_arguments(__doc__)
-    for loss in ("l1", "l1+vgg", "l1+adv", "l1+vgg+adv"):
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Compare the steps for some losses."""
+    options = parse_arguments(__doc__, LOSSES, arguments)
+    for loss in options.loss or LOSSES:
         compare([*(options.overrides or SMALL), f"loss={loss}"], options.pairs, BareLoop)
 
 
-def parse_arguments(doc: str | None) -> argparse.Namespace:
-    """Parse the command line and print the device."""
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parse_arguments(doc: str | None, losses: Sequence[str], arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line; print the machine and the header of the table."""
+    parser = argument_parser(doc)
     parser.add_argument("--pairs", type=int, default=30, help="measured steps of each")
-    parser.add_argument("--threads", type=int, help="CPU threads of PyTorch")
+    parser.add_argument("--loss", action="append", help=f"loss, may be repeated; default: {', '.join(losses)}")
     parser.add_argument("overrides", nargs="*", help="config overrides that replace those of the small networks")
-    options = parser.parse_args()
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
-    print(f"torch {torch.__version__}, {device}")
+    options = parse(parser, arguments)
+    print_header("loss", "batch", "framework (ms)", "bare loop (ms)", "framework / bare loop", "target")
     return options
 
 
@@ -75,12 +74,15 @@ def compare(overrides: list[str], pairs: int, bare: Callable[[Any, Any, str], An
             enable_progress_bar=False, limit_val_batches=0, val_check_interval=None,
         )  # fmt: skip
         trainer.fit(module, steps)
-    measured = [times[5 : pairs + 5] for times in (steps.framework, steps.bare)]
-    framework, plain = map(statistics.median, measured)
-    ratio = statistics.median(a / b for a, b in zip(*measured, strict=True))
-    batch = f"{cfg.loader.batch_size} pairs of {cfg.augment.size}"
-    times = f"framework {framework * 1e3:7.1f} ms   bare {plain * 1e3:7.1f} ms   ratio {ratio:.3f}"
-    print(f"{overrides[-1]:<27} {batch}: {times}", flush=True)
+    framework, plain = (times[5 : pairs + 5] for times in (steps.framework, steps.bare))
+    print_row(
+        overrides[-1].removeprefix("loss="),
+        f"{cfg.loader.batch_size} pairs of {cfg.augment.size}",
+        f"{statistics.median(framework) * 1e3:.1f}",
+        f"{statistics.median(plain) * 1e3:.1f}",
+        f"{median_ratio(framework, plain):.3f}",
+        "at most 1.03",
+    )
 
 
 class AlternatingSteps:

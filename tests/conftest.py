@@ -1,6 +1,7 @@
 """Fixtures: small data sets, and training runs in this process."""
 
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -67,15 +68,21 @@ def write_pairs(tmp_path: Path) -> Callable[..., tuple[Path, Path]]:
     return write
 
 
-@pytest.fixture
-def gopro_tree(tmp_path: Path) -> Path:
-    """Small data set in GoPro's layout: three training sequences of two frames, one test sequence of one frame."""
-    root = tmp_path / "GOPRO"
+@pytest.fixture(scope="session")
+def gopro_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data set in GoPro's layout, only read: training sequences a, b, c and test sequence d, two random pairs each."""
+    root = tmp_path_factory.mktemp("gopro")
     rng = np.random.default_rng(0)
-    for place, frames in (("train/a", 2), ("train/b", 2), ("train/c", 2), ("test/d", 1)):
+    for place in ("train/a", "train/b", "train/c", "test/d"):
         for kind in ("blur", "blur_gamma", "sharp"):
             (root / place / kind).mkdir(parents=True)
-            for i in range(frames):
-                image = rng.integers(0, 256, (64, 72, 3), dtype=np.uint8)
+            for i in (1, 2):
+                image = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
                 write_png(root / place / kind / f"{i:06d}.png", image)
     return root
+
+
+@pytest.fixture
+def gopro_copy(gopro_tree: Path, tmp_path: Path) -> Path:
+    """Copy of `gopro_tree` that a test may change."""
+    return shutil.copytree(gopro_tree, tmp_path / "GOPRO")

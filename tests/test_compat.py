@@ -6,12 +6,16 @@ A test that fails after an upgrade means that the function in `deblurlab._compat
 import inspect
 import io
 import re
+import warnings
 from pathlib import Path
 
+import hydra
 import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from hydra.errors import InstantiationException
+from omegaconf import OmegaConf
 from PIL import Image
 
 from deblurlab import _compat, config
@@ -100,14 +104,34 @@ def test_a_workspace_has_no_public_serialisation() -> None:
 
 
 def test_compose_is_not_reentrant_in_hydra_itself() -> None:
-    import hydra
-
-    with hydra.initialize_config_dir(str(config.CONF), version_base="1.3"):
+    folder, base = str(config.CONF), _compat.hydra_version_base()
+    with hydra.initialize_config_dir(folder, **base):
         with pytest.raises(ValueError, match="already initialized"):
-            hydra.initialize_config_dir(str(config.CONF), version_base="1.3")
-        with _compat.separate_hydra_state(), hydra.initialize_config_dir(str(config.CONF), version_base="1.3"):
+            hydra.initialize_config_dir(folder, **base)
+        with _compat.separate_hydra_state(), hydra.initialize_config_dir(folder, **base):
             assert "l1" in _compat.hydra_group_options("loss")
         assert "l1" in _compat.hydra_group_options("loss")
+
+
+def test_arguments_depend_on_the_version_of_hydra() -> None:
+    new = tuple(map(int, hydra.__version__.split(".")[:2])) >= (1, 4)
+    assert _compat.hydra_version_base() == ({} if new else {"version_base": "1.3"})
+    allowed = _compat.hydra_execution_whitelist(["fractions.Fraction"])
+    assert hydra.utils.instantiate({"_target_": "fractions.Fraction", "numerator": 2}, **allowed) == 2
+    if new:
+        with pytest.raises(InstantiationException, match="whitelist"):
+            hydra.utils.instantiate({"_target_": "decimal.Decimal", "value": 2}, **allowed)
+    else:  # earlier versions pass the argument to the target
+        with pytest.raises(InstantiationException, match="_execution_whitelist_"):
+            hydra.utils.instantiate({"_target_": "fractions.Fraction"}, _execution_whitelist_=["fractions.Fraction"])
+
+
+def test_a_resolver_is_registered_and_replaced_without_a_deprecated_name() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for factor in (2, 3):
+            _compat.register_resolver("times_for_test", lambda x, factor=factor: factor * x)
+            assert OmegaConf.create({"x": "${times_for_test:7}"}).x == factor * 7
 
 
 def test_pyvips_does_not_detect_the_format_of_a_source() -> None:

@@ -7,6 +7,7 @@ library offers a public replacement or changes the private API. Libraries are im
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -110,6 +111,41 @@ def separate_hydra_state() -> Iterator[None]:
     finally:
         GlobalHydra.instance().hydra = caller
         base.version_base = version
+
+
+def hydra_version_base() -> dict[str, str]:
+    """Return the argument `version_base` of Hydra's entry points; empty from 1.4 on, where it is deprecated."""
+    return {} if _has_execution_whitelist() else {"version_base": "1.3"}
+
+
+def hydra_execution_whitelist(targets: list[str]) -> dict[str, Any]:
+    """Return the argument of `hydra.utils.instantiate` that allows only these targets.
+
+    Args:
+        targets: Dotted names of classes and functions; a trailing `.*` allows a package.
+
+    Returns:
+        Empty before Hydra 1.4, which has a list of refused targets only.
+    """
+    return {"_execution_whitelist_": targets} if _has_execution_whitelist() else {}
+
+
+def register_resolver(name: str, function: Callable[..., Any]) -> None:
+    """Register an OmegaConf resolver, or replace the one of this name.
+
+    omegaconf 2.4 renames `register_new_resolver` to `register_resolver`, which earlier versions use for an older API.
+    """
+    from omegaconf import OmegaConf
+
+    renamed = "replace" in inspect.signature(OmegaConf.register_resolver).parameters
+    register = OmegaConf.register_resolver if renamed else OmegaConf.register_new_resolver
+    register(name, function, replace=True)
+
+
+def _has_execution_whitelist() -> bool:
+    import hydra.utils
+
+    return hasattr(hydra.utils, "execution_whitelist")
 
 
 def hydra_group_options(group: str) -> list[str]:

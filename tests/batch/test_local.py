@@ -6,6 +6,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Callable
@@ -322,29 +323,58 @@ def test_a_full_disk_leaves_no_partial_file(
     assert [path.name for path in Path("out").iterdir()] == []
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_leaves_complete_files_only(weights: Path, tmp_path: Path, number: int, code: int) -> None:
-    for i in range(60):
-        _write(tmp_path / f"in/{i:02d}.png", cv2.resize(RGB, (900, 900)))
-    command = [sys.executable, "-m", "deblurlab", "restore", "in", "-o", "out", "--weights", weights, "--device", "cpu"]
-    process = subprocess.Popen(
-        command, cwd=tmp_path, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background processes of a shell ignore it
-    )  # fmt: skip
+def _many_files(folder: Path) -> None:
+    """Write 200 images, which take longer than the test needs to send a signal."""
+    _write(folder / "000.png", cv2.resize(RGB, (300, 300)))
+    for i in range(1, 200):
+        (folder / f"{i:03d}.png").hardlink_to(folder / "000.png")
+
+
+def _signal_after_two_files(folder: Path, process: int, number: int) -> None:
     until = time.monotonic() + 120
-    while len(list((tmp_path / "out").glob("*.png"))) < 2 and time.monotonic() < until:
-        time.sleep(0.02)
-    os.kill(process.pid, number)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == code, errors
-    assert "Traceback" not in errors
-    found = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert 2 < len(found) < 61
+    while len(list(folder.glob("*.png"))) < 2 and time.monotonic() < until:
+        time.sleep(0.01)
+    os.kill(process, number)
+
+
+def _check_complete_files_only(folder: Path) -> None:
+    found = sorted(path.name for path in folder.iterdir())
+    assert 2 < len(found) < 201
     assert [name for name in found if "partial" in name or name.endswith(".rows")] == []
-    journal = (tmp_path / "out/.deblurlab.jsonl").read_text().splitlines()
+    journal = (folder / ".deblurlab.jsonl").read_text().splitlines()
     assert len(journal) == len(found) - 1
     for line in journal:
-        assert _read(tmp_path / "out" / json.loads(line)["target"]).shape == (900, 900, 3)
+        assert _read(folder / json.loads(line)["target"]).shape == (300, 300, 3)
+
+
+def test_sigterm_leaves_complete_files_only(weights: Path, tmp_path: Path) -> None:
+    _many_files(tmp_path / "in")
+    command = [sys.executable, "-m", "deblurlab", "restore", "in", "-o", "out", "--weights", weights, "--device", "cpu"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    _signal_after_two_files(tmp_path / "out", process.pid, signal.SIGTERM)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 143, errors
+    assert "Traceback" not in errors
+    _check_complete_files_only(tmp_path / "out")
+
+
+def test_ctrl_c_leaves_complete_files_only(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _many_files(Path("in"))
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)  # background processes of a shell ignore it
+    sender = threading.Thread(target=_signal_after_two_files, args=(Path("out"), os.getpid(), signal.SIGINT))
+    sender.start()
+    try:
+        with pytest.raises(SystemExit) as end:
+            restore_command(["in", "-o", "out", "--weights", str(weights), "--device", "cpu"])
+    finally:
+        sender.join()
+        signal.signal(signal.SIGINT, previous)
+    assert end.value.code == 130
+    assert "all written files are complete" in capsys.readouterr().err
+    _check_complete_files_only(Path("out"))
 
 
 @pytest.mark.parametrize("content", [b"garbage", None])

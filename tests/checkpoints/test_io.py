@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from deblurlab.checkpoints.io import (
-    AtomicCheckpointIO,
     DamagedError,
     newest_checkpoint,
     read_checkpoint,
     read_training_state,
     try_read_training_state,
 )
+from deblurlab.checkpoints.plugin import AtomicCheckpointIO
 from deblurlab.errors import UserError
 from deblurlab.runs.folder import Run
 

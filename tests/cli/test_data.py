@@ -13,23 +13,14 @@ from deblurlab.media.images import read_image, write_png
 from support import data_command
 
 
-def _gopro(root: Path, *, size: tuple[int, int] = (12, 16)) -> Path:
-    rng = np.random.default_rng(0)
-    for place in ("train/a", "train/b", "train/c", "test/d"):
-        for kind in ("blur", "sharp"):
-            for i in range(2):
-                file = root / place / kind / f"{i:06d}.png"
-                file.parent.mkdir(parents=True, exist_ok=True)
-                write_png(file, rng.integers(0, 256, (*size, 3), dtype=np.uint8))
-    return root
-
-
-def test_check_compares_the_counts_with_the_published_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert data_command("check", "gopro", _gopro(tmp_path)) == 1
+def test_check_compares_the_counts_with_the_published_ones(
+    gopro_tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert data_command("check", "gopro", gopro_tree) == 1
     output = capsys.readouterr().out
     assert "train has 6 pairs instead of the published 2103" in output
     assert "test has 2 pairs instead of the published 1111" in output
-    assert "16x12" in output
+    assert "64x48" in output
 
 
 @pytest.mark.slow
@@ -51,17 +42,19 @@ def test_the_official_counts_are_complete(tmp_path: Path, capsys: pytest.Capture
     assert "no problems found" in capsys.readouterr().out
 
 
-def test_check_reports_damaged_files_and_lists_good_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    root = _gopro(tmp_path / "set")
-    (root / "train/a/blur/000000.png").write_bytes(b"nothing")
-    write_png(root / "train/b/sharp/000001.png", np.zeros((5, 6, 3), np.uint8))
-    write_png(root / "test/d/sharp/000001.png", read_image(root / "train/c/sharp/000000.png"))
+def test_check_reports_damaged_files_and_lists_good_pairs(
+    gopro_copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = gopro_copy
+    (root / "train/a/blur/000001.png").write_bytes(b"nothing")
+    write_png(root / "train/b/sharp/000002.png", np.zeros((5, 6, 3), np.uint8))
+    write_png(root / "test/d/sharp/000002.png", read_image(root / "train/c/sharp/000001.png"))
     fixed = tmp_path / "good.txt"
     assert data_command("check", "gopro", root, "--fix-list", fixed) == 1
     output = " ".join(capsys.readouterr().out.split())
-    assert "train/a/blur/000000.png isn't an image that can be read" in output
-    assert "train/b/blur/000001.png is 16x12 and" in output
-    assert "test/d/sharp/000001.png (test) is the same image as" in output
+    assert "train/a/blur/000001.png isn't an image that can be read" in output
+    assert "train/b/blur/000002.png is 64x48 and" in output
+    assert "test/d/sharp/000002.png (test) is the same image as" in output
     good = [line.split() for line in fixed.read_text().splitlines()]
     assert len(good) == 5
     assert data_command("show", "pairs", f"data.list={fixed}", "-o", tmp_path / "page.png") == 0
@@ -69,21 +62,20 @@ def test_check_reports_damaged_files_and_lists_good_pairs(tmp_path: Path, capsys
         assert page.size == (3 * 486, 5 * (360 + 22))
 
 
-def test_pack_then_check_reads_the_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    root = _gopro(tmp_path)
-    assert data_command("pack", "gopro", root) == 0
+def test_pack_then_check_reads_the_store(gopro_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert data_command("pack", "gopro", gopro_copy) == 0
     assert "16 frames" in capsys.readouterr().out
-    file = root / "train/a/blur/000001.png"
-    assert np.array_equal(FrameStore(root)(file), read_image(file))
+    file = gopro_copy / "train/a/blur/000002.png"
+    assert np.array_equal(FrameStore(gopro_copy)(file), read_image(file))
 
 
-def test_user_errors_are_one_line(tmp_path: Path) -> None:
+def test_user_errors_are_one_line(gopro_tree: Path, tmp_path: Path) -> None:
     for arguments, message in (
         (("check", "gopr", tmp_path), "there is no data set gopr; known: gopro"),
         (("check", "gopro", tmp_path / "nowhere"), "there is no GoPro data set at"),
-        (("check", "gopro", _gopro(tmp_path / "set"), "data.blurkey=blur"), "blurkey"),
+        (("check", "gopro", gopro_tree, "data.blurkey=blur"), "blurkey"),
         (
-            ("average", tmp_path / "set/train/a/sharp", "-o", tmp_path / "out", "--window", "a..b"),
+            ("average", gopro_tree / "train/a/sharp", "-o", tmp_path / "out", "--window", "a..b"),
             "neither a number nor",
         ),
     ):

@@ -1,5 +1,6 @@
 """Layouts of the public data sets, written in small and read back."""
 
+import shutil
 import zlib
 from pathlib import Path
 
@@ -22,18 +23,11 @@ def _write(root: Path, *names: str) -> None:
     for name in names:
         rng = np.random.default_rng(zlib.crc32(name.encode()))
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        write_png(root / name, rng.integers(0, 256, (16, 20, 3), dtype=np.uint8))
+        write_png(root / name, rng.integers(0, 256, (48, 64, 3), dtype=np.uint8))
 
 
 def _set(name: str, root: Path, *overrides: str) -> PairSet:
     return instantiate(config(f"data={name}", f"data.root={root}", *overrides).data)
-
-
-def _gopro(root: Path, *, sequences: dict[str, list[str]] | None = None) -> None:
-    for split, names in (sequences or {"train": ["a", "b", "c"], "test": ["d"]}).items():
-        for name in names:
-            for kind in ("blur", "blur_gamma", "sharp"):
-                _write(root, *(f"{split}/{name}/{kind}/{i:06d}.png" for i in (1, 2)))
 
 
 def _reds(root: Path) -> None:
@@ -75,7 +69,7 @@ def _kohler(root: Path) -> None:
 
 EXPECTED = {
     "gopro": (
-        _gopro, ["a/000001", "a/000002"], ["b/000001", "b/000002", "c/000001", "c/000002"],
+        None, ["a/000001", "a/000002"], ["b/000001", "b/000002", "c/000001", "c/000002"],
         {"gopro": ["d/000001", "d/000002"]},
     ),
     "reds": (
@@ -91,11 +85,12 @@ BUILT = pytest.mark.parametrize("name", EXPECTED)
 
 
 @BUILT
-def test_a_layout_is_read_into_the_official_splits(name: str, tmp_path: Path) -> None:
+def test_a_layout_is_read_into_the_official_splits(name: str, tmp_path: Path, gopro_tree: Path) -> None:
     build, train, val, tests = EXPECTED[name]
-    build(tmp_path)
+    if build is not None:
+        build(tmp_path)
     overrides = ["data.val_share=0.5"] if name == "realblur_j" else []
-    data = _set(name, tmp_path, *overrides)
+    data = _set(name, gopro_tree if build is None else tmp_path, *overrides)
     data.prepare()
 
     def names(pairs: list, expected: object) -> object:
@@ -108,7 +103,7 @@ def test_a_layout_is_read_into_the_official_splits(name: str, tmp_path: Path) ->
     assert len({pair.blurred for pair in everything}) == len(everything)  # nothing is in two splits
     for pair in everything:
         sample = PairDataset([pair])[0, 0, 0]
-        assert sample["blurred"].shape == sample["sharp"].shape == (3, 16, 20)
+        assert sample["blurred"].shape == sample["sharp"].shape == (3, 48, 64)
         assert not torch.equal(sample["blurred"], sample["sharp"])
     assert sum(map(len, data.splits().values())) == len(everything)
 
@@ -128,31 +123,27 @@ def test_realblur_holds_out_whole_scenes(tmp_path: Path) -> None:
     assert data.train()[0].sharp.name == "gt_1.png"
 
 
-def test_gopro_reads_the_chosen_blur(tmp_path: Path) -> None:
-    _gopro(tmp_path)
-    assert _set("gopro", tmp_path).train()[0].blurred.parent.name == "blur"
-    assert _set("gopro_gamma", tmp_path).train()[0].blurred.parent.name == "blur_gamma"
-    for image in (tmp_path / "train" / "a" / "blur_gamma").iterdir():
-        image.unlink()
-    (tmp_path / "train" / "a" / "blur_gamma").rmdir()
+def test_gopro_reads_the_chosen_blur(gopro_copy: Path) -> None:
+    assert _set("gopro", gopro_copy).train()[0].blurred.parent.name == "blur"
+    assert _set("gopro_gamma", gopro_copy).train()[0].blurred.parent.name == "blur_gamma"
+    shutil.rmtree(gopro_copy / "train" / "a" / "blur_gamma")
     with pytest.raises(UserError, match=r"train/a has no blur_gamma \(it has blur, sharp\): .*data.blur_key"):
-        _set("gopro_gamma", tmp_path).train()
+        _set("gopro_gamma", gopro_copy).train()
 
 
-def test_a_sequence_in_train_and_test_is_refused(tmp_path: Path) -> None:
-    _gopro(tmp_path, sequences={"train": ["a", "b", "c"], "test": ["b"]})
+def test_a_sequence_in_train_and_test_is_refused(gopro_copy: Path) -> None:
+    (gopro_copy / "test" / "d").rename(gopro_copy / "test" / "b")
     with pytest.raises(UserError, match="has the sequence b in train and in test"):
-        _set("gopro", tmp_path).prepare()
+        _set("gopro", gopro_copy).prepare()
 
 
 def test_the_reference_split_is_drawn_by_seed_with_a_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    gopro_tree: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _gopro(tmp_path)
     monkeypatch.setattr("deblurlab.datasets.gopro._REFERENCE_SPLIT", {"train": 3, "val": 2, "test": 2})
     drawn = []
     for seed in (0, 0, 1):
-        data = _set("gopro", tmp_path, "data.split=paper", f"data.split_seed={seed}")
+        data = _set("gopro", gopro_tree, "data.split=paper", f"data.split_seed={seed}")
         data.prepare()
         parts = [data.train(), data.val(), data.tests()["gopro_paper"]]
         assert [len(part) for part in parts] == [3, 2, 2]
@@ -162,10 +153,9 @@ def test_the_reference_split_is_drawn_by_seed_with_a_warning(
     assert "metrics are too high" in caplog.text
 
 
-def test_the_reference_split_needs_the_whole_data_set(tmp_path: Path) -> None:
-    _gopro(tmp_path)
+def test_the_reference_split_needs_the_whole_data_set(gopro_tree: Path) -> None:
     with pytest.raises(UserError, match=r"needs 2213 pairs, \S+ has 8"):
-        _set("gopro", tmp_path, "data.split=paper").train()
+        _set("gopro", gopro_tree, "data.split=paper").train()
 
 
 def test_the_metric_on_kohler_is_the_best_over_all_references(tmp_path: Path) -> None:
@@ -174,7 +164,7 @@ def test_the_metric_on_kohler_is_the_best_over_all_references(tmp_path: Path) ->
     assert [path.stem for path in (pair.sharp, *pair.extra_references)] == [f"GroundTruth1_10_{k}" for k in (1, 2, 10)]
     sample = PairDataset([pair])[0, 0, 0]
     batch = torch.utils.data.default_collate([sample])
-    restored = torch.rand(1, 3, 16, 20)
+    restored = torch.rand(1, 3, 48, 64)
     metrics = ImageMetrics(Protocol(metrics=("psnr",)))
     metrics._update("test", restored, batch)
     references = [sample["sharp"], *sample["extra_references"]]

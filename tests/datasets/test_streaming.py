@@ -102,12 +102,12 @@ def test_incomplete_shards_are_refused(tmp_path: Path, gopro_tree: Path) -> None
         _opened(str(tmp_path / "shards"))
 
 
-def test_a_failed_call_leaves_no_shards_and_can_be_repeated(tmp_path: Path, gopro_tree: Path) -> None:
-    broken = sorted(gopro_tree.glob("test/*/sharp/*.png"))[-1]
+def test_a_failed_call_leaves_no_shards_and_can_be_repeated(tmp_path: Path, gopro_copy: Path) -> None:
+    broken = sorted(gopro_copy.glob("test/*/sharp/*.png"))[-1]
     content = broken.read_bytes()
     broken.write_bytes(content[:-300])
     place = tmp_path / "shards"
-    arguments = ["pack", "gopro", str(gopro_tree), "data.validation=1", "--streaming", str(place)]
+    arguments = ["pack", "gopro", str(gopro_copy), "data.validation=1", "--streaming", str(place)]
     with pytest.raises(UserError, match="is damaged or truncated"):
         data_command(*arguments)
     assert not place.exists()

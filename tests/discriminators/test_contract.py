@@ -1,5 +1,7 @@
 """Contract tests of every discriminator in conf/discriminator."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 
@@ -8,10 +10,16 @@ from deblurlab.discriminators import Discriminator
 from support import config, option_names
 
 
-@pytest.fixture(params=option_names("discriminator"))
-def discriminator(request: pytest.FixtureRequest) -> Discriminator:
+@pytest.fixture(scope="module", params=option_names("discriminator"))
+def pristine(request: pytest.FixtureRequest) -> Discriminator:
     torch.manual_seed(0)
-    return instantiate(config(f"discriminator={request.param}").discriminator)
+    return instantiate(config(f"discriminator={request.param}", "discriminator.width=4").discriminator)
+
+
+@pytest.fixture
+def discriminator(pristine: Discriminator) -> Discriminator:
+    torch.manual_seed(0)
+    return deepcopy(pristine)
 
 
 def test_output_has_lists_of_logits_and_features(discriminator: Discriminator) -> None:

@@ -1,5 +1,6 @@
 """Contract tests of every model in conf/model."""
 
+from copy import deepcopy
 from itertools import pairwise
 
 import pytest
@@ -11,8 +12,9 @@ from deblurlab.models import Model
 from support import config, option_names, small
 
 
-@pytest.fixture(params=option_names("model"))
-def model(request: pytest.FixtureRequest) -> Model:
+@pytest.fixture(scope="module", params=option_names("model"))
+def pristine(request: pytest.FixtureRequest) -> Model:
+    """Return a small model, which the tests copy: composing the config and building it take longer than most tests."""
     torch.manual_seed(0)
     chosen = f"model={request.param}"
     overrides = [override for override in small(chosen) if override.startswith("model.")]
@@ -22,6 +24,12 @@ def model(request: pytest.FixtureRequest) -> Model:
         if not parameter.any():
             nn.init.normal_(parameter, std=0.1)
     return network
+
+
+@pytest.fixture
+def model(pristine: Model) -> Model:
+    torch.manual_seed(0)
+    return deepcopy(pristine)
 
 
 def _restore(model: Model, image: torch.Tensor) -> torch.Tensor:

@@ -79,7 +79,8 @@ def test_parameters_and_macs_counted_by_hand() -> None:
 
 
 def test_default_generator_cost() -> None:
-    model = instantiate(config("model=unet_res").model)
+    with torch.device("meta"):
+        model = instantiate(config("model=unet_res").model)
     assert count_parameters(model) == 4_730_211
     assert count_macs(model) == 19_239_272_448
 

@@ -1,27 +1,5 @@
 """Lightning callbacks: measurement, checkpoints, resuming, weight averaging and fault handling."""
 
-from deblurlab.callbacks.checkpoints import Checkpoints
-from deblurlab.callbacks.collapse import Collapse
-from deblurlab.callbacks.ema import EMA
-from deblurlab.callbacks.freeze import FreezeBackbone
-from deblurlab.callbacks.metrics import ImageMetrics, PerImage
-from deblurlab.callbacks.nonfinite import NonFinite, Rollback
-from deblurlab.callbacks.preemption import Preemption
-from deblurlab.callbacks.progress import TrainingProgress
-from deblurlab.callbacks.resume import ResumeState
-from deblurlab.callbacks.samples import Samples
+import lazy_loader
 
-__all__ = [
-    "EMA",
-    "Checkpoints",
-    "Collapse",
-    "FreezeBackbone",
-    "ImageMetrics",
-    "NonFinite",
-    "PerImage",
-    "Preemption",
-    "ResumeState",
-    "Rollback",
-    "Samples",
-    "TrainingProgress",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

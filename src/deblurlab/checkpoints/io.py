@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from deblurlab.checkpoints.safe_load import load_tensors
 from deblurlab.errors import UserError, first_sentence
@@ -25,42 +24,31 @@ class DamagedError(UserError):
     """Error for a corrupted or invalid checkpoint."""
 
 
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Atomic checkpoint files that survive a full disk and a power failure.
+def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint atomically; it survives a full disk and a power failure.
 
-    A checkpoint is written to a temporary file, flushed to the disk, then renamed. The `last.ckpt` that it replaces
-    stays as `previous.ckpt`, in case the new one gets damaged. If the disk is full, leftover `.partial` files of
-    interrupted writes are deleted, then `previous.ckpt`.
+    It is written to a temporary file, flushed to the disk, then renamed. The `last.ckpt` that it replaces stays as
+    `previous.ckpt`, in case the new one gets damaged. If the disk is full, leftover `.partial` files of interrupted
+    writes are deleted, then `previous.ckpt`.
 
     Raises:
-        UserError: On saving: the disk is full or the folder can't be written. On loading: the file is damaged or holds
-            more than tensors and plain data.
+        UserError: The disk is full or the folder can't be written.
     """
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
-    ) -> None:
-        """Write a checkpoint atomically."""
-        path = Path(path)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            while True:
-                try:
-                    _write(checkpoint, path)
-                    break
-                except (OSError, RuntimeError) as error:
-                    if not _is_disk_full(error) or not _free_space(path.parent):
-                        raise
-        except OSError as error:
-            raise _write_error(checkpoint, path, error) from error
-        except RuntimeError as error:
-            if not _is_disk_full(error):
-                raise
-            raise _write_error(checkpoint, path, error) from error
-
-    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
-        """Return a checkpoint's content on the CPU, as `read_checkpoint` does."""
-        return read_checkpoint(Path(path))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                _write(checkpoint, path)
+                break
+            except (OSError, RuntimeError) as error:
+                if not _is_disk_full(error) or not _free_space(path.parent):
+                    raise
+    except OSError as error:
+        raise _write_error(checkpoint, path, error) from error
+    except RuntimeError as error:
+        if not _is_disk_full(error):
+            raise
+        raise _write_error(checkpoint, path, error) from error
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from deblurlab import config
+from deblurlab._compat import hydra_version_base
 from deblurlab.cli.exit_codes import exit_with_message
 from deblurlab.errors import UserError
 
@@ -40,7 +41,7 @@ def train(arguments: list[str]) -> None:
         return _train(cfg)
 
     sys.argv = [command[0], *arguments]
-    hydra.main(version_base="1.3", config_path=str(config.CONF), config_name="train")(job)()
+    hydra.main(config_path=str(config.CONF), config_name="train", **hydra_version_base())(job)()
 
 
 def evaluate(arguments: list[str]) -> None:
@@ -63,7 +64,7 @@ def evaluate(arguments: list[str]) -> None:
                 finished.append(results)
 
     try:
-        hydra.main(version_base="1.3", config_path=str(config.CONF), config_name="evaluate")(job)()
+        hydra.main(config_path=str(config.CONF), config_name="evaluate", **hydra_version_base())(job)()
     finally:  # also if one of several jobs has failed
         if finished:
             from deblurlab.reporting import print_comparison

@@ -5,7 +5,7 @@ from hydra import initialize_config_dir
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig
 
-from deblurlab._compat import separate_hydra_state
+from deblurlab._compat import hydra_version_base, separate_hydra_state
 from deblurlab.config.search_path import CONF, SearchPath
 from deblurlab.config.sums import PathSource, SumSource
 
@@ -25,5 +25,5 @@ def compose(*overrides: str, name: str = "train") -> DictConfig:
         hydra.errors.HydraException: An option or key doesn't exist.
     """
     register()
-    with separate_hydra_state(), initialize_config_dir(str(CONF), version_base="1.3"):
+    with separate_hydra_state(), initialize_config_dir(str(CONF), **hydra_version_base()):
         return hydra.compose(name, overrides=["run=none", *overrides])

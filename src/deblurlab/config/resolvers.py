@@ -8,6 +8,8 @@ from typing import Any
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
+from deblurlab._compat import register_resolver
+
 _NOT_IN_NAME = {"fresh", "name", "runs", "shard", "sweep"}
 """Overrides that don't change the results of a run."""
 _MAX_NAME = 120
@@ -66,4 +68,4 @@ def gpus(accelerator: str, devices: Any) -> int | None:
 
 # At import, so that the process of a cluster's job, which Hydra doesn't start, can read the configuration too.
 for _function in (run_name, evenly, processes, gpus):
-    OmegaConf.register_new_resolver(_function.__name__, _function, replace=True)
+    register_resolver(_function.__name__, _function)

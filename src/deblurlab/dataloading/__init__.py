@@ -1,13 +1,5 @@
 """Data loading: from data sets to batches."""
 
-from deblurlab.dataloading.augmentation import Augmentation
-from deblurlab.dataloading.datamodule import DataModule
-from deblurlab.dataloading.sampler import KeyedBatchSampler, SequentialBatchSampler, Stage
+import lazy_loader
 
-__all__ = [
-    "Augmentation",
-    "DataModule",
-    "KeyedBatchSampler",
-    "SequentialBatchSampler",
-    "Stage",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

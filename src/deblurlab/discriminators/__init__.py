@@ -1,10 +1,5 @@
 """Discriminators, one file per network."""
 
-from deblurlab.discriminators.base import Discriminator, DiscriminatorOutput
-from deblurlab.discriminators.double import Double
-from deblurlab.discriminators.multiscale import Multiscale
-from deblurlab.discriminators.patchgan import PatchGAN
-from deblurlab.discriminators.pixel import Pixel
-from deblurlab.discriminators.unet import UNet
+import lazy_loader
 
-__all__ = ["Discriminator", "DiscriminatorOutput", "Double", "Multiscale", "PatchGAN", "Pixel", "UNet"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

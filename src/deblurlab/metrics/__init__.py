@@ -1,31 +1,5 @@
 """Image quality metrics, and the protocols that define how they are computed."""
 
-from deblurlab.metrics.base import ImageMetric
-from deblurlab.metrics.info import MetricInfo
-from deblurlab.metrics.kid import KID
-from deblurlab.metrics.measurement import Measurement, SetMeasurement
-from deblurlab.metrics.perceptual import DISTS, LPIPS
-from deblurlab.metrics.protocol import Protocol
-from deblurlab.metrics.psnr import PSNR, PSNRY, psnr
-from deblurlab.metrics.sharpness import Sharpness, sharpness
-from deblurlab.metrics.ssim import SSIM, SSIMY, SSIMMatlabRGB, ssim
+import lazy_loader
 
-__all__ = [
-    "DISTS",
-    "KID",
-    "LPIPS",
-    "PSNR",
-    "PSNRY",
-    "SSIM",
-    "SSIMY",
-    "ImageMetric",
-    "Measurement",
-    "MetricInfo",
-    "Protocol",
-    "SSIMMatlabRGB",
-    "SetMeasurement",
-    "Sharpness",
-    "psnr",
-    "sharpness",
-    "ssim",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

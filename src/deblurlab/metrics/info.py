@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deblurlab.config import get_class
+from deblurlab.config import find_target
 from deblurlab.errors import UserError
 
 DISPLAY_KEYS = ("title", "unit", "digits", "description", "higher_is_better")
@@ -31,7 +31,7 @@ class MetricInfo:
         Raises:
             UserError: Neither the class nor the node says whether a higher value is better.
         """
-        metric: Any = get_class(node["_target_"])
+        metric: Any = find_target(node)
         first_line = next(iter((metric.__doc__ or "").strip().splitlines()), "")
         defaults = {"title": name, "description": first_line}
         found = {key: node.get(key, getattr(metric, key, None)) for key in DISPLAY_KEYS}

@@ -1,8 +1,5 @@
 """Tables, plots and HTML pages, built from the files of run folders only."""
 
-from deblurlab.reporting.comparison import print_comparison
-from deblurlab.reporting.evaluation import write_evaluation
-from deblurlab.reporting.page import write_report
-from deblurlab.reporting.table import print_results
+import lazy_loader
 
-__all__ = ["print_comparison", "print_results", "write_evaluation", "write_report"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

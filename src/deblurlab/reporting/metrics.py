@@ -20,12 +20,7 @@ def metrics_of(*results: Mapping[str, Any]) -> dict[str, MetricInfo]:
 
 
 def _from_names(results: Mapping[str, Any]) -> dict[str, MetricInfo]:
-    """Return the metrics of results of an earlier version, which contain names only."""
-    sets = results["sets"].values()
-    names = [key for values in sets for key in values if f"{key}_blurred" in values] + list(results["unavailable"])
-    return {name: _shipped(name) for name in dict.fromkeys(names)}
-
-
-def _shipped(name: str) -> MetricInfo:
-    file = CONF / "metric" / f"{name}.yaml"
-    return MetricInfo.of(name, OmegaConf.load(file)[name]) if file.is_file() else MetricInfo(title=name)
+    """Return the metrics of results of an earlier version, which contain the names of shipped metrics only."""
+    names = [*(key for values in results["sets"].values() for key in values), *results.get("unavailable", ())]
+    files = {name: CONF / "metric" / f"{name}.yaml" for name in dict.fromkeys(names)}
+    return {name: MetricInfo.of(name, OmegaConf.load(file)[name]) for name, file in files.items() if file.is_file()}

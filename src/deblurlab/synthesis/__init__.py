@@ -3,7 +3,6 @@
 All pixel arithmetic is on integers, so that a seed gives bit-identical images on every processor.
 """
 
-from deblurlab.synthesis.pairs import ImageSource, Synthesis
-from deblurlab.synthesis.parameters import BlurKey, SynthesisParameters
+import lazy_loader
 
-__all__ = ["BlurKey", "ImageSource", "Synthesis", "SynthesisParameters"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

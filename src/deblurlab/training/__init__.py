@@ -1,8 +1,5 @@
 """Training: the run, the LightningModules and their step."""
 
-from deblurlab.training.cycle import CycleRestoration
-from deblurlab.training.module import Restoration
-from deblurlab.training.paired import PairedRestoration
-from deblurlab.training.settings import StepSettings
+import lazy_loader
 
-__all__ = ["CycleRestoration", "PairedRestoration", "Restoration", "StepSettings"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

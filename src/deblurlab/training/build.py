@@ -14,9 +14,9 @@ from pytorch_lightning.callbacks import Callback
 from torch import nn
 
 from deblurlab.callbacks import ImageMetrics
-from deblurlab.checkpoints.io import AtomicCheckpointIO
 from deblurlab.checkpoints.load import load_generator
-from deblurlab.config import get_class, instantiate, options
+from deblurlab.checkpoints.plugin import AtomicCheckpointIO
+from deblurlab.config import find_target, instantiate, options
 from deblurlab.dataloading import Augmentation, DataModule
 from deblurlab.discriminators import Discriminator
 from deblurlab.errors import UserError
@@ -96,7 +96,10 @@ def _module_factory(cfg: DictConfig, *, adversarial: bool) -> tuple[dict[str, An
 
 
 def _is_discriminator(value: Any) -> bool:
-    return isinstance(value, dict) and "_target_" in value and issubclass(get_class(value["_target_"]), Discriminator)
+    if not isinstance(value, dict) or "_target_" not in value:
+        return False
+    target = find_target(value)
+    return isinstance(target, type) and issubclass(target, Discriminator)
 
 
 def _loss_terms(cfg: DictConfig) -> tuple[dict[str, nn.Module], dict[str, float], dict[str, str]]:

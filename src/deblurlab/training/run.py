@@ -49,11 +49,8 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
     run, is_leader = Run(Path(cfg.run)), getattr(rank_zero_only, "rank", 0) == 0
     _check_paths(cfg, run)
     module, resolved = build(cfg)
-    image_metrics, timer, resume_state = (
-        ImageMetrics(Measurement.of(cfg)),
-        Timer(cfg.trainer.get("max_time")),
-        ResumeState(),
-    )
+    image_metrics, resume_state = ImageMetrics(Measurement.of(cfg)), ResumeState()
+    timer = Timer(cfg.trainer.get("max_time"))
     trainer, loader = build_trainer(cfg, [resume_state, image_metrics, timer])
     use_resuming_fit_loop(trainer, lambda: resume_state.due)
     module.check_data(loader.data)

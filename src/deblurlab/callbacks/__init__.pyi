@@ -1,0 +1,12 @@
+from .checkpoints import Checkpoints as Checkpoints
+from .collapse import Collapse as Collapse
+from .ema import EMA as EMA
+from .freeze import FreezeBackbone as FreezeBackbone
+from .metrics import ImageMetrics as ImageMetrics
+from .metrics import PerImage as PerImage
+from .nonfinite import NonFinite as NonFinite
+from .nonfinite import Rollback as Rollback
+from .preemption import Preemption as Preemption
+from .progress import TrainingProgress as TrainingProgress
+from .resume import ResumeState as ResumeState
+from .samples import Samples as Samples

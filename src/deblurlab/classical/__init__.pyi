@@ -1,0 +1,9 @@
+from .deep_prior import deep_image_prior as deep_image_prior
+from .estimation import EstimationError as EstimationError
+from .estimation import estimate_motion as estimate_motion
+from .estimation import line_psf as line_psf
+from .iterative import non_local_means as non_local_means
+from .iterative import richardson_lucy as richardson_lucy
+from .iterative import total_variation as total_variation
+from .linear import unsupervised_wiener as unsupervised_wiener
+from .linear import wiener as wiener

@@ -1,0 +1,11 @@
+from .base import Model as Model
+from .deepdeblur import DeepDeblur as DeepDeblur
+from .fpn_inception import FPNInception as FPNInception
+from .fpn_mobilenet import FPNMobileNet as FPNMobileNet
+from .mimo_unet_plus import MIMOUNetPlus as MIMOUNetPlus
+from .nafnet import NAFNet as NAFNet
+from .resnet import ResNet as ResNet
+from .restormer import Restormer as Restormer
+from .srn import SRN as SRN
+from .unet import UNet as UNet
+from .unet_res import UNetRes as UNetRes

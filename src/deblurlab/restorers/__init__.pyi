@@ -1,0 +1,12 @@
+from .base import BaseRestorer as BaseRestorer
+from .base import Identity as Identity
+from .base import Restored as Restored
+from .classical import Classical as Classical
+from .network import Checkpoint as Checkpoint
+from .network import Onnx as Onnx
+from .psf import Estimate as Estimate
+from .psf import File as File
+from .psf import Gaussian as Gaussian
+from .psf import NoPsf as NoPsf
+from .psf import Oracle as Oracle
+from .psf import Psf as Psf
