@@ -24,7 +24,7 @@ from deblurlab import config
 from deblurlab.config import instantiate
 from deblurlab.datasets import Pair
 from deblurlab.evaluation.evaluator import Task, evaluate_tasks
-from deblurlab.metrics import Protocol, ssim
+from deblurlab.metrics import Measurement, ssim
 from deblurlab.metrics.ssim import ssim_of_levels
 from deblurlab.restorers import BaseRestorer, Restored
 from deblurlab.synthesis import Synthesis
@@ -87,7 +87,7 @@ def print_overhead(images: int, overrides: list[str]) -> None:
 
     work = [Task("synthetic", Pair(str(i), Path(f"{i}-0"), Path(f"{i}-1"))) for i in range(images)]
     start = time.perf_counter()
-    for _ in evaluate_tasks(work, Model(), Protocol(), read):
+    for _ in evaluate_tasks(work, Model(), Measurement.of(config.compose(name="evaluate")), read):
         pass
     total = time.perf_counter() - start
     print_header("evaluation", "restoring (s)", "total (s)", "share of metrics and reading (%)")

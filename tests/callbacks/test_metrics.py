@@ -12,10 +12,12 @@ from torch.utils.data import DataLoader
 from deblurlab.callbacks import ImageMetrics, PerImage
 from deblurlab.datasets import Pair, PairSet, Unreferenced
 from deblurlab.errors import UserError
-from deblurlab.metrics import Protocol, psnr, sharpness
-from deblurlab.metrics import protocol as measuring
+from deblurlab.metrics import PSNR, Measurement, Protocol, psnr, sharpness
+from support import config
 
-PSNR_SSIM = Protocol(metrics=("psnr", "ssim"))
+
+def _metrics(*names: str) -> ImageMetrics:
+    return ImageMetrics(Measurement(config(f"metric={'+'.join(names)}").metric, Protocol()))
 
 
 def test_each_image_counts_once_in_the_order_of_the_set() -> None:
@@ -51,7 +53,7 @@ class Images(torch.utils.data.Dataset):
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
 def test_the_mean_over_images_does_not_depend_on_the_batches(batch_size: int) -> None:
-    sets, metrics_callback = [Images(5, seed=0), Images(1, seed=1)], ImageMetrics(PSNR_SSIM)
+    sets, metrics_callback = [Images(5, seed=0), Images(1, seed=1)], _metrics("psnr", "ssim")
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[metrics_callback])
     (logged, second) = trainer.test(Darken(), [DataLoader(s, batch_size=batch_size) for s in sets], verbose=False)
     for images, scores in zip(sets, metrics_callback.scores, strict=True):
@@ -67,9 +69,9 @@ def test_the_mean_over_images_does_not_depend_on_the_batches(batch_size: int) ->
 
 def test_blurred_images_are_measured_once_for_all_validations(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    plain = measuring.METRICS["psnr"]
-    monkeypatch.setitem(measuring.METRICS, "psnr", lambda x, y, mask: calls.append(1) or plain(x, y, mask))
-    metrics_callback = ImageMetrics(Protocol(metrics=("psnr",)))
+    compute = PSNR.compute
+    monkeypatch.setattr(PSNR, "compute", lambda self: calls.append(1) or compute(self))
+    metrics_callback = _metrics("psnr")
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[metrics_callback])
     loader = DataLoader(Images(3, seed=0))
     first, again = (trainer.validate(Darken(), loader, verbose=False)[0] for _ in range(2))
@@ -88,7 +90,7 @@ class Unpaired(Images):
 
 def test_images_without_references_are_measured_by_no_reference_metrics() -> None:
     images = Unpaired(3, seed=0)
-    metrics_callback = ImageMetrics(Protocol(metrics=("psnr", "ssim", "sharpness")))
+    metrics_callback = _metrics("psnr", "ssim", "sharpness")
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[metrics_callback])
     (logged,) = trainer.test(Darken(), DataLoader(images), verbose=False)
     assert logged.keys() == {"test/sharpness", "test/sharpness_blurred", "step"}
@@ -106,10 +108,10 @@ def test_metrics_are_restricted_to_those_that_the_data_allow() -> None:
             return self._pairs
 
     pair, unreferenced = Pair("a", Path("a"), Path("b")), Unreferenced("a", Path("a"), Path("b"))
-    metrics_callback = ImageMetrics(Protocol(metrics=("psnr", "sharpness")))
+    metrics_callback = _metrics("psnr", "sharpness")
     metrics_callback.check_data(Data(pair))
-    assert metrics_callback.protocol.metrics == ("psnr", "sharpness")
+    assert metrics_callback.measurement.names == ["psnr", "sharpness"]
     metrics_callback.check_data(Data(unreferenced))
-    assert metrics_callback.protocol.metrics == ("sharpness",)
-    with pytest.raises(UserError, match=r"no sharp references, which all of protocol.metrics=\['psnr', 'ssim'\] need"):
-        ImageMetrics(PSNR_SSIM).check_data(Data(unreferenced))
+    assert metrics_callback.measurement.names == ["sharpness"]
+    with pytest.raises(UserError, match=r"no sharp references, which metric=psnr\+ssim needs"):
+        _metrics("psnr", "ssim").check_data(Data(unreferenced))

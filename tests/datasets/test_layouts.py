@@ -14,7 +14,7 @@ from deblurlab.config import instantiate
 from deblurlab.datasets import PairDataset, PairSet
 from deblurlab.errors import UserError
 from deblurlab.media.images import write_png
-from deblurlab.metrics import Protocol, psnr
+from deblurlab.metrics import Measurement, Protocol, psnr
 from support import config
 
 
@@ -165,7 +165,7 @@ def test_the_metric_on_kohler_is_the_best_over_all_references(tmp_path: Path) ->
     sample = PairDataset([pair])[0, 0, 0]
     batch = torch.utils.data.default_collate([sample])
     restored = torch.rand(1, 3, 48, 64)
-    metrics = ImageMetrics(Protocol(metrics=("psnr",)))
+    metrics = ImageMetrics(Measurement(config("metric=psnr").metric, Protocol()))
     metrics._update("test", restored, batch)
     references = [sample["sharp"], *sample["extra_references"]]
     best = max(psnr(restored, reference[None] / 255).item() for reference in references)

@@ -168,7 +168,7 @@ def test_a_damaged_image_does_not_stop_the_evaluation(
         (["limit=0"], "limit=0 must be at least 1"),
         (["fresh=no"], "fresh=no must be true or false"),
         (["device=tpu9"], "device=tpu9 can't be used"),
-        (["protocol.metrics=[niqe]"], "unknown metric niqe"),
+        (["metric.psnr._target_=torch.nn.L1Loss", "+metric.psnr.higher_is_better=false"], "not a torchmetrics.Metric"),
     ],
 )
 def test_invalid_settings_are_reported(evaluate: Evaluate, overrides: list[str], message: str) -> None:

@@ -2,6 +2,7 @@
 
 import importlib
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,7 @@ from torchvision.models.vgg import cfgs, make_layers
 
 from deblurlab.config import instantiate
 from deblurlab.errors import UserError
-from deblurlab.metrics import Protocol, perceptual, psnr, ssim
-from deblurlab.metrics import protocol as protocol_module
+from deblurlab.metrics import DISTS, LPIPS, Measurement, MetricInfo, Protocol, perceptual, psnr, ssim
 from deblurlab.metrics.levels import luma
 from deblurlab.metrics.ssim import ssim_matlab_rgb
 from support import config, option_names
@@ -110,15 +110,15 @@ def test_luma_equals_matlab() -> None:
     assert luma(colours).flatten().tolist() == pytest.approx([16, 235, 16 + 65.481])
 
 
-def _protocol(**settings: object) -> Protocol:
-    return Protocol(metrics=("psnr",), **settings)  # type: ignore[arg-type]
+def _measurement(*names: str, **protocol: Any) -> Measurement:
+    return Measurement(config(f"metric={'+'.join(names or ['psnr'])}").metric, Protocol(**protocol))
 
 
 def test_quantisation_of_values_between_two_levels() -> None:
     """The image is 3/4 of a level too bright: rounded 1 level, truncated 0, not quantised 3/4."""
     sharp = torch.full((3, 16, 16), 100 / 255)
     restored = torch.full((3, 16, 16), 100.75 / 255)
-    found = {q: _protocol(quantise=q).measure(restored, [sharp])["psnr"] for q in ("round", "truncate", "none")}
+    found = {q: _measurement(quantise=q).measure(restored, [sharp])["psnr"] for q in ("round", "truncate", "none")}
     assert found["round"] == pytest.approx(20 * np.log10(255))
     assert found["truncate"] == float("inf")
     assert found["none"] == pytest.approx(20 * np.log10(255 / 0.75), abs=1e-4)
@@ -128,24 +128,24 @@ def test_border_is_cropped() -> None:
     sharp = torch.zeros(3, 20, 20)
     restored = sharp.clone()
     restored[:, :4] = 1.0
-    assert _protocol(border=4).measure(restored, [sharp])["psnr"] == float("inf")
-    assert _protocol(border=3).measure(restored, [sharp])["psnr"] < 30
+    assert _measurement(border=4).measure(restored, [sharp])["psnr"] == float("inf")
+    assert _measurement(border=3).measure(restored, [sharp])["psnr"] < 30
 
 
 def test_best_of_several_references_counts() -> None:
     restored = torch.full((3, 16, 16), 0.5)
     near, far = restored + 4 / 255, restored + 40 / 255
-    protocol = Protocol(metrics=("psnr", "ssim"))
-    values = protocol.measure(restored, [far, near])
-    assert values["psnr"] == protocol.measure(restored, [near])["psnr"]
+    measurement = _measurement("psnr", "ssim")
+    values = measurement.measure(restored, [far, near])
+    assert values["psnr"] == measurement.measure(restored, [near])["psnr"]
 
 
 def test_alignment_undoes_a_shift_and_a_change_of_brightness() -> None:
     photo = torch.from_numpy(skimage.data.astronaut()[50:250, 100:300]).permute(2, 0, 1) / 255
     moved = torch.from_numpy(np.roll(skimage.data.astronaut(), (2, -3), (0, 1))[50:250, 100:300].copy())
     moved = 0.9 * moved.permute(2, 0, 1) / 255
-    unaligned = _protocol().measure(moved, [photo])["psnr"]
-    found = Protocol(metrics=("psnr", "ssim"), align=True).measure(moved, [photo])
+    unaligned = _measurement().measure(moved, [photo])["psnr"]
+    found = _measurement("psnr", "ssim", align=True).measure(moved, [photo])
     assert unaligned < 20
     assert found["psnr"] > unaligned + 12
     assert found["ssim"] > 0.95
@@ -155,18 +155,15 @@ def test_images_without_correlation_cannot_be_aligned() -> None:
     rng = np.random.default_rng(0)
     images = [torch.from_numpy(rng.random((3, 64, 64))).float() for _ in range(2)]
     with pytest.raises(ValueError, match="can't be aligned"):
-        _protocol(align=True).measure(torch.zeros(3, 64, 64), images[:1])
+        _measurement(align=True).measure(torch.zeros(3, 64, 64), images[:1])
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"metrics": ["psnr", "niqe"]}, "unknown metric niqe; known: psnr, ssim"),
-        ({"metrics": []}, "is empty"),
         ({"quantise": "floor"}, "round, truncate"),
         ({"border": -1}, "at least 0"),
         ({"border": 1.5}, "whole number"),
-        ({"align": True}, "ssim_matlab_rgb doesn't support"),
     ],
 )
 def test_invalid_protocols_are_refused(settings: dict, message: str) -> None:
@@ -174,19 +171,25 @@ def test_invalid_protocols_are_refused(settings: dict, message: str) -> None:
         Protocol(**settings)
 
 
+def test_alignment_needs_metrics_with_a_mask() -> None:
+    with pytest.raises(UserError, match=r"ssim_matlab_rgb doesn't support: leave it out of metric=psnr\+ssim_matlab"):
+        _measurement("psnr", "ssim_matlab_rgb", align=True)
+
+
 def test_nan_is_refused() -> None:
     restored = torch.rand(3, 16, 16)
     restored[0, 3, 3] = float("nan")
     with pytest.raises(ValueError, match="holds NaN"):
-        _protocol().measure(restored, [torch.rand(3, 16, 16)])
+        _measurement().measure(restored, [torch.rand(3, 16, 16)])
 
 
 @pytest.mark.parametrize("name", option_names("protocol"))
 def test_description_of_every_protocol_is_complete(name: str) -> None:
-    protocol = instantiate(config(f"protocol={name}", name="evaluate").protocol)
-    description = protocol.describe()
-    assert set(protocol.metrics) <= set(description)
+    cfg = config(f"protocol={name}", name="evaluate")
+    description = instantiate(cfg.protocol).describe()
     assert "8" in description["range"]
+    infos = {metric: MetricInfo.of(metric, node) for metric, node in cfg.metric.items()}
+    assert all(info.title and info.description for info in infos.values())
 
 
 def test_metrics_without_weights_are_reported_as_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,25 +197,23 @@ def test_metrics_without_weights_are_reported_as_unavailable(monkeypatch: pytest
         raise OSError("no network")
 
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", unreachable)
-    for cached in (protocol_module._unavailable_reason, perceptual._cached_lpips, perceptual._cached_dists):
-        cached.cache_clear()
-    protocol = Protocol(metrics=("psnr", "lpips_alex", "dists"))
+    measurement = _measurement("psnr", "lpips_alex", "dists")
     images = torch.rand(3, 64, 64), [torch.rand(3, 64, 64)]
-    assert set(protocol.measure(*images)) == {"psnr"}
-    assert set(protocol.unavailable) == {"lpips_alex", "dists"}
-    assert "alexnet" in protocol.unavailable["lpips_alex"]
-    assert "vgg16" in protocol.unavailable["dists"]
-    protocol_module._unavailable_reason.cache_clear()
+    assert set(measurement.measure(*images)) == {"psnr"}
+    assert set(measurement.unavailable) == {"lpips_alex", "dists"}
+    assert "alexnet" in measurement.unavailable["lpips_alex"]
+    assert "vgg16" in measurement.unavailable["dists"]
 
 
 def test_lpips_equals_the_authors_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """The backbone has random weights."""
     network = perceptual.lpips_network("alex", "random", key="test")
-    monkeypatch.setattr(perceptual, "_cached_lpips", lambda net: network)
-    x, y = (torch.randint(0, 256, (2, 3, 64, 64)).double() for _ in range(2))
-    assert torch.allclose(perceptual.lpips(x, x, "alex"), torch.zeros(2).double(), atol=1e-6)
-    expected = network(x.float() / 255, y.float() / 255, normalize=True).flatten()
-    assert torch.allclose(perceptual.lpips(x, y, "alex").float(), expected, atol=1e-5)
+    monkeypatch.setattr(perceptual, "lpips_network", lambda *arguments, **options: network)
+    x, y = (torch.randint(0, 256, (2, 3, 64, 64)).float() / 255 for _ in range(2))
+    metric = LPIPS("alex")
+    assert metric(x, x).item() == pytest.approx(0, abs=1e-6)
+    expected = network(2 * x - 1, 2 * y - 1).mean()
+    assert metric(x, y).item() == pytest.approx(expected.item(), abs=1e-5)
 
 
 def test_dists_equals_torchmetrics(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,14 +222,13 @@ def test_dists_equals_torchmetrics(monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module("torchmetrics.functional.image.dists")
     monkeypatch.setattr(module, "vgg16", lambda weights: SimpleNamespace(features=layers))
     monkeypatch.setattr(perceptual, "read_weights", lambda *arguments, **options: {})
-    perceptual._cached_dists.cache_clear()
-    x, y = (torch.randint(0, 256, (1, 3, 64, 64)).double() for _ in range(2))
-    assert perceptual.dists(x, x).item() == pytest.approx(0, abs=1e-5)
-    expected = module.deep_image_structure_and_texture_similarity(x.float() / 255, y.float() / 255)
-    assert perceptual.dists(x, y).item() == pytest.approx(expected.item(), abs=1e-6)
-    perceptual._cached_dists.cache_clear()
+    x, y = (torch.randint(0, 256, (1, 3, 64, 64)).float() / 255 for _ in range(2))
+    metric = DISTS()
+    assert metric(x, x).item() == pytest.approx(0, abs=1e-5)
+    expected = module.deep_image_structure_and_texture_similarity(x, y)
+    assert metric(x, y).item() == pytest.approx(expected.item(), abs=1e-6)
 
 
 def test_border_without_remaining_pixels_is_refused() -> None:
     with pytest.raises(ValueError, match="protocol.border=8 leaves no pixels of an image of 20x16"):
-        _protocol(border=8).measure(torch.rand(3, 16, 20), [torch.rand(3, 16, 20)])
+        _measurement(border=8).measure(torch.rand(3, 16, 20), [torch.rand(3, 16, 20)])

@@ -104,7 +104,7 @@ def test_sweep_syntax_gives_distributions(override: str, expected: object) -> No
 
 def test_a_missing_objective_is_named() -> None:
     search = Search(params={}, objectives=["lpips_alex"], trials=1, batch=1, journal="", seed=0)
-    with pytest.raises(CompactHydraException, match=r"measured no lpips_alex \(protocol.metrics\), but psnr, ssim"):
+    with pytest.raises(CompactHydraException, match=r"measured no lpips_alex \(metric=\), but psnr, ssim"):
         search._objective_values({"validation": {"psnr": 1.0, "ssim": 1.0}})
     with pytest.raises(CompactHydraException, match="measured no lpips_alex"):
         search._objective_values({"validation": {"lpips_alex": float("nan")}})
@@ -117,7 +117,7 @@ def test_wrong_search_settings_are_one_line_errors(tmp_path: Path) -> None:
     for overrides, message in (
         ([], "the search space is empty"),
         (["model.width=interval(2,1)"], "model.width has no valid search space"),
-        (["model.width=4,8", "hydra.sweeper.objectives=[psnrr]"], "the validation measures psnr, ssim"),
+        (["model.width=4,8", "hydra.sweeper.objectives=[psnrr]"], "the validation measures metric=psnr+ssim"),
         (["model.width=4,8", "hydra.sweeper.batch=0"], "batch=0 must be at least 1"),
     ):
         done = subprocess.run([*command, *overrides], cwd=tmp_path, capture_output=True, text=True, timeout=900)

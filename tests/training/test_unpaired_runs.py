@@ -23,7 +23,7 @@ from support import small
 Train = Callable[..., Path]
 QUICK = [
     "experiment=cyclegan", *small("experiment=cyclegan"), "discriminator.norm=spectral", "name=run",
-    "protocol.metrics=[psnr,ssim,sharpness]", "callbacks.kid.patch=24", "augment.size=16", "loader.batch_size=2",
+    "metric=psnr+ssim+sharpness+kid", "metric.kid.patch=24", "augment.size=16", "loader.batch_size=2",
     "loader.workers=0", "trainer.max_epochs=-1", "trainer.max_steps=4", "trainer.val_check_interval=2",
     "trainer.check_val_every_n_epoch=null", "trainer.log_every_n_steps=1", "callbacks.checkpoints.every=1",
     "scheduler.interval=step", "scheduler.hold=2",
@@ -126,7 +126,7 @@ def test_untrainable_combinations_are_rejected_before_anything_is_written(train:
     with pytest.raises(SystemExit, match="loss l1 needs pairs and the data set has none: data.pairs=<folder>"):
         train(*QUICK, *folders, "loss=cycle+adv_ls+l1", smoke=False)
     with pytest.raises(SystemExit, match="the validation or test images have no sharp references"):
-        train(*QUICK, *folders, "protocol.metrics=[psnr]", smoke=False)
+        train(*QUICK, *folders, "metric=psnr", smoke=False)
     with pytest.raises(SystemExit, match="val/psnr isn't among the measured metrics sharpness"):
         train(*QUICK, *folders, "callbacks.checkpoints.monitor=val/psnr", smoke=False)
     with pytest.raises(SystemExit, match="no loss term uses data.pairs: add one"):
@@ -158,11 +158,7 @@ def test_unavailable_metrics_are_left_out_with_a_warning(
     train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    from deblurlab.metrics import protocol as measuring
-
-    measuring._unavailable_reason.cache_clear()
-    run = train("protocol.metrics=[psnr,lpips_alex]")
-    measuring._unavailable_reason.cache_clear()
+    run = train("metric=psnr+lpips_alex")
     results = _results(run)
     assert "lpips_alex is not measured: alexnet-owt-7be5be79.pth is unavailable" in capfd.readouterr().err
     assert "alexnet" in results["unavailable"]["lpips_alex"]
@@ -190,6 +186,6 @@ def test_unpaired_images_are_not_evaluated_as_pairs(
 
     with pytest.raises(SystemExit, match="have no sharp references"):
         evaluate()
-    (scores,) = evaluate("protocol.metrics=[psnr,sharpness]")["sets"].values()
+    (scores,) = evaluate("metric=psnr+sharpness")["sets"].values()
     assert "psnr" not in scores
     assert scores["sharpness"] == scores["sharpness_blurred"] > 0

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from deblurlab._compat import foreach
+from deblurlab.checkpoints.load import EMA_STATE
 
 
 class EMA(pl.Callback):
@@ -25,6 +26,11 @@ class EMA(pl.Callback):
         self._average: dict[str, Tensor] = {}
         self._trained: dict[str, Tensor] | None = None
         """Parameters that the average replaces during validation."""
+
+    @property
+    def state_key(self) -> str:
+        """Key of the state in a checkpoint; subclasses have the same one, so that their averages are used."""
+        return EMA_STATE
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Move the loaded average to the device, or start one from the current parameters."""

@@ -1,6 +1,7 @@
 """Measurement of whole images in validation and test."""
 
 import logging
+import math
 from typing import Any
 
 import pytorch_lightning as pl
@@ -156,9 +157,12 @@ class ImageMetrics(pl.Callback):
         for i, (key, value) in enumerate(values.items()):
             module.log(key, value.mean().float(), prog_bar=i == 0)
         for key, number in whole.items():
-            module.log(key, number)
+            if math.isnan(number):
+                _LOG.warning("%s is not measured: it is undefined for these images.", key)
+            else:
+                module.log(key, number)
         self._metrics, self._updated = {}, set()
-        return values, whole
+        return values, {key: number for key, number in whole.items() if not math.isnan(number)}
 
 
 def _set(key: str) -> str:

@@ -24,6 +24,8 @@ _MAX_ARGUMENT = 4096
 """Maximum absolute value of an integer among a model's arguments."""
 _RENAMED_ARGUMENTS = {"widest": "max_width"}
 """Model arguments in releases and runs written before a rename, and their current names."""
+EMA_STATE = "EMA"
+"""Key of the averaged weights among a checkpoint's callback states."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -122,7 +124,7 @@ def _select_weights(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]
     prefix = "generator."
     weights = {k.removeprefix(prefix): v for k, v in content["state_dict"].items() if str(k).startswith(prefix)}
     callbacks = content.get("callbacks")
-    ema = callbacks.get("EMA") if isinstance(callbacks, dict) else None
+    ema = callbacks.get(EMA_STATE) if isinstance(callbacks, dict) else None
     if isinstance(ema, dict) and ema.get("updates") and isinstance(ema.get("average"), dict):
         weights |= ema["average"]
     if not weights or not all(isinstance(value, Tensor) for value in weights.values()):

@@ -220,7 +220,7 @@ def _summarise(
     """Return the results of all rows together, and the values of whole sets."""
     return {
         **measurement.describe(),
-        "sets": {name: {**means, **whole[name]} for name, means in _set_means(rows, measurement.names).items()},
+        "sets": {name: {**means, **_defined(whole[name])} for name, means in _set_means(rows, measurement.names).items()},
         "failed": {f"{row['set']}/{row['image']}": row["error"] for row in rows if row["error"]},
         "seconds_per_megapixel": _seconds_per_megapixel(rows),
         "peak_memory_mib": _peak_memory(),
@@ -241,6 +241,10 @@ def _set_means(rows: Sequence[Row], names: Sequence[str]) -> dict[str, Any]:
             "standard_error": {key: _standard_error([row[key] for row in good]) for key in keys},
         }
     return sets
+
+
+def _defined(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
 def _standard_error(values: Sequence[float]) -> float | None:

@@ -158,17 +158,14 @@ class SetMeasurement:
             metric.update(sharp.to(restored.device), real=True)
 
     def compute(self) -> dict[str, float]:
-        """Return the value of each metric, and `<name>_blurred` of the blurred images; start the next set.
-
-        A metric that is undefined for so few images is left out.
-        """
+        """Return the value of each metric, and `<name>_blurred` of the blurred images; start the next set."""
         if self._first:
             self._values = {f"{name}_blurred": float(metric.compute()) for name, metric in self._blurred.items()}
             self._blurred, self._first = {}, False
         values = {name: float(metric.compute()) for name, metric in self._restored.items()}
         for metric in self._restored.values():
             metric.reset()
-        return {name: value for name, value in {**values, **self._values}.items() if value == value}
+        return {**values, **self._values}
 
 
 def _synchronised(metric: Metric) -> Metric:

@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.models import inception_v3
 
-from deblurlab.callbacks import KID
+from deblurlab.callbacks import ImageMetrics
 from deblurlab.errors import UserError
+from deblurlab.metrics import Measurement, Protocol
 from deblurlab.metrics.inception import InceptionFeatures
 
 
@@ -28,7 +29,7 @@ class Images(torch.utils.data.Dataset):
         return len(self.blurred)
 
     def __getitem__(self, i: int) -> dict:
-        return {"blurred": self.blurred[i], "unpaired_sharp": self.other[i]}
+        return {"blurred": self.blurred[i], "unpaired_sharp": self.other[i], "name": str(i), "index": i}
 
 
 class Darken(pl.LightningModule):
@@ -36,7 +37,12 @@ class Darken(pl.LightningModule):
         return batch["blurred"] // 2 / 255
 
 
-def _validate(callback: KID, images: Images) -> dict[str, float]:
+def _kid(patch: int) -> ImageMetrics:
+    node = {"_target_": "deblurlab.metrics.KID", "weights": "random", "patch": patch}
+    return ImageMetrics(Measurement({"kid": node}, Protocol()))
+
+
+def _validate(callback: ImageMetrics, images: Images) -> dict[str, float]:
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[callback])
     return trainer.validate(Darken(), DataLoader(images, generator=torch.Generator()), verbose=False)[0]
 
@@ -52,7 +58,7 @@ def _distance(x: np.ndarray, y: np.ndarray) -> float:
 
 def test_it_is_the_unbiased_distance_of_unscaled_patches() -> None:
     images, features = Images(3), InceptionFeatures(weights="random", key=None)
-    callback = KID(weights="random", patch=80)
+    callback = _kid(patch=80)
     state = torch.get_rng_state()
     logged = [_validate(callback, images) for _ in range(2)]
     assert torch.equal(state, torch.get_rng_state())
@@ -72,22 +78,22 @@ def test_it_is_the_unbiased_distance_of_unscaled_patches() -> None:
 
 def test_a_set_with_one_patch_is_not_measured(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        assert _validate(KID(weights="random", patch=400), Images(1, side=80)) == {}
-    assert "val/kid is not measured: the set has fewer than two patches" in caplog.text
+        assert _validate(_kid(patch=400), Images(1, side=80)) == {}
+    assert "val/kid is not measured: it is undefined for these images" in caplog.text
 
 
 def test_features_equal_those_of_torchvision(tmp_path: Path) -> None:
     torch.manual_seed(0)
     expected = inception_v3(weights=None, init_weights=False).eval()
     torch.save(expected.state_dict(), tmp_path / "inception.pth")
-    own = InceptionFeatures(weights=str(tmp_path / "inception.pth"), key="callbacks.kid.weights")
+    own = InceptionFeatures(weights=str(tmp_path / "inception.pth"), key="metric.kid.weights")
     image = torch.randint(0, 256, (1, 3, 96, 112), dtype=torch.uint8)
     expected.fc = torch.nn.Identity()
     with torch.no_grad():
         torch.testing.assert_close(own(image), expected(image / 127.5 - 1))
     assert own(image[..., :64, :64]).shape == (1, 2048)
     torch.save({"fc": torch.zeros(1)}, tmp_path / "other.pth")
-    with pytest.raises(UserError, match="callbacks.kid.weights names belong to another network"):
-        InceptionFeatures(weights=str(tmp_path / "other.pth"), key="callbacks.kid.weights")
-    with pytest.raises(UserError, match="callbacks.kid.weights=/nowhere"):
-        InceptionFeatures(weights="/nowhere", key="callbacks.kid.weights")
+    with pytest.raises(UserError, match="metric.kid.weights names belong to another network"):
+        InceptionFeatures(weights=str(tmp_path / "other.pth"), key="metric.kid.weights")
+    with pytest.raises(UserError, match="metric.kid.weights=/nowhere"):
+        InceptionFeatures(weights="/nowhere", key="metric.kid.weights")
