@@ -1,6 +1,6 @@
-from .protocol import LOWER_IS_BETTER as LOWER_IS_BETTER
+from .names import LOWER_IS_BETTER as LOWER_IS_BETTER
+from .names import NO_REFERENCE as NO_REFERENCE
 from .protocol import METRICS as METRICS
-from .protocol import NO_REFERENCE as NO_REFERENCE
 from .protocol import Protocol as Protocol
 from .psnr import psnr as psnr
 from .sharpness import sharpness as sharpness

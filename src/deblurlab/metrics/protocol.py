@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from deblurlab.errors import UserError
 from deblurlab.metrics.alignment import align_to_reference
 from deblurlab.metrics.levels import Quantise, level_pair, luma
-from deblurlab.metrics.perceptual import dists, lpips
+from deblurlab.metrics.names import DESCRIPTIONS, LOWER_IS_BETTER, NO_REFERENCE
 from deblurlab.metrics.psnr import psnr_of_levels
 from deblurlab.metrics.sharpness import sharpness
 from deblurlab.metrics.ssim import ssim_matlab_rgb, ssim_of_levels
@@ -25,26 +25,11 @@ METRICS: dict[str, MetricFunction] = {
     "ssim_matlab_rgb": lambda x, y, _: ssim_matlab_rgb(x, y),
     "psnr_y": lambda x, y, mask: psnr_of_levels(luma(x), luma(y), mask),
     "ssim_y": lambda x, y, mask: ssim_of_levels(luma(x), luma(y), mask),
-    "lpips_alex": lambda x, y, _: lpips(x, y, "alex"),
-    "lpips_vgg": lambda x, y, _: lpips(x, y, "vgg"),
-    "dists": lambda x, y, _: dists(x, y),
+    "lpips_alex": lambda x, y, _: _lpips(x, y, "alex"),
+    "lpips_vgg": lambda x, y, _: _lpips(x, y, "vgg"),
+    "dists": lambda x, y, _: _dists(x, y),
     "sharpness": lambda x, y, _: sharpness(x),
 }
-_DESCRIPTIONS = {
-    "psnr": "RGB, in dB",
-    "ssim": "per channel, Gaussian window 11x11 of sigma 1.5, valid area",
-    "ssim_matlab_rgb": "RGB as a volume, Gaussian window 11x11x11 of sigma 1.5, borders replicated",
-    "psnr_y": "Y of BT.601 (16..235), in dB",
-    "ssim_y": "Y of BT.601 (16..235), Gaussian window 11x11 of sigma 1.5, valid area",
-    "lpips_alex": "LPIPS 0.1 on AlexNet; lower is better",
-    "lpips_vgg": "LPIPS 0.1 on VGG16; lower is better",
-    "dists": "DISTS on VGG16; lower is better",
-    "sharpness": "variance of the Laplacian of Y of BT.601 (16..235); no reference; noise raises it too",
-}
-LOWER_IS_BETTER = frozenset({"lpips_alex", "lpips_vgg", "dists", "kid"})
-"""Metrics whose best value is the lowest."""
-NO_REFERENCE = frozenset({"sharpness"})
-"""Metrics that use only the restored image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +86,7 @@ class Protocol:
             words["aligned"] = "brightness by least squares, homography by ECC, masked"
         if self.note:
             words["note"] = self.note
-        return words | {name: _DESCRIPTIONS[name] for name in self.metrics}
+        return words | {name: DESCRIPTIONS[name] for name in self.metrics}
 
     @property
     def unavailable(self) -> dict[str, str]:
@@ -155,3 +140,16 @@ def _unavailable_reason(name: str) -> str | None:
     except UserError as error:
         return str(error)
     return None
+
+
+# The packages lpips and torchvision take a second to import, so only these metrics import them.
+def _lpips(restored: Tensor, sharp: Tensor, net: Literal["alex", "vgg"]) -> Tensor:
+    from deblurlab.metrics.perceptual import lpips
+
+    return lpips(restored, sharp, net)
+
+
+def _dists(restored: Tensor, sharp: Tensor) -> Tensor:
+    from deblurlab.metrics.perceptual import dists
+
+    return dists(restored, sharp)

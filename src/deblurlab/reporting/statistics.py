@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deblurlab.errors import UserError
-from deblurlab.metrics import METRICS
+from deblurlab.metrics.names import DESCRIPTIONS
 from deblurlab.runs.folder import Run
 
 _RESAMPLES = 10_000
@@ -111,7 +111,7 @@ def compare(first: Path, second: Path) -> dict[str, dict[str, Difference]]:
     if not shared:
         raise UserError(f"{first} and {second} have no image in common: evaluate both on the same data")
     metrics = [m for m in tables[0][shared[0]] if m in tables[1][shared[0]] and not m.endswith("_blurred")]
-    conditions = [{k: v for k, v in p.items() if k in metrics or k not in METRICS} for p in protocols]
+    conditions = [{k: v for k, v in p.items() if k in metrics or k not in DESCRIPTIONS} for p in protocols]
     if conditions[0] != conditions[1]:
         raise UserError(
             f"{first} and {second} were measured by different protocols and are not comparable: evaluate both with the "
