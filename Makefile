@@ -1,12 +1,14 @@
-# Every target installs what it needs into VENV. PYTHON is Python 3.11 or newer.
+# Every target installs what LOCK lists into VENV. PYTHON is Python 3.11 or newer. UV may be an installed uv.
 PYTHON ?= python3
 VENV ?= .venv
+LOCK ?= requirements.lock
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+UV ?= $(BIN)/uv
 SECONDS ?= 60
 TIMES ?= 50
 
-.PHONY: demo test test-all test-integration test-faults fuzz audit lint types wheel lock clean
+.PHONY: demo test test-all test-integration test-faults coverage lowest fuzz audit lint types wheel lock clean
 
 demo: $(READY)  ## train on synthetic scenes; evaluate the result and the bundled model: tables and reports
 	$(BIN)/python train.py experiment=demo name=demo
@@ -24,6 +26,15 @@ test-integration: $(READY)  ## tests with SLURM (as root; Debian packages slurm-
 
 test-faults: $(READY)  ## tests that kill trainings TIMES times and inject other faults; as root also a full disk
 	$(BIN)/python tests/faults --times $(TIMES)
+
+coverage: $(READY)  ## quick tests with a table of the lines that they cover, in processes that they start too
+	$(BIN)/python -m pytest -n auto -m "not slow and not integration" --cov --cov-report term:skip-covered
+
+lowest: $(UV)  ## quick tests with Python 3.11 and the lowest versions that pyproject.toml allows
+	@mkdir -p build
+	$(UV) pip compile pyproject.toml --quiet --all-extras --group dev --upgrade --python-version 3.11 \
+		--resolution lowest-direct --generate-hashes --no-header --output-file build/lowest.lock
+	$(MAKE) test VENV=build/lowest LOCK=build/lowest.lock
 
 audit: $(READY)  ## known vulnerabilities of the locked packages
 	$(BIN)/pip-audit --require-hashes --disable-pip -r requirements.lock
@@ -46,16 +57,17 @@ wheel: $(READY)  ## build dist/*.whl
 	rm -rf dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
-lock: $(READY)  ## lock the versions for development and CI; `UPGRADE=--upgrade` updates them
-	$(BIN)/uv pip compile pyproject.toml --quiet --all-extras --group dev --universal --python-version 3.11 \
+lock: $(UV)  ## lock the versions for development and CI; `UPGRADE=--upgrade` updates them
+	$(UV) pip compile pyproject.toml --quiet --all-extras --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-header $(UPGRADE) --output-file requirements.lock
 
 clean:  ## remove everything that can be rebuilt
 	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache $(VENV)
 
 # The marker file is written last, so an interrupted installation is repeated.
-$(READY): requirements.lock
+$(BIN)/uv: $(READY)
+$(READY): $(LOCK)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -1,21 +1,16 @@
 """deblurlab: training, ablation, evaluation and application of image deblurring networks."""
 
 import os
-from typing import TYPE_CHECKING, Any
+import sys
 
-if TYPE_CHECKING:
-    from deblurlab.inference.predictor import Restorer as Restorer
+import lazy_loader
+
+if sys.platform == "win32":
+    raise ImportError("deblurlab doesn't run on Windows: use Linux, macOS or the Windows Subsystem for Linux")
 
 # albumentations contacts the package index at import unless this is set.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 __version__ = "0.1.0"
 
-
-def __getattr__(name: str) -> Any:
-    """Import `deblurlab.Restorer` on first access: torch takes seconds to load."""
-    if name == "Restorer":
-        from deblurlab.inference.predictor import Restorer
-
-        return Restorer
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

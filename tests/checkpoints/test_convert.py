@@ -1,25 +1,32 @@
 """Conversion of weights that other projects published."""
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import originals
 from deblurlab.checkpoints.convert import convert, rename_keys, unwrap_state_dict
 from deblurlab.checkpoints.release import read_release
+from deblurlab.cli.convert import weights as weights_command
+from deblurlab.config import instantiate
 from deblurlab.errors import UserError
 from deblurlab.models import DeepDeblur, MIMOUNetPlus, ResNet
+from support import config
 
 
 def _state(shapes: originals.Shapes) -> dict[str, Tensor]:
     """Return a state dict of these names and shapes without memory: every tensor repeats one number."""
     return {name: torch.tensor(float(i)).expand(shape) for i, (name, shape) in enumerate(shapes.items())}
+
+
+def _on_meta(network: Callable[[], nn.Module]) -> nn.Module:
+    with torch.device("meta"):
+        return network()
 
 
 PUBLISHED = {
@@ -37,6 +44,24 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize("model", PUBLISHED)
+def test_published_names_and_shapes_fit(model: str) -> None:
+    shapes, _ = PUBLISHED[model]
+    expected = _on_meta(lambda: instantiate(config(f"model={model}").model))
+    found = rename_keys(_state(shapes), expected)
+    assert {name: value.shape for name, value in found.items()} == {
+        name: value.shape for name, value in expected.state_dict().items()
+    }
+    numbers = {value.flatten()[0].item() for value in found.values() if value.numel()}
+    assert len(numbers) == len(found)  # no tensor is used twice
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(name, marks=[] if name in ("nafnet_16", "fpn_mobilenet") else pytest.mark.slow)
+        for name in PUBLISHED
+    ],
+)
 def test_a_downloaded_file_becomes_a_release(model: str, tmp_path: Path) -> None:
     shapes, key = PUBLISHED[model]
     state = {f"module.{name}": value for name, value in _state(shapes).items()}  # trained on several GPUs
@@ -50,17 +75,24 @@ def test_a_downloaded_file_becomes_a_release(model: str, tmp_path: Path) -> None
     assert used <= {value.flatten()[0].item() for value in state.values()}
 
 
+@pytest.mark.parametrize("key", [None, "params", "model", "G"])
+def test_the_state_dict_of_each_project_is_found(key: str | None) -> None:
+    tensor = torch.zeros(1)
+    content = {"module.a": tensor}
+    assert unwrap_state_dict({key: content, "epoch": 3} if key else content, Path("f")) == {"a": tensor}
+
+
 def test_blocks_with_other_indices_are_mapped() -> None:
     original = _state(originals.deepdeblur())
-    renamed = rename_keys(original, DeepDeblur())
+    renamed = rename_keys(original, _on_meta(DeepDeblur))
     assert (
         renamed["bodies.2.18.body.3.weight"][0, 0, 0, 0] == original["body_models.2.body.19.body.2.weight"][0, 0, 0, 0]
     )
     original = _state(originals.deblurgan(dropout=False))
-    renamed = rename_keys(original, ResNet())
+    renamed = rename_keys(original, _on_meta(ResNet))
     assert renamed["blocks.8.conv2.bias"][0] == original["model.18.conv_block.5.bias"][0]
     original = _state(originals.mimo_unet_plus())
-    renamed = rename_keys(original, MIMOUNetPlus())
+    renamed = rename_keys(original, _on_meta(MIMOUNetPlus))
     assert renamed["decoder.2.19.body.3.bias"][0] == original["Decoder.2.layers.19.main.1.main.0.bias"][0]
 
 
@@ -117,15 +149,17 @@ def test_nested_wrappers_are_removed() -> None:
     assert unwrap_state_dict({"state_dict": {"params": {"module.a": tensor, "step": 3}}}, Path("f")) == {"a": tensor}
 
 
-@pytest.mark.slow
-def test_the_command_writes_a_release(tmp_path: Path) -> None:
-    torch.save(_state(originals.nafnet(16)), tmp_path / "a.pth")
-    command = [sys.executable, "-m", "deblurlab", "weights", "convert", "a.pth", "--model", "nafnet_16", "-o", "out"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
-    assert (done.returncode, done.stdout) == (0, "out\n"), done.stderr
-    assert json.loads((tmp_path / "out" / "release.json").read_text())["model"]["arguments"]["width"] == 16
-    default = subprocess.run(command[:-2], cwd=tmp_path, capture_output=True, text=True, timeout=900)
-    assert (default.returncode, default.stdout) == (0, "a\n"), default.stderr
-    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)
-    assert again.returncode == 1
-    assert again.stderr == "deblurlab: out exists already: choose another with -o\n"
+def test_the_command_writes_a_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save(_state(originals.nafnet(16)), "a.pth")
+    command = ["convert", "a.pth", "--model", "nafnet_16"]
+    weights_command([*command, "-o", "out"])
+    assert capsys.readouterr().out == "out\n"
+    assert json.loads(Path("out/release.json").read_text())["model"]["arguments"]["width"] == 16
+    weights_command(command)
+    assert capsys.readouterr().out == "a\n"
+    with pytest.raises(SystemExit) as end:
+        weights_command([*command, "-o", "out"])
+    assert end.value.code == "deblurlab: out exists already: choose another with -o"

@@ -44,7 +44,12 @@ def test_two_processes_give_the_weights_of_one(tmp_path: Path, data_root: Path, 
             "loader.batch_size=4", "data.train=8", "data.val=3", f"name={trainer}",
         ]  # fmt: skip
         if "cycle" in loss:
-            command += ["module=cycle", "metric=psnr+ssim+kid", "metric.kid.patch=24", "callbacks.checkpoints.monitor=null"]
+            command += [
+                "module=cycle",
+                "metric=psnr+ssim+kid",
+                "metric.kid.patch=24",
+                "callbacks.checkpoints.monitor=null",
+            ]
         if "vgg" in loss:
             command += ["loss.vgg.weights=random", "loss.vgg.layers=[relu1_2]"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900)

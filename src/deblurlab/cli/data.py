@@ -106,9 +106,10 @@ def _load(options: argparse.Namespace) -> "PairSet":
 
 
 def _check(options: argparse.Namespace) -> int:
+    data_set = _load(options)
+
     from deblurlab.datasets.checks import Findings, inspect_splits
 
-    data_set = _load(options)
     if not data_set.on_disk:
         raise UserError(f"data={options.set} holds shards, which were checked when they were packed")
     if options.fix_list is not None and not data_set.paired:
@@ -179,11 +180,12 @@ def _pack_frames(data_set: "PairSet") -> None:
 
 
 def _show(options: argparse.Namespace) -> int:
+    data_set = _load(options)
+
     import numpy as np
 
     from deblurlab.reporting.sheet import write_sheet
 
-    data_set = _load(options)
     samples: list[Pair | Single] = []
     for pairs in data_set.splits().values():
         indices = np.linspace(0, len(pairs) - 1, min(options.number, len(pairs))).astype(int)

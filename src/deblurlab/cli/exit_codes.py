@@ -6,8 +6,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hydra.errors import InstantiationException
-
 from deblurlab.errors import UserError, user_cause
 
 
@@ -35,7 +33,11 @@ def exit_with_message(
         if on_interrupt is not None:
             print(f"deblurlab: {on_interrupt}", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
-    except (UserError, InstantiationException, OSError) as error:
+    except Exception as error:
+        from hydra.errors import InstantiationException  # only after an error, because most commands don't need Hydra
+
+        if not isinstance(error, (UserError, InstantiationException, OSError)):
+            raise
         sys.exit(f"deblurlab: {_message(user_cause(error), on_full_disk)}")
     finally:
         if handle_sigterm:

@@ -24,13 +24,16 @@ def restore(arguments: list[str]) -> None:
 
 
 def _restore_files(options: argparse.Namespace) -> int:
+    from deblurlab.runs.folder import parse_shard
+
+    shard, tile, overlap = parse_shard(options.shard), *_parse_tiling(options)  # wrong ones end before torch loads
+
     from deblurlab.batch.local import Options, restore_files
     from deblurlab.inference.predictor import Restorer
-    from deblurlab.runs.folder import parse_shard
 
     files = Options(
         output=Path(options.output),
-        shard=parse_shard(options.shard),
+        shard=shard,
         side_by_side=options.side_by_side,
         overwrite=options.overwrite,
         max_pixels=options.max_pixels,
@@ -40,8 +43,8 @@ def _restore_files(options: argparse.Namespace) -> int:
         options.weights,
         device=options.device,
         engine=options.engine,
-        tile=_parse_pixels("tile", options.tile),
-        overlap=_parse_pixels("overlap", options.overlap),
+        tile=tile,
+        overlap=overlap,
         strength=options.strength,
         ensemble=options.ensemble,
         trust=options.trust,
@@ -50,6 +53,8 @@ def _restore_files(options: argparse.Namespace) -> int:
 
 
 def _restore_on_ray(options: argparse.Namespace) -> int:
+    tile, overlap = _parse_tiling(options)
+
     from deblurlab.batch.cluster import ClusterJob, restore
     from deblurlab.inference.predictor import Restorer
 
@@ -59,8 +64,8 @@ def _restore_on_ray(options: argparse.Namespace) -> int:
     load = partial(
         Restorer.load,
         weights,
-        tile=_parse_pixels("tile", options.tile),
-        overlap=_parse_pixels("overlap", options.overlap),
+        tile=tile,
+        overlap=overlap,
         strength=options.strength,
         ensemble=options.ensemble,
         trust=options.trust,
@@ -118,6 +123,11 @@ def _check_engine_options(options: argparse.Namespace) -> None:
         raise UserError("--engine ray requires --input: s3://bucket/prefix, or a folder that all machines share")
     if not on_ray and not options.inputs:
         raise UserError("there is nothing to restore: name images, folders or videos")
+
+
+def _parse_tiling(options: argparse.Namespace) -> tuple[int | None, int | None]:
+    """Return the side of a tile and the overlap in pixels; None for auto, 0 for off."""
+    return _parse_pixels("tile", options.tile), _parse_pixels("overlap", options.overlap)
 
 
 def _parse_pixels(name: str, text: str) -> int | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from deblurlab.cli.exit_codes import exit_with_message
 from deblurlab.errors import UserError
+from deblurlab.inference.bundled import DEFAULT
 
 _DESCRIPTION = (
     "Serve a web page for restoring images, and the HTTP API POST /restore. By default only for this machine."
@@ -15,14 +16,14 @@ def serve(arguments: list[str]) -> None:
     """Serve the web page and the HTTP API until interrupted."""
     options = _parser().parse_args(arguments)
     with exit_with_message():
-        from deblurlab.inference.bundled import DEFAULT
+        names = [Path(weights or DEFAULT).name for weights in options.weights]
+        if len(set(names)) < len(names):
+            raise UserError("two of --weights have the same name, which identifies the model: rename one of them")
+
         from deblurlab.inference.predictor import Restorer
         from deblurlab.serving import app
         from deblurlab.serving.limits import Limits
 
-        names = [Path(weights or DEFAULT).name for weights in options.weights]
-        if len(set(names)) < len(names):
-            raise UserError("two of --weights have the same name, which identifies the model: rename one of them")
         restorers = {
             name: Restorer.load(weights, device=options.device)
             for name, weights in zip(names, options.weights, strict=True)

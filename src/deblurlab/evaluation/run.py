@@ -220,7 +220,9 @@ def _summarise(
     """Return the results of all rows together, and the values of whole sets."""
     return {
         **measurement.describe(),
-        "sets": {name: {**means, **_defined(whole[name])} for name, means in _set_means(rows, measurement.names).items()},
+        "sets": {
+            name: {**means, **_defined(whole[name])} for name, means in _set_means(rows, measurement.names).items()
+        },
         "failed": {f"{row['set']}/{row['image']}": row["error"] for row in rows if row["error"]},
         "seconds_per_megapixel": _seconds_per_megapixel(rows),
         "peak_memory_mib": _peak_memory(),

@@ -21,7 +21,6 @@ from deblurlab.reporting.ablation import table_notes as ablation_notes
 from deblurlab.reporting.comparison import comparison, print_comparison, protocol_text, table_notes
 from deblurlab.reporting.metrics import metrics_of
 from deblurlab.reporting.sweep import read_jobs
-from deblurlab.reporting.sweep_page import write_sweep
 from deblurlab.runs.files import write_text
 from deblurlab.runs.folder import Run
 
@@ -58,6 +57,8 @@ def sweep(folder: Path, form: str, output: Path | None, baseline: Sequence[str])
     rows, notes = ablation_table(ablation), ablation_notes(ablation)
     text_columns = len(ablation.configurations[0].varied)
     if form == "terminal" and output is None:
+        from deblurlab.reporting.sweep_page import write_sweep  # loads matplotlib, which tables don't need
+
         columns = (Column(title, justify="left" if i < text_columns else "right") for i, title in enumerate(rows[0]))
         terminal_table = Table(*columns)
         for row in rows:

@@ -1,0 +1,3 @@
+from .inference.predictor import Restorer as Restorer
+
+__version__: str
