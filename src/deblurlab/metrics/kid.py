@@ -65,7 +65,7 @@ class KID(Metric):
 
     def reset(self) -> None:
         """Forget the restored images."""
-        real = self.real
+        real = list(self.real)  # reset clears the list in place
         super().reset()
         self.real = real
 
