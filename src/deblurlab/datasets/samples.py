@@ -83,7 +83,7 @@ class PairDataset(Dataset[Sample]):
         epoch, index, size = key
         pair = self.pairs[index]
         if isinstance(pair, Unreferenced):
-            images = [to_tensor(self._read(path)) for path in pair.files]
+            images = [to_tensor(read_checked(path, self._read)) for path in pair.files]
             return {"blurred": images[0], "unpaired_sharp": images[1], "name": pair.name, "index": index}
         blurred, sharp = read_pair(pair, self._read)
         if self._augmentations is not None:
@@ -91,7 +91,7 @@ class PairDataset(Dataset[Sample]):
             blurred, sharp = apply_transform(self._augmentations[size], blurred, sharp, pair.blurred, random_key)
         sample: Sample = {"blurred": to_tensor(blurred), "sharp": to_tensor(sharp), "name": pair.name, "index": index}
         if pair.extra_references:
-            references = [to_tensor(self._read(path)) for path in pair.extra_references]
+            references = [to_tensor(read_checked(path, self._read)) for path in pair.extra_references]
             sample["extra_references"] = torch.stack(references)
         return sample
 
@@ -150,13 +150,26 @@ class UnpairedDataset(Dataset[Sample]):
         return sample
 
 
+def read_checked(path: Path, read: Reader) -> Image:
+    """Return an image, `(H, W, 3)` uint8.
+
+    Raises:
+        UserError: The file can't be used, or the data set's reader returned something else.
+    """
+    image = read(path)
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        found = f"{image.dtype} of shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise UserError(f"the data set's reader returned {found} for {path}: it must return RGB images, (H, W, 3) uint8")
+    return image
+
+
 def read_pair(pair: Pair, read: Reader) -> tuple[Image, Image]:
     """Return the blurred and the sharp image of a pair.
 
     Raises:
         UserError: A file can't be used, or the images differ in size.
     """
-    blurred, sharp = read(pair.blurred), read(pair.sharp)
+    blurred, sharp = read_checked(pair.blurred, read), read_checked(pair.sharp, read)
     if blurred.shape != sharp.shape:
         raise UserError(
             f"{pair.blurred} is {_size(blurred)} and {pair.sharp} {_size(sharp)}: both images of a pair must have the "

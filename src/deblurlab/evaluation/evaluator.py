@@ -13,7 +13,7 @@ from torch import Tensor
 
 from deblurlab.datasets import Pair, Unreferenced
 from deblurlab.datasets.frame_store import Reader
-from deblurlab.datasets.samples import to_tensor
+from deblurlab.datasets.samples import read_checked, to_tensor
 from deblurlab.errors import UserError
 from deblurlab.metrics import Measurement
 from deblurlab.restorers.base import BaseRestorer, Restored
@@ -99,7 +99,7 @@ def evaluate_tasks(
 def read_pair(pair: Pair, reader: Reader) -> tuple[Tensor, list[Tensor]]:
     """Return the blurred image and its references, `(3, H, W)` in [0, 1]."""
     files = pair.files[:1] if isinstance(pair, Unreferenced) else pair.files
-    blurred, *references = (to_tensor(reader(path)).float() / 255 for path in files)
+    blurred, *references = (to_tensor(read_checked(path, reader)).float() / 255 for path in files)
     return blurred, references
 
 

@@ -1,10 +1,14 @@
 """Software and hardware of a run, and the choice of a device."""
 
+import hashlib
 import os
 import platform
 import subprocess
 import sys
+import sysconfig
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -59,19 +63,56 @@ def describe() -> dict[str, Any]:
 def revision() -> dict[str, Any]:
     """Return this package's version and, in a checkout, the commit and whether tracked files differ from it."""
     root = Path(__file__).parents[3]
-    if not (root / ".git").exists():
-        return {"version": __version__, "commit": None, "modified": None}
+    found = _git_revision(root) if (root / ".git").exists() else {"commit": None, "modified": None}
+    return {"version": __version__, **found}
+
+
+def source_revisions(config: Any) -> dict[str, dict[str, Any]]:
+    """Return the revision of each package outside of the environment that a config names by `_target_`.
+
+    Args:
+        config: Plain dicts and lists.
+
+    Returns:
+        By package: `commit` and `modified` of its git checkout, None without one, and the SHA-256 of its Python files.
+    """
+    installed = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib")]
+    found = {}
+    for package in sorted({target.partition(".")[0] for target in _targets(config)} - {"deblurlab"}):
+        try:
+            spec = find_spec(package)
+        except (ImportError, ValueError):
+            continue
+        if spec is None or spec.origin in (None, "built-in", "frozen"):
+            continue
+        file = Path(str(spec.origin)).resolve()
+        if any(file.is_relative_to(folder) for folder in installed):
+            continue
+        sources = sorted(file.parent.rglob("*.py")) if spec.submodule_search_locations else [file]
+        digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+        found[package] = {**_git_revision(file.parent), "sha256": digest}
+    return found
+
+
+def _targets(config: Any) -> Iterator[str]:
+    """Yield the values of all keys `_target_`."""
+    if isinstance(config, Mapping):
+        for key, value in config.items():
+            yield from [str(value)] if key == "_target_" else _targets(value)
+    elif isinstance(config, Sequence) and not isinstance(config, str):
+        for value in config:
+            yield from _targets(value)
+
+
+def _git_revision(folder: Path) -> dict[str, Any]:
+    """Return the commit of the checkout that contains a folder, and whether tracked files differ; None without git."""
 
     def git(*arguments: str) -> str | None:
         try:
-            done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10)
+            done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10)
         except (OSError, subprocess.TimeoutExpired):
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
     status = git("status", "--porcelain", "--untracked-files=no")
-    return {
-        "version": __version__,
-        "commit": git("rev-parse", "HEAD"),
-        "modified": None if status is None else bool(status),
-    }
+    return {"commit": git("rev-parse", "HEAD"), "modified": None if status is None else bool(status)}

@@ -1,10 +1,15 @@
 """Folder of a run: its files, and the check whether a command may resume it."""
 
+import os
+import platform
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from deblurlab.errors import UserError
@@ -13,6 +18,8 @@ from deblurlab.runs.untrusted import parse_json, read_yaml
 
 _IGNORED = {"fresh", "name", "run", "runs", "shard"}
 """Config keys that may differ when a run is resumed: its name, its folder and the shard of the work."""
+
+_LOCK, _HOLDER = ".lock", ".locked-by"
 
 _RENAMED_TEXTS = {
     "variance of the Laplacian of Y of BT.601 (16..235); knows no sharp image, and noise raises it too": (
@@ -77,13 +84,42 @@ class Run:
             protocol.update({name: _RENAMED_TEXTS.get(str(text), text) for name, text in protocol.items()})
         return results
 
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for this process; the lock ends with the process, however it ends.
+
+        Raises:
+            UserError: Another process holds the folder, or it can't be written.
+        """
+        lock, holder = FileLock(self.folder / _LOCK), self.folder / _HOLDER
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except Timeout:
+            text = holder.read_text() if holder.exists() else "another process"
+            raise UserError(f"{self.folder} is in use by {text}: wait for it, or choose another name=") from None
+        except OSError as error:
+            raise UserError(
+                f"{self.folder} can't be written ({error.strerror}): choose another folder with runs=<folder>"
+            ) from error
+        started = datetime.now().astimezone().isoformat(" ", "seconds")
+        try:
+            write_text(holder, f"process {os.getpid()} on {platform.node()}, started {started}")
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+            if [path.name for path in self.folder.iterdir()] == [_LOCK]:  # nothing was written: a setting was wrong
+                shutil.rmtree(self.folder)
+            lock.release()
+
     def clear(self) -> None:
-        """Delete the run's folder.
+        """Delete the content of the run's folder.
 
         Raises:
             UserError: The folder isn't empty and holds no run, or it holds other runs.
         """
-        if self.folder.is_dir() and any(self.folder.iterdir()):
+        files = self.folder.iterdir() if self.folder.is_dir() else ()
+        if content := [path for path in files if path.name not in (_LOCK, _HOLDER)]:
             if not self.config_file.exists():
                 raise UserError(
                     f"{self.folder} isn't empty and holds no run: fresh=true won't delete it; choose another name="
@@ -93,7 +129,8 @@ class Run:
                     f"{self.folder} holds other runs ({others[0].parent.name}): fresh=true won't delete it; name this "
                     f"run with name=<name>"
                 )
-            shutil.rmtree(self.folder)
+            for path in content:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
     def claim(self, config: Mapping[str, Any], overrides: Sequence[str]) -> None:
         """Write the config into the folder, or check that the folder's config is the same.

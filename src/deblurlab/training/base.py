@@ -91,6 +91,11 @@ class RestorationBase(ManualOptimization):
             networks["discriminator"] = tuple(state.discriminator for state in self.adversarial_states.values())
         return networks
 
+    def trained_parameters(self, name: str) -> list[nn.Parameter]:
+        """Return the parameters that the optimizer `name` updates: with the generators, those of loss terms."""
+        terms = self.terms.parameters() if name == "generator" else ()
+        return [*super().trained_parameters(name), *(p for p in terms if p.requires_grad)]
+
     def _add_discriminator(self, domain: str, discriminator: Discriminator) -> None:
         losses, settings = self._adversarial_losses.values(), self.settings
         self.adversarial_states[domain] = AdversarialState(

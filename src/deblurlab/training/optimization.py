@@ -48,6 +48,10 @@ class ManualOptimization(pl.LightningModule):
         """The networks that each optimizer updates, in the order of the optimizers."""
         raise NotImplementedError
 
+    def trained_parameters(self, name: str) -> list[nn.Parameter]:
+        """Return the parameters that the optimizer `name` updates."""
+        return [p for network in self.trained_networks[name] for p in network.parameters() if p.requires_grad]
+
     def configure_optimizers(self) -> Any:
         """Return an optimizer and a scheduler for each group of networks.
 
@@ -55,12 +59,11 @@ class ManualOptimization(pl.LightningModule):
             UserError: A factory rejects its arguments.
         """
         optimizers, schedulers = [], []
-        for name, networks in self.trained_networks.items():
+        for name in self.trained_networks:
             make = self._scheduler[name]
             arguments = {"total": self._scheduler_length()} if "total" in signature(make).parameters else {}
             try:
-                parameters = [p for network in networks for p in network.parameters() if p.requires_grad]
-                optimizer = self._optimizer[name](parameters)
+                optimizer = self._optimizer[name](self.trained_parameters(name))
                 scheduler = make(optimizer, **arguments)
             except UserError:
                 raise

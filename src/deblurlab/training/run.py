@@ -3,19 +3,22 @@
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 from lightning_utilities.core.rank_zero import rank_zero_only
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Timer
 
 from deblurlab._compat import use_resuming_fit_loop
 from deblurlab.callbacks import Checkpoints, ImageMetrics, ResumeState, Rollback
 from deblurlab.checkpoints.io import DamagedError, newest_checkpoint, read_training_state
 from deblurlab.checkpoints.load import load_generator
+from deblurlab.config.sums import parse_sum
 from deblurlab.dataloading import DataModule
 from deblurlab.errors import UserError
 from deblurlab.loggers.csv import MetricsCSV
@@ -48,6 +51,7 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
     """
     run, is_leader = Run(Path(cfg.run)), getattr(rank_zero_only, "rank", 0) == 0
     _check_paths(cfg, run)
+    _check_factors(cfg, options or {})
     module, resolved = build(cfg)
     image_metrics, resume_state = ImageMetrics(Measurement.of(cfg)), ResumeState()
     timer = Timer(cfg.trainer.get("max_time"))
@@ -55,42 +59,67 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
     use_resuming_fit_loop(trainer, lambda: resume_state.due)
     module.check_data(loader.data)
     fresh = _starts_over(cfg)
-    if is_leader and (fresh or run.results() is None):
-        loader.data.prepare()  # before anything is deleted or claimed: the data may be unreadable
-        image_metrics.check_data(loader.data)
-        check_monitor(cfg, image_metrics)
-    if is_leader:
-        if fresh:
-            run.clear()
-        run.claim(module.record, overrides)
-    finished = None if fresh else run.results()  # another process may arrive before the leader has cleared
-    if finished is not None:
-        if is_leader and not run.report_file.exists():  # the run was killed before it was written
-            write_report(run)
-        return finished
-    if is_leader:
-        write_json(run.environment_file, environment.describe())
-    for logger in trainer.loggers:
-        logger.log_hyperparams({**module.record, "options": dict(options or {})})
-    _fit(cfg, run, trainer, module, loader, fresh=fresh)
-    trainer.save_checkpoint(run.last_checkpoint)
-    load_generator(module.generator, run.folder)
-    trainer.test(module, loader, verbose=False)
-    results = {
-        "name": run.folder.name,
-        "options": dict(options or {}),
-        "decided": resolved,  # the key of older results and releases
-        "seed": cfg.seed,
-        "steps": trainer.global_step,
-        "unreadable": loader.substituted,
-        "seconds": round(timer.time_elapsed("train"), 1),
-        "validation": _validation_scores(trainer),
-        **_test_results(module, loader, image_metrics),
-        **environment.revision(),
-    }
-    if is_leader:
-        _write_results(run, trainer, results, _per_image_rows(loader, image_metrics))
+    with run.lock() if is_leader else nullcontext():
+        if is_leader and (fresh or run.results() is None):
+            loader.data.prepare()  # before anything is deleted or claimed: the data may be unreadable
+            image_metrics.check_data(loader.data)
+            check_monitor(cfg, image_metrics)
+        if is_leader:
+            if fresh:
+                run.clear()
+            run.claim(module.record, overrides)
+        finished = None if fresh else run.results()  # another process may arrive before the leader has cleared
+        if finished is not None:
+            if is_leader:
+                _report_finished(run, cfg, finished)
+            return finished
+        if is_leader:
+            write_json(run.environment_file, environment.describe())
+        for logger in trainer.loggers:
+            logger.log_hyperparams({**module.record, "options": dict(options or {})})
+        _fit(cfg, run, trainer, module, loader, fresh=fresh)
+        trainer.save_checkpoint(run.last_checkpoint)
+        load_generator(module.generator, run.folder)
+        trainer.test(module, loader, verbose=False)
+        results = {
+            "name": run.folder.name,
+            "options": dict(options or {}),
+            "decided": resolved,  # the key of older results and releases
+            "seed": cfg.seed,
+            "steps": trainer.global_step,
+            "unreadable": loader.substituted,
+            "seconds": round(timer.time_elapsed("train"), 1),
+            "finished": datetime.now().astimezone().isoformat(" ", "seconds"),
+            "validation": _validation_scores(trainer),
+            **_test_results(module, loader, image_metrics),
+            **environment.revision(),
+            "sources": environment.source_revisions(module.record),
+        }
+        if is_leader:
+            _write_results(run, trainer, results, _per_image_rows(loader, image_metrics))
     return results
+
+
+def _report_finished(run: Run, cfg: DictConfig, results: Results) -> None:
+    """Say that the run finished earlier and whether its code has changed since; write its report if it lacks one."""
+    when = results.get("finished", "earlier")
+    then, now = results.get("sources", {}), environment.source_revisions(OmegaConf.to_container(cfg, resolve=True))
+    changed = [name for name in now if now[name] != then.get(name)]
+    code = f"; the code of {', '.join(changed)} has changed since" if changed else ""
+    _LOG.info("%s finished %s%s; these are its results. fresh=true trains anew.", run.folder, when, code)
+    if not run.report_file.exists():  # the run was killed before it was written
+        write_report(run)
+
+
+def _check_factors(cfg: DictConfig, options: Mapping[str, str]) -> None:
+    """Raise UserError if a term of `loss=l1+0.1*vgg` isn't the name of a node: its factor would have no effect."""
+    terms = [name for name, node in cfg.loss.items() if "_target_" in node]
+    for name, factor in parse_sum(str(options.get("loss", ""))) or []:
+        if factor is not None and name not in terms:
+            raise UserError(
+                f"loss={options['loss']}: the option's file {name}.yaml must contain the key {name}, so that the factor "
+                f"applies to it; the terms are {', '.join(map(str, terms))}"
+            )
 
 
 def _write_results(run: Run, trainer: pl.Trainer, results: Results, rows: list[dict[str, Any]]) -> None:
@@ -141,6 +170,8 @@ def _starting_checkpoint(cfg: DictConfig, run: Run, trainer: pl.Trainer, *, fres
     step = content.get("global_step", 0)
     if not own and checkpoint and trainer.max_steps is not None and 0 <= trainer.max_steps <= step:
         raise UserError(f"{checkpoint} is at step {step} and trainer.max_steps={trainer.max_steps}: raise it")
+    if checkpoint is not None:
+        _LOG.info("Resuming %s from %s at step %d.", run.folder, checkpoint, step)
     validated = not content.get("callbacks", {}).get("ResumeState", {}).get("due", False)
     for logger in trainer.loggers:
         if isinstance(logger, MetricsCSV):
