@@ -4,7 +4,8 @@
 
 Both train the same networks on the same batch and device. They alternate step by step in one process, so that other
 load affects both equally. The framework's time includes Lightning, callbacks and loggers between two batches. Prints
-the median times and the median of the ratios of consecutive steps.
+the median times, the median of the ratios of consecutive steps, and, as a check, the distance between the weights of
+both generators after the last step relative to the distance from their initial weights.
 """
 
 import argparse
@@ -38,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Compare the steps for some losses."""
     options = parse_arguments(__doc__, LOSSES, arguments)
     for loss in options.loss or LOSSES:
-        compare([*(options.overrides or SMALL), f"loss={loss}"], options.pairs, BareLoop)
+        overrides = ["scheduler=constant", *(options.overrides or SMALL), f"loss={loss}"]  # as in the plain loop
+        compare(overrides, options.pairs, BareLoop)
 
 
 def parse_arguments(doc: str | None, losses: Sequence[str], arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -48,7 +50,15 @@ def parse_arguments(doc: str | None, losses: Sequence[str], arguments: Sequence[
     parser.add_argument("--loss", action="append", help=f"loss, may be repeated; default: {', '.join(losses)}")
     parser.add_argument("overrides", nargs="*", help="config overrides that replace those of the small networks")
     options = parse(parser, arguments)
-    print_header("loss", "batch", "framework (ms)", "bare loop (ms)", "framework / bare loop", "target")
+    print_header(
+        "loss",
+        "batch",
+        "framework (ms)",
+        "bare loop (ms)",
+        "framework / bare loop",
+        "target",
+        "weights differ (%)",
+    )
     return options
 
 
@@ -58,16 +68,18 @@ def compare(overrides: list[str], pairs: int, bare: Callable[[Any, Any, str], An
     Args:
         overrides: Config overrides; the last one selects the loss.
         pairs: Number of measured steps of each.
-        bare: Factory of the plain loop from the module, the optimizers' factories and the device; its `step` takes
-            blurred and sharp images.
+        bare: Factory of the plain loop from the module, the optimizers' factories and the device. The loop has a
+            `generator`, a copy of the module's, and its `step` takes blurred and sharp images.
     """
     with tempfile.TemporaryDirectory() as folder:
         overrides = [o for o in overrides if not (o.startswith("loss.") and o.split(".")[1] not in overrides[-1])]
         length = f"trainer.max_steps={pairs + 6}", "trainer.max_epochs=-1"
         cfg = config.compose(f"run={folder}", *overrides, *length)
         module, _ = build(cfg)
+        initial = _weights(module.generator)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        steps = AlternatingSteps(bare(module, instantiate(cfg.optimizer), device), device, cfg)
+        loop = bare(module, instantiate(cfg.optimizer), device)
+        steps = AlternatingSteps(loop, device, cfg)
         callbacks = [EMA(decay=cfg.callbacks.ema.decay), NonFinite(folder=folder)]
         trainer = instantiate(cfg.trainer)(
             callbacks=callbacks, logger=[MetricsCSV(path=f"{folder}/metrics.csv")], enable_checkpointing=False,
@@ -75,6 +87,8 @@ def compare(overrides: list[str], pairs: int, bare: Callable[[Any, Any, str], An
         )  # fmt: skip
         trainer.fit(module, steps)
     framework, plain = (times[5 : pairs + 5] for times in (steps.framework, steps.bare))
+    trained = _weights(module.generator)
+    distance = (_weights(loop.generator) - trained).norm() / (initial - trained).norm()
     print_row(
         overrides[-1].removeprefix("loss="),
         f"{cfg.loader.batch_size} pairs of {cfg.augment.size}",
@@ -82,6 +96,7 @@ def compare(overrides: list[str], pairs: int, bare: Callable[[Any, Any, str], An
         f"{statistics.median(plain) * 1e3:.1f}",
         f"{median_ratio(framework, plain):.3f}",
         "at most 1.03",
+        f"{100 * distance:.2g}",
     )
 
 
@@ -91,24 +106,26 @@ class AlternatingSteps:
     def __init__(self, loop: Any, device: str, cfg: Any) -> None:
         shape = (cfg.loader.batch_size, 3, cfg.augment.size, cfg.augment.size)
         self._batch = {name: torch.randint(0, 256, shape, dtype=torch.uint8) for name in ("blurred", "sharp")}
-        self._loop, self._device = loop, device
+        self._loop, self._device, self._steps = loop, device, cfg.trainer.max_steps
         self._autocast = torch.autocast(device, torch.bfloat16, enabled=cfg.trainer.precision == "bf16-mixed")
         self.framework: list[float] = []
         self.bare: list[float] = []
 
+    def __len__(self) -> int:
+        return self._steps
+
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        yielded = None
-        while True:
+        for _ in range(self._steps):
             _synchronize()
-            now = time.perf_counter()
-            if yielded is not None:
-                self.framework.append(now - yielded)
+            start = time.perf_counter()
             with self._autocast:
                 self._loop.step(*map(self._to_device, self._batch.values()))
             _synchronize()
             yielded = time.perf_counter()
-            self.bare.append(yielded - now)
+            self.bare.append(yielded - start)
             yield self._batch
+            _synchronize()
+            self.framework.append(time.perf_counter() - yielded)
 
     def _to_device(self, images: Tensor) -> Tensor:
         return images.to(self._device).to(memory_format=torch.channels_last) / 255
@@ -148,6 +165,10 @@ class BareLoop:
         self.optimizer.step()
         with torch.no_grad():
             torch._foreach_lerp_(self.average, list(self.generator.parameters()), 0.001)
+
+
+def _weights(network: torch.nn.Module) -> Tensor:
+    return torch.cat([parameter.detach().cpu().flatten() for parameter in network.parameters()])
 
 
 def _synchronize() -> None:
