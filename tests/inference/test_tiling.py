@@ -60,18 +60,20 @@ def test_global_networks_have_no_receptive_radius(network: nn.Module) -> None:
         assert measure_receptive_radius(lambda image: image + network(image), 1) is None
 
 
-@pytest.mark.parametrize("ensemble", [False, True])
-@pytest.mark.parametrize("shape", [(420, 333, 3), (333, 491, 3), (297, 700, 1), (200, 333, 3)])
-@pytest.mark.parametrize("model", ["unet_res", "unet"])
+@pytest.mark.parametrize("shape", [(391, 390, 3), (261, 391, 3), (258, 403, 1), (200, 333, 3)])
+@pytest.mark.parametrize(
+    ("model", "ensemble"),
+    [("unet_res", False), ("unet", False), ("unet_res", True), pytest.param("unet", True, marks=pytest.mark.slow)],
+)
 def test_exact_tiles_equal_the_whole_image_bit_for_bit(model: str, shape: tuple[int, int, int], ensemble: bool) -> None:
     engine: Engine = _engine(model, "model.width=8", "model.depth=2", "model.blocks=1")
     engine = Ensemble(engine) if ensemble else engine
     image = RNG.integers(0, 1 << 16, shape, np.uint16)
     whole = _restored(engine, image, Tiling(0, 0, True))
     assert np.abs(whole.astype(int) - image).mean() > 100  # the network changes the image
-    tiling = choose_tiling(engine, *shape[:2], tile=128)
+    tiling = choose_tiling(engine, *shape[:2], tile=136)
     assert tiling.exact
-    assert tiling.tile == 128
+    assert tiling.tile == 136
     assert np.array_equal(_restored(engine, image, tiling), whole)
 
 
