@@ -7,6 +7,7 @@ from typing import Any
 
 import hydra.utils
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 
 from deblurlab._compat import hydra_execution_whitelist
@@ -41,7 +42,14 @@ def instantiate(node: Any, **arguments: Any) -> Any:
         hydra.errors.InstantiationException: The target can't be found, isn't allowed or rejects its arguments; the
             cause is chained.
     """
-    return hydra.utils.instantiate(node, _convert_="all", **hydra_execution_whitelist(_allowed_targets()), **arguments)
+    allowed = hydra_execution_whitelist(_allowed_targets())
+    try:
+        return hydra.utils.instantiate(node, _convert_="all", **allowed, **arguments)
+    except InstantiationException:
+        raise
+    except Exception as error:  # Hydra 1.4 raises the target's own error, with the key of the node as a note
+        notes = getattr(error, "__notes__", [])
+        raise InstantiationException("\n".join([f"Error in call to target: {error!r}", *notes])) from error
 
 
 def find_target(node: Any) -> Any:
