@@ -65,6 +65,7 @@ def test_term_is_zero_for_equal_images_and_positive_for_others(name: str) -> Non
 
 @pytest.mark.parametrize("name", REGULARISERS)
 def test_regulariser_is_zero_for_a_constant_image(name: str) -> None:
+    assert getattr(TERMS[name], "compares", "pair") == "set"  # a term that compares pairs uses the sharp image
     constant = torch.full((1, 3, 16, 16), 0.3).double()
     assert TERMS[name](constant, _images(0, 1, 3, 16, 16)).item() == 0
 

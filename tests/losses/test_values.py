@@ -5,10 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import lpips
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from deblurlab.discriminators import DiscriminatorOutput, PatchGAN
 from deblurlab.losses import (
@@ -225,10 +226,21 @@ def test_gradient_of_focal_frequency_treats_weights_as_constants() -> None:
     torch.testing.assert_close(restored.grad, expected)
 
 
-def test_ssim_equals_torchmetrics() -> None:
-    restored, sharp = torch.rand(2, 1, 3, 64, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    expected = 1 - structural_similarity_index_measure(restored, sharp, data_range=1.0)
-    torch.testing.assert_close(SSIM()(restored, sharp), expected)
+@pytest.mark.parametrize("sigma", [1.5, 0.8])
+def test_ssim_equals_its_formula_with_scipys_window(sigma: float) -> None:
+    """Images are mirrored at their borders; the window has a radius of 3.5 sigma, rounded."""
+    restored, sharp = torch.rand(2, 2, 3, 24, 30, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def blur(image: np.ndarray) -> np.ndarray:
+        return gaussian_filter(image, sigma, truncate=3.5, mode="mirror", axes=(-2, -1))
+
+    x, y = restored.numpy(), (0.6 * restored + 0.4 * sharp).numpy()
+    mean_x, mean_y = blur(x), blur(y)
+    variances = blur(x * x) - mean_x**2 + blur(y * y) - mean_y**2
+    covariance = blur(x * y) - mean_x * mean_y
+    c1, c2 = 0.01**2, 0.03**2
+    ssim = (2 * mean_x * mean_y + c1) * (2 * covariance + c2) / ((mean_x**2 + mean_y**2 + c1) * (variances + c2))
+    assert SSIM(sigma=sigma)(torch.from_numpy(x), torch.from_numpy(y)).item() == pytest.approx(1 - ssim.mean())
 
 
 def test_ssim_of_a_constant_shift_by_hand() -> None:
