@@ -14,7 +14,7 @@ from deblurlab._compat import hydra_version_base
 def test_compose_keeps_the_callers_hydra_state() -> None:
     other = "1.2" if hydra_version_base() else "1.3"  # than the one of `compose`
     with initialize_config_dir(str(config.CONF / "data"), version_base=other):
-        assert getbase() == other
+        assert str(getbase()) == other
         before, base = GlobalHydra.instance().hydra, getbase()
         assert config.compose("model=unet").model
         with pytest.raises(HydraException):
