@@ -1,5 +1,6 @@
 """Augmentation, batch samplers and data module: the same batches for any number of workers and processes."""
 
+import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import albumentations as A
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from deblurlab.config import instantiate
@@ -236,3 +238,44 @@ def test_a_batch_that_cannot_be_filled_or_divided_is_refused(write_pairs: WriteP
         _module(folders, batch_size=8).train_dataloader()
     with pytest.raises(UserError, match="batch_size=3 can't be divided evenly among 2 processes"):
         _module(folders, world=2, batch_size=3).train_dataloader()
+
+
+class _ListsWorkers(pl.LightningModule):
+    """Model of one parameter that notes the worker processes during each validation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parameter = torch.nn.Parameter(torch.zeros(()))
+        self.workers: list[set[int | None]] = []
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    def training_step(self, batch: dict, batch_idx: int) -> torch.Tensor:
+        return self.parameter * batch["blurred"].float().mean()
+
+    def validation_step(self, batch: dict, batch_idx: int) -> None:
+        self.workers.append({process.pid for process in multiprocessing.active_children()})
+
+
+@pytest.mark.parametrize("limit", [1.0, 2])  # whole validations, and ones that end while workers still read
+def test_the_workers_serve_all_validations_and_end_with_the_training(
+    write_pairs: WritePairs, tmp_path: Path, limit: float
+) -> None:
+    blurred, sharp = write_pairs(80)  # of which 8 are for validation
+    data = DataModule(
+        data=Folders(blurred=str(blurred), sharp=str(sharp)), augmentations=lambda _: CROPS[32], size=32, batch_size=2,
+        workers=2,
+    )  # fmt: skip
+    before = {process.pid for process in multiprocessing.active_children()}
+    trainer = pl.Trainer(
+        accelerator="cpu", max_steps=6, val_check_interval=2, limit_val_batches=limit, num_sanity_val_steps=0,
+        logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, default_root_dir=tmp_path,
+    )  # fmt: skip
+    model = _ListsWorkers()
+    trainer.fit(model, datamodule=data)
+    assert len(model.workers) == 3 * (2 if limit == 2 else 8)
+    (workers,) = {frozenset(pids - before) for pids in model.workers}
+    assert len(workers) == 2 + 2
+    assert not workers & {process.pid for process in multiprocessing.active_children()}
