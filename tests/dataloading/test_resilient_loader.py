@@ -82,7 +82,7 @@ def test_every_batch_comes_once_and_in_order_despite_a_failing_worker(
         once.unlink()  # fail once only
         {"death": _die, "hang": _hang, "freeze": _freeze}[harm]()
 
-    loader = _loader(Numbers(once, fail), timeout=0 if harm == "death" else 5)
+    loader = _loader(Numbers(once, fail), timeout=0 if harm == "death" else 2)
     assert _indices(loader) == expected
     assert _indices(loader) == expected  # the next epoch
     assert "restarting the workers (1 of 3)" in caplog.text
