@@ -4,13 +4,13 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
-import cv2
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from deblurlab.dataloading.resilient_loader import ResilientLoader, SkipUnreadable, defer_signals, file_names_of
+from deblurlab.dataloading.resilient_loader import ResilientLoader, SkipUnreadable, file_names_of
 from deblurlab.dataloading.sampler import KeyedBatchSampler, SequentialBatchSampler, Stage
+from deblurlab.dataloading.workers import init_worker
 from deblurlab.datasets.base import PairSet
 from deblurlab.datasets.listing import Pair
 from deblurlab.datasets.samples import Key, PairDataset, PairTransform, Sample
@@ -181,7 +181,7 @@ class DataModule(pl.LightningDataModule):
                 num_workers=self._workers,
                 persistent_workers=self._workers > 0 and keep_workers,
                 pin_memory=torch.cuda.is_available(),
-                worker_init_fn=_init_worker,
+                worker_init_fn=init_worker,
                 # Without it, every epoch draws a number from the global generator, and a resumed run draws fewer.
                 generator=torch.Generator(),
             )
@@ -195,8 +195,3 @@ class DataModule(pl.LightningDataModule):
     def _trainer(self) -> pl.Trainer:
         assert self.trainer is not None, "the data module isn't attached to a trainer"
         return self.trainer
-
-
-def _init_worker(worker: int) -> None:
-    cv2.setNumThreads(0)
-    defer_signals(worker)
