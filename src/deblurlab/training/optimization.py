@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from deblurlab.errors import UserError
+from deblurlab.training.optimizers import prepare_optimizer
 from deblurlab.training.settings import StepSettings
 
 OptimizerFactory = Callable[[Any], Optimizer]
@@ -61,6 +62,7 @@ class ManualOptimization(pl.LightningModule):
             try:
                 parameters = [p for network in networks for p in network.parameters() if p.requires_grad]
                 optimizer = self._optimizer[name](parameters)
+                prepare_optimizer(optimizer)
                 scheduler = make(optimizer, **arguments)
             except UserError:
                 raise
