@@ -31,6 +31,8 @@ def test_averaged_weights_are_preferred(tmp_path: Path) -> None:
     torch.save({"state_dict": state, "callbacks": {"EMA": average}}, tmp_path / "x.ckpt")
     weights = generator_weights(tmp_path / "x.ckpt")
     assert {name: value.tolist() for name, value in weights.items()} == {"a": [1, 1], "b": [0]}
+    torch.save({"state_dict": state, "callbacks": {"EMA": {**average, "updates": 0}}}, tmp_path / "x.ckpt")
+    assert generator_weights(tmp_path / "x.ckpt")["a"].tolist() == [0, 0]  # an average without updates isn't used
 
 
 def test_the_last_checkpoint_replaces_a_damaged_best_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
