@@ -108,29 +108,11 @@ def test_data_statistics(run: Run, data_root: Path) -> None:
     assert 0 < numbers["energy left"][0] < 1  # blur removes detail
 
 
-def test_gan_step(run: Run) -> None:
-    small = "model.width=8", "model.blocks=1", "discriminator.width=4", "loss.vgg.layers=[relu1_1]", "augment.size=64"
-    rows = run("gan_step", "--pairs", 1, *small)
-    assert [(row["batch"], row["precision"]) for row in rows] == [
-        ("1 pairs of 64", "32-true"),
-        ("1 pairs of 64", "bf16-mixed"),
-    ]
-    column(rows, "framework / bare loop")
-    assert float(rows[0]["weights differ (%)"]) < 0.1
-
-
 def test_gradient_shares(run: Run, data_root: Path) -> None:
     small = "+debug=smoke", "model=unet_res_small", "model.width=4", "loss=l1+0.5*mse+0*tv", f"data.root={data_root}"
     rows = run("gradient_shares", *small)
     assert [(row["step"], row["term"]) for row in rows] == [("1", "l1"), ("1", "mse")]  # tv has no weight
     assert sum(column(rows, "share (%)")) == pytest.approx(100, abs=0.1)
-
-
-def test_imports(run: Run) -> None:
-    (row,) = run("imports", "--only", "import deblurlab")
-    assert row["large packages"] == ""  # the package imports torch only where it is needed
-    column([row], "CPU seconds")
-    assert float(row["modules"]) > 1
 
 
 def test_inference(run: Run) -> None:
