@@ -5,7 +5,6 @@
 Both train the same four networks on the same batch and device, alternating step by step as in `training_step.py`.
 """
 
-import copy
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -24,10 +23,9 @@ SMALL = ["model.width=16", "model.blocks=3", "discriminator.width=16", "loader.b
 class BareLoop:
     """CycleGAN loop without a framework: unconditional discriminators, then generators, image pools of 50 images."""
 
-    def __init__(self, module: CycleRestoration, make: Any, device: str) -> None:
-        copied = copy.deepcopy(module).to(device)
-        self.generator, self.reblurrer = copied.generator, copied.reblurrer
-        self.d, self.b = copied.discriminator, copied.blurred_discriminator
+    def __init__(self, module: CycleRestoration, make: Any) -> None:
+        self.generator, self.reblurrer = module.generator, module.reblurrer
+        self.d, self.b = module.discriminator, module.blurred_discriminator
         self.weights = module.weights
         self.optimizer = make["generator"]([*self.generator.parameters(), *self.reblurrer.parameters()])
         self.discriminator_optimizer = make["discriminator"]([*self.d.parameters(), *self.b.parameters()])

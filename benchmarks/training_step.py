@@ -19,6 +19,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.optim import Optimizer
 
 from common import argument_parser, median_ratio, parse, print_header, print_row
 from deblurlab import config
@@ -27,6 +28,8 @@ from deblurlab.config import instantiate
 from deblurlab.loggers.csv import MetricsCSV
 from deblurlab.training import PairedRestoration
 from deblurlab.training.build import build
+from deblurlab.training.memory_format import choose_memory_format, set_memory_format
+from deblurlab.training.optimizers import prepare_optimizer
 
 LOSSES = "l1", "l1+vgg", "l1+adv", "l1+vgg+adv"
 SMALL = [
@@ -53,6 +56,7 @@ def parse_arguments(doc: str | None, losses: Sequence[str], arguments: Sequence[
     print_header(
         "loss",
         "batch",
+        "precision",
         "framework (ms)",
         "bare loop (ms)",
         "framework / bare loop",
@@ -62,14 +66,15 @@ def parse_arguments(doc: str | None, losses: Sequence[str], arguments: Sequence[
     return options
 
 
-def compare(overrides: list[str], pairs: int, bare: Callable[[Any, Any, str], Any]) -> None:
+def compare(overrides: list[str], pairs: int, bare: Callable[[Any, Any], Any]) -> None:
     """Print the median times of the framework's step and of a plain loop, and their median ratio.
 
     Args:
         overrides: Config overrides; the last one selects the loss.
         pairs: Number of measured steps of each.
-        bare: Factory of the plain loop from the module, the optimizers' factories and the device. The loop has a
-            `generator`, a copy of the module's, and its `step` takes blurred and sharp images.
+        bare: Factory of the plain loop from a copy of the module on the device, in the memory formats of the training,
+            and the optimizers' factories. The loop has the copy's `generator`, and its `step` takes blurred and sharp
+            images.
     """
     with tempfile.TemporaryDirectory() as folder:
         overrides = [o for o in overrides if not (o.startswith("loss.") and o.split(".")[1] not in overrides[-1])]
@@ -78,7 +83,14 @@ def compare(overrides: list[str], pairs: int, bare: Callable[[Any, Any, str], An
         module, _ = build(cfg)
         initial = _weights(module.generator)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        loop = bare(module, instantiate(cfg.optimizer), device)
+        copied = copy.deepcopy(module).to(device)
+        for network in (network for networks in copied.trained_networks.values() for network in networks):
+            memory_format = choose_memory_format(
+                network, cfg.module.channels_last, device=torch.device(device), precision=cfg.trainer.precision
+            )
+            set_memory_format(network, memory_format)
+        copied.terms.to(memory_format=torch.channels_last if cfg.module.channels_last else torch.contiguous_format)
+        loop = bare(copied, {name: _prepared(factory) for name, factory in instantiate(cfg.optimizer).items()})
         steps = AlternatingSteps(loop, device, cfg)
         callbacks = [EMA(decay=cfg.callbacks.ema.decay), NonFinite(folder=folder)]
         trainer = instantiate(cfg.trainer)(
@@ -92,6 +104,7 @@ def compare(overrides: list[str], pairs: int, bare: Callable[[Any, Any, str], An
     print_row(
         overrides[-1].removeprefix("loss="),
         f"{cfg.loader.batch_size} pairs of {cfg.augment.size}",
+        cfg.trainer.precision,
         f"{statistics.median(framework) * 1e3:.1f}",
         f"{statistics.median(plain) * 1e3:.1f}",
         f"{median_ratio(framework, plain):.3f}",
@@ -116,13 +129,14 @@ class AlternatingSteps:
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         for _ in range(self._steps):
-            _synchronize()
-            start = time.perf_counter()
-            with self._autocast:
-                self._loop.step(*map(self._to_device, self._batch.values()))
-            _synchronize()
+            with torch.random.fork_rng():  # both steps draw the same numbers
+                _synchronize()
+                start = time.perf_counter()
+                with self._autocast:
+                    self._loop.step(*map(self._to_device, self._batch.values()))
+                _synchronize()
+                self.bare.append(time.perf_counter() - start)
             yielded = time.perf_counter()
-            self.bare.append(yielded - start)
             yield self._batch
             _synchronize()
             self.framework.append(time.perf_counter() - yielded)
@@ -134,10 +148,9 @@ class AlternatingSteps:
 class BareLoop:
     """Training loop without a framework: forward, discriminator, generator, average of the weights."""
 
-    def __init__(self, module: PairedRestoration, make: Any, device: str) -> None:
-        copied = copy.deepcopy(module).to(device)
-        self.generator, self.discriminator = copied.generator, copied.discriminator
-        self.vgg = dict(copied.terms).get("vgg")
+    def __init__(self, module: PairedRestoration, make: Any) -> None:
+        self.generator, self.discriminator = module.generator, module.discriminator
+        self.vgg = dict(module.terms).get("vgg")
         self.weights = module.weights
         self.optimizer = make["generator"](self.generator.parameters())
         self.discriminator_optimizer = (
@@ -165,6 +178,15 @@ class BareLoop:
         self.optimizer.step()
         with torch.no_grad():
             torch._foreach_lerp_(self.average, list(self.generator.parameters()), 0.001)
+
+
+def _prepared(factory: Callable[[Any], Optimizer]) -> Callable[[Any], Optimizer]:
+    def make(parameters: Any) -> Optimizer:
+        optimizer = factory(parameters)
+        prepare_optimizer(optimizer)
+        return optimizer
+
+    return make
 
 
 def _weights(network: torch.nn.Module) -> Tensor:
