@@ -42,10 +42,10 @@ def print_differences(names: Iterable[str]) -> None:
     """Print the difference between tiled and whole restoration for the given models."""
     image = as_tensor(blurred_image(384, 512))
     pixels = image[0].permute(1, 2, 0).contiguous().numpy()
-    torch.manual_seed(0)
     radius_title = f"receptive radius (up to {MAX_RADIUS})"
     print_header("model", radius_title, "mean difference", "maximum difference", "mean change of the image")
     for name in names:
+        torch.manual_seed(0)
         engine = ShiftedTorch(randomise_zeros(build(name), image[..., :128, :128]), torch.device("cpu"))
         engine.shift = image.mean((2, 3), keepdim=True) - engine(image).mean((2, 3), keepdim=True)
         tiling = choose_tiling(engine, *image.shape[-2:], tile=256, overlap=64)
