@@ -1,5 +1,6 @@
 """Helper functions of the tests."""
 
+import functools
 import os
 import re
 import subprocess
@@ -54,13 +55,14 @@ _SMALL_ARGUMENTS = {
 """Arguments that shrink a network, by group and class; other classes have `width`."""
 
 
-def small(*overrides: str) -> list[str]:
+@functools.cache
+def small(*overrides: str) -> tuple[str, ...]:
     """Return overrides that shrink the networks chosen by `overrides`."""
     cfg, found = config(*overrides), []
     for group, known in _SMALL_ARGUMENTS.items():
         arguments = known.get(cfg[group]._target_.rpartition(".")[2], "width=4")
         found += [f"{group}.{argument}" for argument in arguments.split()]
-    return found
+    return tuple(found)
 
 
 def feeding(module: DataModule, *, world: int = 1, rank: int = 0, step: int = 0) -> DataModule:

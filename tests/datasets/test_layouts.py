@@ -23,7 +23,7 @@ def _write(root: Path, *names: str) -> None:
     for name in names:
         rng = np.random.default_rng(zlib.crc32(name.encode()))
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        write_png(root / name, rng.integers(0, 256, (48, 64, 3), dtype=np.uint8))
+        write_png(root / name, rng.integers(0, 256, (72, 96, 3), dtype=np.uint8))
 
 
 def _set(name: str, root: Path, *overrides: str) -> PairSet:
@@ -103,7 +103,7 @@ def test_a_layout_is_read_into_the_official_splits(name: str, tmp_path: Path, go
     assert len({pair.blurred for pair in everything}) == len(everything)  # nothing is in two splits
     for pair in everything:
         sample = PairDataset([pair])[0, 0, 0]
-        assert sample["blurred"].shape == sample["sharp"].shape == (3, 48, 64)
+        assert sample["blurred"].shape == sample["sharp"].shape == (3, 72, 96)
         assert not torch.equal(sample["blurred"], sample["sharp"])
     assert sum(map(len, data.splits().values())) == len(everything)
 
@@ -164,7 +164,7 @@ def test_the_metric_on_kohler_is_the_best_over_all_references(tmp_path: Path) ->
     assert [path.stem for path in (pair.sharp, *pair.extra_references)] == [f"GroundTruth1_10_{k}" for k in (1, 2, 10)]
     sample = PairDataset([pair])[0, 0, 0]
     batch = torch.utils.data.default_collate([sample])
-    restored = torch.rand(1, 3, 48, 64)
+    restored = torch.rand(1, 3, 72, 96)
     metrics = ImageMetrics(Protocol(metrics=("psnr",)))
     metrics._update("test", restored, batch)
     references = [sample["sharp"], *sample["extra_references"]]

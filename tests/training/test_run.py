@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -86,17 +87,18 @@ def test_a_seed_gives_the_same_run_and_another_seed_another(train: Train) -> Non
     assert not all(torch.equal(value, weights[2][name]) for name, value in weights[0].items())
 
 
-def test_a_finished_run_prints_its_results(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
-    run = train()
-    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+def test_a_finished_run_prints_its_results(train: Train, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in trained.rglob("*") if path.is_file()}
     capsys.readouterr()
     train()
-    assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()} == before
+    assert {path: path.stat().st_mtime_ns for path in trained.rglob("*") if path.is_file()} == before
     assert "restored" in capsys.readouterr().out
 
 
-def test_a_requeued_job_with_fresh_deletes_nothing(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    mark = train() / "mark"
+def test_a_requeued_job_with_fresh_deletes_nothing(
+    train: Train, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = trained / "mark"
     mark.touch()
     for count, kept in (("1", True), ("0", False)):
         monkeypatch.setenv("SLURM_RESTART_COUNT", count)
@@ -104,16 +106,15 @@ def test_a_requeued_job_with_fresh_deletes_nothing(train: Train, monkeypatch: py
         assert mark.exists() == kept
 
 
-def test_a_run_of_another_config_is_rejected_naming_the_keys(train: Train) -> None:
-    train()
+def test_a_run_of_another_config_is_rejected_naming_the_keys(train: Train, trained: Path) -> None:
     with pytest.raises(SystemExit, match=r"model.width was 4 and is 8.*name=<other>.*fresh=true"):
         train("model.width=8")
     assert _results(train("model.width=8", "fresh=true"))["parameters"] > 1000
 
 
-def test_fresh_deletes_its_own_run_only(train: Train) -> None:
-    train("name=outer")
-    kept = train("name=outer/kept").parent / "outer" / "kept" / "results.json"
+def test_fresh_deletes_its_own_run_only(train: Train, trained: Path) -> None:
+    outer = trained.rename(trained.with_name("outer"))
+    kept = shutil.copytree(outer, outer / "kept") / "results.json"
     with pytest.raises(SystemExit, match=r"holds other runs \(kept\): fresh=true won't delete it"):
         train("name=outer", "fresh=true")
     for key in ("init=runs/outer/kept", "ckpt=runs/outer/kept/checkpoints/last.ckpt"):
@@ -148,9 +149,9 @@ def test_a_stopped_run_resumes(train: Train, monkeypatch: pytest.MonkeyPatch) ->
     assert same(after, through)
 
 
-def test_ckpt_resumes_from_another_run(train: Train) -> None:
-    first = train("name=first").parent / "first" / "checkpoints" / "last.ckpt"
-    longer = train("name=longer", f"ckpt={first}", "trainer.max_steps=5").parent / "longer"
+def test_ckpt_resumes_from_another_run(train: Train, trained: Path) -> None:
+    last = trained / "checkpoints" / "last.ckpt"
+    longer = train("name=longer", f"ckpt={last}", "trainer.max_steps=5").parent / "longer"
     assert _results(longer)["steps"] == 5
     assert [int(row["step"]) for row in _rows(longer / "metrics.csv") if row["loss/l1"]] == [4, 5]
     (optimizer,) = read_checkpoint(longer / "checkpoints" / "last.ckpt")["optimizer_states"]
@@ -159,17 +160,16 @@ def test_ckpt_resumes_from_another_run(train: Train) -> None:
 
 @pytest.mark.parametrize("source", ["run", "checkpoint", "release"])
 def test_init_starts_from_the_weights_of_a_run_or_release(
-    train: Train, source: str, monkeypatch: pytest.MonkeyPatch
+    train: Train, trained: Path, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from deblurlab.cli.export import export
 
-    first = train("optimizer.lr=0.01", "name=first").parent / "first"
     if source == "release":
-        export([str(first), "-o", "released"])
-    where = {"run": first, "checkpoint": first / "checkpoints" / "best.ckpt", "release": Path("released")}[source]
+        export([str(trained), "-o", "released"])
+    where = {"run": trained, "checkpoint": trained / "checkpoints" / "best.ckpt", "release": Path("released")}[source]
     # With a learning rate of 0 what comes out is what went in.
     tuned = train("optimizer.lr=0", "scheduler=constant", f"init={where}", "name=tuned").parent / "tuned"
-    before, after = (generator_weights(run) for run in (first, tuned))
+    before, after = (generator_weights(run) for run in (trained, tuned))
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     assert _results(tuned)["steps"] == 3
 
@@ -205,7 +205,7 @@ def test_user_errors_are_one_line(train: Train, overrides: list[str], message: s
     assert re.search(message, said), said
     assert said.startswith("deblurlab: ")
     assert "Traceback" not in said
-    assert len(said.splitlines()) <= 3
+    assert len(said.splitlines()) == 1
 
 
 def test_a_damaged_image_is_named_through_the_loaders_worker(
