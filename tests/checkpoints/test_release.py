@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,22 +15,11 @@ from deblurlab.cli.export import export
 from deblurlab.errors import UserError
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder for a training and its release, which the first test creates."""
-    return tmp_path_factory.mktemp("trained") / "folder"
-
-
 @pytest.fixture
-def release(trained: Path, train: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a release beside its training, `runs/run`, in the current folder; a test may change both."""
-    if not trained.exists():
-        run = train()
-        monkeypatch.setattr(sys, "argv", ["deblurlab", "export", str(run), "-o", "released"])
-        main()
-        shutil.copytree(tmp_path, trained)
-    else:
-        shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+def release(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a release in the current folder, beside its training."""
+    monkeypatch.setattr(sys, "argv", ["deblurlab", "export", str(trained), "-o", "released"])
+    main()
     return Path("released")
 
 
