@@ -106,7 +106,7 @@ class RestorationBase(ManualOptimization):
     def accuracies(self) -> dict[str, Tensor]:
         """Return the share of the latest batch that each discriminator classified correctly, by its name."""
         states = {f"discriminator{self.suffix(domain)}": state for domain, state in self.adversarial_states.items()}
-        return {name: state.accuracy for name, state in states.items() if state.accuracy is not None}
+        return {name: accuracy for name, state in states.items() if (accuracy := state.accuracy) is not None}
 
     def suffix(self, domain: str) -> str:
         """Return the suffix of log names that tells domains apart, where there are two generators."""
@@ -136,6 +136,10 @@ class RestorationBase(ManualOptimization):
         if self.settings.compile:
             for network in (network for networks in self.trained_networks.values() for network in networks):
                 network.compile()
+
+    def on_train_start(self) -> None:
+        """List the floating-point buffers, which a step restores if its update was skipped."""
+        self.float_buffers = [buffer for buffer in self.buffers() if buffer.is_floating_point()]
 
     def _set_memory_formats(self) -> None:
         """Convert networks and loss terms to their memory formats on the trainer's device and precision."""
