@@ -173,6 +173,7 @@ def _shifted(difference: float, *shape: int) -> tuple[Tensor, Tensor]:
 
 def test_charbonnier_by_hand() -> None:
     assert Charbonnier(epsilon=0.4)(*_shifted(0.3, 1, 3, 4, 4)).item() == pytest.approx(0.5 - 0.4)
+    assert Charbonnier()(*_shifted(0.001, 1, 3, 4, 4)).item() == pytest.approx(0.001 * (math.sqrt(2) - 1))
 
 
 def test_psnr_is_the_metric_up_to_a_constant() -> None:
@@ -189,6 +190,8 @@ def test_edges_by_hand() -> None:
     restored = sharp.clone()
     restored[0, 0, 2, 2] = 0.5
     assert Edge(epsilon=1e-9)(restored, sharp).item() == pytest.approx((2 + 4 * 0.5) / 9)
+    exact = (math.hypot(2, 1e-3) + 4 * math.hypot(0.5, 1e-3) + 4 * 1e-3) / 9 - 1e-3
+    assert Edge()(restored, sharp).item() == pytest.approx(exact, rel=1e-12)
     ramp = torch.arange(5, dtype=torch.float64).expand(1, 1, 5, 5)
     assert Edge(epsilon=1e-9)(ramp, sharp).item() == pytest.approx(0, abs=1e-12)
 
@@ -220,6 +223,8 @@ def test_gradient_of_focal_frequency_treats_weights_as_constants() -> None:
     restored.requires_grad_()
     FocalFrequency(alpha=2.0)(restored, sharp).backward()
     difference = torch.fft.fft2((restored - sharp).detach(), norm="ortho")
+    expected = difference.abs().pow(3).mean() / difference.abs().max()
+    torch.testing.assert_close(FocalFrequency()(restored, sharp).detach(), expected)
     power = difference.abs().square()
     # The gradient of the mean of w |F(r - s)|^2 for a fixed w is 2 / N times the inverse transform of w F(r - s).
     expected = 2 / 16 * torch.fft.ifft2(power / power.max() * difference, norm="ortho").real
