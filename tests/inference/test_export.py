@@ -18,40 +18,10 @@ from support import small_release
 
 RNG = np.random.default_rng(0)
 SIZES = (1, 1), (5, 40), (33, 17), (61, 99), (128, 64)
-MODELS = ["unet_res", "nafnet_16"]
 
 
 def _export(release: Path, output: Path, *options: str) -> None:
     export_command([str(release), "-o", str(output), *options])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("model", MODELS)
-def test_onnx_equals_pytorch_for_every_size(model: str, tmp_path: Path) -> None:
-    release = small_release(tmp_path / "release", model)
-    _export(release, tmp_path / "model.onnx", "--format", "onnx")
-    network, exported = Restorer.load(release, device="cpu"), Restorer.load(tmp_path / "model.onnx")
-    for height, width in SIZES:
-        image = torch.rand(2, 3, height, width)
-        expected = network.engine(image)
-        assert (expected - image).abs().mean() > 1e-3
-        found = exported.engine(image)
-        assert found.shape == expected.shape
-        if min(height, width) > network.engine.multiple_of:  # smaller images are padded to that first
-            assert torch.allclose(found, expected, atol=1e-4)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("model", MODELS)
-def test_an_exported_program_equals_pytorch_for_every_size(model: str, tmp_path: Path) -> None:
-    release = small_release(tmp_path / "release", model)
-    _export(release, tmp_path / "model.pt2", "--format", "torch_export")
-    network = Restorer.load(release, device="cpu")
-    program = torch.export.load(tmp_path / "model.pt2").module()
-    for height, width in ((61, 99), (129, 65)):
-        height, width = (max(side, getattr(network.engine._network, "min_size", 1)) for side in (height, width))
-        image = torch.rand(1, 3, height, width)
-        assert torch.allclose(program(image), network.engine(image), atol=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +33,48 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def onnx_file(release: Path) -> Path:
     _export(release, release.with_name("model.onnx"), "--format", "onnx")
     return release.with_name("model.onnx")
+
+
+@pytest.fixture(scope="module")
+def nafnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    options = "model.width=4", "model.encoder=[1,1]", "model.decoder=[1,1]"
+    return small_release(tmp_path_factory.mktemp("nafnet") / "release", "nafnet_16", *options)
+
+
+def _check_onnx(release: Path, file: Path) -> None:
+    network, exported = Restorer.load(release, device="cpu"), Restorer.load(file)
+    for height, width in SIZES:
+        image = torch.rand(2, 3, height, width)
+        expected = network.engine(image)
+        assert (expected - image).abs().mean() > 1e-3
+        found = exported.engine(image)
+        assert found.shape == expected.shape
+        if min(height, width) > network.engine.multiple_of:  # smaller images are padded to that first
+            assert torch.allclose(found, expected, atol=1e-4)
+
+
+def test_onnx_equals_pytorch_for_every_size(release: Path, onnx_file: Path) -> None:
+    _check_onnx(release, onnx_file)
+
+
+@pytest.mark.slow
+def test_onnx_equals_pytorch_for_a_network_with_local_means(nafnet: Path, tmp_path: Path) -> None:
+    _export(nafnet, tmp_path / "model.onnx", "--format", "onnx")
+    _check_onnx(nafnet, tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("model", ["release", pytest.param("nafnet", marks=pytest.mark.slow)])
+def test_an_exported_program_equals_pytorch_for_every_size(
+    model: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    folder = request.getfixturevalue(model)
+    _export(folder, tmp_path / "model.pt2", "--format", "torch_export")
+    network = Restorer.load(folder, device="cpu")
+    program = torch.export.load(tmp_path / "model.pt2").module()
+    for height, width in ((61, 99), (129, 65)):
+        height, width = (max(side, getattr(network.engine._network, "min_size", 1)) for side in (height, width))
+        image = torch.rand(1, 3, height, width)
+        assert torch.allclose(program(image), network.engine(image), atol=1e-4)
 
 
 def test_an_onnx_file_stores_stride_and_receptive_radius(release: Path, onnx_file: Path) -> None:

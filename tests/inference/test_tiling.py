@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from deblurlab.config import instantiate
 from deblurlab.errors import UserError
-from deblurlab.inference.engines import MAX_RADIUS, Engine, Ensemble, Torch, measure_receptive_radius
+from deblurlab.inference import engines
+from deblurlab.inference.engines import Engine, Ensemble, Torch, measure_receptive_radius
 from deblurlab.inference.tiling import Tiling, choose_tiling, restore_rows, seam_error
 from deblurlab.media.pixels import InMemory
 from support import config, small
@@ -47,14 +48,15 @@ def test_receptive_radius_of_an_encoder_and_decoder() -> None:
     assert found == 4
 
 
-@pytest.mark.parametrize(
-    "network",
-    [
-        nn.InstanceNorm2d(3),
-        nn.AdaptiveAvgPool2d(1),
-        pytest.param(nn.Conv2d(3, 3, 2 * MAX_RADIUS + 3, padding="same"), marks=pytest.mark.slow),
-    ],
-)
+def test_a_receptive_radius_above_the_limit_counts_as_global(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "MAX_RADIUS", 16)
+    for radius, expected in ((15, 15), (17, None)):
+        convolution = nn.Conv2d(3, 3, 2 * radius + 1, padding="same")
+        found = measure_receptive_radius(lambda image, layer=convolution: layer(image).detach(), 1)
+        assert found == expected
+
+
+@pytest.mark.parametrize("network", [nn.InstanceNorm2d(3), nn.AdaptiveAvgPool2d(1)])
 def test_global_networks_have_no_receptive_radius(network: nn.Module) -> None:
     with torch.no_grad():
         assert measure_receptive_radius(lambda image: image + network(image), 1) is None
