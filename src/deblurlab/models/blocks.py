@@ -53,7 +53,7 @@ class InstanceNorm2d(nn.InstanceNorm2d):
         if x.is_contiguous():
             return F.group_norm(x, self.num_features, eps=self.eps)
         if x.dtype in (torch.bfloat16, torch.float16):
-            images = [F.batch_norm(image, None, None, training=True, eps=self.eps) for image in x.split(1)]
+            images = [F.batch_norm(image, None, None, training=True, eps=self.eps) for image in x.chunk(len(x))]
             return torch.cat(images) if len(images) > 1 else images[0]
         return super().forward(x)
 

@@ -155,7 +155,7 @@ class RestorationBase(ManualOptimization):
         for network in (*self.generators, *(state.discriminator for state in self.adversarial_states.values())):
             self._format_hooks.append(set_memory_format(network, choose(network)))
         self.memory_format = choose(self.generator)
-        self.terms.to(memory_format=torch.channels_last if setting else torch.contiguous_format)  # type: ignore[call-overload]
+        self.terms.to(memory_format=torch.channels_last if setting else torch.contiguous_format)
 
     def on_validation_start(self) -> None:
         """Give every process the buffers of the first one, which are those that a checkpoint keeps."""

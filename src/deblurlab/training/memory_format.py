@@ -33,7 +33,7 @@ def choose_memory_format(
 
 def set_memory_format(network: nn.Module, memory_format: torch.memory_format) -> RemovableHandle:
     """Convert a network, and from now on the images that it is called with; return the handle of the latter."""
-    network.to(memory_format=memory_format)  # type: ignore[call-overload]
+    network.to(memory_format=memory_format)
     return network.register_forward_pre_hook(partial(_convert_images, memory_format=memory_format))
 
 
