@@ -1,10 +1,14 @@
 """Alignment with a reference, for known shifts."""
 
 import numpy as np
+import pytest
 import skimage.data
 import torch
 
+from deblurlab.metrics import Protocol
 from deblurlab.metrics.alignment import align_to_reference
+from deblurlab.metrics.psnr import psnr_of_levels
+from deblurlab.metrics.ssim import ssim_of_levels
 
 
 def _levels(image: np.ndarray) -> torch.Tensor:
@@ -20,6 +24,11 @@ def test_a_shift_is_undone_and_the_mask_excludes_what_it_moved_out_of_the_image(
     expected[..., :-2, 3:] = 1  # moved 2 pixels down and 3 to the left
     assert torch.equal(mask, expected)
     assert ((image - 0.9 * factor * sharp) * mask).abs().mean() < 0.5
+    protocol = Protocol(metrics=("psnr", "ssim"), align=True, quantise="none")
+    found = protocol.measure(0.9 * moved[0] / 255, [sharp[0] / 255])
+    assert found["psnr"] == pytest.approx(psnr_of_levels(image, sharp, mask).item(), abs=0.01)
+    assert found["ssim"] == pytest.approx(ssim_of_levels(image, sharp, mask).item(), abs=1e-4)
+    assert abs(found["psnr"] - psnr_of_levels(image, sharp).item()) > 0.1
 
 
 def test_levels_stay_between_0_and_255() -> None:
