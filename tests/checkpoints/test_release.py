@@ -47,7 +47,8 @@ def test_a_changed_file_is_refused(release: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
-    [("format", 2, "release of format 2"), ("weights", {"file": "../x", "sha256": ""}, "outside the release"),
+    [("format", 2, "release of format 2"), ("format", True, "release of format True"),
+     ("weights", {"file": "../x", "sha256": ""}, "outside the release"),
      ("weights", {}, "isn't the index of a release")],
 )  # fmt: skip
 def test_an_invalid_index_is_refused(release: Path, key: str, value: object, message: str) -> None:
