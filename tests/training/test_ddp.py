@@ -37,8 +37,8 @@ def _run(launcher: list[str], *overrides: str) -> str:
     return done.stdout
 
 
-def _assert_equal(one: Path, two: Path) -> None:
-    """Assert that weights, metrics and lists of images of two runs are equal."""
+def _assert_equal(one: Path, two: Path, *, kid: bool = False) -> None:
+    """Assert that weights, metrics and lists of images of two runs are equal, and whether KID is a metric."""
     checkpoints = [read_checkpoint(run / "checkpoints" / "last.ckpt") for run in (one, two)]
     weights = [checkpoint["state_dict"] for checkpoint in checkpoints]
     assert weights[0].keys() == weights[1].keys()
@@ -49,6 +49,7 @@ def _assert_equal(one: Path, two: Path) -> None:
     sets = [json.loads((run / "results.json").read_text())["sets"] for run in (one, two)]
     assert sets[0].keys() == sets[1].keys()
     for name, scores in sets[0].items():
+        assert ("kid" in scores) == kid
         assert sets[1][name] == pytest.approx(scores, abs=1e-6)
     images = [[line.split(",")[:2] for line in (run / "per_image.csv").read_text().splitlines()] for run in (one, two)]
     assert images[0] == images[1]
@@ -75,5 +76,4 @@ def test_processes_that_torchrun_starts_train_what_one_does(train: Train, pairs:
 def test_processes_that_lightning_starts_train_what_one_does(train: Train, pairs: list[str]) -> None:
     _run([], *CYCLE, *pairs, "name=two")
     one = train(*CYCLE, *pairs, "name=one").with_name("one")
-    _assert_equal(one, Path("runs/two"))
-    assert all("kid" in scores for scores in json.loads((one / "results.json").read_text())["sets"].values())
+    _assert_equal(one, Path("runs/two"), kid=True)
