@@ -34,7 +34,7 @@ def test_features_equal_those_of_torchvision(tmp_path: Path) -> None:
             assert features.shape == (1, own.num_features)
             assert features.mean() > 0.005
             torch.testing.assert_close(features, expected(each / 127.5 - 1))
-        small = image[..., :74, :]  # a side below 75 is enlarged
+        small = large[..., :74, :]  # a side below 75 is enlarged; the other one is reduced, without aliasing
         enlarged = F.interpolate(small / 127.5 - 1, (75, 75), mode="bilinear", antialias=True)
         torch.testing.assert_close(own(small), expected(enlarged))
     assert not any(parameter.requires_grad for parameter in own.parameters())

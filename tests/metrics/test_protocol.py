@@ -47,6 +47,9 @@ def test_metrics_of_luma_equal_scikit_image(pair: tuple[np.ndarray, np.ndarray])
     mask[..., :40] = 0
     part = peak_signal_noise_ratio(sharp[:, 40:], restored[:, 40:], data_range=255)
     assert METRICS["psnr_y"](_tensor(pair[0]), _tensor(pair[1]), mask).item() == pytest.approx(part)
+    _, values = structural_similarity(sharp, restored, full=True, **GAUSSIAN)
+    part = METRICS["ssim_y"](_tensor(pair[0]), _tensor(pair[1]), mask)
+    assert part.item() == pytest.approx(values[5:-5, 40:-5].mean())
 
 
 def test_metrics_without_references() -> None:
