@@ -71,8 +71,9 @@ def _targets_of_user() -> Iterator[str]:
     if not HydraConfig.initialized():
         return
     job = HydraConfig.get()
-    for override in OmegaConf.to_container(job.overrides.task, resolve=False):
-        yield from _TARGET.findall(str(override))
+    overrides: Any = OmegaConf.to_container(job.overrides.task, resolve=False)  # they may contain interpolations
+    for override in overrides:
+        yield from _TARGET.findall(override)
     folders = {Path(source.path) for source in job.runtime.config_sources if source.schema == "file"}
     groups = {str(choice).partition("@")[0] for choice in job.runtime.choices}
     for folder in folders - {CONF, SWEEPS}:
