@@ -34,7 +34,9 @@ def _epoch(module: DataModule, epoch: int, done: int = 0) -> list[dict]:
     """Return the batches of an epoch after the first `done` ones."""
     loader = module.train_dataloader()
     module.trainer.global_step = epoch * len(loader) + done  # type: ignore[union-attr,misc]
-    return list(loader)
+    batches = list(loader)
+    loader.close()  # workers of a loader that the garbage collector deletes take up to 25 seconds to end
+    return batches
 
 
 def test_a_resumed_epoch_continues_with_the_next_batch(write_pairs: WritePairs) -> None:

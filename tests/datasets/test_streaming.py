@@ -103,7 +103,9 @@ def test_workers_read_the_same_samples(
             workers=workers,
             repeat=4,
         )
-        epochs.append([batch["blurred"] for batch in feeding(module).train_dataloader()])
+        loader = feeding(module).train_dataloader()
+        epochs.append([batch["blurred"] for batch in loader])
+        loader.close()
     assert len(epochs[0]) >= 4
     assert all(torch.equal(a, b) for a, b in zip(*epochs, strict=True))
 
