@@ -114,7 +114,7 @@ def test_an_accuracy_of_0_or_1_is_reported_once(
 
 def test_accuracy_is_the_share_of_logits_with_the_right_sign() -> None:
     state = module({"l1": L1(), "adv": Adv()}).adversarial_states["sharp"]
-    real = DiscriminatorOutput(logits=[torch.tensor([1.0, 2.0, -1.0, 3.0])], features=[])
-    fake = DiscriminatorOutput(logits=[torch.tensor([1.0, -2.0, -1.0, -3.0])], features=[])
+    real = DiscriminatorOutput(logits=[torch.tensor([1.0, 2.0, -1.0, 3.0, 0.0])], features=[])
+    fake = DiscriminatorOutput(logits=[torch.tensor([1.0, -2.0, -1.0, -3.0, 0.0])], features=[])
     state.record(real, fake, share=1.0)
-    assert state.accuracy == torch.tensor(6 / 8)
+    assert state.accuracy == torch.tensor(6 / 10)  # 0 is on neither side
