@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,15 @@ def _freeze() -> None:
 
 def _hang() -> None:
     time.sleep(60)
+
+
+@pytest.fixture(autouse=True)
+def _no_workers_left() -> Iterator[None]:
+    """Kill the workers of failed loaders: the garbage collector would wait up to 25 seconds for them."""
+    before = set(multiprocessing.active_children())
+    yield
+    for worker in set(multiprocessing.active_children()) - before:
+        worker.kill()
 
 
 @pytest.fixture
