@@ -35,6 +35,13 @@ def test_a_release_holds_the_best_weights_the_model_and_the_results(release: Pat
     assert "8 bits" in index["run"]["protocol"]["range"]
 
 
+def test_a_release_of_half_the_size_has_rounded_weights(release: Path) -> None:
+    export(["runs/run", "-o", "half", "--half"])
+    half = read_release(Path("half"))[1]
+    assert {name: value.dtype for name, value in half.items()} == dict.fromkeys(half, torch.float16)
+    assert all(torch.equal(half[name], value.half()) for name, value in read_release(release)[1].items())
+
+
 def test_a_changed_file_is_refused(release: Path) -> None:
     file = release / "weights.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"x")
