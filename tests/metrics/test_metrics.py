@@ -144,6 +144,7 @@ def test_best_of_several_references_counts(monkeypatch: pytest.MonkeyPatch) -> N
     network = torch.nn.Identity()
     network.forward = lambda x, y: (x - y).abs().mean()  # type: ignore[method-assign]
     monkeypatch.setattr(perceptual, "_cached_lpips", lambda net: network)
+    monkeypatch.setattr(protocol_module, "_unavailable_reason", lambda name: None)  # not to cache it for other tests
     found = Protocol(metrics=("lpips_alex",)).measure(restored, [far, near, far])
     assert found["lpips_alex"] == pytest.approx(4 / 127.5)  # lower is better
 

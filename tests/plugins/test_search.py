@@ -129,6 +129,7 @@ def test_a_missing_objective_is_named() -> None:
     assert search._objective_values({"validation": {"lpips_alex": 0.0}}) == [0.0]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
