@@ -9,7 +9,6 @@ import torch
 
 from deblurlab.callbacks import Collapse, NonFinite
 from deblurlab.checkpoints.io import read_checkpoint
-from deblurlab.discriminators import DiscriminatorOutput
 from deblurlab.losses import L1, Adv
 from steps import Poisoned, fit, module, same, state
 
@@ -110,11 +109,3 @@ def test_an_accuracy_of_0_or_1_is_reported_once(
     found = [record.getMessage() for record in caplog.records if "classified every image" in record.getMessage()]
     assert len(found) == (expected is not None)
     assert all(f"step 4: the discriminator has classified every image {expected} for 4 steps" in line for line in found)
-
-
-def test_accuracy_is_the_share_of_logits_with_the_right_sign() -> None:
-    state = module({"l1": L1(), "adv": Adv()}).adversarial_states["sharp"]
-    real = DiscriminatorOutput(logits=[torch.tensor([1.0, 2.0, -1.0, 3.0, 0.0])], features=[])
-    fake = DiscriminatorOutput(logits=[torch.tensor([1.0, -2.0, -1.0, -3.0, 0.0])], features=[])
-    state.record(real, fake, share=1.0)
-    assert state.accuracy == torch.tensor(6 / 10)  # 0 is on neither side
