@@ -45,3 +45,7 @@ def test_dropout_zeroes_a_share_and_keeps_the_mean(p: float, dtype: torch.dtype)
     assert abs((y == 0).double().mean().item() - p) < 0.008  # five standard deviations
     assert torch.equal(x.grad, y.detach())
     assert torch.equal(Dropout(p).eval()(x), x)
+
+
+def test_dropout_of_everything_is_zero() -> None:
+    assert torch.equal(Dropout(1.0)(torch.ones(8)), torch.zeros(8))

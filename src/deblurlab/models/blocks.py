@@ -63,7 +63,7 @@ class Dropout(nn.Dropout):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features, a share `p` of them zero and the others divided by 1 - p in training mode."""
-        if not self.training or x.device.type != "cpu":
+        if not self.training or x.device.type != "cpu" or self.p in (0, 1):
             return super().forward(x)
         kept = torch.rand_like(x, dtype=torch.float32) >= self.p
         return x * kept.to(x.dtype).div_(1 - self.p)
