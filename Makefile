@@ -16,10 +16,10 @@ demo: $(READY)  ## train on synthetic scenes; evaluate the result and the bundle
 	@echo "before and after: runs/demo/report.html; bundled model: runs/evaluations/bundled/report.html"
 
 test: $(READY)  ## quick tests
-	$(BIN)/python -m pytest -n auto -m "not slow and not integration"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not integration"
 
 test-all: test  ## all tests, including those that take minutes
-	$(BIN)/python -m pytest -n auto -m slow
+	$(BIN)/python -m pytest -n auto --dist worksteal -m slow
 
 test-integration: $(READY)  ## tests with SLURM (as root; Debian packages slurm-wlm, munge), Chromium and Ray, where installed
 	$(BIN)/python -m pytest -m integration tests/integration
@@ -28,7 +28,8 @@ test-faults: $(READY)  ## tests that kill trainings TIMES times and inject other
 	$(BIN)/python tests/faults --times $(TIMES)
 
 coverage: $(READY)  ## quick tests with a table of the lines that they cover, in processes that they start too
-	$(BIN)/python -m pytest -n auto -m "not slow and not integration" --cov --cov-report term:skip-covered
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not integration and not untraced" \
+		--cov --cov-report term:skip-covered
 
 lowest: $(UV)  ## quick tests with Python 3.11 and the lowest versions that pyproject.toml allows
 	@mkdir -p build

@@ -5,7 +5,6 @@
 Both train the same four networks on the same batch and device, alternating step by step as in `training_step.py`.
 """
 
-import copy
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -24,19 +23,18 @@ SMALL = ["model.width=16", "model.blocks=3", "discriminator.width=16", "loader.b
 class BareLoop:
     """CycleGAN loop without a framework: unconditional discriminators, then generators, image pools of 50 images."""
 
-    def __init__(self, module: CycleRestoration, make: Any, device: str) -> None:
-        copied = copy.deepcopy(module).to(device)
-        self.g, self.f = copied.generator, copied.reblurrer
-        self.d, self.b = copied.discriminator, copied.blurred_discriminator
+    def __init__(self, module: CycleRestoration, make: Any) -> None:
+        self.generator, self.reblurrer = module.generator, module.reblurrer
+        self.d, self.b = module.discriminator, module.blurred_discriminator
         self.weights = module.weights
-        self.optimizer = make["generator"]([*self.g.parameters(), *self.f.parameters()])
+        self.optimizer = make["generator"]([*self.generator.parameters(), *self.reblurrer.parameters()])
         self.discriminator_optimizer = make["discriminator"]([*self.d.parameters(), *self.b.parameters()])
         self.pools: list[list[Tensor]] = [[], []]
-        self.average = [p.detach().clone() for p in self.g.parameters()]
+        self.average = [p.detach().clone() for p in self.generator.parameters()]
 
     def step(self, blurred: Tensor, sharp: Tensor) -> None:
         """Update all networks on one batch."""
-        restored, reblurred = self.g(blurred), self.f(sharp)
+        restored, reblurred = self.generator(blurred), self.reblurrer(sharp)
         self.discriminator_optimizer.zero_grad()
         loss = 0
         for discriminator, real, fake, pool in (
@@ -51,17 +49,17 @@ class BareLoop:
         discriminators = torch.nn.ModuleList([self.d, self.b]).requires_grad_(False)
         compared = (self.d, restored), (self.b, reblurred)
         loss = sum((network(x, x).logits[0] - 1).square().mean() for network, x in compared)
-        cycle = F.l1_loss(self.f(restored), blurred) + F.l1_loss(self.g(reblurred), sharp)
+        cycle = F.l1_loss(self.reblurrer(restored), blurred) + F.l1_loss(self.generator(reblurred), sharp)
         loss = loss + self.weights["cycle"] * cycle
         if "identity" in self.weights:
             loss = loss + self.weights["identity"] * (
-                F.l1_loss(self.g(sharp), sharp) + F.l1_loss(self.f(blurred), blurred)
+                F.l1_loss(self.generator(sharp), sharp) + F.l1_loss(self.reblurrer(blurred), blurred)
             )
         discriminators.requires_grad_(True)
         loss.backward()
         self.optimizer.step()
         with torch.no_grad():
-            torch._foreach_lerp_(self.average, list(self.g.parameters()), 0.001)
+            torch._foreach_lerp_(self.average, list(self.generator.parameters()), 0.001)
 
 
 def _exchange(pool: list[Tensor], images: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
     python benchmarks/gradient_shares.py [Hydra overrides]
 
-Trains with the given overrides, without Lightning, and prints the shares at a few steps. The default weights of the
+Trains with the given overrides, without Lightning, and prints the shares at a few steps. Terms with weight 0 are left
+out. The default weights of the
 terms in conf/loss were chosen with it.
 """
 
@@ -46,11 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for step, batch in enumerate(loader, start=1):
         (micro_batch,) = module.micro_batches(batch)
         for name in reversed(optimizers):  # discriminator first, as in the training step
-            terms = losses[name](micro_batch)
+            terms = {term: found for term, found in losses[name](micro_batch).items() if found[0]}
             if name == "generator" and step in STEPS:
                 print_shares(step, parameters[name], terms)
             optimizers[name].zero_grad()
-            sum(weight * value for weight, value in terms.values() if weight).backward()
+            sum(weight * value for weight, value in terms.values()).backward()
             optimizers[name].step()
         if step == min(cfg.trainer.max_steps, STEPS[-1]):
             return

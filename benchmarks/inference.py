@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables."""
     parser = argument_parser(__doc__)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="measurements")
+    parser.add_argument("--models", nargs="+", default=bundled.names(), help="bundled models of the engines")
     parser.add_argument("--runs", type=int, default=3, help="runs of which the median is taken; two more for engines")
     parser.add_argument("--tiled", type=int, nargs=2, default=[3000, 4000], help="height and width of the tiled image")
     parser.add_argument("--tile", type=int, help="side of the tiles; default: as `Restorer` chooses it")
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if "files" in options.only:
             print_files(folder, options.files, *options.size, options.runs)
         if "engines" in options.only:
-            print_engines(folder, *options.size, options.runs + 2, clock)
+            print_engines(folder, options.models, *options.size, options.runs + 2, clock)
 
 
 def print_tiles(height: int, width: int, tile: int | None, runs: int, clock: Clock) -> None:
@@ -141,11 +142,11 @@ def restore_sequentially(folder: Path, restorer: Restorer) -> None:
             writer.finish()
 
 
-def print_engines(folder: Path, height: int, width: int, runs: int, clock: Clock) -> None:
-    """Print seconds per megapixel of the bundled models and NAFNet-16, and ratios of the default model."""
+def print_engines(folder: Path, models: Sequence[str], height: int, width: int, runs: int, clock: Clock) -> None:
+    """Print seconds per megapixel of bundled models and NAFNet-16, and ratios of the first bundled model."""
     image = as_tensor(blurred_image(height, width))
     engines = {f"{NAFNET}, PyTorch": Torch(build(NAFNET), torch.device("cpu"))}
-    for name in bundled.names():
+    for name in models:
         export_onnx(load_model(bundled.weights_folder(name)), folder / f"{name}.onnx")
         engines[f"{name}, PyTorch"] = Restorer.load(name, device="cpu").engine
         engines[f"{name}, ONNX Runtime"] = OnnxRuntime(folder / f"{name}.onnx")
@@ -156,9 +157,9 @@ def print_engines(folder: Path, height: int, width: int, runs: int, clock: Clock
         print_row(name, f"{statistics.median(values) / (height * width / 1e6):.3g}")
     print()
     print_header("ratio", "measured", "target")
-    eager = seconds[f"{bundled.DEFAULT}, PyTorch"]
-    for name, target in ((f"{bundled.DEFAULT}, ONNX Runtime", "at least 1"), (f"{NAFNET}, PyTorch", "at most 0.5")):
-        print_row(f"{bundled.DEFAULT}, PyTorch / {name}", f"{median_ratio(eager, seconds[name]):.3f}", target)
+    eager = f"{models[0]}, PyTorch"
+    for name, target in ((f"{models[0]}, ONNX Runtime", "at least 1"), (f"{NAFNET}, PyTorch", "at most 0.5")):
+        print_row(f"{eager} / {name}", f"{median_ratio(seconds[eager], seconds[name]):.3f}", target)
 
 
 def blurred_image(height: int, width: int, *, seed: int = 0) -> Pixels:

@@ -1,6 +1,6 @@
 """Requirements of multi-GPU training on storage and network, computed from the output of other benchmarks.
 
-    python benchmarks/training_step.py --pairs 10 model=unet_res loader.batch_size=16 augment.size=256 ... > step.txt
+    python benchmarks/training_step.py --loss l1+vgg+adv model=unet_res augment.size=256 ... > step.txt
     python benchmarks/data_loading.py > loading.txt
     python benchmarks/scaling.py step.txt loading.txt --model unet_res --gpus 1 8 64
 

@@ -1,19 +1,26 @@
 """Fixtures: small data sets, and training runs in this process."""
 
+import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import configure_log
 from hypothesis import settings
+from omegaconf import open_dict
 from PIL import Image
 
-from deblurlab.cli.hydra_commands import train as train_command
+from deblurlab._compat import hydra_version_base, separate_hydra_state
+from deblurlab.cli import hydra_commands
+from deblurlab.config import CONF, register
 from deblurlab.media.images import write_png
 from support import small
 
@@ -24,28 +31,80 @@ settings.load_profile("deblurlab")
 
 @pytest.fixture(scope="session")
 def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the synthetic data of all tests."""
-    return tmp_path_factory.mktemp("data")
+    """Folder of the synthetic data of all tests, one for all processes of pytest-xdist."""
+    session = tmp_path_factory.getbasetemp()
+    root = (session.parent if "PYTEST_XDIST_WORKER" in os.environ else session) / "synthetic"
+    root.mkdir(exist_ok=True)
+    return root
 
 
-@pytest.fixture
-def train(tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
-    """Function that trains with overrides in an empty folder, 3 steps on small images, and returns the run folder."""
-    monkeypatch.chdir(tmp_path)
+def _run_job(overrides: Sequence[str]) -> None:
+    """Run the job of `deblurlab train` without Hydra's command line, which composes the config twice."""
+    register()
+    with separate_hydra_state(), initialize_config_dir(str(CONF), **hydra_version_base()):
+        cfg = compose("train", list(overrides), return_hydra_config=True)
+    configure_log(cfg.hydra.job_logging)
+    HydraConfig.instance().set_config(cfg)
+    with open_dict(cfg):
+        del cfg["hydra"]
+    hydra_commands._train(cfg)
 
-    def run(*overrides: str, smoke: bool = True) -> Path:
+
+def _trainer(folder: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    monkeypatch.chdir(folder)
+
+    def run(*overrides: str, smoke: bool = True, curves: bool = False) -> Path:
         monkeypatch.setattr(sys, "argv", ["train.py"])
+        if not curves:
+            monkeypatch.setattr("deblurlab.reporting.page._curves", lambda metrics: [])
         GlobalHydra.instance().clear()
         given = {override.lstrip("+").partition("=")[0] for override in overrides}
         root = [] if "data" in given or "experiment" in given else [f"data.root={data_root}"]
         choices = [o.partition(",")[0] for o in overrides if re.match("(model|discriminator|experiment)=", o)]
         loss = [] if "experiment" in given else ["loss=l1"]
-        added = ["+debug=smoke", *root, *small(*choices), *loss, "name=run"] if smoke else []
-        train_command([*overrides, *(o for o in added if o.lstrip("+").partition("=")[0] not in given)])
-        return tmp_path / "runs" / "run"
+        short = ["+debug=smoke", "trainer.limit_test_batches=1"]
+        added = [*short, *root, *small(*choices), *loss, "name=run"] if smoke else []
+        command = [*overrides, *(o for o in added if o.lstrip("+").partition("=")[0] not in given)]
+        has_flags = any(override.startswith("-") for override in overrides)
+        (hydra_commands.train if has_flags else _run_job)(command)
+        return folder / "runs" / "run"
 
-    yield run
+    return run
+
+
+@pytest.fixture
+def train(tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Function that trains with overrides in an empty folder, 3 steps on small images, and returns the run folder.
+
+    The trained network is tested on one image, and the report has no curves, which would take half of the time.
+    """
+    yield _trainer(tmp_path, data_root, monkeypatch)
     GlobalHydra.instance().clear()
+
+
+@pytest.fixture(scope="session")
+def train_once(tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> Callable[..., Path]:
+    """Function that trains like `train`, each time in another folder: for fixtures that several tests share."""
+
+    def run(*overrides: str, **options: bool) -> Path:
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            run = _trainer(tmp_path_factory.mktemp("trained"), data_root, monkeypatch)(*overrides, **options)
+        GlobalHydra.instance().clear()
+        return run
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished_run(train_once: Callable[..., Path]) -> Path:
+    """Run folder of a finished training, only read."""
+    return train_once()
+
+
+@pytest.fixture
+def trained(finished_run: Path, train: Callable[..., Path], tmp_path: Path) -> Path:
+    """What `train()` returns, without the time for training: a copy of `finished_run`."""
+    return shutil.copytree(finished_run, tmp_path / "runs" / "run")
 
 
 @pytest.fixture
@@ -77,7 +136,7 @@ def gopro_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for kind in ("blur", "blur_gamma", "sharp"):
             (root / place / kind).mkdir(parents=True)
             for i in (1, 2):
-                image = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+                image = rng.integers(0, 256, (72, 96, 3), dtype=np.uint8)
                 write_png(root / place / kind / f"{i:06d}.png", image)
     return root
 

@@ -1,5 +1,6 @@
 """Helper functions of the tests."""
 
+import functools
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -20,8 +22,10 @@ from deblurlab.cli.data import data
 from deblurlab.config import compose as config
 from deblurlab.config import instantiate
 from deblurlab.config import options as option_names
-from deblurlab.dataloading import DataModule
 from deblurlab.errors import UserError
+
+if TYPE_CHECKING:
+    from deblurlab.dataloading import DataModule  # loads Lightning, which most tests don't need
 
 __all__ = [
     "SMALL",
@@ -54,16 +58,17 @@ _SMALL_ARGUMENTS = {
 """Arguments that shrink a network, by group and class; other classes have `width`."""
 
 
-def small(*overrides: str) -> list[str]:
+@functools.cache
+def small(*overrides: str) -> tuple[str, ...]:
     """Return overrides that shrink the networks chosen by `overrides`."""
     cfg, found = config(*overrides), []
     for group, known in _SMALL_ARGUMENTS.items():
         arguments = known.get(cfg[group]._target_.rpartition(".")[2], "width=4")
         found += [f"{group}.{argument}" for argument in arguments.split()]
-    return found
+    return tuple(found)
 
 
-def feeding(module: DataModule, *, world: int = 1, rank: int = 0, step: int = 0) -> DataModule:
+def feeding(module: "DataModule", *, world: int = 1, rank: int = 0, step: int = 0) -> "DataModule":
     """Attach a trainer of rank `rank` among `world` processes, at step `step`."""
     module.trainer = SimpleNamespace(world_size=world, global_rank=rank, global_step=step)  # type: ignore[assignment]
     return module

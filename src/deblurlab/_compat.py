@@ -138,7 +138,7 @@ def register_resolver(name: str, function: Callable[..., Any]) -> None:
     from omegaconf import OmegaConf
 
     renamed = "replace" in inspect.signature(OmegaConf.register_resolver).parameters
-    register = OmegaConf.register_resolver if renamed else OmegaConf.register_new_resolver
+    register: Callable[..., None] = OmegaConf.register_resolver if renamed else OmegaConf.register_new_resolver
     register(name, function, replace=True)
 
 

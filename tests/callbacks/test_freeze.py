@@ -35,7 +35,7 @@ def test_the_backbone_is_frozen_for_the_given_epochs_and_then_trained() -> None:
 def test_the_backbone_stays_frozen_when_an_epoch_is_resumed_in_its_middle(tmp_path: Path) -> None:
     torch.manual_seed(0)
     first, second = (module({"l1": L1()}, generator=WithBackbone()) for _ in range(2))
-    before = state(first.generator.backbone)
+    before, head = state(first.generator.backbone), state(first.generator.head)
 
     class Save(pl.Callback):
         def on_train_batch_end(self, trainer: pl.Trainer, *args: object) -> None:
@@ -48,7 +48,9 @@ def test_the_backbone_stays_frozen_when_an_epoch_is_resumed_in_its_middle(tmp_pa
         enable_model_summary=False, callbacks=[FreezeBackbone(epochs=1)],
     )  # fmt: skip
     trainer.fit(second, Loader(), ckpt_path=tmp_path / "a.ckpt", weights_only=True)
+    assert trainer.global_step == 5
     assert same(before, state(second.generator.backbone))
+    assert not same(head, state(second.generator.head))
 
 
 def test_a_generator_without_a_backbone_is_not_affected() -> None:

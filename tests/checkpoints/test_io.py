@@ -1,9 +1,12 @@
 """Checkpoints that are damaged, truncated or hostile."""
 
 import logging
+import os
 import random
 import shutil
+import stat
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -82,6 +85,39 @@ def test_a_kill_between_the_two_renames_leaves_the_previous_checkpoint(run: Run)
     found = newest_checkpoint(run)
     assert found is not None
     assert found[1]["global_step"] == 2
+
+
+def test_the_newer_of_the_previous_and_the_best_checkpoint_replaces_a_damaged_one(run: Run) -> None:
+    AtomicCheckpointIO().save_checkpoint(_content(7), run.best_checkpoint)
+    run.last_checkpoint.write_bytes(b"damaged")
+    found = newest_checkpoint(run)
+    assert found is not None
+    assert (found[0], found[1]["global_step"]) == (run.best_checkpoint, 7)
+
+
+def test_a_checkpoint_and_its_folder_are_flushed_once_each(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[bool] = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: flushed.append(stat.S_ISDIR(os.fstat(file).st_mode)) or fsync(file))
+    AtomicCheckpointIO().save_checkpoint(_content(4), run.last_checkpoint)
+    assert flushed == [False, True]
+
+
+def test_errors_of_torch_other_than_a_full_disk_are_not_hidden(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(message: str) -> Callable[..., None]:
+        def save(content: object, target: object) -> None:
+            if hasattr(target, "fileno"):
+                raise RuntimeError(message)
+
+        return save
+
+    monkeypatch.setattr(torch, "save", fail("can't pickle"))
+    with pytest.raises(RuntimeError, match="can't pickle"):
+        AtomicCheckpointIO().save_checkpoint(_content(4), run.best_checkpoint)
+    assert run.previous_checkpoint.exists()  # nothing is deleted to make room
+    monkeypatch.setattr(torch, "save", fail("PytorchStreamWriter failed writing file"))
+    with pytest.raises(UserError, match="couldn't be written .PytorchStreamWriter failed writing file"):
+        AtomicCheckpointIO().save_checkpoint(_content(4), run.best_checkpoint)
 
 
 def test_the_best_checkpoint_is_the_last_resort_before_an_error(run: Run) -> None:

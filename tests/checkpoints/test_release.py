@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,22 +15,11 @@ from deblurlab.cli.export import export
 from deblurlab.errors import UserError
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder for a training and its release, which the first test creates."""
-    return tmp_path_factory.mktemp("trained") / "folder"
-
-
 @pytest.fixture
-def release(trained: Path, train: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a release beside its training, `runs/run`, in the current folder; a test may change both."""
-    if not trained.exists():
-        run = train()
-        monkeypatch.setattr(sys, "argv", ["deblurlab", "export", str(run), "-o", "released"])
-        main()
-        shutil.copytree(tmp_path, trained)
-    else:
-        shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+def release(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a release in the current folder, beside its training."""
+    monkeypatch.setattr(sys, "argv", ["deblurlab", "export", str(trained), "-o", "released"])
+    main()
     return Path("released")
 
 
@@ -48,6 +35,13 @@ def test_a_release_holds_the_best_weights_the_model_and_the_results(release: Pat
     assert "8 bits" in index["run"]["protocol"]["range"]
 
 
+def test_a_release_of_half_the_size_has_rounded_weights(release: Path) -> None:
+    export(["runs/run", "-o", "half", "--half"])
+    half = read_release(Path("half"))[1]
+    assert {name: value.dtype for name, value in half.items()} == dict.fromkeys(half, torch.float16)
+    assert all(torch.equal(half[name], value.half()) for name, value in read_release(release)[1].items())
+
+
 def test_a_changed_file_is_refused(release: Path) -> None:
     file = release / "weights.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"x")
@@ -60,7 +54,8 @@ def test_a_changed_file_is_refused(release: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
-    [("format", 2, "release of format 2"), ("weights", {"file": "../x", "sha256": ""}, "outside the release"),
+    [("format", 2, "release of format 2"), ("format", True, "release of format True"),
+     ("weights", {"file": "../x", "sha256": ""}, "outside the release"),
      ("weights", {}, "isn't the index of a release")],
 )  # fmt: skip
 def test_an_invalid_index_is_refused(release: Path, key: str, value: object, message: str) -> None:

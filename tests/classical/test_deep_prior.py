@@ -29,13 +29,13 @@ def test_fit_approaches_the_sharp_image(blind: bool) -> None:
     psf = line_psf(5.0, 0.0)
     observed = blurred(sharp, psf)
     errors = []
-    for iterations in (20, 300):
+    for iterations in (10, 60):
         restored = deep_image_prior(
             observed, None if blind else psf, iterations=iterations, kernel_size=7, patience=10_000, device="cpu"
         )
         assert restored.shape == sharp.shape
         errors.append(float(((restored - sharp) ** 2).mean()))
-    assert errors[1] < 0.5 * errors[0]
+    assert errors[1] < 0.3 * errors[0]
 
 
 def test_result_depends_on_the_seed_and_not_on_the_global_generator() -> None:
@@ -59,8 +59,8 @@ def test_patience_stops_the_fit() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.optim.Adam, "step", count)
-        deep_image_prior(flat, line_psf(3.0, 0.0), iterations=400, patience=20, device="cpu")
-    assert 20 < len(steps) < 400
+        deep_image_prior(flat, line_psf(3.0, 0.0), iterations=200, patience=5, device="cpu")
+    assert 5 < len(steps) < 200
 
 
 @pytest.mark.parametrize("arguments", [{"iterations": 0}, {"kernel_size": 4}, {"kernel_size": 1}])

@@ -20,7 +20,7 @@ def test_check_compares_the_counts_with_the_published_ones(
     output = capsys.readouterr().out
     assert "train has 6 pairs instead of the published 2103" in output
     assert "test has 2 pairs instead of the published 1111" in output
-    assert "64x48" in output
+    assert "96x72" in output
 
 
 @pytest.mark.slow
@@ -53,7 +53,7 @@ def test_check_reports_damaged_files_and_lists_good_pairs(
     assert data_command("check", "gopro", root, "--fix-list", fixed) == 1
     output = " ".join(capsys.readouterr().out.split())
     assert "train/a/blur/000001.png isn't an image that can be read" in output
-    assert "train/b/blur/000002.png is 64x48 and" in output
+    assert "train/b/blur/000002.png is 96x72 and" in output
     assert "test/d/sharp/000002.png (test) is the same image as" in output
     good = [line.split() for line in fixed.read_text().splitlines()]
     assert len(good) == 5

@@ -39,6 +39,7 @@ def test_printing_the_config_creates_no_files(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.untraced
 def test_unknown_options_and_loss_terms_list_the_known_ones_without_a_traceback(tmp_path: Path) -> None:
     for override, known in (("model=nope", "unet_res"), ("loss=l1+nope", "known: adv, adv_hinge")):
         done = _run(str(TRAIN), override, cwd=tmp_path)

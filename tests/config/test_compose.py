@@ -8,10 +8,13 @@ from hydra.errors import HydraException
 from hydra.version import getbase
 
 from deblurlab import config
+from deblurlab._compat import hydra_version_base
 
 
 def test_compose_keeps_the_callers_hydra_state() -> None:
-    with initialize_config_dir(str(config.CONF / "data"), version_base="1.2"):
+    other = "1.2" if hydra_version_base() else "1.3"  # than the one of `compose`
+    with initialize_config_dir(str(config.CONF / "data"), version_base=other):
+        assert str(getbase()) == other
         before, base = GlobalHydra.instance().hydra, getbase()
         assert config.compose("model=unet").model
         with pytest.raises(HydraException):

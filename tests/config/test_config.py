@@ -2,6 +2,7 @@
 
 import itertools
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hydra.errors import ConfigCompositionException, InstantiationException
@@ -147,26 +148,37 @@ ALL = [
 ]
 
 
-@pytest.mark.parametrize(("group", "option"), ALL, ids=["=".join(pair) for pair in ALL])
-def test_every_file_composes_and_resolves(group: str, option: str) -> None:
-    if _entry(group) == "evaluate":
-        cfg = config(*_overrides(group, option), "name=x", name="evaluate")
-        resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-        assert {"restorer", "psf", "data", "protocol"} <= resolved.keys()  # type: ignore[union-attr]
-        return
-    cfg = config(*_overrides(group, option), "name=x", "logger.wandb.name=x" if option == "wandb" else "seed=0")
-    resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+class Composed(NamedTuple):
+    """Config with an option of a group."""
+
+    group: str
+    option: str
+    cfg: DictConfig
+
+
+@pytest.fixture(scope="module", params=ALL, ids=["=".join(pair) for pair in ALL])
+def composed(request: pytest.FixtureRequest) -> Composed:
+    group, option = request.param
+    more = ["logger.wandb.name=x"] if option == "wandb" else []
+    return Composed(group, option, config(*_overrides(group, option), *more, "name=x", name=_entry(group)))
+
+
+def test_every_file_composes_and_resolves(composed: Composed) -> None:
+    resolved = OmegaConf.to_container(composed.cfg, resolve=True, throw_on_missing=True)
     assert isinstance(resolved, dict)
-    assert {"model", "loss", "data", "trainer"} <= resolved.keys()
-    assert "${" not in str(resolved)
+    if _entry(composed.group) == "evaluate":
+        assert {"restorer", "psf", "data", "protocol"} <= resolved.keys()
+    else:
+        assert {"model", "loss", "data", "trainer"} <= resolved.keys()
+        assert "${" not in str(resolved)
 
 
-@pytest.mark.parametrize(("group", "option"), ALL, ids=["=".join(pair) for pair in ALL])
-def test_every_file_instantiates(group: str, option: str, tmp_path: Path) -> None:
-    extra = [f"run={tmp_path}"] + (["logger.wandb.name=x"] if option == "wandb" else [])
+def test_every_file_instantiates(composed: Composed, tmp_path: Path) -> None:
+    group, option = composed.group, composed.option
     if option == "ddp":
         pytest.skip("needs GPUs")
-    cfg = config(*_overrides(group, option), *extra, name=_entry(group))
+    cfg = composed.cfg.copy()
+    cfg.run = str(tmp_path)
     if option in FILES:
         with pytest.raises(InstantiationException, match="missing") as caught:
             instantiate(cfg[group])

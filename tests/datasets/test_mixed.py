@@ -82,3 +82,12 @@ def test_a_mixture_trains_and_is_tested_on_each_data_set(
     )  # fmt: skip
     results = json.loads((run / "results.json").read_text())
     assert set(results["sets"]) == {"photographs", "pairs"}
+
+
+@pytest.mark.parametrize("option", ["synthetic_endless", "unpaired"])
+def test_data_sets_that_list_no_pairs_cannot_be_mixed(tmp_path: Path, option: str) -> None:
+    sides = ["data.sets.more.blurred=a", "data.sets.more.sharp=b"] if option == "unpaired" else []
+    cfg = config("data=mixed", f"+data@data.sets.more={option}", "+data.weights.more=1", *sides)
+    with pytest.raises(Exception, match="only sets that list pairs can be mixed") as caught:
+        instantiate(cfg.data)
+    assert isinstance(caught.value.__cause__, UserError)

@@ -3,6 +3,7 @@
 import itertools
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -46,6 +47,14 @@ def _place(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(tmp_path / "shards") if kind == "folder" else f"{request.getfixturevalue('store')}/{tmp_path.name}"
 
 
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory, gopro_tree: Path) -> Path:
+    """Shards of `gopro_tree` in a folder, only read."""
+    place = tmp_path_factory.mktemp("shards") / "shards"
+    assert data_command("pack", "gopro", gopro_tree, "data.validation=1", "--streaming", place) == 0
+    return place
+
+
 def _opened(place: str) -> Streaming:
     data: Streaming = instantiate(config("data=streaming", f"data.root={place}").data)
     data.prepare()
@@ -78,8 +87,11 @@ def test_shards_are_read_back(kind: str, request: pytest.FixtureRequest, tmp_pat
 def test_workers_read_the_same_samples(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path, gopro_tree: Path
 ) -> None:
-    place = _place(kind, request, tmp_path)
-    assert data_command("pack", "gopro", gopro_tree, "data.validation=1", "--streaming", place) == 0
+    if kind == "folder":
+        place = str(request.getfixturevalue("shards"))
+    else:
+        place = _place(kind, request, tmp_path)
+        assert data_command("pack", "gopro", gopro_tree, "data.validation=1", "--streaming", place) == 0
     augmentation = instantiate(config("augment.size=16").augment)
     epochs = []
     for workers in (0, 2):
@@ -91,7 +103,9 @@ def test_workers_read_the_same_samples(
             workers=workers,
             repeat=4,
         )
-        epochs.append([batch["blurred"] for batch in feeding(module).train_dataloader()])
+        loader = feeding(module).train_dataloader()
+        epochs.append([batch["blurred"] for batch in loader])
+        loader.close()
     assert len(epochs[0]) >= 4
     assert all(torch.equal(a, b) for a, b in zip(*epochs, strict=True))
 
@@ -161,14 +175,12 @@ def test_two_data_sets_of_shards_are_read_independently(tmp_path: Path) -> None:
     assert [int(read(unpaired.images(side)[0].image)[0, 0, 0]) for side in ("blurred", "sharp")] == [10, 200]
 
 
-def test_shards_are_divided_into_unpaired_halves(tmp_path: Path, gopro_tree: Path) -> None:
-    place = tmp_path / "shards"
-    assert data_command("pack", "gopro", gopro_tree, "data.validation=1", "--streaming", place) == 0
-    shards = Streaming(root=str(place))
-    data = Disjoint(of=shards)
+def test_shards_are_divided_into_unpaired_halves(shards: Path) -> None:
+    source = Streaming(root=str(shards))
+    data = Disjoint(of=source)
     data.prepare()
     sides = [data.images(side) for side in ("blurred", "sharp")]
-    assert sum(map(len, sides)) == len(shards.train())
+    assert sum(map(len, sides)) == len(source.train())
     read = data.reader()
     assert all(read(single.image).ndim == 3 for single in itertools.chain(*sides))
 
@@ -194,9 +206,8 @@ def test_unwritable_places_are_named(place: str, message: str, gopro_tree: Path,
         data_command("pack", "gopro", gopro_tree, "data.validation=1", "--streaming", place)
 
 
-def test_missing_shards_are_named(tmp_path: Path, gopro_tree: Path) -> None:
-    place = tmp_path / "shards"
-    assert data_command("pack", "gopro", gopro_tree, "data.validation=1", "--streaming", place) == 0
+def test_missing_shards_are_named(shards: Path, tmp_path: Path) -> None:
+    place = shutil.copytree(shards, tmp_path / "shards")
     data = _opened(str(place))
     for shard in (place / "images").glob("*.bin"):
         shard.unlink()
@@ -216,10 +227,8 @@ def test_temporary_files_are_deleted(tmp_path: Path, gopro_tree: Path, store: st
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_shards_cannot_be_checked_or_packed_again(tmp_path: Path, gopro_tree: Path) -> None:
-    place = tmp_path / "shards"
-    assert data_command("pack", "gopro", gopro_tree, "data.validation=1", "--streaming", place) == 0
-    for arguments in (["check", "streaming", place], ["pack", "streaming", place, "--streaming", tmp_path / "more"]):
+def test_shards_cannot_be_checked_or_packed_again(shards: Path, tmp_path: Path) -> None:
+    for arguments in (["check", "streaming", shards], ["pack", "streaming", shards, "--streaming", tmp_path / "more"]):
         with pytest.raises(UserError, match="packed"):
             data_command(*arguments)
 

@@ -16,6 +16,8 @@ from deblurlab.media.images import read_image, write_png
 from support import config
 
 SMALL = ["data.train=6", "data.val=2", "data.blurs=2", "data.height=72", "data.width=80"]
+ONE = ["data.val=1", "data.blurs=1"]
+"""Overrides for one validation pair and one blur of each photograph."""
 
 
 def _set(root: Path, *overrides: str, kind: str = "synthetic") -> Synthetic:
@@ -64,7 +66,7 @@ def test_the_images_are_those_of_version_2(synthetic: Synthetic) -> None:
 
 
 def test_the_other_kind_of_blur_has_the_same_sharp_images(synthetic: Synthetic, tmp_path: Path) -> None:
-    other = _set(tmp_path, "data.blur_key=blur")
+    other = _set(tmp_path, "data.blur_key=blur", *ONE)
     other.prepare()
     assert {pair.blurred.parent.name for pair in other.train()} == {"blur"}
     for a, b in zip(synthetic.train(), other.train(), strict=True):
@@ -73,7 +75,7 @@ def test_the_other_kind_of_blur_has_the_same_sharp_images(synthetic: Synthetic, 
 
 
 def test_a_wide_set_trains_on_both_kinds_of_blur_and_is_tested_on_one(tmp_path: Path) -> None:
-    wide = _set(tmp_path, "data.endless=false", "data.train=12", kind="synthetic_wide")
+    wide = _set(tmp_path, "data.endless=false", "data.train=12", *ONE, kind="synthetic_wide")
     wide.prepare()
     recipes = [json.loads(path.read_text()) for path in wide.folder.glob("train/scenes/recipe/*.json")]
     assert {recipe["blur_key"] for recipe in recipes} == {"blur", "blur_gamma"}
@@ -95,14 +97,14 @@ def test_contradictory_settings_are_refused(tmp_path: Path, override: str, messa
 
 
 def test_another_seed_gives_other_images_in_another_folder(synthetic: Synthetic, tmp_path: Path) -> None:
-    other = _set(tmp_path, "data.seed=1")
+    other = _set(tmp_path, "data.seed=1", "data.train=1", *ONE)
     other.prepare()
     assert other.folder.name != synthetic.folder.name
     assert not np.array_equal(read_image(other.train()[0].sharp), read_image(synthetic.train()[0].sharp))
 
 
 def test_a_larger_set_begins_with_the_same_pairs(synthetic: Synthetic, tmp_path: Path) -> None:
-    more = _set(tmp_path, "data.train=8")
+    more = _set(tmp_path, "data.train=8", *ONE)
     more.prepare()
     for a, b in zip(synthetic.train(), more.train(), strict=False):
         assert np.array_equal(read_image(a.blurred), read_image(b.blurred))
@@ -199,7 +201,7 @@ def _photos(folder: Path, count: int, size: tuple[int, int] = (260, 280)) -> Pat
 
 def test_scenes_are_taken_from_source_images(tmp_path: Path) -> None:
     photos = _photos(tmp_path / "photos", 5)
-    still = [f"data.scenes.{key}=[0,0]" for key in ("objects", "softness", "rotation")]
+    still = [*ONE, *(f"data.scenes.{key}=[0,0]" for key in ("objects", "softness", "rotation"))]
     data = _set(tmp_path, f"data.source_images={photos}", *still)
     data.prepare()
     blues = [{int(np.median(read_image(pair.sharp)[..., 2])) for pair in pairs} for pairs in (data.train(), data.val())]

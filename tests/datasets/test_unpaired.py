@@ -1,6 +1,7 @@
 """Unpaired data sets."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from deblurlab.config import instantiate
-from deblurlab.dataloading import KeyedBatchSampler, Stage
+from deblurlab.dataloading import Augmentation, KeyedBatchSampler, Stage
 from deblurlab.datasets import PairDataset, Unpaired, Unreferenced
 from deblurlab.datasets.frame_store import FrameStore
 from deblurlab.errors import UserError
@@ -35,10 +36,14 @@ def _set(folders: Path, *overrides: str) -> Unpaired:
     return instantiate(config("data=unpaired", *places, *overrides).data)
 
 
+@cache
+def _crop() -> Augmentation:
+    return instantiate(config("augment=none", "augment.size=16").augment)
+
+
 def _drawn(data: Unpaired, epoch: int, seed: int = 0) -> list[tuple[int, int]]:
     """Return the values of red of (blurred, sharp) in an epoch."""
-    cfg = config("augment=none", "augment.size=16")
-    training = data.training({16: instantiate(cfg.augment)}, repeat=1, seed=seed)
+    training = data.training({16: _crop()}, repeat=1, seed=seed)
     order = KeyedBatchSampler(training.sizes, stages=[Stage(0, 16, 1)], seed=seed)
     found = []
     for (key,) in order.from_step(epoch * len(order)):
@@ -216,8 +221,7 @@ def test_training_pairs_can_be_added(folders: Path, write_pairs: Callable, kind:
     assert data.has_pairs
     assert not data.paired
     assert len(data.extra_pairs()) == (2 if kind == "set" else 3)  # that data set holds one out
-    cfg = config("augment=none", "augment.size=16")
-    training = data.training({16: instantiate(cfg.augment)}, repeat=1, seed=0)
+    training = data.training({16: _crop()}, repeat=1, seed=0)
     drawn = {}
     for epoch in range(20):
         sample = training.dataset[epoch, 0, 16]

@@ -18,19 +18,31 @@ from support import small_release
 
 RNG = np.random.default_rng(0)
 SIZES = (1, 1), (5, 40), (33, 17), (61, 99), (128, 64)
-MODELS = ["unet_res", "nafnet_16"]
 
 
 def _export(release: Path, output: Path, *options: str) -> None:
     export_command([str(release), "-o", str(output), *options])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("model", MODELS)
-def test_onnx_equals_pytorch_for_every_size(model: str, tmp_path: Path) -> None:
-    release = small_release(tmp_path / "release", model)
-    _export(release, tmp_path / "model.onnx", "--format", "onnx")
-    network, exported = Restorer.load(release, device="cpu"), Restorer.load(tmp_path / "model.onnx")
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_release(tmp_path_factory.mktemp("release") / "release")
+
+
+@pytest.fixture(scope="module")
+def onnx_file(release: Path) -> Path:
+    _export(release, release.with_name("model.onnx"), "--format", "onnx")
+    return release.with_name("model.onnx")
+
+
+@pytest.fixture(scope="module")
+def nafnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    options = "model.width=4", "model.encoder=[1,1]", "model.decoder=[1,1]"
+    return small_release(tmp_path_factory.mktemp("nafnet") / "release", "nafnet_16", *options)
+
+
+def _check_onnx(release: Path, file: Path) -> None:
+    network, exported = Restorer.load(release, device="cpu"), Restorer.load(file)
     for height, width in SIZES:
         image = torch.rand(2, 3, height, width)
         expected = network.engine(image)
@@ -41,12 +53,23 @@ def test_onnx_equals_pytorch_for_every_size(model: str, tmp_path: Path) -> None:
             assert torch.allclose(found, expected, atol=1e-4)
 
 
+def test_onnx_equals_pytorch_for_every_size(release: Path, onnx_file: Path) -> None:
+    _check_onnx(release, onnx_file)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("model", MODELS)
-def test_an_exported_program_equals_pytorch_for_every_size(model: str, tmp_path: Path) -> None:
-    release = small_release(tmp_path / "release", model)
-    _export(release, tmp_path / "model.pt2", "--format", "torch_export")
-    network = Restorer.load(release, device="cpu")
+def test_onnx_equals_pytorch_for_a_network_with_local_means(nafnet: Path, tmp_path: Path) -> None:
+    _export(nafnet, tmp_path / "model.onnx", "--format", "onnx")
+    _check_onnx(nafnet, tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("model", ["release", pytest.param("nafnet", marks=pytest.mark.slow)])
+def test_an_exported_program_equals_pytorch_for_every_size(
+    model: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    folder = request.getfixturevalue(model)
+    _export(folder, tmp_path / "model.pt2", "--format", "torch_export")
+    network = Restorer.load(folder, device="cpu")
     program = torch.export.load(tmp_path / "model.pt2").module()
     for height, width in ((61, 99), (129, 65)):
         height, width = (max(side, getattr(network.engine._network, "min_size", 1)) for side in (height, width))
@@ -54,10 +77,8 @@ def test_an_exported_program_equals_pytorch_for_every_size(model: str, tmp_path:
         assert torch.allclose(program(image), network.engine(image), atol=1e-4)
 
 
-def test_an_onnx_file_stores_stride_and_receptive_radius(tmp_path: Path) -> None:
-    release = small_release(tmp_path / "release")
-    _export(release, tmp_path / "model.onnx", "--format", "onnx")
-    engine, network = OnnxRuntime(tmp_path / "model.onnx"), Restorer.load(release, device="cpu").engine
+def test_an_onnx_file_stores_stride_and_receptive_radius(release: Path, onnx_file: Path) -> None:
+    engine, network = OnnxRuntime(onnx_file), Restorer.load(release, device="cpu").engine
     assert (engine.multiple_of, engine.receptive_radius) == (network.multiple_of, network.receptive_radius)
     image = RNG.integers(0, 256, (300, 340, 3), np.uint8)
     tiled = Restorer(engine, tile=128)
@@ -75,16 +96,16 @@ def test_half_precision_halves_the_size(tmp_path: Path, name: str) -> None:
     assert (tmp_path / f"half-{name}").stat().st_size < 0.65 * (tmp_path / name).stat().st_size
 
 
-def test_restore_accepts_an_onnx_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_restore_accepts_an_onnx_file(
+    release: Path, onnx_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     import cv2
 
     cv2.imwrite("x.png", RNG.integers(0, 256, (40, 50, 3), np.uint8))
-    release = small_release(tmp_path / "release")
-    _export(release, tmp_path / "model.onnx", "--format", "onnx")
-    for weights, output, engine in (("release", "a", "torch"), ("model.onnx", "b", "onnxruntime")):
+    for weights, output, engine in ((release, "a", "torch"), (onnx_file, "b", "onnxruntime")):
         with pytest.raises(SystemExit) as end:
-            restore_command(["x.png", "-o", output, "--weights", weights, "--engine", engine, "--device", "cpu"])
+            restore_command(["x.png", "-o", output, "--weights", str(weights), "--engine", engine, "--device", "cpu"])
         assert end.value.code == 0
     first, second = (cv2.imread(f"{folder}/x.png").astype(int) for folder in "ab")
     assert np.abs(first - second).max() <= 1
@@ -108,7 +129,7 @@ def test_a_file_with_other_results_is_deleted(tmp_path: Path, write: export.Writ
     assert list(tmp_path.iterdir()) == []
 
 
-def test_existing_files_are_not_overwritten(tmp_path: Path) -> None:
+def test_existing_files_are_not_overwritten(release: Path, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").touch()
     with pytest.raises(SystemExit, match="exists already"):
-        _export(small_release(tmp_path / "release"), tmp_path / "model.onnx", "--format", "onnx")
+        _export(release, tmp_path / "model.onnx", "--format", "onnx")

@@ -66,6 +66,16 @@ def store() -> Iterator[_FailingStore]:
 
 
 @pytest.fixture(scope="module")
+def cluster(store: _FailingStore) -> Iterator[str]:
+    """Start a Ray cluster on this machine, whose workers know the store; return its address."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    yield cluster.address
+    cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_release(tmp_path_factory.mktemp("release") / "small")
 
@@ -107,8 +117,21 @@ def _objects(prefix: str) -> dict[str, tuple[str, object]]:
     return {one["Key"].removeprefix(prefix): (one["ETag"], one["LastModified"]) for one in found}
 
 
+def test_a_machine_without_the_weights_ends_the_run_with_one_line(release: Path, tmp_path: Path) -> None:
+    """Without an address a new cluster is started, as long as this machine has none: before `cluster`."""
+    (tmp_path / "in").mkdir()
+    Image.fromarray(RNG.integers(0, 256, (30, 40, 3), np.uint8)).save(tmp_path / "in" / "x.png")
+    here = os.getpid()
+
+    def load(device: str) -> Restorer:
+        return Restorer.load(release if os.getpid() == here else "elsewhere", device=device)
+
+    with pytest.raises(UserError, match="there are no weights elsewhere: .* .each machine needs the same weights"):
+        restore(ClusterJob(source=str(tmp_path / "in"), target=str(tmp_path / "out")), load)
+
+
 def test_a_bucket_is_restored_and_a_second_run_skips_restored_objects(
-    store: _FailingStore, release: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    store: _FailingStore, cluster: str, release: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     s3, images = _client(), _images(tmp_path)
     for key, content in images.items():
@@ -119,6 +142,7 @@ def test_a_bucket_is_restored_and_a_second_run_skips_restored_objects(
     store.failing = {("HEAD", f"/photos/some/in/{key}"), ("PUT", f"/photos/some/in/restored/{key}")}
     command = [
         "--engine", "ray", "--input", "s3://photos/some/in", "-o", "s3://photos/some/in/restored", "--weights", release,
+        "--address", cluster,
     ]  # fmt: skip
     assert _restore(*command) == 1
     assert sorted(store.answered) == [
@@ -159,7 +183,7 @@ def test_a_bucket_is_restored_and_a_second_run_skips_restored_objects(
 
 
 def test_an_image_that_kills_its_worker_is_reported_and_the_others_are_restored(
-    release: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    cluster: str, release: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "in").mkdir()
     for i, width in enumerate((40, 33, 40, 40)):
@@ -171,24 +195,12 @@ def test_an_image_that_kills_its_worker_is_reported_and_the_others_are_restored(
         network.rows = lambda image: os._exit(1) if image.width == 33 else rows(image)  # type: ignore[method-assign]
         return network
 
-    job = ClusterJob(source=str(tmp_path / "in"), target=str(tmp_path / "out"), workers=2)
+    job = ClusterJob(source=str(tmp_path / "in"), target=str(tmp_path / "out"), workers=2, address=cluster)
     assert restore(job, load) == 1
     output = capfd.readouterr().err
     assert f"deblurlab: {tmp_path}/in/1.png can't be restored: its worker died in every retry" in output
     assert "3 restored, 1 failed" in output
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["0.png", "2.png", "3.png"]
-
-
-def test_a_machine_without_the_weights_ends_the_run_with_one_line(release: Path, tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    Image.fromarray(RNG.integers(0, 256, (30, 40, 3), np.uint8)).save(tmp_path / "in" / "x.png")
-    here = os.getpid()
-
-    def load(device: str) -> Restorer:
-        return Restorer.load(release if os.getpid() == here else "elsewhere", device=device)
-
-    with pytest.raises(UserError, match="there are no weights elsewhere: .* .each machine needs the same weights"):
-        restore(ClusterJob(source=str(tmp_path / "in"), target=str(tmp_path / "out")), load)
 
 
 def test_an_unreachable_cluster_is_reported(release: Path, tmp_path: Path) -> None:

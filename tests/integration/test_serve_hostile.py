@@ -21,7 +21,7 @@ from PIL import Image
 
 from support import Server, served
 
-TRANSFER, KEEP, QUEUE = 3, 4, 16
+TRANSFER, KEEP, QUEUE = 2, 4, 16
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import torch
 from deblurlab.checkpoints.io import read_checkpoint
 from support import SMALL
 
-STEPS = 800
+STEPS = 400
 
 
 def _scontrol(*words: str) -> str:

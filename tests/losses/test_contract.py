@@ -65,6 +65,7 @@ def test_term_is_zero_for_equal_images_and_positive_for_others(name: str) -> Non
 
 @pytest.mark.parametrize("name", REGULARISERS)
 def test_regulariser_is_zero_for_a_constant_image(name: str) -> None:
+    assert getattr(TERMS[name], "compares", "pair") == "set"  # a term that compares pairs uses the sharp image
     constant = torch.full((1, 3, 16, 16), 0.3).double()
     assert TERMS[name](constant, _images(0, 1, 3, 16, 16)).item() == 0
 
@@ -124,3 +125,27 @@ def test_losses_fall_when_the_logits_favour_their_network(name: str) -> None:
     high, low = (DiscriminatorOutput([torch.full((1, 1, 2, 2), v)], []) for v in (3.0, -3.0))
     assert term.generator_loss(high, high) < term.generator_loss(high, low)
     assert term.discriminator_loss(high, low) < term.discriminator_loss(low, high)
+
+
+@pytest.mark.parametrize("name", DISCRIMINATOR_LOSSES)
+def test_the_output_on_sharp_images_is_needed_exactly_if_the_term_says_so(name: str) -> None:
+    term, fake = TERMS[name], DiscriminatorOutput([*_logits(0)], [*_logits(0)])
+    first, second = (term.generator_loss(DiscriminatorOutput([*_logits(i)], [*_logits(i)]), fake) for i in (1, 2))
+    assert term.generator_needs_real != torch.equal(first, second)
+    if not term.generator_needs_real:
+        assert torch.equal(term.generator_loss(None, fake), first)
+
+
+@pytest.mark.parametrize("name", [name for name in ADVERSARIAL if TERMS[name].boundary is not None])
+def test_the_boundary_is_the_best_logit_for_images_that_may_be_either(name: str) -> None:
+    logits = torch.full((1, 1, 2, 2), TERMS[name].boundary, dtype=torch.float64, requires_grad=True)
+    output = DiscriminatorOutput([logits], [])
+    TERMS[name].discriminator_loss(output, output).backward()
+    assert logits.grad.abs().max() == 0
+
+
+@pytest.mark.parametrize("name", COMPARING)
+def test_terms_accept_images_of_their_minimum_size(name: str) -> None:
+    term, side = TERMS[name].double(), _side(name)
+    value = term(_images(0, 1, 3, side, side), _images(1, 1, 3, side, side))
+    assert 0 < value.item() < float("inf")

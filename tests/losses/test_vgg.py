@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -15,13 +16,22 @@ from deblurlab.losses import VGG
 
 @pytest.fixture(scope="module")
 def network() -> nn.Module:
+    """Torchvision's network, without the memory of its classifier."""
+    with torch.device("meta"):
+        network = vgg19(weights=None)
+    network.features.to_empty(device="cpu")
     torch.manual_seed(0)
-    return vgg19(weights=None)
+    for layer in network.features:  # as torchvision does
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+    del network.classifier
+    return network
 
 
-@pytest.fixture
-def saved(network: nn.Module, tmp_path: Path) -> str:
-    file = tmp_path / "vgg19.pth"
+@pytest.fixture(scope="module")
+def saved(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> str:
+    file = tmp_path_factory.mktemp("vgg") / "vgg19.pth"
     torch.save(network.state_dict(), file)
     return str(file)
 
@@ -48,12 +58,12 @@ def test_features_are_conv3_3_after_relu_of_torchvisions_network(network: nn.Mod
 
 def test_several_layers_are_averaged_and_l1_is_absolute(saved: str) -> None:
     restored, sharp = torch.rand(2, 1, 3, 32, 32)
-    separate = [
-        VGG(layers=[name], weights=saved, distance="l1", calibrated=False)(restored, sharp)
-        for name in ("relu1_1", "relu2_2")
-    ]
-    combined = VGG(layers=["relu2_2", "relu1_1"], weights=saved, distance="l1", calibrated=False)(restored, sharp)
-    torch.testing.assert_close(combined, torch.stack(separate).mean())
+    term = VGG(layers=["relu2_2", "relu1_1"], weights=saved, distance="l1", calibrated=False)
+    separate = []
+    for end in (2, 9):  # the ReLUs' places in torchvision's network, 1 and 8
+        first, second = (term.features[:end]((image - term.mean) / term.std) for image in (restored, sharp))
+        separate.append((first - second).abs().mean())
+    torch.testing.assert_close(term(restored, sharp), torch.stack(separate).mean())
 
 
 def test_loss_of_a_batch_is_the_mean_over_samples(saved: str) -> None:
@@ -74,18 +84,31 @@ def test_calibration_removes_the_scale_of_the_weights(network: nn.Module, tmp_pa
     torch.testing.assert_close(values[0], values[1])
 
 
+def test_features_are_calibrated_by_their_magnitude_for_1_over_f_noise() -> None:
+    white = torch.rand((3, 64, 64), generator=torch.Generator().manual_seed(0)).double().numpy()
+    frequencies = np.hypot(*np.meshgrid(np.fft.fftfreq(64), np.fft.fftfreq(64), indexing="ij"))
+    noise = np.fft.ifft2(np.fft.fft2(white) / np.maximum(frequencies, 1 / 64)).real
+    image = np.clip(0.5 + 0.25 * (noise - noise.mean()) / noise.std(ddof=1), 0, 1)
+    term, plain = (VGG(layers=["relu1_1"], weights="random", calibrated=calibrated) for calibrated in (True, False))
+    features = term.features((torch.from_numpy(image).float()[None] - term.mean) / term.std)
+    torch.testing.assert_close(term.scale, features.square().mean().sqrt()[None])
+    assert plain.scale.tolist() == [1]
+    assert VGG(layers=["relu1_1"], weights="random").scale.item() == term.scale.item()
+
+
 def test_parameters_are_frozen() -> None:
     term = VGG(layers=["relu1_1"], weights="random")
     restored, sharp = torch.rand(2, 1, 3, 16, 16).requires_grad_()
     term(restored, sharp).backward()
     assert not any(parameter.requires_grad for parameter in term.parameters())
+    assert {name.partition(".")[0] for name in term.state_dict()} == {"features"}
 
 
 def test_auto_without_a_connection_warns_and_uses_random_features(
     no_connection: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        term = VGG(weights="auto")
+        term = VGG()
     assert term.resolved_settings() == {"weights": "random"}
     assert "RANDOM features" in caplog.text
     assert "vgg19-dcbb9e9d.pth" in caplog.text  # the file
@@ -95,7 +118,11 @@ def test_auto_without_a_connection_warns_and_uses_random_features(
 
 
 def test_imagenet_without_a_connection_fails_with_the_same_instruction(no_connection: None) -> None:
-    with pytest.raises(UserError, match=r"is unavailable \(no route to host\): place https://\S+vgg19-dcbb9e9d.pth at"):
+    unavailable, path = (
+        r"is unavailable \(no route to host\): place https://\S+vgg19-dcbb9e9d.pth at",
+        "loss.vgg.weights=",
+    )
+    with pytest.raises(UserError, match=rf"{unavailable} \S+ or give its path as {path}"):
         VGG(weights="imagenet")
 
 
@@ -118,7 +145,8 @@ def test_missing_unreadable_and_mismatching_files_are_refused(tmp_path: Path) ->
 
 
 def test_unknown_layers_and_distances_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"unknown VGG19 layers \['conv3_3'\]; known: relu1_1"):
+    known = "relu1_1, relu1_2, relu2_1, relu2_2, relu3_1, relu3_2, relu3_3, relu3_4, relu4_1, .*, relu4_4, relu5_1"
+    with pytest.raises(ValueError, match=rf"unknown VGG19 layers \['conv3_3'\]; known: {known}, .*, relu5_4$"):
         VGG(layers=["conv3_3"], weights="random")
     with pytest.raises(ValueError, match="unknown distance 'huber'"):
         VGG(distance="huber", weights="random")  # type: ignore[arg-type]

@@ -77,3 +77,34 @@ def test_folders_without_images_are_refused(tmp_path: Path) -> None:
         find_images(tmp_path)
     with pytest.raises(UserError, match="nowhere is not a folder"):
         find_images(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(("orientation", "turns"), [(3, 2), (6, 3), (8, 1)])
+def test_the_exif_orientation_is_applied(orientation: int, turns: int, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 12, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(read_image(tmp_path / "a.png"), np.rot90(pixels, turns))
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix", "message"),
+    [
+        ("CMYK", "jpg", "mode CMYK"),
+        ("P", "png", "mode P"),
+        ("RGBA", "png", "with transparency"),
+        ("I;16", "png", "16-bit grey"),
+    ],
+)
+def test_other_image_modes_are_refused_naming_the_file(mode: str, suffix: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / f"a.{suffix}"
+    Image.new(mode, (8, 8)).save(file)
+    with pytest.raises(UserError, match=rf"a.{suffix} is .*{message}"):
+        read_image(file)
+
+
+def test_a_jpeg_with_the_suffix_png_is_read(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8), (200, 100, 50)).save(tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").rename(tmp_path / "a.png")
+    assert np.abs(read_image(tmp_path / "a.png").astype(int) - [200, 100, 50]).max() <= 2

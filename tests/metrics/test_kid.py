@@ -1,7 +1,6 @@
 """The kernel Inception distance equals its formula."""
 
 import logging
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,10 +8,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from torchvision.models import inception_v3
 
 from deblurlab.callbacks import ImageMetrics
-from deblurlab.errors import UserError
 from deblurlab.metrics import Measurement, Protocol
 from deblurlab.metrics.inception import InceptionFeatures
 
@@ -80,20 +77,3 @@ def test_a_set_with_one_patch_is_not_measured(caplog: pytest.LogCaptureFixture) 
     with caplog.at_level(logging.WARNING):
         assert _validate(_kid(patch=400), Images(1, side=80)) == {}
     assert "val/kid is not measured: it is undefined for these images" in caplog.text
-
-
-def test_features_equal_those_of_torchvision(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    expected = inception_v3(weights=None, init_weights=False).eval()
-    torch.save(expected.state_dict(), tmp_path / "inception.pth")
-    own = InceptionFeatures(weights=str(tmp_path / "inception.pth"), key="metric.kid.weights")
-    image = torch.randint(0, 256, (1, 3, 96, 112), dtype=torch.uint8)
-    expected.fc = torch.nn.Identity()
-    with torch.no_grad():
-        torch.testing.assert_close(own(image), expected(image / 127.5 - 1))
-    assert own(image[..., :64, :64]).shape == (1, 2048)
-    torch.save({"fc": torch.zeros(1)}, tmp_path / "other.pth")
-    with pytest.raises(UserError, match="metric.kid.weights names belong to another network"):
-        InceptionFeatures(weights=str(tmp_path / "other.pth"), key="metric.kid.weights")
-    with pytest.raises(UserError, match="metric.kid.weights=/nowhere"):
-        InceptionFeatures(weights="/nowhere", key="metric.kid.weights")

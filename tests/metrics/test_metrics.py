@@ -132,12 +132,19 @@ def test_border_is_cropped() -> None:
     assert _measurement(border=3).measure(restored, [sharp])["psnr"] < 30
 
 
-def test_best_of_several_references_counts() -> None:
-    restored = torch.full((3, 16, 16), 0.5)
-    near, far = restored + 4 / 255, restored + 40 / 255
-    measurement = _measurement("psnr", "ssim")
-    values = measurement.measure(restored, [far, near])
-    assert values["psnr"] == measurement.measure(restored, [near])["psnr"]
+def test_best_of_several_references_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values of constant images by hand: SSIM is (2 x y + C1) / (x^2 + y^2 + C1)."""
+    restored, near, far = (torch.full((3, 16, 16), level / 255) for level in (100, 104, 140))
+    c1 = (0.01 * 255) ** 2
+    ssim = (2 * 100 * 104 + c1) / (100**2 + 104**2 + c1)
+    for references in ([far, near], [near, far]):
+        values = _measurement("psnr", "ssim").measure(restored, references)
+        assert values == {"psnr": pytest.approx(20 * np.log10(255 / 4)), "ssim": pytest.approx(ssim)}
+    network = torch.nn.Identity()
+    network.forward = lambda x, y, normalize: 2 * (x - y).abs().mean()  # type: ignore[method-assign]
+    monkeypatch.setattr(perceptual, "lpips_network", lambda net, weights, key: network)
+    found = _measurement("lpips_alex").measure(restored, [far, near, far])
+    assert found["lpips_alex"] == pytest.approx(4 / 127.5)  # lower is better
 
 
 def test_alignment_undoes_a_shift_and_a_change_of_brightness() -> None:

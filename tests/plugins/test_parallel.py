@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,8 @@ from deblurlab.checkpoints.io import read_checkpoint
 from hydra_plugins.deblurlab_parallel import _count_gpus
 from support import SMALL, config
 
-
-def _command(root: Path, *overrides: str) -> list[str]:
-    small = ["+debug=smoke", f"data.root={root}", "trainer.accelerator=cpu", *SMALL]
-    return [sys.executable, "-m", "deblurlab", "train", *overrides, *small]
+Train = Callable[..., Path]
+CPU = ["trainer.accelerator=cpu"]
 
 
 @pytest.mark.parametrize(
@@ -43,52 +42,48 @@ def test_too_many_gpus_are_an_error() -> None:
     assert _count_gpus(config("restorer=identity", name="evaluate"), 2) == 1
 
 
-def test_jobs_with_the_same_folder_are_refused(tmp_path: Path, data_root: Path) -> None:
-    sweep = _command(data_root, "-m", "loss=l1", "seed=1,2", "name=same", "hydra/launcher=parallel")
-    done = subprocess.run(sweep, cwd=tmp_path, capture_output=True, text=True, timeout=900)
-    assert "several jobs would write to runs/same: leave out name=" in done.stderr
-    assert not (tmp_path / "runs" / "same").exists()
+@pytest.mark.untraced
+def test_jobs_with_the_same_folder_are_refused(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        train("-m", "seed=1,2", "name=same", "hydra/launcher=parallel")
+    assert "several jobs would write to runs/same: leave out name=" in capsys.readouterr().err
+    assert not Path("runs/same").exists()
 
 
 @pytest.mark.slow
-def test_jobs_with_two_processes_give_the_weights_of_one_process(tmp_path: Path, data_root: Path) -> None:
-    common = ["loss=l1+adv", "trainer.precision=64-true", "loader.batch_size=4", "data.train=8"]
-    sweep = _command(data_root, "-m", *common, "seed=1,2", "trainer=ddp_cpu", "hydra/launcher=parallel", "runs=sweep")
-    done = subprocess.run(sweep, cwd=tmp_path, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stderr
-    runs = sorted(path.parent for path in (tmp_path / "sweep").glob("*/results.json"))
+def test_jobs_with_two_processes_give_the_weights_of_one_process(train: Train) -> None:
+    common = ["loss=l1+adv", "trainer.precision=64-true", "loader.batch_size=4", "data.train=8", *CPU]
+    train("-m", *common, "seed=1,2", "trainer=ddp_cpu", "hydra/launcher=parallel", "runs=sweep", "name=null")
+    runs = sorted(path.parent for path in Path("sweep").glob("*/results.json"))
     assert [json.loads((run / "results.json").read_text())["seed"] for run in runs] == [1, 2]
-    assert len(list((tmp_path / "sweep").glob("*/config.yaml"))) == 2
+    assert len(list(Path("sweep").glob("*/config.yaml"))) == 2
     for seed, run in enumerate(runs, start=1):
-        alone = _command(data_root, *common, f"seed={seed}", f"name=alone{seed}")
-        subprocess.run(alone, cwd=tmp_path, check=True, capture_output=True, timeout=900)
-        one, two = (
-            read_checkpoint(folder / "checkpoints" / "last.ckpt")["state_dict"]
-            for folder in (tmp_path / "runs" / f"alone{seed}", run)
-        )
+        alone = train(*common, f"seed={seed}", "fresh=true")
+        one, two = (read_checkpoint(folder / "checkpoints" / "last.ckpt")["state_dict"] for folder in (alone, run))
         assert one.keys() == two.keys()
         for name, value in one.items():
             torch.testing.assert_close(two[name], value, rtol=0, atol=1e-8, msg=name)
 
 
 @pytest.mark.slow
-def test_a_failed_job_is_reported_and_stops_no_other(tmp_path: Path, data_root: Path) -> None:
-    sweep = _command(data_root, "-m", "loss=l1", "loss.l1.weight=abc,1", "hydra/launcher=parallel")
-    done = subprocess.run(sweep, cwd=tmp_path, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 1
-    output = done.stdout + done.stderr
+def test_a_failed_job_is_reported_and_stops_no_other(train: Train, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        train("-m", "loss.l1.weight=abc,1", "hydra/launcher=parallel", "name=null", *CPU)
+    assert end.value.code == 1
+    output = "".join(capfd.readouterr())
     assert "loss.l1.weight=abc isn't a number" in output
     assert "Traceback" not in output
-    assert len(list((tmp_path / "runs").glob("*/results.json"))) == 1
-    assert len(list((tmp_path / "runs" / "logs").glob("*.log"))) == 2
+    assert len(list(Path("runs").glob("*/results.json"))) == 1
+    assert len(list(Path("runs/logs").glob("*.log"))) == 2
 
 
 @pytest.mark.slow
 def test_a_terminated_sweep_saves_the_last_steps_of_its_jobs(tmp_path: Path, data_root: Path) -> None:
     endless = ["trainer.max_steps=100000", "trainer.val_check_interval=100000"]
-    sweep = _command(
-        data_root, "-m", "loss=l1", "seed=1,2", *endless, "hydra/launcher=parallel", "hydra.launcher.jobs=2"
-    )
+    sweep = [
+        sys.executable, "-m", "deblurlab", "train", "-m", "loss=l1", "seed=1,2", "+debug=smoke", *SMALL, *CPU, *endless,
+        f"data.root={data_root}", "hydra/launcher=parallel", "hydra.launcher.jobs=2",
+    ]  # fmt: skip
     process = subprocess.Popen(sweep, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     for _ in range(600):
         if len(list((tmp_path / "runs").glob("*/metrics.csv"))) == 2:

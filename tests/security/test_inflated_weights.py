@@ -65,8 +65,8 @@ def test_files_that_torch_writes_are_read(tmp_path: Path) -> None:
 
 
 def test_weights_that_repeat_a_few_bytes_are_refused(tmp_path: Path) -> None:
-    node = OmegaConf.create({"_target_": "deblurlab.models.UNet", "width": 64})
-    model = UNet(width=64)
+    node = OmegaConf.create({"_target_": "deblurlab.models.UNet", "width": 16})
+    model = UNet(width=16)
     state = {f"generator.{name}": torch.zeros(1).expand(value.shape) for name, value in model.state_dict().items()}
     record = {"model": OmegaConf.to_container(node)}
     torch.save({"state_dict": state, "record": record}, tmp_path / "a.ckpt")

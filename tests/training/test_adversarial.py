@@ -204,3 +204,11 @@ def test_discriminator_start_delays_the_adversarial_loss() -> None:
 def test_invalid_settings_are_rejected(terms: dict, options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         module(terms, **options)
+
+
+def test_accuracy_is_the_share_of_logits_with_the_right_sign() -> None:
+    accuracy = module({"l1": L1(), "adv": Adv()}).adversarial_states["sharp"]
+    real = DiscriminatorOutput(logits=[torch.tensor([1.0, 2.0, -1.0, 3.0, 0.0])], features=[])
+    fake = DiscriminatorOutput(logits=[torch.tensor([1.0, -2.0, -1.0, -3.0, 0.0])], features=[])
+    accuracy.record(real, fake, share=1.0)
+    assert accuracy.accuracy == torch.tensor(6 / 10)  # 0 is on neither side

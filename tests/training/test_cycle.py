@@ -19,6 +19,7 @@ from deblurlab.models.cost import count_parameters
 from deblurlab.training import CycleRestoration
 from deblurlab.training.adversarial import ImagePool
 from deblurlab.training.build import build
+from deblurlab.training.cycle import _centre_crop
 from deblurlab.training.schedulers import constant
 from steps import BATCHES, Counting, Scales, adam, fit, images, same, sgd, split_settings, state
 from support import config
@@ -339,6 +340,8 @@ def test_views() -> None:
     row = trained.views({"blurred": blurred, "unpaired_sharp": other}, trained(blurred / 255))  # type: ignore[typeddict-item]
     assert {tuple(image.shape) for image in row} == {(3, 12, 10)}
     assert [round(image.mean().item(), 4) for image in row] == [0.2, 0.4, 0.1, 0.8, 0.2, 0.4]
+    rows = torch.arange(7.0).view(1, 7, 1).expand(3, 7, 4)
+    assert torch.equal(_centre_crop(rows, 3, 4), rows[:, 2:5])
 
 
 def test_losses_that_all_need_pairs_are_rejected() -> None:

@@ -14,8 +14,9 @@ import torch
 
 from deblurlab.checkpoints.io import read_checkpoint
 from deblurlab.checkpoints.load import load_model
+from deblurlab.config import instantiate
 from deblurlab.training import PairedRestoration
-from support import SMALL
+from support import SMALL, config
 
 Train = Callable[..., Path]
 
@@ -41,20 +42,18 @@ def _score(run: Path) -> float:
     return read_checkpoint(run / "checkpoints" / "best.ckpt")["callbacks"]["Checkpoints"]["best"]
 
 
-def test_more_steps_extend_the_schedule(train: Train) -> None:
+def test_more_steps_extend_the_schedule(train: Train, trained: Path) -> None:
     """At step n of the longer training the rate is that of the longer cosine."""
-    first = train("name=first", "trainer.max_steps=3").parent / "first"
     longer = ["trainer.max_steps=8", "trainer.val_check_interval=8"]
-    resumed = train("name=longer", f"ckpt={first}/checkpoints/last.ckpt", *longer).parent / "longer"
+    resumed = train("name=longer", f"ckpt={trained}/checkpoints/last.ckpt", *longer).parent / "longer"
     through = train("name=through", *longer).parent / "through"
     rates = _column(resumed, "lr/generator")
     assert rates[1:] == pytest.approx(_column(through, "lr/generator")[4:])  # the first one was set before the stop
     assert rates[1:] == sorted(rates[1:], reverse=True)
 
 
-def test_a_run_resumed_from_another_selects_its_own_best(train: Train) -> None:
-    first = train("name=first", "trainer.max_steps=3").parent / "first"
-    checkpoint = read_checkpoint(first / "checkpoints" / "last.ckpt")
+def test_a_run_resumed_from_another_selects_its_own_best(train: Train, trained: Path) -> None:
+    checkpoint = read_checkpoint(trained / "checkpoints" / "last.ckpt")
     checkpoint["callbacks"]["Checkpoints"]["best"] = 99.0
     torch.save(checkpoint, "other.ckpt")
     longer = train("name=longer", "ckpt=other.ckpt", "trainer.max_steps=5", "trainer.val_check_interval=5")
@@ -113,19 +112,18 @@ def test_the_config_is_that_of_the_training_that_wrote_the_checkpoints(
     assert (run / "report.html").exists()
 
 
-def test_checkpoints_survive_a_lost_config(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = train()
-    (run / "config.yaml").write_text("")
+def test_checkpoints_survive_a_lost_config(train: Train, trained: Path) -> None:
+    (trained / "config.yaml").write_text("")
     with pytest.raises(SystemExit, match=r"config.yaml holds no run's config. Delete it, and the command"):
         train()
-    (run / "config.yaml").unlink()
+    (trained / "config.yaml").unlink()
     assert json.loads((train() / "results.json").read_text())["steps"] == 3
-    assert "width" in (run / "config.yaml").read_text()
+    assert "width" in (trained / "config.yaml").read_text()
 
 
-def test_a_checkpoint_with_the_old_names_of_callbacks_resumes_exactly(train: Train) -> None:
+def test_a_checkpoint_with_the_old_names_of_callbacks_resumes_exactly(train: Train, trained: Path) -> None:
     steps = "trainer.max_steps=5", "trainer.val_check_interval=5"
-    file = train("name=first").parent / "first" / "checkpoints" / "last.ckpt"
+    file = trained / "checkpoints" / "last.ckpt"
     content = torch.load(file, weights_only=True)
     old_names = {"ResumeState": "Continuation", "Preemption": "Interruption", "NonFinite": "Trouble"}
     content["callbacks"] = {old_names.get(key, key): state for key, state in content["callbacks"].items()}
@@ -139,21 +137,21 @@ def test_a_checkpoint_with_the_old_names_of_callbacks_resumes_exactly(train: Tra
     assert final[0]["callbacks"]["NonFinite"] == final[1]["callbacks"]["NonFinite"]
 
 
-def test_a_checkpoint_beyond_max_steps_is_rejected(train: Train) -> None:
-    first = train("name=first").parent / "first" / "checkpoints" / "last.ckpt"
+def test_a_checkpoint_beyond_max_steps_is_rejected(train: Train, trained: Path) -> None:
+    first = trained / "checkpoints" / "last.ckpt"
     with pytest.raises(SystemExit, match=r"is at step 3 .*trainer.max_steps=3.*raise"):
         train("name=again", f"ckpt={first}")
 
 
-def test_a_checkpoint_of_another_model_or_loss_is_rejected(train: Train) -> None:
-    first = train("name=first").parent / "first" / "checkpoints" / "last.ckpt"
+def test_a_checkpoint_of_another_model_or_loss_is_rejected(train: Train, trained: Path) -> None:
+    first = trained / "checkpoints" / "last.ckpt"
     for other in ("model.width=8", "loss=l1+adv"):
         with pytest.raises(SystemExit, match=r"^deblurlab: the checkpoint belongs to another model or loss"):
             train("name=other", f"ckpt={first}", other, "trainer.max_steps=9", "fresh=true")
 
 
 def test_max_time_ends_the_training(train: Train) -> None:
-    run = train("+trainer.max_time=00:00:00:02", "trainer.max_steps=100000", "trainer.val_check_interval=100000")
+    run = train("+trainer.max_time=00:00:00:01", "trainer.max_steps=100000", "trainer.val_check_interval=100000")
     assert 0 < json.loads((run / "results.json").read_text())["steps"] < 100000
 
 
@@ -207,8 +205,11 @@ def test_training_without_logger(train: Train) -> None:
     assert not (run / "metrics.csv").exists()
 
 
-def test_a_terminated_run_keeps_its_last_step_and_is_unfinished(train: Train, data_root: Path) -> None:
-    train("name=warm")  # makes the data
+def test_a_terminated_run_keeps_its_last_step_and_is_unfinished(
+    tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    instantiate(config("+debug=smoke", f"data.root={data_root}").data).prepare()
     command = [
         sys.executable, "-m", "deblurlab", "train", "+debug=smoke", f"data.root={data_root}", *SMALL, "loss=l1",
         "name=term", "trainer.max_steps=100000", "trainer.val_check_interval=100000",

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.trainer.states import TrainerFn
 
 from deblurlab.callbacks import EMA
 from deblurlab.checkpoints.io import read_checkpoint
@@ -29,7 +30,7 @@ def test_a_checkpoint_holds_plain_data_and_no_frozen_network(tmp_path: Path) -> 
 
 def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     through, first, second = module(), module(), module()
-    fit(through, 6, EMA())
+    fit(through, 6, average := EMA())
     fit(first, 3, EMA()).save_checkpoint(tmp_path / "a.ckpt")
     torch.nn.init.ones_(second.generator.head.weight)
     ema = EMA()
@@ -51,6 +52,8 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     trainer.fit(second, Rest(), ckpt_path=tmp_path / "a.ckpt", weights_only=True)
     assert trainer.global_step == 6
     assert same(state(through), state(second))
+    assert average.state_dict()["updates"] == ema.state_dict()["updates"] == 6
+    assert same(average.state_dict()["average"], ema.state_dict()["average"])
 
 
 def test_ema_follows_its_formula_and_is_used_in_evaluation_only(tmp_path: Path) -> None:
@@ -79,9 +82,17 @@ def test_ema_follows_its_formula_and_is_used_in_evaluation_only(tmp_path: Path) 
     assert torch.equal(generator_weights(tmp_path / "a.ckpt")["stem.weight"], average)
 
 
-def test_an_average_without_updates_is_not_used(tmp_path: Path) -> None:
-    trained = module({"l1": L1()})
-    EMA().on_validation_start(pl.Trainer(logger=False, enable_checkpointing=False), trained)  # nothing to stand in
+def test_an_average_without_updates_is_not_used() -> None:
+    trained, ema, trainer = module({"l1": L1()}), EMA(), pl.Trainer(logger=False, enable_checkpointing=False)
+    trainer.state.fn = TrainerFn.FITTING
+    ema.on_fit_start(trainer, trained)
+    torch.nn.init.ones_(trained.generator.stem.weight)
+    current = state(trained)
+    ema.on_validation_start(trainer, trained)
+    assert same(current, state(trained))
+    ema.on_train_batch_end(trainer, trained)
+    ema.on_validation_start(trainer, trained)
+    assert not same(current, state(trained))
     with pytest.raises(ValueError, match="must be in"):
         EMA(decay=1.0)
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from torch import Tensor
 from deblurlab.checkpoints.io import read_checkpoint
 from deblurlab.checkpoints.load import generator_weights
 from deblurlab.models import UNetRes
+from steps import same
 
 Train = Callable[..., Path]
 GAN = ["loss=l1+vgg+adv", "loss.vgg.weights=random", "loss.vgg.layers=[relu1_2]"]
@@ -32,7 +34,7 @@ def _rows(file: Path) -> list[dict[str, str]]:
 
 
 def test_a_run_writes_all_its_files(train: Train) -> None:
-    run = train(*GAN)
+    run = train(*GAN, "trainer.limit_test_batches=5", curves=True)
     results = _results(run)
     assert results["steps"] == 3
     assert results["decided"] == {"vgg weights": "random"}
@@ -65,7 +67,7 @@ def test_a_run_writes_all_its_files(train: Train) -> None:
 
 
 def test_metrics_are_means_over_images_and_agree_with_the_sample_images(train: Train) -> None:
-    run = train()
+    run = train("trainer.limit_test_batches=5")
     scores = _results(run)["sets"]["photographs"]
     rows = _rows(run / "per_image.csv")
     assert scores["psnr"] == pytest.approx(np.mean([float(row["psnr"]) for row in rows]))
@@ -85,17 +87,18 @@ def test_a_seed_gives_the_same_run_and_another_seed_another(train: Train) -> Non
     assert not all(torch.equal(value, weights[2][name]) for name, value in weights[0].items())
 
 
-def test_a_finished_run_prints_its_results(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
-    run = train()
-    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+def test_a_finished_run_prints_its_results(train: Train, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in trained.rglob("*") if path.is_file()}
     capsys.readouterr()
     train()
-    assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()} == before
+    assert {path: path.stat().st_mtime_ns for path in trained.rglob("*") if path.is_file()} == before
     assert "restored" in capsys.readouterr().out
 
 
-def test_a_requeued_job_with_fresh_deletes_nothing(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    mark = train() / "mark"
+def test_a_requeued_job_with_fresh_deletes_nothing(
+    train: Train, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = trained / "mark"
     mark.touch()
     for count, kept in (("1", True), ("0", False)):
         monkeypatch.setenv("SLURM_RESTART_COUNT", count)
@@ -103,16 +106,15 @@ def test_a_requeued_job_with_fresh_deletes_nothing(train: Train, monkeypatch: py
         assert mark.exists() == kept
 
 
-def test_a_run_of_another_config_is_rejected_naming_the_keys(train: Train) -> None:
-    train()
+def test_a_run_of_another_config_is_rejected_naming_the_keys(train: Train, trained: Path) -> None:
     with pytest.raises(SystemExit, match=r"model.width was 4 and is 8.*name=<other>.*fresh=true"):
         train("model.width=8")
     assert _results(train("model.width=8", "fresh=true"))["parameters"] > 1000
 
 
-def test_fresh_deletes_its_own_run_only(train: Train) -> None:
-    train("name=outer")
-    kept = train("name=outer/kept").parent / "outer" / "kept" / "results.json"
+def test_fresh_deletes_its_own_run_only(train: Train, trained: Path) -> None:
+    outer = trained.rename(trained.with_name("outer"))
+    kept = shutil.copytree(outer, outer / "kept") / "results.json"
     with pytest.raises(SystemExit, match=r"holds other runs \(kept\): fresh=true won't delete it"):
         train("name=outer", "fresh=true")
     for key in ("init=runs/outer/kept", "ckpt=runs/outer/kept/checkpoints/last.ckpt"):
@@ -144,29 +146,30 @@ def test_a_stopped_run_resumes(train: Train, monkeypatch: pytest.MonkeyPatch) ->
     assert _results(run)["steps"] == 3
     assert [int(row["step"]) for row in _rows(run / "metrics.csv") if row["loss/l1"]] == [1, 2, 3]
     after = generator_weights(run / "checkpoints" / "last.ckpt")
-    assert after.keys() == through.keys()
+    assert same(after, through)
 
 
-def test_ckpt_resumes_from_another_run(train: Train) -> None:
-    first = train("name=first").parent / "first" / "checkpoints" / "last.ckpt"
-    longer = train("name=longer", f"ckpt={first}", "trainer.max_steps=5").parent / "longer"
+def test_ckpt_resumes_from_another_run(train: Train, trained: Path) -> None:
+    last = trained / "checkpoints" / "last.ckpt"
+    longer = train("name=longer", f"ckpt={last}", "trainer.max_steps=5").parent / "longer"
     assert _results(longer)["steps"] == 5
     assert [int(row["step"]) for row in _rows(longer / "metrics.csv") if row["loss/l1"]] == [4, 5]
+    (optimizer,) = read_checkpoint(longer / "checkpoints" / "last.ckpt")["optimizer_states"]
+    assert {state["step"].item() for state in optimizer["state"].values()} == {5}
 
 
 @pytest.mark.parametrize("source", ["run", "checkpoint", "release"])
 def test_init_starts_from_the_weights_of_a_run_or_release(
-    train: Train, source: str, monkeypatch: pytest.MonkeyPatch
+    train: Train, trained: Path, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from deblurlab.cli.export import export
 
-    first = train("optimizer.lr=0.01", "name=first").parent / "first"
     if source == "release":
-        export([str(first), "-o", "released"])
-    where = {"run": first, "checkpoint": first / "checkpoints" / "best.ckpt", "release": Path("released")}[source]
+        export([str(trained), "-o", "released"])
+    where = {"run": trained, "checkpoint": trained / "checkpoints" / "best.ckpt", "release": Path("released")}[source]
     # With a learning rate of 0 what comes out is what went in.
     tuned = train("optimizer.lr=0", "scheduler=constant", f"init={where}", "name=tuned").parent / "tuned"
-    before, after = (generator_weights(run) for run in (first, tuned))
+    before, after = (generator_weights(run) for run in (trained, tuned))
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     assert _results(tuned)["steps"] == 3
 
@@ -202,7 +205,7 @@ def test_user_errors_are_one_line(train: Train, overrides: list[str], message: s
     assert re.search(message, said), said
     assert said.startswith("deblurlab: ")
     assert "Traceback" not in said
-    assert len(said.splitlines()) <= 3
+    assert len(said.splitlines()) == 1
 
 
 def test_a_damaged_image_is_named_through_the_loaders_worker(
@@ -280,6 +283,7 @@ def test_a_sweep_runs_every_combination(train: Train) -> None:
     assert len(results) == 4
 
 
+@pytest.mark.untraced
 def test_one_failing_job_of_a_sweep_is_named_and_keeps_the_others(
     train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -294,6 +298,7 @@ def test_bfloat16_trains(train: Train) -> None:
     assert _results(run)["steps"] == 3
     weights = read_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"]
     assert {value.dtype for value in weights.values()} == {torch.float32}
+    assert all(value.isfinite().all() for value in weights.values())
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from deblurlab.cli.hydra_commands import evaluate as evaluate_command
 from deblurlab.media.images import read_image, write_png
 from deblurlab.models import ResNet
 from deblurlab.training import CycleRestoration
+from steps import same
 from support import small
 
 Train = Callable[..., Path]
@@ -26,27 +27,34 @@ QUICK = [
     "metric=psnr+ssim+sharpness+kid", "metric.kid.patch=24", "augment.size=16", "loader.batch_size=2",
     "loader.workers=0", "trainer.max_epochs=-1", "trainer.max_steps=4", "trainer.val_check_interval=2",
     "trainer.check_val_every_n_epoch=null", "trainer.log_every_n_steps=1", "callbacks.checkpoints.every=1",
-    "scheduler.interval=step", "scheduler.hold=2",
+    "scheduler.interval=step", "scheduler.hold=2", "module.image_pool=3",
 ]  # fmt: skip
 
 
-@pytest.fixture
-def folders(tmp_path: Path) -> list[str]:
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Return overrides that name two folders of images of different sizes."""
+    root = tmp_path_factory.mktemp("unpaired")
     for side, count, size in (("blurred", 5, (40, 50)), ("sharp", 3, (60, 45))):
-        (tmp_path / side).mkdir()
+        (root / side).mkdir()
         for i in range(count):
             image = np.random.default_rng(i).integers(0, 256, (*size, 3), dtype=np.uint8)
-            write_png(tmp_path / side / f"{i}.png", image)
-    return ["data=unpaired", *(f"data.{side}={tmp_path / side}" for side in ("blurred", "sharp"))]
+            write_png(root / side / f"{i}.png", image)
+    return ["data=unpaired", *(f"data.{side}={root / side}" for side in ("blurred", "sharp"))]
+
+
+@pytest.fixture(scope="module")
+def unpaired_run(train_once: Train, folders: list[str]) -> Path:
+    """Run folder of a finished training on the two folders, only read."""
+    return train_once(*QUICK, *folders, smoke=False, curves=True)
 
 
 def _results(run: Path) -> dict:
     return json.loads((run / "results.json").read_text())
 
 
-def test_training_on_two_unpaired_folders(train: Train, folders: list[str]) -> None:
-    run = train(*QUICK, *folders, smoke=False)
+def test_training_on_two_unpaired_folders(unpaired_run: Path) -> None:
+    run = unpaired_run
     results = _results(run)
     assert results["steps"] == 4
     assert results["options"]["loss"] == "cycle+identity+adv_ls"
@@ -71,9 +79,10 @@ def test_training_on_two_unpaired_folders(train: Train, folders: list[str]) -> N
 
 
 def test_the_restoring_generator_is_evaluated_and_released_like_any_other(
-    train: Train, folders: list[str], monkeypatch: pytest.MonkeyPatch
+    unpaired_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = train(*QUICK, *folders, smoke=False)
+    monkeypatch.chdir(tmp_path)
+    run = unpaired_run
     model = load_model(run)
     assert isinstance(model, ResNet)
     weights = read_checkpoint(run / "checkpoints" / "last.ckpt")["state_dict"]
@@ -82,15 +91,16 @@ def test_the_restoring_generator_is_evaluated_and_released_like_any_other(
     main()
     index, released = read_release(Path("released"))
     assert index["model"]["class"] == "deblurlab.models.ResNet"
-    assert released.keys() == generator_weights(run).keys()
+    assert same(released, generator_weights(run))
+    assert same(released, model.state_dict())
     assert not [name for name in released if "reblurrer" in name]
 
 
 def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(
-    train: Train, folders: list[str], monkeypatch: pytest.MonkeyPatch
+    train: Train, unpaired_run: Path, folders: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = [*QUICK, *folders, "module.image_pool=3"]
-    through = read_checkpoint(train(*options, smoke=False) / "checkpoints" / "last.ckpt")
+    options = [*QUICK, *folders]
+    through = read_checkpoint(unpaired_run / "checkpoints" / "last.ckpt")
     step = CycleRestoration.training_step
 
     def killed(self: CycleRestoration, batch: object, batch_idx: int) -> object:
@@ -101,7 +111,7 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(
     with monkeypatch.context() as patch:
         patch.setattr(CycleRestoration, "training_step", killed)
         with pytest.raises(SystemExit):
-            train(*options, "fresh=true", smoke=False)
+            train(*options, smoke=False)
     stopped = read_checkpoint(Path("runs/run/checkpoints/last.ckpt"))
     assert stopped["global_step"] == 3
     assert [len(stopped["memory"][0][side]["pool"]["images"]) for side in ("sharp", "blurred")] == [3, 3]
@@ -118,7 +128,10 @@ def test_additional_pairs_enter_the_loss(train: Train, folders: list[str], write
     named = [f"data.val_blurred={blurred}", f"data.val_sharp={sharp}"]
     loss = "loss=cycle+identity+adv_ls+l1"
     run = train(*QUICK, *folders, *named, f"data.pairs={blurred.parent}", loss, smoke=False)
-    assert "loss/l1" in (run / "metrics.csv").read_text()
+    with (run / "metrics.csv").open() as lines:
+        values = [float(row["loss/l1"]) for row in csv.DictReader(lines) if row["loss/l1"]]
+    assert len(values) == 4
+    assert all(0 < value < 1 for value in values)
     assert _results(run)["sets"]["val"].keys() >= {"psnr", "psnr_blurred", "ssim", "sharpness"}
 
 

@@ -138,7 +138,8 @@ def _run_workers(
             Worker,
             fn_constructor_args=(partial(load, device=pool.device),),
             fn_constructor_kwargs=settings,
-            compute=ray.data.ActorPoolStrategy(size=pool.workers),
+            # One image at a time: one that kills its worker takes no waiting ones with it.
+            compute=ray.data.ActorPoolStrategy(size=pool.workers, max_tasks_in_flight_per_actor=1),
             num_cpus=pool.cpus,
             num_gpus=pool.gpus,
             max_task_retries=_MAX_RETRIES,

@@ -24,6 +24,8 @@ class EMA(pl.Callback):
         self._decay = decay
         self._updates = 0
         self._average: dict[str, Tensor] = {}
+        self._current: list[Tensor] = []
+        """Parameters of the generator, in the order of the average."""
         self._trained: dict[str, Tensor] | None = None
         """Parameters that the average replaces during validation."""
 
@@ -35,7 +37,7 @@ class EMA(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Move the loaded average to the device, or start one from the current parameters."""
         current = _parameters(pl_module)
-        loaded = self._average
+        loaded, self._current = self._average, list(current.values())
         self._average = {
             name: loaded[name].to(value.device) if loaded else value.detach().clone() for name, value in current.items()
         }
@@ -44,8 +46,7 @@ class EMA(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
         """Update the average."""
         decay = min(self._decay, (1 + self._updates) / (10 + self._updates))
-        current: list[Tensor] = list(_parameters(pl_module).values())
-        foreach("lerp_")(list(self._average.values()), current, 1 - decay)
+        foreach("lerp_")(list(self._average.values()), self._current, 1 - decay)
         self._updates += 1
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

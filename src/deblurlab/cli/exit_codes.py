@@ -48,7 +48,8 @@ def _message(error: BaseException, on_full_disk: str | None) -> str:
     if on_full_disk is not None and isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"the disk is full ({error}): {on_full_disk}"
     # The message of an error in a data loader's worker is preceded by its traceback.
-    return str(error).rsplit(f"{UserError.__module__}.{UserError.__qualname__}: ", 1)[-1].strip()
+    message = str(error).rsplit(f"{UserError.__module__}.{UserError.__qualname__}: ", 1)[-1].strip()
+    return " ".join(message.splitlines())  # Hydra names the target, its error and the key in a line each
 
 
 def _exit_on_signal(number: int, frame: object) -> None:

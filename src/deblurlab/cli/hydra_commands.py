@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from deblurlab import config
 from deblurlab._compat import hydra_version_base
 from deblurlab.cli.exit_codes import exit_with_message
+from deblurlab.dataloading.fork_server import start_fork_server
 from deblurlab.errors import UserError
 
 _IGNORED_WARNINGS = (
@@ -75,6 +76,9 @@ def evaluate(arguments: list[str]) -> None:
 
 
 def _train(cfg: DictConfig) -> dict[str, Any]:
+    if cfg.loader.workers != 0:
+        start_fork_server()
+
     from lightning_utilities.core.rank_zero import rank_zero_only
     from pytorch_lightning.utilities.exceptions import SIGTERMException
 

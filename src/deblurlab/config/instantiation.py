@@ -44,13 +44,18 @@ def instantiate(node: Any, **arguments: Any) -> Any:
         hydra.errors.InstantiationException: The target can't be found, isn't allowed or rejects its arguments; the
             cause is chained.
     """
-    whitelist = hydra_execution_whitelist(_allowed_targets())
+    allowed = hydra_execution_whitelist(_allowed_targets())
     try:
-        return hydra.utils.instantiate(node, _convert_="all", **whitelist, **arguments)
+        return hydra.utils.instantiate(node, _convert_="all", **allowed, **arguments)
     except InstantiationException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
         raise
+    except UserError:
+        raise
+    except Exception as error:  # Hydra 1.4 raises the target's own error, with the key of the node as a note
+        notes = getattr(error, "__notes__", [])
+        raise InstantiationException("\n".join([f"Error in call to target: {error!r}", *notes])) from error
 
 
 def find_target(node: Any) -> Any:
@@ -72,8 +77,9 @@ def _targets_of_user() -> Iterator[str]:
     if not HydraConfig.initialized():
         return
     job = HydraConfig.get()
-    for override in OmegaConf.to_container(job.overrides.task, resolve=False):
-        yield from _TARGET.findall(str(override))
+    overrides: Any = OmegaConf.to_container(job.overrides.task, resolve=False)  # they may contain interpolations
+    for override in overrides:
+        yield from _TARGET.findall(override)
     folders = {Path(source.path) for source in job.runtime.config_sources if source.schema == "file"}
     groups = {str(choice).partition("@")[0] for choice in job.runtime.choices}
     for folder in folders - {CONF, SWEEPS}:

@@ -4,13 +4,13 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
-import cv2
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from deblurlab.dataloading.resilient_loader import ResilientLoader, SkipUnreadable, defer_signals, file_names_of
+from deblurlab.dataloading.resilient_loader import ResilientLoader, SkipUnreadable, file_names_of
 from deblurlab.dataloading.sampler import KeyedBatchSampler, SequentialBatchSampler, Stage
+from deblurlab.dataloading.workers import init_worker
 from deblurlab.datasets.base import PairSet
 from deblurlab.datasets.listing import Pair
 from deblurlab.datasets.samples import Key, PairDataset, PairTransform, Sample
@@ -79,12 +79,18 @@ class DataModule(pl.LightningDataModule):
         self._stages, self._repeat, self._seed = stages, repeat, seed
         self._workers = min(8, available_cpus()) if workers is None else workers
         self._unreadable, self._timeout, self._retries = unreadable, timeout, retries
+        self._loaders: list[ResilientLoader] = []
         self.substituted = 0
         """Number of unreadable samples that were replaced."""
 
     def prepare_data(self) -> None:
         """Generate or check the files on disk."""
         self.data.prepare()
+
+    def teardown(self, stage: str) -> None:
+        """End the worker processes."""
+        for loader in self._loaders:
+            loader.close()
 
     def train_dataloader(self) -> ResilientLoader:
         """Return the loader of the training samples.
@@ -116,7 +122,7 @@ class DataModule(pl.LightningDataModule):
             step=lambda: trainer.global_step,
         )
         dataset = SkipUnreadable(training.dataset) if self._unreadable == "skip" else training.dataset
-        return self._loader(dataset, batch_sampler, file_names=file_names_of(training.dataset), persistent=True)
+        return self._loader(dataset, batch_sampler, file_names=file_names_of(training.dataset), keep_workers=True)
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Count unreadable samples and warn of them."""
@@ -142,21 +148,21 @@ class DataModule(pl.LightningDataModule):
     def val_dataloader(self) -> list[ResilientLoader]:
         """Return the loader of the validation pairs, if there are any."""
         pairs = self.data.val()
-        return [self._evaluation(pairs)] if pairs else []
+        return [self._evaluation(pairs, keep_workers=True)] if pairs else []
 
     def test_dataloader(self) -> list[ResilientLoader]:
         """Return one loader per test set."""
-        return [self._evaluation(pairs) for pairs in self.test_sets().values()]
+        return [self._evaluation(pairs, keep_workers=False) for pairs in self.test_sets().values()]
 
     def test_sets(self) -> dict[str, list[Pair]]:
         """Return the test sets by name, or the validation pairs as "val" if there are none."""
         return self.data.tests() or {"val": self.data.val()}
 
-    def _evaluation(self, pairs: list[Pair]) -> ResilientLoader:
+    def _evaluation(self, pairs: list[Pair], *, keep_workers: bool) -> ResilientLoader:
         trainer = self._trainer()
         batch_sampler = SequentialBatchSampler(len(pairs), rank=trainer.global_rank, world_size=trainer.world_size)
         dataset = PairDataset(pairs, reader=self.data.reader())
-        return self._loader(dataset, batch_sampler, file_names=file_names_of(dataset), persistent=False)
+        return self._loader(dataset, batch_sampler, file_names=file_names_of(dataset), keep_workers=keep_workers)
 
     def _loader(
         self,
@@ -164,7 +170,7 @@ class DataModule(pl.LightningDataModule):
         batch_sampler: Sampler[list[Key]],
         *,
         file_names: Callable[[Key], list[str]],
-        persistent: bool,
+        keep_workers: bool,
     ) -> ResilientLoader:
         timeout = self._timeout if self._workers else 0
 
@@ -173,22 +179,19 @@ class DataModule(pl.LightningDataModule):
                 dataset,
                 batch_sampler=sampler,
                 num_workers=self._workers,
-                persistent_workers=self._workers > 0 and persistent,
+                persistent_workers=self._workers > 0 and keep_workers,
                 pin_memory=torch.cuda.is_available(),
-                worker_init_fn=_init_worker,
+                worker_init_fn=init_worker,
                 # Without it, every epoch draws a number from the global generator, and a resumed run draws fewer.
                 generator=torch.Generator(),
             )
 
-        return ResilientLoader(
+        loader = ResilientLoader(
             make_loader, batch_sampler, file_names=file_names, retries=self._retries, timeout=timeout
         )
+        self._loaders.append(loader)
+        return loader
 
     def _trainer(self) -> pl.Trainer:
         assert self.trainer is not None, "the data module isn't attached to a trainer"
         return self.trainer
-
-
-def _init_worker(worker: int) -> None:
-    cv2.setNumThreads(0)
-    defer_signals(worker)

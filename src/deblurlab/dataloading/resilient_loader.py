@@ -5,6 +5,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 from types import FrameType
 from typing import Any
@@ -49,6 +50,7 @@ class ResilientLoader:
         self._make_loader, self._sampler, self._file_names = make_loader, _ReplayingSampler(batch_sampler), file_names
         self._retries, self._timeout = retries, timeout
         self._loader: DataLoader[Any] | None = None
+        self._batches: Iterator[Any] = iter(())
         self._timed_out = threading.Event()
 
     def __len__(self) -> int:
@@ -58,13 +60,13 @@ class ResilientLoader:
         self._sampler.start_epoch()
         failures = 0
         while True:
-            batches: Iterator[Any] = iter(())
             try:
                 if self._loader is None:
                     self._loader = self._make_loader(self._sampler)
-                batches = iter(self._loader)
+                # Workers that are kept first finish the batches of an epoch that was left early.
+                self._batches = self._limit_time(partial(iter, self._loader))
                 _restrict_sigchld_handler()
-                while (batch := self._next(batches)) is not None:
+                while (batch := self._limit_time(partial(_wait_for_batch, self._batches))) is not None:
                     self._sampler.pending.popleft()
                     failures = 0
                     yield batch
@@ -89,29 +91,28 @@ class ResilientLoader:
                     failures,
                     self._retries,
                 )
-                _kill_workers(batches)
-                del batches
-                self._loader = None
+                _kill_workers(self._batches)
+                self.close()
 
     def close(self) -> None:
         """Shut the workers down."""
-        self._loader = None
+        self._loader, self._batches = None, iter(())
 
-    def _next(self, batches: Iterator[Any]) -> Any:
-        """Return the next batch, or None at the end. Workers that exceed the timeout are killed."""
+    def _limit_time(self, wait: Callable[[], Any]) -> Any:
+        """Return the result of `wait`. Workers that exceed the timeout are killed, which ends it."""
         self._timed_out.clear()
         if not self._timeout:
-            return _wait_for_batch(batches)
+            return wait()
 
         def kill() -> None:
             self._timed_out.set()
-            _kill_workers(batches)
+            _kill_workers(self._batches)
 
         # Killing the workers ends the wait in any state, such as a blocked read.
         timer = threading.Timer(self._timeout, kill)
         timer.start()
         try:
-            return _wait_for_batch(batches)
+            return wait()
         finally:
             timer.cancel()
 

@@ -159,7 +159,9 @@ def read_checked(path: Path, read: Reader) -> Image:
     image = read(path)
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         found = f"{image.dtype} of shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise UserError(f"the data set's reader returned {found} for {path}: it must return RGB images, (H, W, 3) uint8")
+        raise UserError(
+            f"the reader of the data set returned {found} for {path}: it must return RGB images, (H, W, 3) uint8"
+        )
     return image
 
 

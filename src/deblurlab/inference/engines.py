@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from deblurlab.models.base import pad_reflect
-from deblurlab.models.cost import count_macs, count_parameters
 
 DEFAULT_MULTIPLE = 32
 """`multiple_of` of a network that doesn't define one."""
@@ -71,6 +70,8 @@ class Torch(Engine):
 
     def cost(self) -> dict[str, int]:
         """Return `parameters` and `macs_256`."""
+        from deblurlab.models.cost import count_macs, count_parameters  # torch's counter loads triton
+
         return {"parameters": count_parameters(self._network), "macs_256": count_macs(self._network)}
 
     def fingerprint(self) -> str:

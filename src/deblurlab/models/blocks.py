@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -18,7 +19,7 @@ def normalisation(norm: Norm, channels: int) -> nn.Module:
         case "none":
             return nn.Identity()
         case "instance":
-            return nn.InstanceNorm2d(channels)
+            return InstanceNorm2d(channels)
         case "batch":
             return nn.BatchNorm2d(channels)
     raise ValueError(f"unknown norm {norm!r}: none, instance or batch")
@@ -33,6 +34,39 @@ def convolution(inputs: int, outputs: int, norm: Norm = "none", *, kernel: int =
     if kernel % 2 == 0:
         raise ValueError(f"kernel is {kernel}: it must be odd")
     return nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=norm == "none")
+
+
+class InstanceNorm2d(nn.InstanceNorm2d):
+    """Instance normalisation without learnable parameters, on CPUs by the fastest of torch's equivalent kernels.
+
+    These are group norm with one group per channel, for contiguous features, and batch norm of each image, for
+    channels_last features of low precision (in float32 it is 20 times less accurate). The results agree up to rounding.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised `(B, C, H, W)` features."""
+        if x.device.type != "cpu" or torch.compiler.is_compiling():
+            return super().forward(x)
+        if x.is_contiguous():
+            return F.group_norm(x, self.num_features, eps=self.eps)
+        if x.dtype in (torch.bfloat16, torch.float16):
+            images = [F.batch_norm(image, None, None, training=True, eps=self.eps) for image in x.chunk(len(x))]
+            return torch.cat(images) if len(images) > 1 else images[0]
+        return super().forward(x)
+
+
+class Dropout(nn.Dropout):
+    """Dropout that draws its mask four times as fast on CPUs other than Intel's."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features, a share `p` of them zero and the others divided by 1 - p in training mode."""
+        if not self.training or x.device.type != "cpu" or self.p in (0, 1):
+            return super().forward(x)
+        kept = torch.rand_like(x, dtype=torch.float32) >= self.p
+        return x * kept.to(x.dtype).div_(1 - self.p)
 
 
 class DoubleConv(nn.Sequential):

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from deblurlab.models.base import Model
-from deblurlab.models.blocks import Norm, normalisation
+from deblurlab.models.blocks import Dropout, Norm, normalisation
 
 
 class ResNet(Model):
@@ -78,7 +78,7 @@ class ReflectionPadBlock(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(channels, channels, 3)
         self.norm1 = normalisation(norm, channels)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.conv2 = nn.Conv2d(channels, channels, 3)
         self.norm2 = normalisation(norm, channels)
         self.pad = nn.ReflectionPad2d(1)

@@ -36,21 +36,29 @@ class AdversarialState:
         self.discriminator = discriminator
         self._boundary = next((loss.boundary for loss in losses if loss.boundary is not None), None)
         self.pool, self.history = ImagePool(pool), History(history)
-        self.accuracy: Tensor | None = None
+        self._latest: tuple[list[Tensor], list[Tensor]] | None = None
+        """Logits of the latest batch's real and fake images."""
+
+    @property
+    def accuracy(self) -> Tensor | None:
         """Share of the latest batch's logits on the correct side of the boundary; None without a boundary."""
+        if self._latest is None or self._boundary is None:
+            return None
+        correct = [logits > self._boundary for logits in self._latest[0]]
+        correct += [logits < self._boundary for logits in self._latest[1]]
+        return torch.cat([each.flatten() for each in correct]).float().mean()
 
     def exchange(self, fake: DiscriminatorInput) -> DiscriminatorInput:
         """Detach generated images and exchange some of them, with their conditions, for images of the pool."""
+        if not self.pool.size:
+            return DiscriminatorInput(fake.image.detach(), fake.condition.detach())
         images = torch.cat([fake.image.detach(), fake.condition.detach()], dim=1)
         return DiscriminatorInput(*self.pool.exchange(images).chunk(2, dim=1))
 
     def record(self, real: DiscriminatorOutput, fake: DiscriminatorOutput, *, share: float) -> None:
-        """Add the outputs for a `share` of a batch to the history and measure the accuracy."""
+        """Add the outputs for a `share` of a batch to the history and keep its logits for the accuracy."""
         self.history.add(real=real, fake=fake, share=share)
-        if self._boundary is not None:
-            correct = [logits > self._boundary for logits in real.logits]
-            correct += [logits < self._boundary for logits in fake.logits]
-            self.accuracy = torch.cat([each.flatten() for each in correct]).float().mean()
+        self._latest = [x.detach() for x in real.logits], [x.detach() for x in fake.logits]
 
     def state_dict(self) -> dict[str, Any]:
         """Return pool and history as plain data."""
@@ -71,7 +79,7 @@ class ImagePool:
     """
 
     def __init__(self, size: int, *, seed: int = 0) -> None:
-        self._size = size
+        self.size = size
         self._images: list[Tensor] = []
         self._random = torch.Generator().manual_seed(seed)
 
@@ -82,14 +90,14 @@ class ImagePool:
 
     def exchange(self, images: Tensor) -> Tensor:
         """Exchange some of the images, `(B, C, H, W)` without gradient, for stored ones of the same shape."""
-        if not self._size:
+        if not self.size:
             return images
         exchanged = []
         for image in images.nan_to_num(0, 0, 0):  # a non-finite image would return in later batches
-            if len(self._images) < self._size:
+            if len(self._images) < self.size:
                 self._images.append(image.clone())
             elif torch.rand((), generator=self._random, dtype=torch.float32) < 0.5:  # the same draw at any precision
-                place = int(torch.randint(self._size, (), generator=self._random))
+                place = int(torch.randint(self.size, (), generator=self._random))
                 image, self._images[place] = self._images[place], image.clone()
             exchanged.append(image)
         return torch.stack(exchanged).to(memory_format=_memory_format(images))

@@ -1,10 +1,12 @@
 """Networks, inference and checkpoints of a training; the step itself is in module.py."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from deblurlab.datasets import PairSet, Sample
 from deblurlab.discriminators import Discriminator
@@ -12,6 +14,7 @@ from deblurlab.errors import UserError
 from deblurlab.losses import AdversarialLoss, DiscriminatorLoss
 from deblurlab.runs.distributed import gather_state, own_state
 from deblurlab.training.adversarial import AdversarialState
+from deblurlab.training.memory_format import choose_memory_format, set_memory_format
 from deblurlab.training.multiscale import scales
 from deblurlab.training.optimization import ManualOptimization, OptimizerFactory, SchedulerFactory
 from deblurlab.training.settings import StepSettings
@@ -56,7 +59,9 @@ class RestorationBase(ManualOptimization):
         self.generator, self.discriminator = generator, discriminator
         self.terms, self.weights = nn.ModuleDict(terms), dict(weights)
         self.record, self._seed = dict(record or {}), seed
-        self.memory_format = torch.channels_last if settings.channels_last else torch.contiguous_format
+        self.memory_format = torch.contiguous_format
+        """Memory format of images, which is that of the restoring generator; set with those of the networks."""
+        self._format_hooks: list[RemovableHandle] = []
         self.adversarial_states: dict[str, AdversarialState] = {}
         """Adversarial training state by domain ("sharp", "blurred")."""
         self._adversarial_losses = {name: t for name, t in terms.items() if isinstance(t, AdversarialLoss)}
@@ -64,7 +69,6 @@ class RestorationBase(ManualOptimization):
         self._n_critic = published if settings.n_critic is None else settings.n_critic
         if discriminator is not None:
             self._add_discriminator("sharp", discriminator)
-        self.to(memory_format=self.memory_format)
 
     # What a training supplies
 
@@ -107,7 +111,7 @@ class RestorationBase(ManualOptimization):
     def accuracies(self) -> dict[str, Tensor]:
         """Return the share of the latest batch that each discriminator classified correctly, by its name."""
         states = {f"discriminator{self.suffix(domain)}": state for domain, state in self.adversarial_states.items()}
-        return {name: state.accuracy for name, state in states.items() if state.accuracy is not None}
+        return {name: accuracy for name, state in states.items() if (accuracy := state.accuracy) is not None}
 
     def suffix(self, domain: str) -> str:
         """Return the suffix of log names that tells domains apart, where there are two generators."""
@@ -128,7 +132,8 @@ class RestorationBase(ManualOptimization):
         return self(self.to_float(batch["blurred"]))
 
     def setup(self, stage: str) -> None:
-        """Seed the image pools and compile the networks, if asked to; a test leaves both alone."""
+        """Set memory formats; for a training, seed the image pools and compile the networks, if asked to."""
+        self._set_memory_formats()
         if stage != "fit":
             return
         for i, state in enumerate(self.adversarial_states.values()):
@@ -136,6 +141,26 @@ class RestorationBase(ManualOptimization):
         if self.settings.compile:
             for network in (network for networks in self.trained_networks.values() for network in networks):
                 network.compile()
+
+    def on_train_start(self) -> None:
+        """List the floating-point buffers, which a step restores if its update was skipped."""
+        self.float_buffers = [buffer for buffer in self.buffers() if buffer.is_floating_point()]
+
+    def _set_memory_formats(self) -> None:
+        """Convert networks and loss terms to their memory formats on the trainer's device and precision."""
+        while self._format_hooks:  # of an earlier call
+            self._format_hooks.pop().remove()
+        setting, trainer = self.settings.channels_last, self.trainer
+        choose = partial(
+            choose_memory_format,
+            channels_last=setting,
+            device=trainer.strategy.root_device,
+            precision=trainer.precision,
+        )
+        for network in (*self.generators, *(state.discriminator for state in self.adversarial_states.values())):
+            self._format_hooks.append(set_memory_format(network, choose(network)))
+        self.memory_format = choose(self.generator)
+        self.terms.to(memory_format=torch.channels_last if setting else torch.contiguous_format)
 
     def on_validation_start(self) -> None:
         """Give every process the buffers of the first one, which are those that a checkpoint keeps."""

@@ -78,7 +78,6 @@ class CycleRestoration(Restoration):
             self._add_discriminator("blurred", self.blurred_discriminator)
         if len(self._comparing("pair")) == len(terms):
             raise ValueError("every loss term needs pairs: add cycle, or train with module=paired")
-        self.to(memory_format=self.memory_format)
 
     @property
     def generators(self) -> tuple[nn.Module, ...]:

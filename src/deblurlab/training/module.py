@@ -67,7 +67,7 @@ class Restoration(RestorationBase):
         micro_batches, optimizers = self.micro_batches(batch), self.named_optimizers()
         values: dict[str, Tensor] = {}
         self.nonfinite, self._gradient_norms = {}, dict[str, Tensor]()
-        buffers = Snapshot(b for b in self.buffers() if b.is_floating_point())  # of batch norm and spectral norm
+        buffers = Snapshot(self.float_buffers)  # of batch norm and spectral norm
         if "discriminator" in optimizers and self.global_step >= self.settings.discriminator_start:
             for _ in range(self._n_critic):
                 values |= self._update("discriminator", optimizers, micro_batches, self.discriminator_losses)

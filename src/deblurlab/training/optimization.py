@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from deblurlab.errors import UserError
+from deblurlab.training.optimizers import prepare_optimizer
 from deblurlab.training.settings import StepSettings
 
 OptimizerFactory = Callable[[Any], Optimizer]
@@ -64,6 +65,7 @@ class ManualOptimization(pl.LightningModule):
             arguments = {"total": self._scheduler_length()} if "total" in signature(make).parameters else {}
             try:
                 optimizer = self._optimizer[name](self.trained_parameters(name))
+                prepare_optimizer(optimizer)
                 scheduler = make(optimizer, **arguments)
             except UserError:
                 raise

@@ -117,8 +117,8 @@ def _check_factors(cfg: DictConfig, options: Mapping[str, str]) -> None:
     for name, factor in parse_sum(str(options.get("loss", ""))) or []:
         if factor is not None and name not in terms:
             raise UserError(
-                f"loss={options['loss']}: the option's file {name}.yaml must contain the key {name}, so that the factor "
-                f"applies to it; the terms are {', '.join(map(str, terms))}"
+                f"loss={options['loss']}: the option's file {name}.yaml must contain the key {name}, so that the "
+                f"factor applies to it; the terms are {', '.join(map(str, terms))}"
             )
 
 

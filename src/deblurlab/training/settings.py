@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from deblurlab.training.memory_format import ChannelsLast
+
 Interval = Literal["step", "epoch"]
 
 
@@ -26,8 +28,8 @@ class StepSettings:
     """Maximum norm of each network's gradient; None doesn't clip."""
     accumulate: int = 1
     """Micro-batches that a batch is split into. Batch norm sees one micro-batch at a time."""
-    channels_last: bool = True
-    """Memory format of networks and images."""
+    channels_last: ChannelsLast = "auto"
+    """Memory format of networks and images; "auto" chooses for each network, see `choose_memory_format`."""
     compile: bool = False
     """Compile the networks with torch.compile, in place."""
     interval: Interval = "step"
@@ -38,6 +40,8 @@ class StepSettings:
             raise ValueError(f"accumulate={self.accumulate} must be at least 1")
         if self.interval not in get_args(Interval):
             raise ValueError(f"scheduler.interval={self.interval} is unknown: step or epoch")
+        if self.channels_last not in (True, False, "auto"):
+            raise ValueError(f"channels_last={self.channels_last} is unknown: auto, true or false")
         if self.gradient_clip is not None and self.gradient_clip <= 0:
             raise ValueError(f"gradient_clip={self.gradient_clip} must be more than 0")
         if self.n_critic is not None and (self.n_critic < 1 or self.n_critic != int(self.n_critic)):

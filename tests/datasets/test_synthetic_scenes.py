@@ -93,12 +93,3 @@ def test_crops_larger_than_the_source_images_are_refused(tmp_path: Path) -> None
         data.training({80: None, 190: None}, repeat=1, seed=0)  # type: ignore[dict-item]
     with pytest.raises(UserError, match="augment.size=5 is too small for data.scenes.defocus"):
         data.training({5: None}, repeat=1, seed=0)  # type: ignore[dict-item]
-
-
-@pytest.mark.parametrize("option", ["synthetic_endless", "unpaired"])
-def test_data_sets_that_list_no_pairs_cannot_be_mixed(tmp_path: Path, option: str) -> None:
-    sides = ["data.sets.more.blurred=a", "data.sets.more.sharp=b"] if option == "unpaired" else []
-    cfg = config("data=mixed", f"+data@data.sets.more={option}", "+data.weights.more=1", *sides)
-    with pytest.raises(Exception, match="only sets that list pairs can be mixed") as caught:
-        instantiate(cfg.data)
-    assert isinstance(caught.value.__cause__, UserError)
