@@ -11,6 +11,10 @@ class UserError(Exception):
     """
 
 
+class SizeError(UserError, ValueError):
+    """Image of a size that a network can't restore. Images of other sizes may succeed."""
+
+
 def list_first(names: Sequence[str], count: int = 3) -> str:
     """Return the first `count` names for a message, with the number of the others.
 

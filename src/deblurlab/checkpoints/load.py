@@ -16,6 +16,7 @@ from deblurlab import config
 from deblurlab.checkpoints.io import read_checkpoint
 from deblurlab.checkpoints.release import is_release, read_release
 from deblurlab.checkpoints.safe_load import has_storage_for
+from deblurlab.checkpoints.trusted import build_trusted, without_pretrained
 from deblurlab.errors import UserError, first_sentence
 from deblurlab.runs.folder import Run
 from deblurlab.runs.untrusted import read_yaml
@@ -47,37 +48,24 @@ def generator_weights(path: Path, *, exact: bool = False) -> dict[str, Tensor]:
     return _select_weights(*_read_best_checkpoint(path, exact=exact))
 
 
-def load_model(path: Path, *, trust: Sequence[str] = ()) -> nn.Module:
+def load_model(path: str | Path, *, trust: Sequence[str] = ()) -> nn.Module:
     """Return the trained generator of a run, a checkpoint or a release, in evaluation mode.
 
     Args:
         path: Checkpoint, run folder or release.
-        trust: Classes that the file may name besides the models of this package. They are imported and called.
+        trust: Packages and classes that the file may name besides the models of this package, in addition to those of
+            the environment variable DEBLURLAB_TRUST. They are imported and called.
 
     Raises:
         UserError: The file is missing or can't be read, its weights don't fit, or it names another class.
     """
+    path = Path(path)
     node, weights = _read_model(path)
-    known = {target for option in config.options("model") if (target := _model_class(option))}
     target = node.get("_target_") if isinstance(node, Mapping) else None
     if not isinstance(target, str):
         raise UserError(f"{path} doesn't name the model of its weights: init={path} loads them into a model you choose")
-    if target not in known | set(trust):
-        raise UserError(
-            f"{path} names {target:.200}, which isn't a model of deblurlab: --trust CLASS, or restorer.trust=[CLASS], "
-            f"runs it anyway"
-        )
-    factory = getattr(import_module(target.rpartition(".")[0]), target.rpartition(".")[2])
-    # Arguments stay plain data, even if they look like config nodes. Pretrained weights would be overwritten.
-    arguments = {
-        _RENAMED_ARGUMENTS.get(key, key): value
-        for key, value in node.items()
-        if key != "_target_" and not _is_pretrained(key)
-    }
     try:
-        if target in known:
-            _check_weights_fit(factory, arguments, weights, path)
-        generator: nn.Module = factory(**arguments)
+        generator = _build(node, weights, path) if target in _known_classes() else build_trusted(node, trust, path)
     except UserError:
         raise
     except Exception as error:  # any error of a constructor for wrong arguments
@@ -146,8 +134,20 @@ def _read_model(path: Path) -> tuple[Any, dict[str, Tensor]]:
     return record.get("model") if isinstance(record, dict) else None, _select_weights(file, content)
 
 
-def _model_class(option: str) -> Any:
-    return OmegaConf.select(OmegaConf.load(config.CONF / "model" / f"{option}.yaml"), "_target_")
+def _known_classes() -> set[Any]:
+    """Return the classes of conf/model."""
+    files = (config.CONF / "model" / f"{option}.yaml" for option in config.options("model"))
+    return {OmegaConf.select(OmegaConf.load(file), "_target_") for file in files} - {None}
+
+
+def _build(node: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path) -> nn.Module:
+    """Build a model of this package. Its arguments stay plain data, even if they look like config nodes."""
+    module, _, name = node["_target_"].rpartition(".")
+    factory = getattr(import_module(module), name)
+    arguments = {_RENAMED_ARGUMENTS.get(key, key): value for key, value in without_pretrained(node).items()}
+    _check_weights_fit(factory, arguments, weights, path)
+    network: nn.Module = factory(**arguments)
+    return network
 
 
 def _check_weights_fit(
@@ -182,10 +182,6 @@ def _check_weights_fit(
 def _short(value: Any) -> str:
     """Return a short text. Containers aren't written out: a few bytes of pickle can represent a text of gigabytes."""
     return f"{value!s:.50}" if isinstance(value, (int, str)) else f"of type {type(value).__name__}"
-
-
-def _is_pretrained(key: Any) -> bool:
-    return isinstance(key, str) and key.endswith("_weights")
 
 
 def _first_mismatch(error: RuntimeError) -> str:

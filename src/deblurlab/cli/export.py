@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from deblurlab.cli.exit_codes import exit_with_message
-from deblurlab.errors import UserError
+from deblurlab.cli.trust import add_trust
 
 
 def export(arguments: list[str]) -> None:
@@ -32,8 +32,7 @@ def _parser() -> argparse.ArgumentParser:
         "The last two accept images of any size",
     )
     parser.add_argument("--half", action="store_true", help="store the weights in 16 bits")
-    text = "allow this class in the run's config"
-    parser.add_argument("--trust", action="append", default=[], metavar="CLASS", help=text)
+    add_trust(parser)
     return parser
 
 
@@ -49,12 +48,8 @@ def _export_program(options: argparse.Namespace) -> None:
     from deblurlab.checkpoints.load import load_model
     from deblurlab.inference.bundled import weights_folder
     from deblurlab.inference.export import export_onnx, export_program
-    from deblurlab.models import Model
 
     generator = load_model(weights_folder(options.run), trust=options.trust)
-    if not isinstance(generator, Model):
-        name = type(generator).__name__
-        raise UserError(f"{name} can't be exported: only subclasses of deblurlab.models.Model include their padding")
     write = export_onnx if options.format == "onnx" else export_program
     difference = write(generator, options.output, half=options.half)
     print(f"maximum difference from PyTorch: {difference:.2g}, for images in [0, 1]", file=sys.stderr)

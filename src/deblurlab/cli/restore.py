@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from deblurlab.cli.exit_codes import exit_with_message
+from deblurlab.cli.trust import add_trust
 from deblurlab.errors import UserError
 
 _DESCRIPTION = (
@@ -57,6 +58,7 @@ def _restore_on_ray(options: argparse.Namespace) -> int:
 
     from deblurlab.batch.cluster import ClusterJob, restore
     from deblurlab.inference.predictor import Restorer
+    from deblurlab.runs.untrusted import trusted_names
 
     weights = options.weights
     if weights and Path(weights).exists():
@@ -68,7 +70,7 @@ def _restore_on_ray(options: argparse.Namespace) -> int:
         overlap=overlap,
         strength=options.strength,
         ensemble=options.ensemble,
-        trust=options.trust,
+        trust=trusted_names(options.trust),  # workers don't have this process's environment
     )
     job = ClusterJob(
         source=options.input,
@@ -99,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--shard", metavar="i/n", help="restore only the i-th of n parts of the inputs")
     add("--max-pixels", type=int, default=1_000_000_000, help="refuse larger images (default: 1000000000)")
     add("--fps-report", action="store_true", help="print the frames per second of each video")
-    add("--trust", action="append", default=[], metavar="CLASS", help="allow this class in the config of the weights")
+    add_trust(parser)
     ray = parser.add_argument_group("Ray cluster (--engine ray)")
     ray.add_argument("--input", metavar="PLACE", help="s3://bucket/prefix, or a folder that all machines share")
     ray.add_argument("--workers", type=int, help="number of workers (default: one per GPU, or per 2 CPU cores)")

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from deblurlab.cli.exit_codes import exit_with_message
+from deblurlab.cli.trust import add_trust
 from deblurlab.errors import UserError
 from deblurlab.inference.bundled import DEFAULT
 
@@ -25,7 +26,7 @@ def serve(arguments: list[str]) -> None:
         from deblurlab.serving.limits import Limits
 
         restorers = {
-            name: Restorer.load(weights, device=options.device)
+            name: Restorer.load(weights, device=options.device, trust=options.trust)
             for name, weights in zip(names, options.weights, strict=True)
         }
         limits = Limits(
@@ -44,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     text = "releases, run folders, checkpoints, ONNX files or names of bundled models (default: the bundled model)"
     add("--weights", nargs="+", default=[None], help=text)
+    add_trust(parser)
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, ... (default: auto)")
     add(
         "--host",

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from deblurlab._compat import register_resolver
 
-_NOT_IN_NAME = {"fresh", "name", "runs", "shard", "sweep"}
+_NOT_IN_NAME = {"fresh", "name", "runs", "shard", "sweep", "trust"}
 """Overrides that don't change the results of a run."""
 _MAX_NAME = 120
 

@@ -18,6 +18,8 @@ class Double(Discriminator):
         ValueError: A number of layers is not positive, `padding` is not 1 or 2, or `norm` is unknown.
     """
 
+    small_arguments = {"width": 4, "patch_layers": 1, "full_layers": 2}
+
     def __init__(
         self,
         *,

@@ -20,6 +20,8 @@ class Multiscale(Discriminator):
         ValueError: `scales` or `n_layers` is not positive, `padding` is not 1 or 2, or `norm` is unknown.
     """
 
+    small_arguments = {"width": 4}
+
     def __init__(
         self,
         *,

@@ -24,6 +24,8 @@ class PatchGAN(Discriminator):
         ValueError: `n_layers` is not positive, `padding` is not 1 or 2, or `norm` is unknown.
     """
 
+    small_arguments = {"width": 4, "n_layers": 1}
+
     def __init__(
         self,
         *,

@@ -20,6 +20,7 @@ class Pixel(Discriminator):
         ValueError: `norm` is unknown.
     """
 
+    small_arguments = {"width": 4}
     min_size = 2  # instance norm is undefined for a single pixel
 
     def __init__(self, *, width: int = 64, norm: Norm = "instance", conditional: bool = False) -> None:

@@ -19,6 +19,7 @@ class UNet(Discriminator):
         conditional: As in `PatchGAN`.
     """
 
+    small_arguments = {"width": 4}
     min_size = 8
 
     def __init__(self, *, width: int = 64, conditional: bool = False) -> None:

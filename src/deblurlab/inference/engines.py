@@ -7,10 +7,11 @@ from hashlib import sha256
 import torch
 from torch import Tensor, nn
 
-from deblurlab.models.base import pad_reflect
+from deblurlab.errors import SizeError
+from deblurlab.models.base import pad_reflect, run_generator
 
 DEFAULT_MULTIPLE = 32
-"""`multiple_of` of a network that doesn't define one."""
+"""Assumed stride of a network that doesn't define `multiple_of`, for tiles. Images aren't padded to it."""
 MAX_RADIUS = 384
 """Largest receptive radius in pixels that is measured."""
 
@@ -34,7 +35,7 @@ class Engine:
         """Restore `(B, 3, H, W)` float in [0, 1] on the CPU. The result has the same shape and isn't clamped.
 
         Raises:
-            ValueError: The network can't restore this size.
+            SizeError: The network can't restore this size.
         """
         raise NotImplementedError
 
@@ -58,13 +59,16 @@ class Torch(Engine):
 
     @cached_property
     def receptive_radius(self) -> int | None:
-        """Receptive radius in pixels, measured at the first access."""
-        return measure_receptive_radius(self, self.multiple_of, int(getattr(self._network, "min_size", 1)))
+        """Receptive radius in pixels, measured at the first access; None if the network rejects the measured sizes."""
+        try:
+            return measure_receptive_radius(self, self.multiple_of, int(getattr(self._network, "min_size", 1)))
+        except SizeError:
+            return None
 
     @torch.inference_mode()
     def __call__(self, blurred: Tensor) -> Tensor:
         """Restore `(B, 3, H, W)`. Of a multi-scale network, return the finest scale."""
-        restored = self._network(blurred.to(self._device).contiguous(memory_format=self._format))
+        restored = run_generator(self._network, blurred.to(self._device).contiguous(memory_format=self._format))
         finest = restored[-1] if isinstance(restored, (list, tuple)) else restored
         return finest.float().cpu()
 

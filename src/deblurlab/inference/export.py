@@ -26,21 +26,27 @@ _TOLERANCE = {False: 1e-4, True: 2e-2}
 
 
 class AnySize(nn.Module):
-    """A generator with its padding in the graph: `(B, 3, H, W)` float in [0, 1], both sides at least `min_size`."""
+    """A generator with its padding in the graph: `(B, 3, H, W)` float in [0, 1], both sides at least `min_size`.
 
-    def __init__(self, generator: Model, *, half: bool) -> None:
+    Any module is a generator; it may have the attributes `multiple_of` and `min_size` (default: 1).
+    """
+
+    def __init__(self, generator: nn.Module, *, half: bool) -> None:
         super().__init__()
         self.generator = generator.eval().half() if half else generator.eval()
-        self.multiple_of, self.half_precision = generator.multiple_of, half
+        self.multiple_of, self.half_precision = int(getattr(generator, "multiple_of", 1)), half
         # At a side of one stride the coarsest scale has one pixel, and torch.export would specialise the program to it.
-        self.min_size = max(generator.min_size, generator.multiple_of + 1)
+        self.min_size = max(_min_size(generator), self.multiple_of + 1)
 
     def forward(self, blurred: Tensor) -> Tensor:
         """Restore `(B, 3, H, W)`. Of a multi-scale generator, return the finest scale."""
         height, width = blurred.shape[-2:]
         padded = self._pad(self._pad(blurred, 2), 3)
-        restored = self.generator.restore(padded.half() if self.half_precision else padded)
+        restore = self.generator.restore if isinstance(self.generator, Model) else self.generator
+        restored = restore(padded.half() if self.half_precision else padded)
         finest = restored if isinstance(restored, Tensor) else restored[-1]
+        if self.multiple_of == 1:
+            return finest.float()
         rows, columns = (torch.arange(size, device=blurred.device) for size in (height, width))
         return finest.index_select(2, rows).index_select(3, columns).float()
 
@@ -50,11 +56,17 @@ class AnySize(nn.Module):
         torch.export would specialise `F.pad` for a padding of 0, but not an index.
         """
         size, m = images.shape[dim], self.multiple_of
+        if m == 1:
+            return images
         positions = torch.arange((size + m - 1) // m * m, device=images.device)
         return images.index_select(dim, size - 1 - (size - 1 - positions).abs())
 
 
-def export_onnx(generator: Model, path: Path, *, half: bool = False) -> float:
+def _min_size(generator: nn.Module) -> int:
+    return int(getattr(generator, "min_size", 1))
+
+
+def export_onnx(generator: nn.Module, path: Path, *, half: bool = False) -> float:
     """Write an ONNX file with one input and one output, `(B, 3, H, W)` in [0, 1].
 
     Returns:
@@ -70,7 +82,7 @@ def export_onnx(generator: Model, path: Path, *, half: bool = False) -> float:
     return _export(generator, path, half, _write_onnx, lambda file: OnnxRuntime(file))
 
 
-def export_program(generator: Model, path: Path, *, half: bool = False) -> float:
+def export_program(generator: nn.Module, path: Path, *, half: bool = False) -> float:
     """Write an exported program, which `torch.export.load` reads.
 
     Returns:
@@ -88,7 +100,7 @@ def export_program(generator: Model, path: Path, *, half: bool = False) -> float
 
 
 def _export(
-    generator: Model,
+    generator: nn.Module,
     path: Path,
     half: bool,
     write: Callable[[Any, Path, dict[str, Any]], None],
@@ -101,10 +113,10 @@ def _export(
         raise UserError(f"there is no folder {path.parent}: create it first")
     engine = Torch(generator, torch.device("cpu"), channels_last=False)
     random = torch.Generator().manual_seed(0)
-    images = [torch.rand(n, 3, *(max(s, generator.min_size) for s in size), generator=random) for n, *size in _SIZES]
+    images = [torch.rand(n, 3, *(max(s, _min_size(generator)) for s in size), generator=random) for n, *size in _SIZES]
     references = [engine(image) for image in images]
     # "reach" and, below, "smallest" are the keys of files exported by older versions.
-    metadata = {"multiple_of": generator.multiple_of, "reach": engine.receptive_radius, "half": half}
+    metadata = {"multiple_of": engine.multiple_of, "reach": engine.receptive_radius, "half": half}
     network = AnySize(generator, half=half)
     min_size = network.min_size
     example = torch.rand(2, 3, 2 * min_size + 3, 2 * min_size + 5)

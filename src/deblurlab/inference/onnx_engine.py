@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deblurlab.errors import UserError, first_sentence
+from deblurlab.errors import SizeError, UserError, first_sentence
 from deblurlab.inference.engines import DEFAULT_MULTIPLE, Engine
 from deblurlab.models.base import pad_reflect
 from deblurlab.runs.untrusted import parse_json
@@ -66,13 +66,13 @@ class OnnxRuntime(Engine):
             parts = [blurred] if self._batched else torch.split(blurred, 1)
             results = [self._session.run(None, {self._input: part.contiguous().numpy()})[0] for part in parts]
         except Exception as error:  # such as an unsupported size
-            raise ValueError(
+            raise SizeError(
                 f"the ONNX model can't restore {tuple(blurred.shape[1:])}: {first_sentence(error)}"
             ) from error
         restored = torch.cat([torch.from_numpy(part) for part in results])
         if restored.shape != blurred.shape:
             shapes = tuple(restored.shape[1:]), tuple(blurred.shape[1:])
-            raise ValueError(f"the ONNX model returns the shape {shapes[0]} for an image of shape {shapes[1]}")
+            raise SizeError(f"the ONNX model returns the shape {shapes[0]} for an image of shape {shapes[1]}")
         return restored[..., :height, :width]
 
     def fingerprint(self) -> str:

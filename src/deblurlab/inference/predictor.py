@@ -61,7 +61,8 @@ class Restorer:
             overlap: Overlap of neighbouring windows on each side in pixels; None chooses it.
             strength: Weight w of the restored image, 0 to 1: the result is w restored + (1 - w) blurred.
             ensemble: Average over eight flips and quarter turns: more accurate, eight times slower.
-            trust: Classes outside of deblurlab that the weights may name.
+            trust: Packages and classes outside of deblurlab that the weights may name, besides those of the environment
+                variable DEBLURLAB_TRUST. They are imported and run.
 
         Raises:
             UserError: The weights are missing, unreadable or not trusted, or an argument is out of range.

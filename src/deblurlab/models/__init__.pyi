@@ -1,4 +1,5 @@
 from .base import Model as Model
+from .base import Provenance as Provenance
 from .deepdeblur import DeepDeblur as DeepDeblur
 from .fpn_inception import FPNInception as FPNInception
 from .fpn_mobilenet import FPNMobileNet as FPNMobileNet

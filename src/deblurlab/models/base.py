@@ -1,18 +1,41 @@
-"""Base class of all generators: padding to a valid size, cropping back, multi-scale output."""
+"""Generators: their base class, and how any `nn.Module` is run as one. Padding, cropping, multi-scale output."""
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from deblurlab.errors import SizeError, first_sentence
 
 KeyRenaming = tuple[str, str | Callable[[re.Match[str]], str]]
 """Regular expression and replacement, as arguments of `re.sub`."""
 
 Restored = Tensor | list[Tensor]
 """Restored images `(B, 3, H, W)`, or a list of them at several scales, coarse to fine."""
+
+_REMEDY = "if its sides must be multiples of a number, set that as model.multiple_of or as the class's multiple_of"
+
+
+class Provenance(NamedTuple):
+    """Origin of an architecture or of a variant of it, for the table of docs/models.md."""
+
+    title: str
+    """Name and venue, such as "NAFNet, ECCV 2022"."""
+    paper: str = ""
+    """Address of the publication."""
+    code: str = ""
+    """Address of the original code."""
+    licence: str = ""
+    """Licence of the original weights."""
+    gopro: str = ""
+    """PSNR and SSIM on the 1111 test pairs of GoPro as published, with their source in brackets."""
+    arguments: Mapping[str, Any] = MappingProxyType({})
+    """Arguments of the variant; other arguments may have any value."""
 
 
 class Model(nn.Module, ABC):
@@ -31,6 +54,10 @@ class Model(nn.Module, ABC):
     key_renamings: ClassVar[Sequence[KeyRenaming]] = ()
     """Renamings from the state-dict keys of the original project to those of this class, applied to every key in this
     order. A key that becomes empty is dropped: its weight isn't used by the forward pass."""
+    provenance: ClassVar[Sequence[Provenance]] = ()
+    """Origin of each variant; the first one with equal arguments describes an option of conf/model."""
+    small_arguments: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Arguments with which tests build a small network."""
 
     @abstractmethod
     def restore(self, blurred: Tensor) -> Restored:
@@ -38,17 +65,55 @@ class Model(nn.Module, ABC):
 
     def forward(self, blurred: Tensor) -> Restored:
         """Restore a batch of any size."""
-        height, width = blurred.shape[-2:]
-        bottom, right = (
-            max(self.min_size, -(-side // self.multiple_of) * self.multiple_of) - side for side in (height, width)
-        )
-        if not (bottom or right):
-            return self.restore(blurred)
-        restored = self.restore(pad_reflect(blurred, height + bottom, width + right))
-        if isinstance(restored, Tensor):
-            return restored[..., :height, :width]
-        factors = [(height + bottom) // scale.shape[-2] for scale in restored]
-        return [scale[..., : -(-height // n), : -(-width // n)] for scale, n in zip(restored, factors, strict=True)]
+        padded = _pad(blurred, self.multiple_of, self.min_size)
+        return _crop(self.restore(padded), padded.shape, blurred.shape)
+
+
+def run_generator(generator: nn.Module, blurred: Tensor) -> Restored:
+    """Restore a batch of any size, `(B, 3, H, W)`, with a `Model` or with any other module.
+
+    Images for another module are padded by reflection to sides that are multiples of its attribute `multiple_of`
+    (default: 1), and its result is cropped. It must return images of the size of its input, or a list of which the last
+    ones have that size.
+
+    Raises:
+        SizeError: The result has another size or, while gradients are disabled, the module raises an error.
+    """
+    if isinstance(generator, Model):
+        restored: Restored = generator(blurred)
+        return restored
+    multiple = getattr(generator, "multiple_of", 1)
+    padded = _pad(blurred, multiple)
+    name, size = type(generator).__name__, f"{blurred.shape[-1]}x{blurred.shape[-2]} pixels, multiple_of={multiple}"
+    try:
+        restored = generator(padded)
+    except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+        # In training, all crops have a size that the user chose: there, the error's traceback is more useful.
+        if torch.is_grad_enabled() or isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise SizeError(f"{name} can't restore an image of {size}: {first_sentence(error)}; {_REMEDY}") from error
+    finest = restored if isinstance(restored, Tensor) else restored[-1]
+    if finest.shape != padded.shape:
+        shapes = " for ".join("x".join(map(str, tensor.shape)) for tensor in (finest, padded))
+        raise SizeError(f"{name} can't restore an image of {size}: it returns {shapes}; {_REMEDY}")
+    return _crop(restored, padded.shape, blurred.shape)
+
+
+def _pad(images: Tensor, multiple_of: int, min_size: int = 1) -> Tensor:
+    """Pad a batch at the bottom and right to sides of at least `min_size` that are multiples of `multiple_of`."""
+    height, width = (max(min_size, -(-side // multiple_of) * multiple_of) for side in images.shape[-2:])
+    return images if images.shape[-2:] == (height, width) else pad_reflect(images, height, width)
+
+
+def _crop(restored: Restored, padded: torch.Size, original: torch.Size) -> Restored:
+    """Crop restored images at all scales from the padded to the original size."""
+    height, width = original[-2:]
+    if padded == original:
+        return restored
+    if isinstance(restored, Tensor):
+        return restored[..., :height, :width]
+    factors = [padded[-2] // scale.shape[-2] for scale in restored]
+    return [scale[..., : -(-height // n), : -(-width // n)] for scale, n in zip(restored, factors, strict=True)]
 
 
 def pad_reflect(images: Tensor, height: int, width: int) -> Tensor:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from deblurlab.checkpoints.pretrained import load_submodule, read_state_dict
 from deblurlab.errors import UserError
+from deblurlab.models.base import Provenance
 from deblurlab.models.blocks import Norm
 from deblurlab.models.fpn import FPN, fpn_key_renamings
 
@@ -31,6 +32,16 @@ class FPNInception(FPN):
         UserError: timm isn't installed; the backbone weights can't be loaded or don't fit.
     """
 
+    provenance = (
+        Provenance(
+            title="DeblurGAN-v2, ICCV 2019",
+            paper="https://arxiv.org/abs/1908.03826",
+            code="https://github.com/VITA-Group/DeblurGANv2",
+            licence="BSD 2-Clause",
+            gopro="29.55 / 0.934 (paper)",
+        ),
+    )
+    small_arguments = {"pyramid": 16, "width": 8}
     min_size = 128
     channels = (32, 64, 192, 1088, 2080)
     padding = ((0, 1), (1, 1), (1, 2), (1, 1), (1, 1))  # the backbone's convolutions have no padding

@@ -4,6 +4,7 @@ from torch import Tensor
 from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 
 from deblurlab.checkpoints.pretrained import load_submodule, read_weights
+from deblurlab.models.base import Provenance
 from deblurlab.models.blocks import Norm
 from deblurlab.models.fpn import FPN, fpn_key_renamings
 
@@ -20,6 +21,16 @@ class FPNMobileNet(FPN):
         UserError: The backbone weights can't be loaded or don't fit.
     """
 
+    provenance = (
+        Provenance(
+            title="DeblurGAN-v2, ICCV 2019",
+            paper="https://arxiv.org/abs/1908.03826",
+            code="https://github.com/VITA-Group/DeblurGANv2",
+            licence="BSD 2-Clause",
+            gopro="28.17 / 0.925 (paper)",
+        ),
+    )
+    small_arguments = {"pyramid": 16, "width": 8}
     channels = (16, 24, 32, 64, 160)
     key_renamings = fpn_key_renamings(
         [

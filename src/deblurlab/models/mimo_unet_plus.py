@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deblurlab.models.base import Model, Restored
+from deblurlab.models.base import Model, Provenance, Restored
 from deblurlab.models.blocks import convolution, residual_blocks
 
 
@@ -19,6 +19,16 @@ class MIMOUNetPlus(Model):
     probability with which a channel of the skip connections is dropped in training mode.
     """
 
+    provenance = (
+        Provenance(
+            title="MIMO-UNet+, ICCV 2021",
+            paper="https://arxiv.org/abs/2108.05054",
+            code="https://github.com/chosj95/MIMO-UNet",
+            licence="none given",
+            gopro="32.45 / 0.957 (README)",
+        ),
+    )
+    small_arguments = {"width": 16, "blocks": 1}
     multiple_of = 4
     key_renamings = (
         (r"^(Encoder|Decoder)\.(\d)\.layers\.(\d+)\.main\.0\.main\.0", r"\1.\2.\3.body.0"),

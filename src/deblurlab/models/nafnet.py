@@ -5,8 +5,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from deblurlab.models.base import Model
+from deblurlab.models.base import Model, Provenance
 from deblurlab.models.blocks import LayerNorm2d
+
+_ORIGIN = Provenance(
+    title="NAFNet, ECCV 2022",
+    paper="https://arxiv.org/abs/2204.04676",
+    code="https://github.com/megvii-research/NAFNet",
+)
 
 
 class NAFNet(Model):
@@ -25,6 +31,13 @@ class NAFNet(Model):
     Raises:
         ValueError: `encoder` and `decoder` differ in length, or `window` is too small for the coarsest size.
     """
+
+    provenance = (
+        _ORIGIN._replace(licence="MIT", gopro="32.87 / 0.9606 (README)", arguments={"width": 32}),
+        _ORIGIN._replace(licence="MIT", gopro="33.71 / 0.9668 (README)", arguments={"width": 64}),
+        _ORIGIN,
+    )
+    small_arguments = {"width": 4, "encoder": [1, 1, 1, 2]}
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from deblurlab.models.base import Model
+from deblurlab.models.base import Model, Provenance
 from deblurlab.models.blocks import Dropout, Norm, normalisation
 
 
@@ -21,6 +21,23 @@ class ResNet(Model):
     published.
     """
 
+    provenance = (
+        Provenance(
+            title="DeblurGAN, CVPR 2018",
+            paper="https://arxiv.org/abs/1711.07064",
+            code="https://github.com/KupynOrest/DeblurGAN",
+            licence="BSD 2-Clause",
+            gopro="28.70 / 0.958 (paper; structural similarity on wavelets)",
+            arguments={"global_residual": True},
+        ),
+        Provenance(
+            title="CycleGAN, ICCV 2017",
+            paper="https://arxiv.org/abs/1703.10593",
+            code="https://github.com/junyanz/pytorch-CycleGAN-and-pix2pix",
+            arguments={"global_residual": False},
+        ),
+    )
+    small_arguments = {"width": 8, "blocks": 2}
     multiple_of = 4
     min_size = 16
     key_renamings = (

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deblurlab.models.base import Model
+from deblurlab.models.base import Model, Provenance
 from deblurlab.models.blocks import LayerNorm2d
 
 
@@ -21,6 +21,16 @@ class Restormer(Model):
     the feed-forward layers.
     """
 
+    provenance = (
+        Provenance(
+            title="Restormer, CVPR 2022",
+            paper="https://arxiv.org/abs/2111.09881",
+            code="https://github.com/swz30/Restormer",
+            licence="Academic Public, non-commercial",
+            gopro="32.92 / 0.961 (paper)",
+        ),
+    )
+    small_arguments = {"width": 16, "blocks": [1, 1, 1, 1], "refinement": 1}
     multiple_of = 8
     key_renamings = (
         (r"(norm[12])\.body\.", r"\1."),

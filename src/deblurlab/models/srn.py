@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deblurlab.models.base import Model, Restored
+from deblurlab.models.base import Model, Provenance, Restored
 from deblurlab.models.blocks import convolution, residual_blocks
 
 
@@ -21,6 +21,17 @@ class SRN(Model):
     Raises:
         ValueError: `scales` is less than 1.
     """
+
+    provenance = (
+        Provenance(
+            title="SRN-DeblurNet, CVPR 2018",
+            paper="https://arxiv.org/abs/1802.01770",
+            code="https://github.com/jiangsutx/SRN-Deblur",
+            licence="MIT",
+            gopro="30.26 / 0.934 (paper, with the LSTM), 30.19 (README)",
+        ),
+    )
+    small_arguments = {"width": 4, "blocks": 1}
 
     def __init__(self, *, width: int = 32, blocks: int = 3, scales: int = 3, recurrent: bool = True) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deblurlab.models.base import Model
+from deblurlab.models.base import Model, Provenance
 from deblurlab.models.blocks import DoubleConv, Norm, Upsample
 
 
@@ -34,6 +34,10 @@ class UNet(Model):
             `width`, or `norm` is unknown.
     """
 
+    provenance = (
+        Provenance(title="U-Net, MICCAI 2015; ablation of `unet_res`", paper="https://arxiv.org/abs/1505.04597"),
+    )
+    small_arguments = {"width": 4, "depth": 1, "blocks": 1}
     block: ClassVar[type[nn.Module]] = DoubleConv
 
     def __init__(

@@ -1,5 +1,6 @@
 """Residual U-Net."""
 
+from deblurlab.models.base import Provenance
 from deblurlab.models.blocks import ResidualBlock
 from deblurlab.models.unet import UNet
 
@@ -11,3 +12,4 @@ class UNetRes(UNet):
     """
 
     block = ResidualBlock
+    provenance = (Provenance(title="residual U-Net: generator of the reference method", paper="method.md"),)

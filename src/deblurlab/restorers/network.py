@@ -42,7 +42,8 @@ class Checkpoint(_Network):
 
     Args:
         path: The run folder (its best checkpoint is used), file or name.
-        trust: Classes outside of deblurlab that the checkpoint may name.
+        trust: Packages and classes outside of deblurlab that the checkpoint may name, besides those of the environment
+            variable DEBLURLAB_TRUST. They are imported and run.
         channels_last: Use the channels-last memory format.
         tile: Side of a tile in pixels; 0 restores each image as a whole.
         ensemble: Average over eight flips and quarter turns.

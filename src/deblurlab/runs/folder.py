@@ -16,15 +16,17 @@ from deblurlab.errors import UserError
 from deblurlab.runs.files import write_text
 from deblurlab.runs.untrusted import parse_json, read_yaml
 
-_IGNORED = {"fresh", "name", "run", "runs", "shard"}
-"""Config keys that may differ when a run is resumed: its name, its folder and the shard of the work."""
+_IGNORED = {"fresh", "name", "run", "runs", "shard", "trust", "restorer.trust"}
+"""Config keys that may differ when a run is resumed: its name, its folder, the shard of the work, trusted classes."""
 
 _LOCK, _HOLDER = ".lock", ".locked-by"
 
 _RENAMED_TEXTS = {
     "variance of the Laplacian of Y of BT.601 (16..235); knows no sharp image, and noise raises it too": (
         "variance of the Laplacian of Y of BT.601 (16..235); no reference; noise raises it too"
-    )
+    ),
+    "LPIPS 0.1 on AlexNet; lower is better": "LPIPS 0.1 on AlexNet; lower is better (net=alex, weights=imagenet)",
+    "LPIPS 0.1 on VGG16; lower is better": "LPIPS 0.1 on VGG16; lower is better (net=vgg, weights=imagenet)",
 }
 """Protocol descriptions in results written before they were reworded, and their present form."""
 
@@ -194,7 +196,7 @@ def parse_shard(text: str | None) -> tuple[int, int]:
 def _settings(config: Any) -> dict[str, Any]:
     """Return dotted keys and values of a config that don't depend on the run's folder."""
     folder = str(config["run"])
-    values = _flatten({key: value for key, value in config.items() if key not in _IGNORED})
+    values = {key: value for key, value in _flatten(config).items() if key not in _IGNORED}
     return {k: v.replace(folder, "<run>") if isinstance(v, str) else v for k, v in values.items()}
 
 

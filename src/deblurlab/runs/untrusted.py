@@ -1,6 +1,9 @@
-"""Parsing of untrusted JSON, YAML and paths."""
+"""Parsing of untrusted JSON, YAML and paths, and the names of code that the user trusts."""
 
 import json
+import os
+import re
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,6 +15,9 @@ from deblurlab.errors import UserError, first_sentence
 
 _MAX_YAML_BYTES = 2**20
 _MAX_YAML_DEPTH = 32
+TRUST_VARIABLE = "DEBLURLAB_TRUST"
+"""Environment variable with the packages and classes that the user trusts, separated by commas."""
+_DOTTED_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 def parse_json(text: str) -> Any:
@@ -62,3 +68,27 @@ def is_inside(file: Path, folder: Path) -> bool:
         return file.resolve().is_relative_to(folder.resolve())
     except ValueError:  # no file can have such a name
         return False
+
+
+def trusted_names(given: Iterable[str] = ()) -> list[str]:
+    """Return the given names of packages and classes, and those of the environment variable DEBLURLAB_TRUST.
+
+    Raises:
+        UserError: One isn't a dotted name.
+    """
+    listed = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    names = [*listed, *(name.strip() for name in os.environ.get(TRUST_VARIABLE, "").split(",") if name.strip())]
+    for name in names:
+        if not is_dotted_name(name):
+            raise UserError(f"trust={name!r:.100} isn't the name of a package or class, such as mine or mine.nets.Net")
+    return names
+
+
+def is_trusted(target: str, names: Iterable[str]) -> bool:
+    """Return whether a dotted name is among trusted names, or in a package among them."""
+    return any(target == name or target.startswith(f"{name}.") for name in names)
+
+
+def is_dotted_name(name: object) -> bool:
+    """Return whether a value is the name of a Python module, or of an object in one."""
+    return isinstance(name, str) and _DOTTED_NAME.fullmatch(name) is not None
