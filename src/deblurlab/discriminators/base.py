@@ -1,9 +1,14 @@
 """Interface of discriminators."""
 
+import inspect
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
+
+from deblurlab.errors import UserError
 
 
 class DiscriminatorOutput(NamedTuple):
@@ -24,11 +29,14 @@ class DiscriminatorOutput(NamedTuple):
 class Discriminator(nn.Module, ABC):
     """Network that classifies images as real or restored.
 
-    Images are `(B, 3, H, W)` RGB in [0, 1]; values of restored images may be slightly outside.
+    Images are `(B, 3, H, W)` RGB in [0, 1]; values of restored images may be slightly outside. Other modules work as
+    discriminators too, see `as_discriminator`.
     """
 
     min_size: int = 1
     """Minimum side of the images in pixels."""
+    small_arguments: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Arguments with which tests build a small network."""
 
     @abstractmethod
     def forward(self, image: Tensor, blurred: Tensor) -> DiscriminatorOutput:
@@ -38,3 +46,62 @@ class Discriminator(nn.Module, ABC):
             image: Real or restored images, `(B, 3, H, W)`.
             blurred: Blurred images of the same shape, the condition of conditional discriminators.
         """
+
+
+def as_discriminator(network: nn.Module) -> nn.Module:
+    """Make any module a discriminator, which takes `(image, blurred)` and returns `DiscriminatorOutput`; return it.
+
+    The module's `forward` takes the image, or the image and the blurred image. It returns logits of any shape `(B,
+    ...)` as a tensor, or a list or tuple of tensors, one per scale or head; or `DiscriminatorOutput`.
+
+    Example:
+        >>> import torch
+        >>> network = as_discriminator(nn.Conv2d(3, 1, 4, stride=2))
+        >>> image = torch.rand(2, 3, 8, 8)
+        >>> [logits.shape for logits in network(image, image).logits]
+        [torch.Size([2, 1, 3, 3])]
+    """
+    if not _takes_blurred(network):
+        network.register_forward_pre_hook(_without_condition)
+    network.register_forward_hook(_normalised)
+    return network
+
+
+def _takes_blurred(network: nn.Module) -> bool:
+    """Return whether `forward` has a second argument for the blurred image: without default value, or of that name."""
+    parameters = list(inspect.signature(network.forward).parameters.values())
+    if any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters[:2]):
+        return True
+    second = parameters[1] if len(parameters) > 1 else None
+    if second is None or second.kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD:
+        return False
+    return second.default is inspect.Parameter.empty or second.name == "blurred"
+
+
+def _without_condition(network: nn.Module, images: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return images[:1]
+
+
+def _normalised(network: nn.Module, images: tuple[Tensor, ...], output: Any) -> DiscriminatorOutput:
+    """Return a discriminator's output as `DiscriminatorOutput`; a forward hook.
+
+    Raises:
+        UserError: These aren't logits of the batch.
+    """
+    whole = isinstance(output, DiscriminatorOutput)
+    found = output.logits if whole else output
+    logits = list(found) if isinstance(found, (list, tuple)) else [found]
+    name = f"the discriminator {type(network).__name__}"
+    if not logits or not all(isinstance(each, Tensor) for each in logits):
+        kinds = ", ".join(dict.fromkeys(type(each).__name__ for each in logits)) or "nothing"
+        raise UserError(
+            f"{name} returned {type(found).__name__} of {kinds}: it must return logits (B, ...) as a tensor or a list "
+            f"of tensors, or DiscriminatorOutput"
+        )
+    for each in logits:
+        if not each.ndim or len(each) != len(images[0]):
+            raise UserError(
+                f"{name} returned logits of shape {tuple(each.shape)} for {len(images[0])} images: it must return one "
+                f"or more logits (B, ...) per image"
+            )
+    return output._replace(logits=logits) if whole else DiscriminatorOutput(logits, [])

@@ -3,6 +3,7 @@ from .adv_hinge import AdvHinge as AdvHinge
 from .adv_ls import AdvLS as AdvLS
 from .adv_ra_ls import AdvRaLS as AdvRaLS
 from .adv_wgan_gp import AdvWGANGP as AdvWGANGP
+from .adversarial_functions import AdversarialFunctions as AdversarialFunctions
 from .base import AdversarialLoss as AdversarialLoss
 from .base import DiscriminatorLoss as DiscriminatorLoss
 from .base import LossTerm as LossTerm

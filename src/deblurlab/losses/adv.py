@@ -1,9 +1,9 @@
 """Original GAN objective."""
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from deblurlab.discriminators.base import Discriminator, DiscriminatorOutput
+from deblurlab.discriminators.base import DiscriminatorOutput
 from deblurlab.losses.base import AdversarialLoss, mean_over_heads, squared_gradient_norm
 
 
@@ -42,6 +42,6 @@ class Adv(AdversarialLoss):
         heads = zip(real.logits, fake.logits, strict=True)
         return 0.5 * mean_over_heads(F.softplus(-r).mean() + F.softplus(f).mean() for r, f in heads)
 
-    def penalty(self, discriminator: Discriminator, sharp: Tensor, restored: Tensor, blurred: Tensor) -> Tensor | None:
+    def penalty(self, discriminator: nn.Module, sharp: Tensor, restored: Tensor, blurred: Tensor) -> Tensor | None:
         """Return the R1 gradient penalty at sharp images; None if its weight is 0."""
         return self._r1 / 2 * squared_gradient_norm(discriminator, sharp, blurred).mean() if self._r1 else None

@@ -1,9 +1,9 @@
 """Wasserstein GAN objective with gradient penalty."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from deblurlab.discriminators.base import Discriminator, DiscriminatorOutput
+from deblurlab.discriminators.base import DiscriminatorOutput
 from deblurlab.losses.base import AdversarialLoss, mean_over_heads, squared_gradient_norm
 
 
@@ -44,7 +44,7 @@ class AdvWGANGP(AdversarialLoss):
         heads = zip(real.logits, fake.logits, strict=True)
         return mean_over_heads(f.mean() - r.mean() for r, f in heads)
 
-    def penalty(self, discriminator: Discriminator, sharp: Tensor, restored: Tensor, blurred: Tensor) -> Tensor | None:
+    def penalty(self, discriminator: nn.Module, sharp: Tensor, restored: Tensor, blurred: Tensor) -> Tensor | None:
         """Return the weighted gradient penalty at random interpolations of sharp and restored images."""
         u = torch.rand(len(sharp), 1, 1, 1, dtype=sharp.dtype, device=sharp.device)
         interpolated = torch.lerp(restored.to(sharp.dtype), sharp, u)

@@ -1,8 +1,9 @@
 """Base classes of loss terms.
 
-Any `nn.Module` whose `forward(restored, sharp)` returns a scalar is a loss term, whether it comes from this package,
-from torch or from the user. Attributes that it doesn't define have the defaults of `LossTerm`. The weight of a term is
-part of the configuration, not of the term.
+Any module or function of (restored, sharp) that returns a scalar is a loss term, whether it comes from this package,
+from torch or from the user. It gets `blurred` and other values if it has arguments of their names, see `losses.calls`.
+Attributes that it doesn't define have the defaults of `LossTerm`. The weight of a term is part of the configuration,
+not of the term.
 """
 
 from abc import ABC, abstractmethod
@@ -12,7 +13,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from deblurlab.discriminators.base import Discriminator, DiscriminatorOutput
+from deblurlab.discriminators.base import DiscriminatorOutput
 
 Compares = Literal["pair", "set", "cycle", "identity"]
 
@@ -51,9 +52,12 @@ class LossTerm(nn.Module):
 
 
 class DiscriminatorLoss(LossTerm, ABC):
-    """Loss term of the generator, computed from the discriminator's output for `real` and `fake` images."""
+    """Loss term of the generator, computed from the discriminator's output for `real` and `fake` images.
 
-    generator_needs_real: ClassVar[bool] = False
+    `generator_loss` and `discriminator_loss` get `blurred` and other values if they have arguments of their names.
+    """
+
+    generator_needs_real: bool = False
     """Whether `generator_loss` uses `real`, which costs another forward pass of the discriminator."""
 
     @abstractmethod
@@ -70,16 +74,16 @@ class AdversarialLoss(DiscriminatorLoss):
     """Discriminator loss that also trains the discriminator."""
 
     compares: ClassVar[Compares] = "set"
-    n_critic: ClassVar[int] = 1
+    n_critic: int = 1
     """Discriminator updates per generator update in the original publication."""
-    boundary: ClassVar[float | None] = None
+    boundary: float | None = None
     """Decision boundary: the logit above which an image is classified as real; None if the objective has none."""
 
     @abstractmethod
     def discriminator_loss(self, real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Tensor:
         """Return the loss that the discriminator minimises, given its output for sharp and detached restored images."""
 
-    def penalty(self, discriminator: Discriminator, sharp: Tensor, restored: Tensor, blurred: Tensor) -> Tensor | None:
+    def penalty(self, discriminator: nn.Module, sharp: Tensor, restored: Tensor, blurred: Tensor) -> Tensor | None:
         """Return a term that is added to the discriminator's loss, such as a gradient penalty; None if there is none.
 
         Args:
@@ -101,7 +105,7 @@ def mean_over_heads(values: Iterable[Tensor]) -> Tensor:
     return torch.stack(list(values)).mean()
 
 
-def squared_gradient_norm(discriminator: Discriminator, images: Tensor, blurred: Tensor) -> Tensor:
+def squared_gradient_norm(discriminator: nn.Module, images: Tensor, blurred: Tensor) -> Tensor:
     """Return the squared L2 norm of the gradient of each sample's mean logit with respect to the sample, `(B,)`.
 
     The logit of a sample is the mean over its patches, then over heads. The result is differentiable with respect to
@@ -115,6 +119,6 @@ def squared_gradient_norm(discriminator: Discriminator, images: Tensor, blurred:
     ):
         images = images.detach().requires_grad_()
         logits = discriminator(images, blurred).logits
-        mean = torch.stack([values.mean(dim=(1, 2, 3)) for values in logits]).mean(dim=0)
+        mean = torch.stack([values.reshape(len(values), -1).mean(dim=1) for values in logits]).mean(dim=0)
         (gradient,) = torch.autograd.grad(mean.sum(), images, create_graph=True)
     return gradient.flatten(1).square().sum(dim=1)

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deblurlab.discriminators.base import DiscriminatorOutput
+from deblurlab.errors import UserError
 from deblurlab.losses.base import DiscriminatorLoss
 
 
@@ -27,5 +28,10 @@ class FeatureMatching(DiscriminatorLoss):
     def generator_loss(self, real: DiscriminatorOutput | None, fake: DiscriminatorOutput) -> Tensor:
         """Return the mean absolute difference of features, averaged over layers."""
         assert real is not None
+        if not fake.features:
+            raise UserError(
+                "loss feature_matching compares features, and the discriminator returns logits only: let it return "
+                "DiscriminatorOutput(logits, features)"
+            )
         layers = zip(real.features, fake.features, strict=True)
         return torch.stack([F.l1_loss(f, r) for r, f in layers]).mean()

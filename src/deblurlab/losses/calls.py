@@ -1,0 +1,125 @@
+"""Calls of loss terms with the values that their signatures ask for."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from deblurlab.errors import UserError
+from deblurlab.losses.base import LossTerm
+
+CONTEXT = ("restored", "sharp", "blurred", "global_step")
+"""Values that every loss function gets if it has an argument of that name.
+
+`blurred` is the image that the generator restored, in training without pairs the input of the generator in question.
+`global_step` is the number of finished training steps.
+"""
+
+
+class Call:
+    """A loss function and the values that it asks for, by the names of its arguments.
+
+    The signature is inspected once, here. The first arguments may have any names, such as `input` and `target` in
+    torch's losses; they get the `leading` values.
+
+    Args:
+        name: Name of the function in messages, such as "loss mine".
+        function: Function or module. It returns one value for the batch.
+        leading: Names of the values for the first arguments.
+        further: Names of further values.
+
+    Raises:
+        UserError: An argument without default has a name that is none of the values'.
+    """
+
+    def __init__(
+        self, name: str, function: Callable[..., Any], *, leading: Sequence[str], further: Sequence[str] = CONTEXT
+    ) -> None:
+        self.name, self._function = name, function
+        self._positional, self._keywords = _requested(name, function, leading, further)
+        self.names = {*self._positional, *self._keywords}
+        """Names of the values that the function gets."""
+
+    def __call__(self, values: Mapping[str, Any]) -> Tensor:
+        """Return the function's value for a batch.
+
+        Raises:
+            UserError: It isn't a tensor with one value.
+        """
+        arguments = {name: values[name] for name in self._keywords}
+        return check_scalar(self.name, self._function(*(values[name] for name in self._positional), **arguments))
+
+
+class FunctionTerm(LossTerm):
+    """Loss term of a plain function."""
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.forward = function
+
+
+def as_loss_term(name: str, term: Any) -> nn.Module:
+    """Return a module unchanged, and a function as a module.
+
+    Raises:
+        UserError: `term` is neither.
+    """
+    if isinstance(term, nn.Module):
+        return term
+    if callable(term):
+        return FunctionTerm(term)
+    raise UserError(
+        f"loss.{name} is a {type(term).__name__} instead of a module or a function: a function of images needs "
+        f"_partial_: true beside its _target_"
+    )
+
+
+def check_scalar(name: str, value: Any) -> Tensor:
+    """Return the value of a loss.
+
+    Raises:
+        UserError: It isn't a tensor with one value.
+    """
+    if not isinstance(value, Tensor):
+        raise UserError(f"{name} returned {type(value).__name__} instead of a tensor with one value for the batch")
+    if value.ndim:
+        raise UserError(
+            f"{name} returned a tensor of shape {tuple(value.shape)} instead of one value for the batch: return its "
+            f"mean"
+        )
+    return value
+
+
+def _requested(
+    name: str, function: Callable[..., Any], leading: Sequence[str], further: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Return the names of the values to pass by position, and of those to pass by keyword."""
+    available = dict.fromkeys([*leading, *further])
+    try:
+        signature = inspect.signature(function.forward if isinstance(function, nn.Module) else function)
+    except ValueError:  # a function in C may have none
+        return list(leading), []
+    parameters = list(signature.parameters.values())
+    positional: list[str] = []
+    for value, parameter in zip(leading, parameters, strict=False):
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            return [*positional, *leading[len(positional) :]], []
+        accepts_position = parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+        known, required = parameter.name in available, parameter.default is inspect.Parameter.empty
+        if not accepts_position or not (known or required):
+            break
+        positional.append(parameter.name if known else value)
+    bound = getattr(function, "keywords", {})  # of functools.partial
+    keywords = []
+    for parameter in parameters[len(positional) :]:
+        if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
+            continue
+        if parameter.name in available and parameter.name not in bound:
+            keywords.append(parameter.name)
+        elif parameter.default is inspect.Parameter.empty:
+            raise UserError(
+                f"{name} has an argument {parameter.name} without a default value: it gets {', '.join(available)} by "
+                f"the names of its arguments"
+            )
+    return positional, keywords
