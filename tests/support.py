@@ -1,6 +1,7 @@
 """Helper functions of the tests."""
 
 import functools
+import json
 import os
 import re
 import subprocess
@@ -20,7 +21,7 @@ from scipy.ndimage import convolve
 from deblurlab.checkpoints.release import write_release
 from deblurlab.cli.data import data
 from deblurlab.config import compose as config
-from deblurlab.config import instantiate
+from deblurlab.config import find_target, instantiate
 from deblurlab.config import options as option_names
 from deblurlab.errors import UserError
 
@@ -40,37 +41,25 @@ __all__ = [
     "small_release",
 ]
 
-_SMALL_ARGUMENTS = {
-    "model": {
-        "UNet": "width=4 depth=1 blocks=1",
-        "UNetRes": "width=4 depth=1 blocks=1",
-        "ResNet": "width=8 blocks=2",
-        "DeepDeblur": "width=8 blocks=2",
-        "SRN": "width=4 blocks=1",
-        "NAFNet": "width=4 encoder=[1,1,1,2]",
-        "MIMOUNetPlus": "width=16 blocks=1",
-        "Restormer": "width=16 blocks=[1,1,1,1] refinement=1",
-        "FPNMobileNet": "pyramid=16 width=8",
-        "FPNInception": "pyramid=16 width=8",
-    },
-    "discriminator": {"PatchGAN": "width=4 n_layers=1", "Double": "width=4 patch_layers=1 full_layers=2"},
-}
-"""Arguments that shrink a network, by group and class; other classes have `width`."""
-
 
 @functools.cache
 def small(*overrides: str) -> tuple[str, ...]:
-    """Return overrides that shrink the networks chosen by `overrides`."""
-    cfg, found = config(*overrides), []
-    for group, known in _SMALL_ARGUMENTS.items():
-        arguments = known.get(cfg[group]._target_.rpartition(".")[2], "width=4")
-        found += [f"{group}.{argument}" for argument in arguments.split()]
-    return tuple(found)
+    """Return overrides that shrink the networks chosen by `overrides` to the `small_arguments` of their classes.
+
+    A class without that attribute keeps its arguments.
+    """
+    cfg = config(*overrides)
+    return tuple(
+        f"{group}.{key}={json.dumps(value)}"
+        for group in ("model", "discriminator")
+        for key, value in getattr(find_target(cfg[group]), "small_arguments", {}).items()
+    )
 
 
 def feeding(module: "DataModule", *, world: int = 1, rank: int = 0, step: int = 0) -> "DataModule":
-    """Attach a trainer of rank `rank` among `world` processes, at step `step`."""
-    module.trainer = SimpleNamespace(world_size=world, global_rank=rank, global_step=step)  # type: ignore[assignment]
+    """Attach a trainer of rank `rank` among `world` processes, whose next batch is `step`."""
+    loop = SimpleNamespace(total_batch_idx=step - 1)
+    module.trainer = SimpleNamespace(world_size=world, global_rank=rank, fit_loop=loop)  # type: ignore[assignment]
     return module
 
 
