@@ -16,7 +16,7 @@ from deblurlab import config
 from deblurlab.config import instantiate
 from deblurlab.dataloading import KeyedBatchSampler, Stage
 from deblurlab.datasets import PairDataset
-from deblurlab.training.build import build
+from deblurlab.training.build import build, resolved_settings
 
 STEPS = (1, 10, 50, 100, 200, 400, 700, 1000)
 """Steps at which shares are printed, up to `trainer.max_steps`."""
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("overrides", nargs="*", help="config overrides")
     overrides = parse(parser, arguments).overrides
     cfg = config.compose(*overrides)
-    module, resolved = build(cfg)
+    module = build(cfg)
     data = instantiate(cfg.data)
     data.prepare()
     augmentations = {cfg.augment.size: instantiate(cfg.augment)}
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         n: [p for network in nets for p in network.parameters()] for n, nets in module.trained_networks.items()
     }
     optimizers = {name: factories[name](trained) for name, trained in parameters.items()}
-    print(f"{', '.join(overrides) or 'defaults'}; {resolved}\n")
+    print(f"{', '.join(overrides) or 'defaults'}; {resolved_settings(module)}\n")
     print_header("step", "term", "share (%)", "value", "norm per unit of weight")
     for step, batch in enumerate(loader, start=1):
         (micro_batch,) = module.micro_batches(batch)

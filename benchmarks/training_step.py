@@ -80,7 +80,7 @@ def compare(overrides: list[str], pairs: int, bare: Callable[[Any, Any], Any]) -
         overrides = [o for o in overrides if not (o.startswith("loss.") and o.split(".")[1] not in overrides[-1])]
         length = f"trainer.max_steps={pairs + 6}", "trainer.max_epochs=-1"
         cfg = config.compose(f"run={folder}", *overrides, *length)
-        module, _ = build(cfg)
+        module = build(cfg)
         initial = _weights(module.generator)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         copied = copy.deepcopy(module).to(device)

@@ -126,6 +126,20 @@ def test_arguments_depend_on_the_version_of_hydra() -> None:
             hydra.utils.instantiate({"_target_": "fractions.Fraction"}, _execution_whitelist_=["fractions.Fraction"])
 
 
+def test_hydra_names_a_target_that_cannot_be_imported_in_its_message_only() -> None:
+    targets = {"no_such_module.Loss": ModuleNotFoundError, "fractions.Nope": ModuleNotFoundError,
+               "fractions.Fraction.nope": AttributeError, "fractions.Fraction": None}  # fmt: skip
+    for target, kind in targets.items():
+        allowed = _compat.hydra_execution_whitelist([target])
+        with pytest.raises(InstantiationException) as caught:
+            hydra.utils.instantiate({"_target_": target, "numerator": "x"}, **allowed)
+        assert not hasattr(caught.value, "target")
+        found = _compat.hydra_location_failure(caught.value)
+        assert (found is None) == (kind is None)
+        if found is not None:
+            assert (found[0], type(found[1])) == (target, kind)
+
+
 def test_a_resolver_is_registered_and_replaced_without_a_deprecated_name() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

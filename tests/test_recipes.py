@@ -100,7 +100,7 @@ def test_any_optimizer_changes_generator_and_discriminator(optimizer: str) -> No
         def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: object) -> None:
             weights.append(state(pl_module))
 
-    trained, _ = build(config(f"optimizer={optimizer}", "loss=l1+adv", *SMALL))
+    trained = build(config(f"optimizer={optimizer}", "loss=l1+adv", *SMALL))
     fit(trained, 3, Note())
     for network in ("generator.", "discriminator."):
         moved = [not torch.equal(value, weights[2][k]) for k, value in weights[1].items() if k.startswith(network)]
@@ -111,7 +111,7 @@ def test_any_optimizer_changes_generator_and_discriminator(optimizer: str) -> No
 @pytest.mark.parametrize("interval", ["step", "epoch"])
 def test_any_scheduler_runs_by_step_and_by_epoch(scheduler: str, interval: str) -> None:
     options = {"decay": ["scheduler.every=2"], "milestones": ["scheduler.milestones=[2]"]}.get(scheduler, [])
-    trained, _ = build(config(f"scheduler={scheduler}", f"scheduler.interval={interval}", *options, *SMALL, "loss=l1"))
+    trained = build(config(f"scheduler={scheduler}", f"scheduler.interval={interval}", *options, *SMALL, "loss=l1"))
     trainer = fit(trained, 3, loader=DataLoader(BATCHES[:2], batch_size=None))  # type: ignore[arg-type]
     # Two batches make an epoch: of three steps, one epoch is over.
     done, total = (3, 3) if interval == "step" else (1, 2)

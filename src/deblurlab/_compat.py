@@ -8,6 +8,7 @@ library offers a public replacement or changes the private API. Libraries are im
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -128,6 +129,18 @@ def hydra_execution_whitelist(targets: list[str]) -> dict[str, Any]:
         Empty before Hydra 1.4, which has a list of refused targets only.
     """
     return {"_execution_whitelist_": targets} if _has_execution_whitelist() else {}
+
+
+def hydra_location_failure(error: Exception) -> tuple[str, BaseException] | None:
+    """Return the target that Hydra couldn't import and the original exception, or None for another error.
+
+    Hydra's InstantiationException has the target in its message only. It wraps the exception in an ImportError.
+    """
+    found = re.match(r"Error locating target '(.*?)'", str(error))
+    cause = error.__cause__
+    if found is None or cause is None:
+        return None
+    return found[1], cause.__cause__ if cause.__cause__ and str(cause).startswith("Error loading") else cause
 
 
 def register_resolver(name: str, function: Callable[..., Any]) -> None:

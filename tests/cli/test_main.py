@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
+from deblurlab.cli.hydra_commands import evaluate
 from deblurlab.config import CONF, options
 
 TRAIN = CONF.parent / "train.py"
@@ -37,6 +39,26 @@ def test_printing_the_config_creates_no_files(tmp_path: Path) -> None:
     done = _run(str(TRAIN), "loss=l1+0.1*vgg", "--cfg", "job", cwd=tmp_path)
     assert "weight: 0.1" in done.stdout
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("flags", [["--config-dir", "own=folder"], ["-cd=own=folder"], ["--config-dir=own=folder"]])
+def test_flags_may_stand_anywhere(
+    flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own=folder" / "psf").mkdir(parents=True)
+    (tmp_path / "own=folder" / "psf" / "mine.yaml").write_text("_target_: mine.Psf\nsigma: 3")
+    overrides, shown = ["seed=7", "psf=mine", "psf.sigma=4"], ["--cfg", "job"]
+    printed = set()
+    for position in range(len(overrides) + 1):
+        for tail in (shown, []):
+            monkeypatch.setattr("sys.argv", ["evaluate.py"])
+            head = [] if tail else shown
+            evaluate([*head, *overrides[:position], *flags, *overrides[position:], *tail])
+            printed.add(capsys.readouterr().out)
+    (text,) = printed
+    cfg = OmegaConf.create(text)
+    assert (cfg.seed, cfg.psf) == (7, {"_target_": "mine.Psf", "sigma": 4})
 
 
 @pytest.mark.untraced

@@ -33,7 +33,7 @@ def _module(folders: tuple[Path, Path], world: int = 1, rank: int = 0, **argumen
 def _epoch(module: DataModule, epoch: int, done: int = 0) -> list[dict]:
     """Return the batches of an epoch after the first `done` ones."""
     loader = module.train_dataloader()
-    module.trainer.global_step = epoch * len(loader) + done  # type: ignore[union-attr,misc]
+    module.trainer.fit_loop.total_batch_idx = epoch * len(loader) + done - 1  # type: ignore[union-attr,misc]
     batches = list(loader)
     loader.close()  # workers of a loader that the garbage collector deletes take up to 25 seconds to end
     return batches
@@ -144,3 +144,66 @@ def test_the_workers_serve_all_validations_and_end_with_the_training(
     (workers,) = {frozenset(pids - before) for pids in model.workers}
     assert len(workers) == 2 + 2
     assert not workers & {process.pid for process in multiprocessing.active_children()}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_without_a_trainer_every_pass_is_the_next_epoch(workers: int, write_pairs: WritePairs) -> None:
+    folders = write_pairs(9)
+    attached, alone = _module(folders, batch_size=2, workers=0), _module(folders, batch_size=2, workers=workers)
+    alone.trainer = None
+    loader = alone.train_dataloader()
+    passes = [list(loader) for _ in range(2)]
+    alone.teardown("fit")
+    for epoch, batches in enumerate(passes):
+        for batch, expected in zip(batches, _epoch(attached, epoch), strict=True):
+            assert torch.equal(batch["blurred"], expected["blurred"])
+
+
+def test_without_a_trainer_files_are_prepared_and_batches_finished(tmp_path: Path) -> None:
+    cfg = config("data=synthetic_small", "data.endless=true", f"data.root={tmp_path}", "augment.size=32")
+    module = DataModule(
+        data=instantiate(cfg.data), augmentations=_crop, size=32, batch_size=2, workers=0, unreadable="skip"
+    )
+    batches = list(module.train_dataloader())
+    assert len(batches) == 2
+    for batch in batches:
+        assert batch["blurred"].shape == batch["sharp"].shape == (2, 3, 32, 32)
+        assert batch["blurred"].dtype == torch.uint8
+        assert "unreadable" not in batch
+    assert [len(loader) for loader in (*module.val_dataloader(), *module.test_dataloader())] == [1, 5]
+
+
+class Names(pl.LightningModule):
+    """Module of the user that records the names of its training samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.names = torch.nn.Conv2d(3, 3, 1), list[list[str]]()
+
+    def on_train_epoch_start(self) -> None:
+        self.names.append([])
+
+    def training_step(self, batch: dict, batch_idx: int) -> torch.Tensor:
+        self.names[-1] += batch["name"]
+        return torch.nn.functional.l1_loss(self.layer(batch["blurred"] / 255), batch["sharp"] / 255)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_a_plain_trainer_draws_every_sample_once_per_epoch(
+    accumulate: int, write_pairs: WritePairs, tmp_path: Path
+) -> None:
+    """With accumulation, `global_step` isn't the number of batches."""
+    folders, trained = write_pairs(9), Names()  # one is held out
+    module = _module(folders, batch_size=2, workers=0)
+    module.trainer = None
+    trainer = pl.Trainer(
+        max_epochs=3, accumulate_grad_batches=accumulate, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path,
+    )  # fmt: skip
+    trainer.fit(trained, module)
+    assert [sorted(names) for names in trained.names] == [sorted(trained.names[0])] * 3
+    assert len(set(trained.names[0])) == 8
+    assert trained.names[0] != trained.names[1]

@@ -33,7 +33,7 @@ class Moments:
         self._hook(Restoration, "_update", "an update starts")
         self._hook(Restoration, "on_before_optimizer_step", "gradients are ready")
         self._hook(Checkpoints, "on_train_batch_end", "a batch ends")
-        self._hook(Restoration, "log_step", "metrics are logged")
+        self._hook(Restoration, "_log_step", "metrics are logged")
         self._hook(Restoration, "test_step", "a test batch starts")
         self._hook(Checkpoints, "on_validation_end", "a validation ends")
         self._hook(ResumeState, "on_train_epoch_end", "an epoch ends")

@@ -295,13 +295,13 @@ def test_resuming_is_exact_pools_included(tmp_path: Path) -> None:
 
 
 def test_the_recipe_has_the_published_networks() -> None:
-    module, _ = build(config("experiment=cyclegan"))
+    module = build(config("experiment=cyclegan"))
     assert isinstance(module, CycleRestoration)
     assert [count_parameters(getattr(module, name)) for name in NETWORKS] == [11_378_179] * 2 + [2_764_737] * 2
     assert module.weights == {"cycle": 10, "identity": 5, "adv_ls": 1}
     assert not same(state(module.generator), state(module.reblurrer))
     chosen = config("experiment=cyclegan", "loss=cycle+5*identity+adv_hinge", "model=unet_res", "discriminator=unet")
-    module, _ = build(chosen)
+    module = build(chosen)
     assert module.weights == {"cycle": 10, "identity": 5, "adv_hinge": 1}
     assert type(module.reblurrer) is UNetRes
 
@@ -309,7 +309,7 @@ def test_the_recipe_has_the_published_networks() -> None:
 def test_without_adversarial_losses_no_discriminator_is_built() -> None:
     """The random state after `build` is that after both generators."""
     shrunk = "module=cycle", "model=unet_res", "model.width=4", "model.depth=1", "model.blocks=1"
-    module, _ = build(config(*shrunk, "loss=cycle+identity"))
+    module = build(config(*shrunk, "loss=cycle+identity"))
     after = torch.get_rng_state()
     torch.manual_seed(0)
     for _ in range(2):

@@ -5,8 +5,9 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import hydra
@@ -30,6 +31,11 @@ _IGNORED_WARNINGS = (
     "Detected call of `lr_scheduler.step\\(\\)` before",  # a discriminator may start later than the generator
     "The number of training batches .* is smaller than the logging interval",  # short runs log few steps
 )
+_FLAGS_WITH_VALUE = {
+    *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
+    *("--experimental-rerun", "--info", "-i"),
+}
+"""Flags of Hydra that take the next argument as their value."""
 
 
 def train(arguments: list[str]) -> None:
@@ -41,14 +47,14 @@ def train(arguments: list[str]) -> None:
         sys.argv = command  # Lightning starts the further DDP processes by running sys.argv again
         return _train(cfg)
 
-    sys.argv = [command[0], *arguments]
+    sys.argv = [command[0], *_overrides_first(arguments)]
     hydra.main(config_path=str(config.CONF), config_name="train", **hydra_version_base())(job)()
 
 
 def evaluate(arguments: list[str]) -> None:
     """Evaluate with the Hydra overrides `arguments`; after several jobs, print one table."""
     config.register()
-    sys.argv = [sys.argv[0], *arguments]
+    sys.argv = [sys.argv[0], *_overrides_first(arguments)]
     finished: list[dict[str, Any]] = []
 
     def job(cfg: DictConfig) -> None:
@@ -113,6 +119,15 @@ def _check_launcher(cfg: DictConfig, context: Any) -> None:
             f"trainer.devices={cfg.trainer.devices} in a sweep needs a separate process for each job, because each "
             f"further process would run the whole sweep: add hydra/launcher=parallel"
         )
+
+
+def _overrides_first(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with overrides before flags: Hydra's parser refuses overrides on both sides of a flag."""
+    flags, overrides = list[str](), list[str]()
+    for previous, argument in pairwise(["", *arguments]):
+        is_flag = argument.startswith("-") or previous in _FLAGS_WITH_VALUE
+        (flags if is_flag else overrides).append(argument)
+    return [*overrides, *flags]
 
 
 @contextmanager

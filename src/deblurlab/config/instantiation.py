@@ -1,8 +1,12 @@
 """Instantiation of config nodes."""
 
+import difflib
 import re
-from collections.abc import Iterator
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import hydra.utils
@@ -10,9 +14,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 
-from deblurlab._compat import hydra_execution_whitelist
+from deblurlab._compat import hydra_execution_whitelist, hydra_location_failure
 from deblurlab.config.search_path import CONF, SWEEPS
-from deblurlab.errors import UserError
+from deblurlab.errors import UserError, first_sentence
 
 _TRUSTED_PACKAGES = (
     "albumentations",
@@ -26,6 +30,8 @@ _TRUSTED_PACKAGES = (
 )
 """Packages whose classes and functions a config may name. Not all of torch, because `torch.load` executes pickles."""
 _TARGET = re.compile(r"""_target_["']?\s*[:=]\s*["']?([\w.]+)""")
+_named_in_python: set[str] = set()
+"""Targets in configs composed with `compose`, and others that Python code has allowed."""
 
 
 def instantiate(node: Any, **arguments: Any) -> Any:
@@ -33,16 +39,19 @@ def instantiate(node: Any, **arguments: Any) -> Any:
 
     Containers become plain lists and dicts, so that classes don't depend on OmegaConf and checkpoints contain plain
     data only. From Hydra 1.4 on, a target must be in one of `_TRUSTED_PACKAGES`, or its name must stand in an override
-    of the command line or in a file of the user's config folders; earlier versions have no such check.
+    or in a file of the user's config folders, of the command line or of `compose`; earlier versions have no such check.
 
     Args:
         node: Config node or plain dict.
         arguments: Further keyword arguments of the target.
 
     Raises:
-        UserError: The target raised it.
-        hydra.errors.InstantiationException: The target can't be found, isn't allowed or rejects its arguments; the
-            cause is chained.
+        UserError: The target raised it or can't be imported.
+        hydra.errors.InstantiationException: The target isn't allowed or rejects its arguments; the cause is chained.
+
+    Example:
+        >>> instantiate({"_target_": "deblurlab.losses.Charbonnier", "epsilon": 0.1})
+        Charbonnier()
     """
     allowed = hydra_execution_whitelist(_allowed_targets())
     try:
@@ -50,6 +59,8 @@ def instantiate(node: Any, **arguments: Any) -> Any:
     except InstantiationException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
+        if failure := hydra_location_failure(error):
+            raise UserError(_explain(*failure)) from error
         raise
     except UserError:
         raise
@@ -62,21 +73,28 @@ def find_target(node: Any) -> Any:
     """Return the class or function that a config node names, without calling it.
 
     Raises:
-        hydra.errors.InstantiationException: The target can't be found or isn't allowed.
+        UserError: The target can't be imported.
+        hydra.errors.InstantiationException: The target isn't allowed.
     """
     return instantiate({"_target_": node["_target_"], "_partial_": True}).func
 
 
+def allow_targets(targets: Iterable[str]) -> None:
+    """Let `instantiate` call these targets in this process: the user trusts them."""
+    _named_in_python.update(targets)
+
+
 def _allowed_targets() -> list[str]:
     """Return the patterns of Hydra's execution whitelist: trusted packages and the targets that the user names."""
-    return [*(f"{package}.*" for package in _TRUSTED_PACKAGES), *dict.fromkeys(_targets_of_user())]
+    of_command = set(targets_of_user(HydraConfig.get())) if HydraConfig.initialized() else set()
+    return [*(f"{package}.*" for package in _TRUSTED_PACKAGES), *sorted(of_command | _named_in_python)]
 
 
-def _targets_of_user() -> Iterator[str]:
-    """Yield the targets in the overrides and the config folders (`--config-dir`, `hydra.searchpath`) of a Hydra job."""
-    if not HydraConfig.initialized():
-        return
-    job = HydraConfig.get()
+def targets_of_user(job: Any) -> Iterator[str]:
+    """Yield the targets that the user names in a composed config, whose node `hydra` is `job`.
+
+    They are in the overrides and in the files of the config folders (`--config-dir`, `hydra.searchpath`).
+    """
     overrides: Any = OmegaConf.to_container(job.overrides.task, resolve=False)  # they may contain interpolations
     for override in overrides:
         yield from _TARGET.findall(override)
@@ -87,3 +105,31 @@ def _targets_of_user() -> Iterator[str]:
         for place in [folder, *(folder / group for group in groups)]:
             for file in place.glob("*.yaml"):
                 yield from _TARGET.findall(file.read_text(encoding="utf-8", errors="replace"))
+
+
+def _explain(target: str, error: BaseException) -> str:
+    """Return why a target can't be imported: no such module, no such name in it, or an error while it is imported."""
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if isinstance(error, AttributeError) and not isinstance(error.obj, ModuleType):  # no module: of a class
+        missing = f"{target.rpartition(f'.{error.name}')[0]}.{error.name}"
+    if missing is not None and f"{target}.".startswith(f"{missing}."):
+        parent, _, name = missing.rpartition(".")
+        return f"_target_: {target} doesn't exist: {_missing_name(parent, name)}"
+    if "" in target.split("."):
+        return f"_target_: {target} isn't the name of a class or a function, such as torch.optim.Adam"
+    frames = [x for x in traceback.extract_tb(error.__traceback__) if not x.filename.startswith("<frozen")]
+    place = "" if isinstance(error, SyntaxError) else f" ({frames[-1].filename}, line {frames[-1].lineno})"
+    return f"_target_: {target} can't be imported: {type(error).__name__}: {first_sentence(error)}{place}"
+
+
+def _missing_name(parent: str, name: str) -> str:
+    """Return a message that a module has no name `name`, or that there is no module `name` if it has no parent."""
+    if not parent:
+        return f"there is no module {name}; is PYTHONPATH set?"
+    module = sys.modules.get(parent)
+    if module is None:
+        return f"{parent} has no {name}"
+    places = [module.__file__] if getattr(module, "__file__", None) else list(getattr(module, "__path__", ()))
+    similar = difflib.get_close_matches(name, dir(module), n=1)
+    hint = f"; is it {similar[0]}?" if similar else "; is PYTHONPATH set?" if hasattr(module, "__path__") else ""
+    return f"{parent} ({', '.join(map(str, places))}) has no {name}{hint}"

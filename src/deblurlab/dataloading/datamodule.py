@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import Any, Literal, get_args
 
 import pytorch_lightning as pl
@@ -25,6 +26,10 @@ Unreadable = Literal["stop", "skip"]
 
 class DataModule(pl.LightningDataModule):
     """Data module of a data set: augmented crops for training, single whole images for validation and tests.
+
+    It also works with any Lightning trainer and module, and without a trainer: then a loader prepares the files itself,
+    every pass over the training loader is another epoch, and its batches need no further steps. A batch is a `Sample`;
+    images are uint8.
 
     Args:
         data: Data set.
@@ -95,34 +100,42 @@ class DataModule(pl.LightningDataModule):
     def train_dataloader(self) -> ResilientLoader:
         """Return the loader of the training samples.
 
+        Without a trainer, `teardown("fit")` ends its worker processes.
+
         Raises:
             UserError: The training set is smaller than a batch, or a batch can't be divided evenly among the processes.
         """
+        self._prepare_alone()
         training = self.data.training(self._augmentations, repeat=self._repeat, seed=self._seed)
         self._finish_batch = training.finish_batch
-        trainer, first = self._trainer(), self._stages[0]
+        (rank, world_size), first = self._process(), self._stages[0]
         if sum(training.sizes) < first.batch_size:
             raise UserError(
                 f"{sum(training.sizes)} training samples don't fill a batch of {first.batch_size}: lower "
                 f"loader.batch_size or raise loader.repeat"
             )
         for stage in self._stages:
-            if stage.batch_size % trainer.world_size:
+            if stage.batch_size % world_size:
                 raise UserError(
-                    f"loader.batch_size={stage.batch_size} can't be divided evenly among {trainer.world_size} "
+                    f"loader.batch_size={stage.batch_size} can't be divided evenly among {world_size} "
                     f"processes: choose a multiple"
                 )
+        epochs = count(step=sum(training.sizes) // first.batch_size)
         batch_sampler = KeyedBatchSampler(
             training.sizes,
             stages=self._stages,
             weights=training.weights,
             seed=self._seed,
-            rank=trainer.global_rank,
-            world_size=trainer.world_size,
-            step=lambda: trainer.global_step,
+            rank=rank,
+            world_size=world_size,
+            # Batches, not `global_step`: a trainer may accumulate gradients over several batches.
+            step=lambda: next(epochs) if self.trainer is None else self.trainer.fit_loop.total_batch_idx + 1,
         )
         dataset = SkipUnreadable(training.dataset) if self._unreadable == "skip" else training.dataset
-        return self._loader(dataset, batch_sampler, file_names=file_names_of(training.dataset), keep_workers=True)
+        loader = self._loader(dataset, batch_sampler, file_names=file_names_of(training.dataset), keep_workers=True)
+        if self.trainer is None:  # which would call the hooks
+            loader.finish = lambda batch: training.finish_batch(self.on_before_batch_transfer(batch, 0))
+        return loader
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Count unreadable samples and warn of them."""
@@ -143,15 +156,17 @@ class DataModule(pl.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Finish a training batch on the device, see `TrainingData.finish_batch`."""
-        return self._finish_batch(batch) if self._trainer().training else batch
+        return self._finish_batch(batch) if self.trainer is not None and self.trainer.training else batch
 
     def val_dataloader(self) -> list[ResilientLoader]:
         """Return the loader of the validation pairs, if there are any."""
+        self._prepare_alone()
         pairs = self.data.val()
         return [self._evaluation(pairs, keep_workers=True)] if pairs else []
 
     def test_dataloader(self) -> list[ResilientLoader]:
         """Return one loader per test set."""
+        self._prepare_alone()
         return [self._evaluation(pairs, keep_workers=False) for pairs in self.test_sets().values()]
 
     def test_sets(self) -> dict[str, list[Pair]]:
@@ -159,8 +174,8 @@ class DataModule(pl.LightningDataModule):
         return self.data.tests() or {"val": self.data.val()}
 
     def _evaluation(self, pairs: list[Pair], *, keep_workers: bool) -> ResilientLoader:
-        trainer = self._trainer()
-        batch_sampler = SequentialBatchSampler(len(pairs), rank=trainer.global_rank, world_size=trainer.world_size)
+        rank, world_size = self._process()
+        batch_sampler = SequentialBatchSampler(len(pairs), rank=rank, world_size=world_size)
         dataset = PairDataset(pairs, reader=self.data.reader())
         return self._loader(dataset, batch_sampler, file_names=file_names_of(dataset), keep_workers=keep_workers)
 
@@ -192,6 +207,11 @@ class DataModule(pl.LightningDataModule):
         self._loaders.append(loader)
         return loader
 
-    def _trainer(self) -> pl.Trainer:
-        assert self.trainer is not None, "the data module isn't attached to a trainer"
-        return self.trainer
+    def _prepare_alone(self) -> None:
+        """Prepare the files if there is no trainer, which would do so."""
+        if self.trainer is None:
+            self.prepare_data()
+
+    def _process(self) -> tuple[int, int]:
+        """Return the number of this process and the number of processes."""
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)

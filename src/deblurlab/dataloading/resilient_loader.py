@@ -52,6 +52,8 @@ class ResilientLoader:
         self._loader: DataLoader[Any] | None = None
         self._batches: Iterator[Any] = iter(())
         self._timed_out = threading.Event()
+        self.finish: Callable[[Any], Any] | None = None
+        """Applied to every batch in this process."""
 
     def __len__(self) -> int:
         return len(self._sampler)
@@ -69,7 +71,7 @@ class ResilientLoader:
                 while (batch := self._limit_time(partial(_wait_for_batch, self._batches))) is not None:
                     self._sampler.pending.popleft()
                     failures = 0
-                    yield batch
+                    yield batch if self.finish is None else self.finish(batch)
                 return
             except (RuntimeError, EOFError, ConnectionError) as error:
                 if not _is_worker_failure(error):

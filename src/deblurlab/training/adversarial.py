@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from deblurlab.discriminators import Discriminator, DiscriminatorOutput
+from deblurlab.discriminators import DiscriminatorOutput, as_discriminator
 from deblurlab.losses import AdversarialLoss
 
 
@@ -24,16 +24,14 @@ class AdversarialState:
     The weights belong to the discriminator, which the training module owns.
 
     Args:
-        discriminator: Network that this state belongs to.
+        discriminator: Network that this state belongs to; any module, see `as_discriminator`.
         losses: Adversarial losses that train it.
         pool: Capacity of the image pool; 0 disables it.
         history: Number of batches whose mean logits relativistic losses compare with; 0 uses the current batch.
     """
 
-    def __init__(
-        self, discriminator: Discriminator, losses: Iterable[AdversarialLoss], *, pool: int, history: int
-    ) -> None:
-        self.discriminator = discriminator
+    def __init__(self, discriminator: nn.Module, losses: Iterable[AdversarialLoss], *, pool: int, history: int) -> None:
+        self.discriminator = as_discriminator(discriminator)
         self._boundary = next((loss.boundary for loss in losses if loss.boundary is not None), None)
         self.pool, self.history = ImagePool(pool), History(history)
         self._latest: tuple[list[Tensor], list[Tensor]] | None = None

@@ -1,6 +1,6 @@
-"""Networks, inference and checkpoints of a training; the step itself is in module.py."""
+"""Networks and inference of a training; the step itself is in module.py."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -9,24 +9,25 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from deblurlab.datasets import PairSet, Sample
-from deblurlab.discriminators import Discriminator
-from deblurlab.errors import UserError
 from deblurlab.losses import AdversarialLoss, DiscriminatorLoss
-from deblurlab.runs.distributed import gather_state, own_state
+from deblurlab.losses.calls import Call, as_loss_term
+from deblurlab.models.base import run_generator
 from deblurlab.training.adversarial import AdversarialState
 from deblurlab.training.memory_format import choose_memory_format, set_memory_format
 from deblurlab.training.multiscale import scales
-from deblurlab.training.optimization import ManualOptimization, OptimizerFactory, SchedulerFactory
+from deblurlab.training.optimization import OptimizerFactory, SchedulerFactory
+from deblurlab.training.recorded import Recorded
 from deblurlab.training.settings import StepSettings
 
 
-class RestorationBase(ManualOptimization):
+class RestorationBase(Recorded):
     """Networks and state of a generator's training on a weighted sum of loss terms, with or without discriminators.
 
     Args:
         generator: Model, blurred -> restored; in training mode it may return several scales, coarse to fine.
-        discriminator: Discriminator of the sharp domain; None if no loss term needs one.
-        terms: Loss terms by name.
+        discriminator: Discriminator of the sharp domain, any module (see `as_discriminator`); None if no loss term
+            needs one.
+        terms: Loss terms by name, modules or functions.
         weights: Their weights by name; a term of weight 0 is computed without gradient and logged.
         optimizer: Factories of the optimizers, see `ManualOptimization`.
         scheduler: Factories of the schedulers, see `ManualOptimization`.
@@ -36,14 +37,15 @@ class RestorationBase(ManualOptimization):
 
     Raises:
         ValueError: The loss terms and the discriminator don't go together, or no term has a weight.
+        UserError: A loss term asks for a value that it can't get.
     """
 
     def __init__(
         self,
         *,
         generator: nn.Module,
-        discriminator: Discriminator | None,
-        terms: Mapping[str, nn.Module],
+        discriminator: nn.Module | None,
+        terms: Mapping[str, nn.Module | Callable[..., Tensor]],
         weights: Mapping[str, float],
         optimizer: Mapping[str, OptimizerFactory],
         scheduler: Mapping[str, SchedulerFactory],
@@ -52,19 +54,26 @@ class RestorationBase(ManualOptimization):
         record: Mapping[str, Any] | None = None,
     ) -> None:
         settings = settings or StepSettings()
+        modules = {name: as_loss_term(name, term) for name, term in terms.items()}
         super().__init__(optimizer=optimizer, scheduler=scheduler, settings=settings)
-        if (discriminator is None) == any(isinstance(term, DiscriminatorLoss) for term in terms.values()):
+        if (discriminator is None) == any(isinstance(term, DiscriminatorLoss) for term in modules.values()):
             raise ValueError("there is a discriminator exactly if some loss term needs it")
-        _check_trainable(terms, weights, settings.discriminator_start)
+        _check_trainable(modules, weights, settings.discriminator_start)
         self.generator, self.discriminator = generator, discriminator
-        self.terms, self.weights = nn.ModuleDict(terms), dict(weights)
+        self.terms, self.weights = nn.ModuleDict(modules), dict(weights)
+        self._calls = {name: _generator_call(name, term) for name, term in modules.items()}
+        """Call of each loss term in the generators' update."""
         self.record, self._seed = dict(record or {}), seed
         self.memory_format = torch.contiguous_format
         """Memory format of images, which is that of the restoring generator; set with those of the networks."""
         self._format_hooks: list[RemovableHandle] = []
         self.adversarial_states: dict[str, AdversarialState] = {}
         """Adversarial training state by domain ("sharp", "blurred")."""
-        self._adversarial_losses = {name: t for name, t in terms.items() if isinstance(t, AdversarialLoss)}
+        self._adversarial_losses = {name: t for name, t in modules.items() if isinstance(t, AdversarialLoss)}
+        self._discriminator_calls = {
+            name: Call(f"loss {name} of the discriminator", loss.discriminator_loss, leading=("real", "fake"))
+            for name, loss in self._adversarial_losses.items()
+        }
         published = max((loss.n_critic for loss in self._adversarial_losses.values()), default=1)
         self._n_critic = published if settings.n_critic is None else settings.n_critic
         if discriminator is not None:
@@ -100,7 +109,7 @@ class RestorationBase(ManualOptimization):
         terms = self.terms.parameters() if name == "generator" else ()
         return [*super().trained_parameters(name), *(p for p in terms if p.requires_grad)]
 
-    def _add_discriminator(self, domain: str, discriminator: Discriminator) -> None:
+    def _add_discriminator(self, domain: str, discriminator: nn.Module) -> None:
         losses, settings = self._adversarial_losses.values(), self.settings
         self.adversarial_states[domain] = AdversarialState(
             discriminator, losses, pool=settings.image_pool, history=settings.history
@@ -110,10 +119,10 @@ class RestorationBase(ManualOptimization):
 
     def accuracies(self) -> dict[str, Tensor]:
         """Return the share of the latest batch that each discriminator classified correctly, by its name."""
-        states = {f"discriminator{self.suffix(domain)}": state for domain, state in self.adversarial_states.items()}
+        states = {f"discriminator{self._suffix(domain)}": state for domain, state in self.adversarial_states.items()}
         return {name: accuracy for name, state in states.items() if (accuracy := state.accuracy) is not None}
 
-    def suffix(self, domain: str) -> str:
+    def _suffix(self, domain: str) -> str:
         """Return the suffix of log names that tells domains apart, where there are two generators."""
         return f"_{domain}" if len(self.generators) > 1 else ""
 
@@ -125,7 +134,7 @@ class RestorationBase(ManualOptimization):
 
     def forward(self, blurred: Tensor) -> Tensor:
         """Restore images, `(B, 3, H, W)` in [0, 1], at the finest scale, clamped to [0, 1]."""
-        return scales(self.generator(blurred))[-1].clamp(0, 1)
+        return scales(run_generator(self.generator, blurred))[-1].clamp(0, 1)
 
     def test_step(self, batch: Sample, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Return the restored images of a batch."""
@@ -144,7 +153,7 @@ class RestorationBase(ManualOptimization):
 
     def on_train_start(self) -> None:
         """List the floating-point buffers, which a step restores if its update was skipped."""
-        self.float_buffers = [buffer for buffer in self.buffers() if buffer.is_floating_point()]
+        self._float_buffers = [buffer for buffer in self.buffers() if buffer.is_floating_point()]
 
     def _set_memory_formats(self) -> None:
         """Convert networks and loss terms to their memory formats on the trainer's device and precision."""
@@ -167,39 +176,11 @@ class RestorationBase(ManualOptimization):
         for buffer in self.buffers() if self.trainer.world_size > 1 else ():
             torch.distributed.broadcast(buffer, 0)
 
-    # Checkpoints
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the run's config and the adversarial states; leave out the frozen networks of loss terms."""
-        checkpoint["record"] = self.record
-        states = {domain: state.state_dict() for domain, state in self.adversarial_states.items()}
-        checkpoint["memory"] = gather_state(states)  # the key of older checkpoints
-        for name in self._rebuilt():
-            del checkpoint["state_dict"][name]
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Load the adversarial states and add the frozen networks of loss terms.
-
-        Raises:
-            UserError: The checkpoint belongs to another model, loss or module.
-        """
-        weights, loaded = self.state_dict(), checkpoint["state_dict"]
-        expected = {name: value.shape for name, value in weights.items() if name not in self._rebuilt()}
-        if expected != {name: value.shape for name, value in loaded.items()}:
-            raise UserError("the checkpoint belongs to another model or loss: init=<checkpoint> loads its weights only")
-        checkpoint["state_dict"].update({name: weights[name] for name in self._rebuilt()})
-        states = checkpoint.get("memory")
-        if not isinstance(states, list) or not states or states[0].keys() != self.adversarial_states.keys():
-            raise UserError(
-                "the checkpoint belongs to another module or version: init=<checkpoint> loads its weights only"
-            )
-        if mine := own_state(states, self.trainer):
-            for domain, state in self.adversarial_states.items():
-                state.load_state_dict(mine[domain], self.device)
-
-    def _rebuilt(self) -> list[str]:
-        """Return the parameters that are built from the config and never stored: frozen networks of loss terms."""
-        return [name for name, p in self.named_parameters() if name.startswith("terms.") and not p.requires_grad]
+def _generator_call(name: str, term: nn.Module) -> Call:
+    if isinstance(term, DiscriminatorLoss):
+        return Call(f"loss {name}", term.generator_loss, leading=("real", "fake"))
+    return Call(f"loss {name}", term, leading=("restored", "sharp"))
 
 
 def _check_trainable(terms: Mapping[str, nn.Module], weights: Mapping[str, float], discriminator_start: int) -> None:

@@ -1,12 +1,15 @@
 """Construction of the training module, the trainer and the loaders from a config."""
 
 import copy
+import inspect
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
+from hydra.errors import InstantiationException
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -17,10 +20,12 @@ from deblurlab.callbacks import ImageMetrics
 from deblurlab.checkpoints.load import load_generator
 from deblurlab.checkpoints.plugin import AtomicCheckpointIO
 from deblurlab.config import find_target, instantiate, options
+from deblurlab.config.networks import network_node
 from deblurlab.dataloading import Augmentation, DataModule
 from deblurlab.discriminators import Discriminator
 from deblurlab.errors import UserError
 from deblurlab.losses import DiscriminatorLoss, LossTerm
+from deblurlab.losses.calls import as_loss_term
 from deblurlab.training.module import Restoration
 from deblurlab.training.settings import StepSettings
 
@@ -30,15 +35,25 @@ _NODES = {"augment", "data", "discriminator", "loader", "model", "module", "prot
 """Keys of the config whose nodes are objects; other objects at the root are networks that `module` names."""
 
 
-def build(cfg: DictConfig) -> tuple[Restoration, dict[str, str]]:
+def build(cfg: DictConfig) -> Restoration:
     """Build the training module of a config, with random weights from its seed or the weights of `init`.
 
-    Returns:
-        The module, and settings that its loss terms resolved themselves, such as `{"vgg weights": "random"}`. They are
-        written into the config, too.
+    Settings that loss terms resolve themselves, such as `weights: auto`, are written into the config. The global random
+    generators are seeded with `seed`.
+
+    Args:
+        cfg: A config as `compose` returns it.
 
     Raises:
         UserError: A setting is invalid, or weights can't be read.
+
+    Example:
+        >>> from deblurlab.config import compose
+        >>> module = build(compose("model=unet_res_small", "loss=l1+0.1*ssim"))
+        >>> module.weights
+        {'l1': 1.0, 'ssim': 0.1}
+        >>> module(torch.zeros(1, 3, 40, 60)).shape  # restored images
+        torch.Size([1, 3, 40, 60])
     """
     for key, ours in _MODULE_KEYS.items():
         if cfg.trainer.get(key) is not None:
@@ -46,8 +61,8 @@ def build(cfg: DictConfig) -> tuple[Restoration, dict[str, str]]:
     if not isinstance(cfg.seed, int):
         raise UserError(f"seed={cfg.seed} must be a whole number")
     pl.seed_everything(cfg.seed, verbose=False)
-    terms, weights, resolved = _loss_terms(cfg)
-    generator = instantiate(cfg.model)
+    terms, weights = _loss_terms(cfg)
+    generator = instantiate(network_node(OmegaConf.to_container(cfg.model, resolve=True)))
     if cfg.init is not None:
         load_generator(generator, Path(cfg.init))
     adversarial = any(isinstance(term, DiscriminatorLoss) for term in terms.values())
@@ -72,7 +87,13 @@ def build(cfg: DictConfig) -> tuple[Restoration, dict[str, str]]:
         )
     except ValueError as error:
         raise UserError(str(error)) from error
-    return module, resolved
+    return module
+
+
+def resolved_settings(module: Restoration) -> dict[str, str]:
+    """Return the settings that the loss terms of a module resolved themselves, such as `{"vgg weights": "random"}`."""
+    terms = [(name, term) for name, term in module.terms.items() if isinstance(term, LossTerm)]
+    return {f"{name} {key}": value for name, term in terms for key, value in term.resolved_settings().items()}
 
 
 def _module_factory(cfg: DictConfig, *, adversarial: bool) -> tuple[dict[str, Any], Any]:
@@ -80,7 +101,8 @@ def _module_factory(cfg: DictConfig, *, adversarial: bool) -> tuple[dict[str, An
 
     Further discriminators are built only for an adversarial training.
     """
-    node: Any = OmegaConf.to_container(cfg.module, resolve=True)
+    container: Any = OmegaConf.to_container(cfg.module, resolve=True)
+    node = {name: network_node(value) for name, value in container.items()}
     for key, network in cfg.items():
         name = str(key)
         if isinstance(network, DictConfig) and "_target_" in network and name not in {*_NODES, *node}:
@@ -102,9 +124,9 @@ def _is_discriminator(value: Any) -> bool:
     return isinstance(target, type) and issubclass(target, Discriminator)
 
 
-def _loss_terms(cfg: DictConfig) -> tuple[dict[str, nn.Module], dict[str, float], dict[str, str]]:
-    """Build the loss terms; return them and their weights by name, and the settings that they resolved themselves."""
-    terms, weights, resolved = {}, {}, {}
+def _loss_terms(cfg: DictConfig) -> tuple[dict[str, nn.Module], dict[str, float]]:
+    """Build the loss terms; return them and their weights by name."""
+    terms, weights = {}, {}
     for name, node in cfg.loss.items():
         if not isinstance(node, DictConfig):
             raise UserError(f"loss.{name}={node} isn't a loss term: loss.{name}.weight={node} changes its weight")
@@ -115,10 +137,40 @@ def _loss_terms(cfg: DictConfig) -> tuple[dict[str, nn.Module], dict[str, float]
         weights[name] = weight = arguments.pop("weight", 1.0)
         if not isinstance(weight, (int, float)):
             raise UserError(f"loss.{name}.weight={weight} isn't a number")
-        terms[name] = term = instantiate(arguments)
+        terms[name] = term = _loss_term(str(name), arguments)
         for key, value in term.resolved_settings().items() if isinstance(term, LossTerm) else ():
-            node[key] = resolved[f"{name} {key}"] = value
-    return terms, weights, resolved
+            node[key] = value
+    return terms, weights
+
+
+def _loss_term(name: str, node: Mapping[str, Any]) -> nn.Module:
+    try:
+        return as_loss_term(name, instantiate(node))
+    except InstantiationException as error:
+        if isinstance(error.__cause__, TypeError) and inspect.isfunction(find_target(node)) and "_partial_" not in node:
+            raise UserError(
+                f"loss.{name}: {error.__cause__}; a function of images needs _partial_: true beside its _target_"
+            ) from error
+        raise
+
+
+def build_data(cfg: DictConfig) -> DataModule:
+    """Build the data module of a config, which also works without a trainer.
+
+    Raises:
+        UserError: A setting is invalid.
+    """
+
+    def make_augmentation(size: int) -> Augmentation:
+        sized = copy.deepcopy(cfg)
+        sized.augment.size = size
+        return instantiate(sized.augment)
+
+    try:
+        make_loader = instantiate(cfg.loader)
+        return make_loader(data=instantiate(cfg.data), augmentations=make_augmentation, size=cfg.augment.size)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"the loader can't be built: {error}") from error
 
 
 def build_trainer(cfg: DictConfig, callbacks: list[Callback]) -> tuple[pl.Trainer, DataModule]:
@@ -129,23 +181,15 @@ def build_trainer(cfg: DictConfig, callbacks: list[Callback]) -> tuple[pl.Traine
     """
     loggers = [instantiate(node) for node in (cfg.get("logger") or {}).values()]
     callbacks = [*callbacks, *(instantiate(node) for node in cfg.callbacks.values())]
-    data = instantiate(cfg.data)
-
-    def make_augmentation(size: int) -> Augmentation:
-        sized = copy.deepcopy(cfg)
-        sized.augment.size = size
-        return instantiate(sized.augment)
-
+    loader = build_data(cfg)
     plugins: list[Any] = [AtomicCheckpointIO()]
     if SLURMEnvironment.detect():
         # callbacks.preemption requeues between two steps; Lightning's handler may run within one.
         plugins.append(SLURMEnvironment(auto_requeue=False))
     try:
-        make_loader = instantiate(cfg.loader)
-        loader = make_loader(data=data, augmentations=make_augmentation, size=cfg.augment.size)
         trainer = instantiate(cfg.trainer)(callbacks=callbacks, logger=loggers, plugins=plugins)
     except (MisconfigurationException, TypeError, ValueError) as error:
-        raise UserError(f"the trainer or the loader can't be built: {error}") from error
+        raise UserError(f"the trainer can't be built: {error}") from error
     return trainer, loader
 
 

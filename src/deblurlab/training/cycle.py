@@ -1,13 +1,13 @@
 """Training on unpaired blurred and sharp images (CycleGAN)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from deblurlab.datasets import PairSet, Sample
-from deblurlab.discriminators import Discriminator
 from deblurlab.errors import UserError
+from deblurlab.models.base import run_generator
 from deblurlab.training.adversarial import DiscriminatorInput
 from deblurlab.training.module import LossTerms, MicroBatch, Restoration
 from deblurlab.training.multiscale import scales
@@ -51,9 +51,9 @@ class CycleRestoration(Restoration):
         *,
         generator: nn.Module,
         reblurrer: nn.Module,
-        discriminator: Discriminator | None,
-        blurred_discriminator: Discriminator | None,
-        terms: Mapping[str, nn.Module],
+        discriminator: nn.Module | None,
+        blurred_discriminator: nn.Module | None,
+        terms: Mapping[str, nn.Module | Callable[..., Tensor]],
         weights: Mapping[str, float],
         optimizer: Mapping[str, OptimizerFactory],
         scheduler: Mapping[str, SchedulerFactory],
@@ -117,7 +117,7 @@ class CycleRestoration(Restoration):
         """Return the generated images of a domain at all scales; each generator runs once per micro-batch."""
         if domain not in micro_batch.generated:
             source = getattr(micro_batch, _OTHER[domain])
-            micro_batch.generated[domain] = scales(self._generator_of(domain)(source))
+            micro_batch.generated[domain] = scales(run_generator(self._generator_of(domain), source))
         return micro_batch.generated[domain]
 
     def compared_images(self, micro_batch: MicroBatch) -> dict[str, tuple[DiscriminatorInput, DiscriminatorInput]]:
@@ -138,7 +138,9 @@ class CycleRestoration(Restoration):
         for domain, (real, fake) in self.compared_images(micro_batch).items():
             generated, names = self.generate(micro_batch, domain), self._comparing("set")
             outputs = self.discriminate(names, domain, real, fake)
-            terms |= self.evaluate_terms(names, generated, real.image, outputs, self.suffix(domain))
+            terms |= self.evaluate_terms(
+                names, generated, real.image, outputs, self._suffix(domain), blurred=fake.condition
+            )
             for compares, source, target in (
                 ("cycle", generated[-1], _OTHER[domain]),
                 ("identity", real.image, domain),
@@ -151,8 +153,8 @@ class CycleRestoration(Restoration):
         if not (names := self._comparing(compares)):
             return {}
         with self.gradients_for(*names):
-            generated = scales(self._generator_of(domain)(source))
-        return self.evaluate_terms(names, generated, target, suffix=self.suffix(domain))
+            generated = scales(run_generator(self._generator_of(domain), source))
+        return self.evaluate_terms(names, generated, target, suffix=self._suffix(domain), blurred=source)
 
     def _pair_losses(self, micro_batch: MicroBatch) -> LossTerms:
         if not (names := self._comparing("pair")):
@@ -160,10 +162,10 @@ class CycleRestoration(Restoration):
         assert micro_batch.pairs is not None, "check_data makes sure that there are pairs"
         blurred, sharp = micro_batch.pairs
         with self.gradients_for(*names):
-            restored = scales(self.generator(blurred))
+            restored = scales(run_generator(self.generator, blurred))
             real, fake = DiscriminatorInput(sharp, blurred), DiscriminatorInput(restored[-1], blurred)
             outputs = self.discriminate(names, "sharp", real, fake)
-        return self.evaluate_terms(names, restored, sharp, outputs)
+        return self.evaluate_terms(names, restored, sharp, outputs, blurred=blurred)
 
     def validation_step(self, batch: Sample, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Return the restored images of a batch."""
@@ -173,7 +175,8 @@ class CycleRestoration(Restoration):
     def views(self, batch: Sample, restored: Tensor) -> list[Tensor]:
         """Return blurred | restored | reblurred | sharp | generated blurred | its restoration, cropped to one size."""
         blurred, sharp = self.to_float(batch["blurred"]), self.to_float(_any_sharp(batch))
-        reblurred, generated = (scales(self.reblurrer(images))[-1].clamp(0, 1) for images in (restored, sharp))
+        blurring = (run_generator(self.reblurrer, images) for images in (restored, sharp))
+        reblurred, generated = (scales(images)[-1].clamp(0, 1) for images in blurring)
         row = [blurred, restored, reblurred, sharp, generated, self(generated)]
         height, width = (min(image.shape[side] for image in row) for side in (2, 3))
         return [_centre_crop(image[0], height, width) for image in row]

@@ -14,6 +14,7 @@ compares, and the generators' loss terms.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
@@ -23,6 +24,7 @@ from torch.optim import Optimizer
 from deblurlab.datasets import Sample
 from deblurlab.discriminators import DiscriminatorOutput
 from deblurlab.losses import DiscriminatorLoss
+from deblurlab.losses.calls import check_scalar
 from deblurlab.training.adversarial import DiscriminatorInput
 from deblurlab.training.base import RestorationBase
 from deblurlab.training.multiscale import multiscale_loss
@@ -64,19 +66,19 @@ class Restoration(RestorationBase):
         An update with a non-finite loss or gradient leaves its networks and its optimizer unchanged, and the step then
         leaves all buffers unchanged.
         """
-        micro_batches, optimizers = self.micro_batches(batch), self.named_optimizers()
+        micro_batches, optimizers = self.micro_batches(batch), self._named_optimizers()
         values: dict[str, Tensor] = {}
         self.nonfinite, self._gradient_norms = {}, dict[str, Tensor]()
-        buffers = Snapshot(self.float_buffers)  # of batch norm and spectral norm
+        buffers = Snapshot(self._float_buffers)  # of batch norm and spectral norm
         if "discriminator" in optimizers and self.global_step >= self.settings.discriminator_start:
             for _ in range(self._n_critic):
                 values |= self._update("discriminator", optimizers, micro_batches, self.discriminator_losses)
         values |= self._update("generator", optimizers, micro_batches, self.generator_losses)
         buffers.restore_unless(~torch.stack(list(self.nonfinite.values())).any())
-        if self.logs_this_step():
+        if self._logs_this_step():
             accuracies = {f"accuracy/{name}": accuracy for name, accuracy in self.accuracies().items()}
-            self.log_step({f"loss/{name}": value for name, value in values.items()}, self._gradient_norms | accuracies)
-        self.step_schedulers(batch_idx)
+            self._log_step({f"loss/{name}": value for name, value in values.items()}, self._gradient_norms | accuracies)
+        self._step_schedulers(batch_idx)
         return values
 
     def _update(
@@ -96,13 +98,13 @@ class Restoration(RestorationBase):
             loss: Tensor = sum(weighted, start=0.0) * micro_batch.share  # type: ignore[assignment]
             # The gradient of a non-finite loss can be finite: NaN marks the step as invalid on every process.
             loss = loss * torch.where(loss.isfinite(), 1.0, torch.nan)
-            with self.synchronised(now=i == len(micro_batches)):
+            with self._synchronised(now=i == len(micro_batches)):
                 self.manual_backward(loss)
             for term, (weight, value) in terms.items():
                 values[term] = values.get(term, 0) + value.detach() * micro_batch.share
                 if weight:
                     self._note_nonfinite(f"loss/{term}", ~value.detach().isfinite())
-        self.step_optimizer(name, optimizers[name])  # calls on_before_optimizer_step just before the update
+        self._step_optimizer(name, optimizers[name])  # calls on_before_optimizer_step just before the update
         if self._guard is not None:
             self._guard.finish()
             self._guard = None
@@ -139,12 +141,15 @@ class Restoration(RestorationBase):
             if first:
                 state.record(on_real, on_fake, share=micro_batch.share)
             on_real, on_fake = state.history.attach("real", on_real), state.history.attach("fake", on_fake)
+            values = {"real": on_real, "fake": on_fake, **self._context(real.image, real.condition)}
             for name, loss in self._adversarial_losses.items():
                 key = f"discriminator_{name}"
-                terms[key + self.suffix(domain)] = 1.0, loss.discriminator_loss(on_real, on_fake)
+                value = self._discriminator_calls[name]({**values, "restored": fake.image})
+                terms[key + self._suffix(domain)] = 1.0, value
                 penalty = loss.penalty(state.discriminator, real.image, fake.image, real.condition)
                 if penalty is not None:
-                    terms[f"{key}_penalty" + self.suffix(domain)] = 1.0, penalty
+                    penalty = check_scalar(f"penalty of loss {name}", penalty)
+                    terms[f"{key}_penalty" + self._suffix(domain)] = 1.0, penalty
         return terms
 
     def discriminate(
@@ -170,21 +175,31 @@ class Restoration(RestorationBase):
         targets: Tensor,
         outputs: Outputs = (None, None),
         suffix: str = "",
+        *,
+        blurred: Tensor,
     ) -> LossTerms:
-        """Evaluate the named terms on generated images at all scales; terms that lack discriminator outputs are 0."""
+        """Evaluate the named terms on generated images at all scales; terms that lack discriminator outputs are 0.
+
+        `blurred` is the generator's input.
+        """
         on_real, on_fake = outputs
+        values = self._context(targets, blurred)
         terms: LossTerms = {}
         for name in names:
-            term = self.terms[name]
+            term, call = self.terms[name], self._calls[name]
             with self.gradients_for(name):
                 if not isinstance(term, DiscriminatorLoss):
-                    value = multiscale_loss(term, images, targets)
+                    value = multiscale_loss(term, call, images, values)
                 elif on_fake is None:
                     value = images[-1].new_zeros(())
                 else:
-                    value = term.generator_loss(on_real, on_fake)
+                    value = call({**values, "real": on_real, "fake": on_fake, "restored": images[-1]})
             terms[name + suffix] = self.weights[name], value
         return terms
+
+    def _context(self, sharp: Tensor, blurred: Tensor) -> dict[str, Any]:
+        """Return the values of `losses.calls.CONTEXT` without the restored images."""
+        return {"sharp": sharp, "blurred": blurred, "global_step": self.global_step}
 
     def gradients_for(self, *names: str) -> torch.set_grad_enabled:
         """Return a context that disables gradients if all named terms have weight 0."""

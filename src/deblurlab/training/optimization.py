@@ -82,41 +82,41 @@ class ManualOptimization(pl.LightningModule):
         self.trainer.fit_loop.setup_data()  # with max_steps given, the line above doesn't load it
         return -(-steps // int(self.trainer.num_training_batches))
 
-    def named_optimizers(self) -> dict[str, LightningOptimizer]:
+    def _named_optimizers(self) -> dict[str, LightningOptimizer]:
         """Return the optimizers by the name of their networks."""
         optimizers = self.optimizers()
         listed = optimizers if isinstance(optimizers, list) else [optimizers]
         return dict(zip(self.trained_networks, listed, strict=True))
 
-    def synchronised(self, now: bool) -> AbstractContextManager[None]:
+    def _synchronised(self, now: bool) -> AbstractContextManager[None]:
         """Return a context in which processes exchange gradients only if `now`."""
         strategy = self.trainer.strategy
         return nullcontext() if now or not isinstance(strategy, ParallelStrategy) else strategy.block_backward_sync()
 
-    def step_optimizer(self, name: str, optimizer: LightningOptimizer) -> None:
+    def _step_optimizer(self, name: str, optimizer: LightningOptimizer) -> None:
         """Step an optimizer. Only the generator's steps count for Lightning: one batch is one `global_step`."""
         if name == "generator":
             optimizer.step()
         else:
             self.trainer.strategy.optimizer_step(optimizer.optimizer, closure=_no_closure)
 
-    def step_schedulers(self, batch_idx: int) -> None:
+    def _step_schedulers(self, batch_idx: int) -> None:
         """Advance the schedulers after a batch, if their interval ends with it."""
         if self.settings.interval == "step" or batch_idx + 1 == self.trainer.num_training_batches:
             for config in self.trainer.lr_scheduler_configs:
                 config.scheduler.step()  # type: ignore[call-arg]
 
-    def logs_this_step(self) -> bool:
+    def _logs_this_step(self) -> bool:
         """Return whether this step is logged: every `trainer.log_every_n_steps` steps."""
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         return bool(every) and self.global_step % every == 0
 
-    def log_step(self, losses: Mapping[str, Tensor], diagnostics: Mapping[str, Tensor]) -> None:
+    def _log_step(self, losses: Mapping[str, Tensor], diagnostics: Mapping[str, Tensor]) -> None:
         """Log losses, learning rates and diagnostics of this step.
 
         Lightning would write them after the step's checkpoint, and a training killed in between would lack them.
         """
-        rates = {f"lr/{name}": optimizer.param_groups[0]["lr"] for name, optimizer in self.named_optimizers().items()}
+        rates = {f"lr/{name}": optimizer.param_groups[0]["lr"] for name, optimizer in self._named_optimizers().items()}
         values: dict[str, Any] = {**losses, **rates, **diagnostics}
         self.log_dict(values, logger=False)
         plain = {"epoch": float(self.current_epoch), **{name: float(value) for name, value in values.items()}}

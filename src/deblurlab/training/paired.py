@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from deblurlab.datasets import PairSet, Sample
 from deblurlab.errors import UserError
+from deblurlab.models.base import run_generator
 from deblurlab.training.adversarial import DiscriminatorInput
 from deblurlab.training.module import LossTerms, MicroBatch, Restoration
 from deblurlab.training.multiscale import scales
@@ -37,7 +38,7 @@ class PairedRestoration(Restoration):
     def restore(self, micro_batch: MicroBatch) -> list[Tensor]:
         """Return the restored images at all scales; the generator runs once per micro-batch."""
         if "sharp" not in micro_batch.generated:
-            micro_batch.generated["sharp"] = scales(self.generator(micro_batch.blurred))
+            micro_batch.generated["sharp"] = scales(run_generator(self.generator, micro_batch.blurred))
         return micro_batch.generated["sharp"]
 
     def compared_images(self, micro_batch: MicroBatch) -> dict[str, tuple[DiscriminatorInput, DiscriminatorInput]]:
@@ -49,7 +50,7 @@ class PairedRestoration(Restoration):
         """Return all loss terms of the restored images."""
         names, restored = list(self.terms), self.restore(micro_batch)
         outputs = self.discriminate(names, "sharp", *self.compared_images(micro_batch)["sharp"])
-        return self.evaluate_terms(names, restored, micro_batch.sharp, outputs)
+        return self.evaluate_terms(names, restored, micro_batch.sharp, outputs, blurred=micro_batch.blurred)
 
     def validation_step(self, batch: Sample, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Log the loss terms of a batch and return its restored images."""

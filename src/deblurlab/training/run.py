@@ -28,7 +28,7 @@ from deblurlab.reporting import write_report
 from deblurlab.runs import environment
 from deblurlab.runs.files import write_csv, write_json
 from deblurlab.runs.folder import Run, check_fresh
-from deblurlab.training.build import build, build_trainer, check_monitor
+from deblurlab.training.build import build, build_trainer, check_monitor, resolved_settings
 from deblurlab.training.module import Restoration
 
 Results = dict[str, Any]
@@ -52,7 +52,7 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
     run, is_leader = Run(Path(cfg.run)), getattr(rank_zero_only, "rank", 0) == 0
     _check_paths(cfg, run)
     _check_factors(cfg, options or {})
-    module, resolved = build(cfg)
+    module = build(cfg)
     image_metrics, resume_state = ImageMetrics(Measurement.of(cfg)), ResumeState()
     timer = Timer(cfg.trainer.get("max_time"))
     trainer, loader = build_trainer(cfg, [resume_state, image_metrics, timer])
@@ -84,7 +84,7 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
         results = {
             "name": run.folder.name,
             "options": dict(options or {}),
-            "decided": resolved,  # the key of older results and releases
+            "decided": resolved_settings(module),  # the key of older results and releases
             "seed": cfg.seed,
             "steps": trainer.global_step,
             "unreadable": loader.substituted,

@@ -1,0 +1,1 @@
+"""One of each part that can be added to deblurlab from outside."""
