@@ -4,24 +4,67 @@ import math
 import re
 import runpy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from deblurlab.config import CONF, compose
+from common import read_rows
+from deblurlab.config import CONF, compose, options
 
 ROOT = CONF.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+MODELS = SimpleNamespace(**runpy.run_path(str(ROOT / "benchmarks" / "models.py")))
 METHOD = (ROOT / "docs" / "method.md").read_text()
 
 
 def test_the_table_of_models_matches_the_models() -> None:
-    script = runpy.run_path(str(ROOT / "benchmarks" / "models.py"))
-    assert script["outdated_rows"]() == []
-    assert list(script["PUBLISHED"]) != []
-    line = script["row"]("unet", seconds=None)
-    assert script["without_seconds"](line) != script["without_seconds"](line.replace("4,730,211", "4,730,212"))
+    assert MODELS.outdated_rows() == []
+    rows = (ROOT / "docs" / "models.md").read_text()
+    assert [name for name in options("model") if f"\n| `{name}` |" not in rows] == []
+    line = MODELS.row("unet", "")
+    assert MODELS.without_seconds(line) != MODELS.without_seconds(line.replace("4,730,211", "4,730,212"))
+
+
+def test_a_row_of_a_model_comes_from_its_class_and_its_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = {"_target_": "plain_models.Strided", "width": 8}
+    assert MODELS.provenance(plain).title == "Strided"  # a class that declares nothing
+    assert MODELS.changed_arguments(plain) == ["`width=8`"]
+    assert MODELS.changed_arguments({**plain, "width": 4, "multiple_of": 4}) == ["`multiple_of=4`"]
+    nafnet = {"_target_": "deblurlab.models.NAFNet", "encoder": [1, 1, 1, 28]}
+    assert MODELS.changed_arguments(nafnet) == []
+    licences = {width: MODELS.provenance({**nafnet, "width": width}).licence for width in (16, 32, 64)}
+    assert licences == {16: "", 32: "MIT", 64: "MIT"}
+    monkeypatch.setattr("deblurlab.config.options", lambda group: ["unet_res_small", "unet"])
+    before = "| model | s / megapixel |\n|---|---|\n| `unet` | 3.3 |\n\nA note.\n"
+    page = MODELS.page({"unet_res_small": "0.5"}, before)
+    assert [(row["model"], row["s / megapixel"]) for row in read_rows(page)] == [
+        ("`unet_res_small`", "0.5"), ("`unet`", "3.3"),
+    ]  # fmt: skip
+    assert "\nA note.\n\nThe seconds of `unet_res_small` were measured on " in page
+    with pytest.raises(KeyError, match="unet_res_small"):
+        MODELS.page({}, before)
+
+
+def test_the_tables_of_recipes_match_the_files() -> None:
+    rows = read_rows((ROOT / "docs" / "recipes.md").read_text())
+    found = {row["`experiment=`"].strip("`"): row for row in rows}
+    assert found.keys() == set(options("experiment"))
+    for name, row in found.items():
+        text = _recipe(name)
+        for group in ("model", "loss", "data"):
+            chosen = re.findall(rf"override /{group}: (\S+)", text)[-1]
+            assert row[group] == f"`{chosen}`", name
+        trainer = compose(f"experiment={name}", "data.root=x").trainer
+        steps = trainer.max_steps > 0
+        assert row["length"] == (f"{trainer.max_steps} steps" if steps else f"{trainer.max_epochs} epochs"), name
+
+
+def _recipe(name: str) -> str:
+    """Return the text of a recipe's file, after those of the recipes that it extends."""
+    text = (CONF / "experiment" / f"{name}.yaml").read_text()
+    return "".join(_recipe(parent) for parent in re.findall(r"^  - (?!_self_)(\w+)$", text, re.MULTILINE)) + text
 
 
 def _anchors(page: Path) -> set[str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from deblurlab.cli.export import export as export_command
@@ -14,6 +15,7 @@ from deblurlab.inference import export
 from deblurlab.inference.onnx_engine import OnnxRuntime
 from deblurlab.inference.predictor import Restorer
 from deblurlab.models import Model
+from plain_models import Plain, Strided
 from support import small_release
 
 RNG = np.random.default_rng(0)
@@ -75,6 +77,33 @@ def test_an_exported_program_equals_pytorch_for_every_size(
         height, width = (max(side, getattr(network.engine._network, "min_size", 1)) for side in (height, width))
         image = torch.rand(1, 3, height, width)
         assert torch.allclose(program(image), network.engine(image), atol=1e-4)
+
+
+@pytest.mark.parametrize("write", [export.export_onnx, export.export_program])
+def test_any_module_is_exported(tmp_path: Path, write: export.Write) -> None:
+    torch.manual_seed(0)
+    for network, name in ((Strided().eval(), "strided"), (Plain().eval(), "plain")):
+        if name == "strided":
+            network.multiple_of = 4
+        file = tmp_path / f"{name}.onnx"
+        assert write(network, file) < 1e-5
+        is_onnx = write is export.export_onnx
+        run = OnnxRuntime(file) if is_onnx else torch.export.load(file).module()
+        for height, width in ((5, 40), (33, 17), (64, 128)):
+            image = torch.rand(2, 3, height, width)
+            padded = F.pad(image, (0, -width % 4, 0, -height % 4), "reflect") if name == "strided" else image
+            expected = network(padded)[..., :height, :width]
+            assert torch.allclose(run(image), expected, atol=1e-5)
+        if is_onnx and name == "strided":
+            assert run.multiple_of == 4
+
+
+def test_an_export_whose_sizes_do_not_fit_names_multiple_of(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"Strided can't restore an image of 99x61 pixels, multiple_of=1: .*"
+    ):
+        export.export_onnx(Strided(), tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_onnx_file_stores_stride_and_receptive_radius(release: Path, onnx_file: Path) -> None:

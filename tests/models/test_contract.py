@@ -9,6 +9,7 @@ from torch import nn
 
 from deblurlab.config import instantiate
 from deblurlab.models import Model
+from deblurlab.models.cost import count_parameters
 from support import config, option_names, small
 
 
@@ -24,6 +25,14 @@ def pristine(request: pytest.FixtureRequest) -> Model:
         if not parameter.any():
             nn.init.normal_(parameter, std=0.1)
     return network
+
+
+def test_a_small_model_is_smaller(request: pytest.FixtureRequest, pristine: Model) -> None:
+    """Each class declares `small_arguments`, so that tests of its options are fast."""
+    name = request.node.callspec.params["pristine"]
+    with torch.device("meta"):
+        full = instantiate(config(f"model={name}").model)
+    assert count_parameters(pristine) < count_parameters(full)
 
 
 @pytest.fixture

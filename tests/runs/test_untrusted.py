@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 
 from deblurlab.errors import UserError
-from deblurlab.runs.untrusted import is_inside, is_safe_relative_path, parse_json, read_yaml
+from deblurlab.runs.untrusted import (
+    is_inside,
+    is_safe_relative_path,
+    is_trusted,
+    parse_json,
+    read_yaml,
+    trusted_names,
+)
 
 
 def test_json_is_parsed_or_refused() -> None:
@@ -50,3 +57,23 @@ def test_links_are_resolved(tmp_path: Path) -> None:
     (folder / "out").symlink_to(tmp_path / "secret")
     (folder / "in").symlink_to(folder / "a")
     assert [is_inside(folder / name, folder) for name in ("a", "in", "out", "a\0b")] == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("target", "trusted"),
+    [("mine", True), ("mine.Net", True), ("mine.nets.Net", True), ("mines.Net", False), ("other.mine.Net", False),
+     ("", False), (".mine", False), ("a.Net", True), ("a.Net2", False), ("a", False)],
+)  # fmt: skip
+def test_a_name_is_trusted_itself_or_by_its_package(target: str, trusted: bool) -> None:
+    assert is_trusted(target, ["mine", "a.Net"]) is trusted
+
+
+def test_trusted_names_come_from_arguments_and_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DEBLURLAB_TRUST", raising=False)
+    assert trusted_names() == []
+    assert trusted_names("mine.Net") == ["mine.Net"]
+    monkeypatch.setenv("DEBLURLAB_TRUST", " a ,,b.C,")
+    assert trusted_names(["mine"]) == ["mine", "a", "b.C"]
+    monkeypatch.setenv("DEBLURLAB_TRUST", "a;b")
+    with pytest.raises(UserError, match="trust='a;b' isn't the name of a package or class"):
+        trusted_names()
