@@ -10,11 +10,7 @@ NAMES: dict[Split, list[str]] = {"train": ["astronaut", "chelsea"], "val": ["cof
 
 
 class Photographs(ImageSet):
-    """Pairs of a photograph and its blurred copy.
-
-    Args:
-        side: Side of the kernel in pixels.
-    """
+    """Pairs of a photograph and its copy, blurred with a square kernel of side `side`."""
 
     def __init__(self, *, side: int = 5) -> None:
         self.side = side
