@@ -41,15 +41,13 @@ def test_a_model_pads_itself(image: Tensor) -> None:
 
 
 def test_a_size_that_does_not_fit_is_named(image: Tensor) -> None:
-    with (
-        torch.no_grad(),
-        pytest.raises(
-            SizeError,
-            match=r"^Strided can't restore an image of 34x21 pixels, multiple_of=1: The size of tensor .*; if its sides must "
-            r"be multiples of a number, set that as model\.multiple_of or as the class's multiple_of$",
-        ) as caught,
-    ):
+    with torch.no_grad(), pytest.raises(SizeError) as caught:
         run_generator(Strided(), image)
+    cause, _, remedy = str(caught.value).partition("; ")
+    assert cause.startswith("Strided can't restore an image of 34x21 pixels, multiple_of=1: The size of tensor ")
+    assert remedy == (
+        "if its sides must be multiples of a number, set that as model.multiple_of or as the class's multiple_of"
+    )
     assert isinstance(caught.value, UserError)
     assert isinstance(caught.value, ValueError)
     assert "\n" not in str(caught.value)
