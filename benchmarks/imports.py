@@ -93,6 +93,7 @@ def write_evaluation(folder: Path, psnr: float) -> None:
     counts = {"failed": 0, "untouched": 0}
     results = {
         "name": folder.name, "options": {"restorer": folder.name}, "settings": {"restorer": {}, "psf": {}},
+        "metrics": {"psnr": {"title": "PSNR", "higher_is_better": True}},
         "protocol": {"psnr": "RGB"}, "unavailable": {}, "failed": {}, "seconds_per_megapixel": 1.0,
         "peak_memory_mib": 10.0, "sets": {"test": {"images": 2, "psnr": psnr, "psnr_blurred": 20.0, **counts}},
     }  # fmt: skip

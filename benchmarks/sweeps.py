@@ -48,6 +48,7 @@ def write_runs(folder: Path, runs: int, steps: int) -> None:
         means = {"psnr": values[:, 0].mean(), "ssim": values[:, 1].mean(), "psnr_blurred": 24.0, "ssim_blurred": 0.7}
         results = {
             "name": run.name, "seed": seed, "seconds": 3600, "parameters": 10**6, "protocol": {"psnr": "RGB"},
+            "metrics": {name: {"title": name.upper(), "higher_is_better": True} for name in ("psnr", "ssim")},
             "sets": {"photographs": {"images": len(names), **means}},
         }  # fmt: skip
         (run / "results.json").write_text(json.dumps(results))

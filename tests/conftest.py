@@ -56,7 +56,7 @@ def _trainer(folder: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> 
     def run(*overrides: str, smoke: bool = True, curves: bool = False) -> Path:
         monkeypatch.setattr(sys, "argv", ["train.py"])
         if not curves:
-            monkeypatch.setattr("deblurlab.reporting.page._curves", lambda metrics: [])
+            monkeypatch.setattr("deblurlab.reporting.page._curves", lambda file, metrics: [])
         GlobalHydra.instance().clear()
         given = {override.lstrip("+").partition("=")[0] for override in overrides}
         root = [] if "data" in given or "experiment" in given else [f"data.root={data_root}"]

@@ -71,6 +71,7 @@ def test_reports_need_no_torch(tmp_path: Path) -> None:
         scores = {"images": 2, "psnr": psnr, "psnr_blurred": 20.0, "failed": 0, "untouched": 0}
         results = {
             "name": name, "options": {"restorer": name}, "settings": {"restorer": {}, "psf": {}}, "failed": {},
+            "metrics": {"psnr": {"title": "PSNR", "higher_is_better": True}},
             "protocol": {"psnr": "RGB"}, "unavailable": {}, "sets": {"test": scores}, "seconds_per_megapixel": 1.0,
             "peak_memory_mib": 10.0,
         }  # fmt: skip

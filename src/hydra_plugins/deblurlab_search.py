@@ -16,7 +16,9 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from deblurlab.config.instantiation import allow_targets
 from deblurlab.config.resolvers import run_name
+from deblurlab.errors import UserError
 
 if TYPE_CHECKING:
     import optuna
@@ -101,6 +103,8 @@ class Search(Sweeper):
         self._log_best(study)
 
     def _check_settings(self) -> None:
+        from deblurlab.metrics import MetricInfo
+
         assert self.config is not None
         if find_spec("optuna") is None:
             raise CompactHydraException("deblurlab: hydra/sweeper=search needs: pip install 'deblurlab[search]'")
@@ -108,12 +112,17 @@ class Search(Sweeper):
             raise CompactHydraException(
                 f"deblurlab: hydra.sweeper.trials={self._trials} and batch={self._batch} must be at least 1"
             )
-        metrics = list(self.config.metric)
+        metrics = [name for name, node in self.config.metric.items() if OmegaConf.is_dict(node) and "_target_" in node]
         if not self._objectives or not set(self._objectives) <= {*metrics}:
             raise CompactHydraException(
                 f"deblurlab: hydra.sweeper.objectives={self._objectives}: the validation measures "
                 f"metric={'+'.join(metrics)}"
             )
+        allow_targets(self.config.hydra)
+        try:
+            self._metrics = {name: MetricInfo.of(name, self.config.metric[name]) for name in self._objectives}
+        except UserError as error:
+            raise CompactHydraException(f"deblurlab: {error}") from error
 
     def _space(self, arguments: Sequence[str]) -> tuple[list[str], dict[str, "optuna.distributions.BaseDistribution"]]:
         """Return the fixed overrides and the search space."""
@@ -146,8 +155,6 @@ class Search(Sweeper):
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
 
-        from deblurlab.metrics import MetricInfo
-
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         if "fresh=true" in [override.lower() for override in fixed]:
             self._journal.unlink(missing_ok=True)
@@ -156,14 +163,17 @@ class Search(Sweeper):
         except ValueError as error:
             raise CompactHydraException(f"deblurlab: {self._journal} is damaged ({error}): delete it") from error
         minimize, maximize = optuna.study.StudyDirection.MINIMIZE, optuna.study.StudyDirection.MAXIMIZE
-        assert self.config is not None
-        info = [MetricInfo.of(name, self.config.metric[name]) for name in self._objectives]
-        directions = [maximize if metric.higher_is_better else minimize for metric in info]
+        directions = [maximize if info.higher_is_better else minimize for info in self._metrics.values()]
         study = optuna.create_study(
             study_name=", ".join(self._objectives), storage=storage, load_if_exists=True, directions=directions
         )
         varied = {key: repr(distribution) for key, distribution in sorted(space.items())}
         settings = {"fixed": run_name(None, fixed), "varied": varied}
+        if study.directions != directions:
+            raise CompactHydraException(
+                f"deblurlab: {self._journal} holds a search with other directions: choose another runs=<folder>, or "
+                f"fresh=true"
+            )
         if (before := study.user_attrs.get("settings", settings)) != settings:
             raise CompactHydraException(
                 f"deblurlab: {self._journal} holds a search over other values: it was {before} and is {settings}; "
@@ -192,12 +202,14 @@ class Search(Sweeper):
         return [float(metrics[name]) for name in self._objectives]
 
     def _log_best(self, study: "optuna.Study") -> None:
-        """Log the Pareto front: the trials that no other trial improves on in all objectives."""
+        """Log the Pareto front, the trials that no other trial improves on in all objectives."""
         _LOG.info("%d trials, the best of which are", self._count_done(study))
         best = {str(trial.params): trial for trial in reversed(study.best_trials)}  # equal settings once
-        for trial in sorted(best.values(), key=lambda t: t.values[0], reverse=True):
+        first_maximized = self._metrics[self._objectives[0]].higher_is_better
+        for trial in sorted(best.values(), key=lambda t: t.values[0], reverse=first_maximized):
             values = "  ".join(
-                f"{name} {value:.4f}" for name, value in zip(self._objectives, trial.values, strict=True)
+                f"{name} {info.format(value, digits=max(4, info.digits))}"
+                for (name, info), value in zip(self._metrics.items(), trial.values, strict=True)
             )
             settings = " ".join(f"{key}={_format(value)}" for key, value in trial.params.items())
             _LOG.info("#%d : %s  %s", trial.number, values, settings)

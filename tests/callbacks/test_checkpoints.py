@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from deblurlab.callbacks import Checkpoints, ResumeState
+from deblurlab.callbacks import Checkpoints, ImageMetrics, ResumeState
 from deblurlab.errors import UserError
+from deblurlab.metrics import Measurement, Protocol
 
 
 class Trainer(SimpleNamespace):
@@ -48,6 +49,26 @@ def test_best_is_written_when_the_metric_improves_also_after_a_resume(
         trainer.callback_metrics = {"val/psnr": torch.tensor(value)}
         checkpoints.on_validation_end(trainer, None)  # type: ignore[arg-type]
     assert [step for step, name in trainer.saved if name == "best.ckpt"] == steps
+
+
+@pytest.mark.parametrize(("higher_is_better", "steps"), [(True, [0, 2]), (False, [0, 1])])
+def test_the_metric_says_which_values_are_better(tmp_path: Path, higher_is_better: bool, steps: list[int]) -> None:
+    trainer = Trainer()
+    node = {"_target_": "torchmetrics.image.TotalVariation", "higher_is_better": higher_is_better}
+    trainer.callbacks = [ImageMetrics(Measurement({"mine": node}, Protocol()))]
+    trainer.checkpoints = checkpoints = Checkpoints(folder=str(tmp_path), every=100, monitor="val/mine")
+    checkpoints.on_fit_start(trainer, None)  # type: ignore[arg-type]
+    for trainer.global_step, value in enumerate((20.0, 19.0, 21.0, 20.5)):
+        trainer.callback_metrics = {"val/mine": torch.tensor(value)}
+        checkpoints.on_validation_end(trainer, None)  # type: ignore[arg-type]
+    assert [step for step, name in trainer.saved if name == "best.ckpt"] == steps
+    assert checkpoints.scores["mine"] == (21 if higher_is_better else 19)
+
+
+def test_a_monitor_without_a_direction_is_an_error_at_the_start(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(folder=str(tmp_path), every=100, monitor="val/loss/l1")
+    with pytest.raises(UserError, match="monitor=val/loss/l1 isn't a metric of metric=; for another logged value set"):
+        checkpoints.on_fit_start(Trainer(), None)  # type: ignore[arg-type]
 
 
 def test_an_unmeasured_monitor_is_an_error_that_lists_the_measured_metrics(tmp_path: Path) -> None:

@@ -7,49 +7,23 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hydra.core.global_hydra import GlobalHydra
 from skimage.metrics import peak_signal_noise_ratio
 
 from deblurlab.classical import line_psf, wiener
 from deblurlab.cli.export import export as export_command
-from deblurlab.cli.hydra_commands import evaluate as evaluate_command
-from deblurlab.config import instantiate
 from deblurlab.media.images import read_image, write_png
 from deblurlab.media.srgb import linear_to_srgb, srgb_to_linear
 from deblurlab.restorers import Identity, Restored
-from support import blurred, config
+from support import blurred
 
 Evaluate = Callable[..., Path]
-
-
-@pytest.fixture
-def evaluate(tmp_path: Path, data_root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Evaluate]:
-    """Return a function that runs `evaluate.py` on one blur of each photograph and returns the run folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*overrides: str) -> Path:
-        monkeypatch.setattr(sys, "argv", ["evaluate.py"])
-        GlobalHydra.instance().clear()
-        given = {override.partition("=")[0] for override in overrides}
-        small = ["data=synthetic_small", f"data.root={data_root}", "name=run"]
-        evaluate_command([*overrides, *(o for o in small if o.partition("=")[0] not in given and "data" not in given)])
-        return tmp_path / "runs" / "evaluations" / "run"
-
-    yield run
-    GlobalHydra.instance().clear()
-
-
-@pytest.fixture
-def photographs(data_root: Path) -> Path:
-    """Folder of the photographs that the fixture `evaluate` uses."""
-    return instantiate(config("data=synthetic_small", f"data.root={data_root}").data).folder / "test"
 
 
 def _results(run: Path) -> dict[str, Any]:

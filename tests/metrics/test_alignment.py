@@ -5,11 +5,16 @@ import pytest
 import skimage.data
 import torch
 
+from deblurlab.errors import UserError
 from deblurlab.metrics import Measurement, Protocol
 from deblurlab.metrics.alignment import align_to_reference
 from deblurlab.metrics.psnr import psnr_of_levels
 from deblurlab.metrics.ssim import ssim_of_levels
 from support import config
+
+
+def _measurement(metric: str, *, align: bool = True) -> Measurement:
+    return Measurement(config(f"metric={metric}").metric, Protocol(align=align))
 
 
 def _levels(image: np.ndarray) -> torch.Tensor:
@@ -42,3 +47,26 @@ def test_levels_stay_between_0_and_255() -> None:
     centres = _levels(photo[8::16, 8::16])
     assert (inside[centres == 0] == 0).all()
     assert (inside[centres == 255] > 250).all()
+
+
+def test_alignment_undoes_a_shift_and_a_change_of_brightness() -> None:
+    photo = torch.from_numpy(skimage.data.astronaut()[50:250, 100:300]).permute(2, 0, 1) / 255
+    moved = torch.from_numpy(np.roll(skimage.data.astronaut(), (2, -3), (0, 1))[50:250, 100:300].copy())
+    moved = 0.9 * moved.permute(2, 0, 1) / 255
+    unaligned = _measurement("psnr", align=False).measure(moved, [photo])["psnr"]
+    found = _measurement("psnr+ssim").measure(moved, [photo])
+    assert unaligned < 20
+    assert found["psnr"] > unaligned + 12
+    assert found["ssim"] > 0.95
+
+
+def test_images_without_correlation_cannot_be_aligned() -> None:
+    rng = np.random.default_rng(0)
+    images = [torch.from_numpy(rng.random((3, 64, 64))).float() for _ in range(2)]
+    with pytest.raises(ValueError, match="can't be aligned"):
+        _measurement("psnr").measure(torch.zeros(3, 64, 64), images[:1])
+
+
+def test_alignment_needs_metrics_with_a_mask() -> None:
+    with pytest.raises(UserError, match=r"ssim_matlab_rgb doesn't support: leave it out of metric=psnr\+ssim_matlab"):
+        _measurement("psnr+ssim_matlab_rgb")

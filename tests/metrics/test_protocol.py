@@ -8,11 +8,13 @@ import skimage.data
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from deblurlab.metrics import PSNR, PSNRY, SSIMY, Measurement, Protocol, SSIMMatlabRGB, sharpness
+from deblurlab.config import instantiate
+from deblurlab.errors import UserError
+from deblurlab.metrics import PSNR, PSNRY, SSIMY, Measurement, MetricInfo, Protocol, SSIMMatlabRGB, sharpness
 from deblurlab.metrics.levels import levels
 from deblurlab.metrics.psnr import psnr_of_levels
 from deblurlab.metrics.ssim import ssim_matlab_rgb
-from support import config
+from support import config, option_names
 
 GAUSSIAN = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
 
@@ -88,3 +90,57 @@ def test_defaults() -> None:
     assert vars(Protocol()) == {"quantise": "round", "border": 0, "align": False, "note": None}
     image = torch.rand(3, 16, 20)
     assert _measurement("psnr", border=7).measure(image, [image]) == {"psnr": float("inf")}  # 2x6 pixels are left
+
+
+def test_quantisation_of_values_between_two_levels() -> None:
+    """The image is 3/4 of a level too bright: rounded 1 level, truncated 0, not quantised 3/4."""
+    sharp = torch.full((3, 16, 16), 100 / 255)
+    restored = torch.full((3, 16, 16), 100.75 / 255)
+    found = {
+        q: _measurement("psnr", quantise=q).measure(restored, [sharp])["psnr"] for q in ("round", "truncate", "none")
+    }
+    assert found["round"] == pytest.approx(20 * np.log10(255))
+    assert found["truncate"] == float("inf")
+    assert found["none"] == pytest.approx(20 * np.log10(255 / 0.75), abs=1e-4)
+
+
+def test_border_is_cropped() -> None:
+    sharp = torch.zeros(3, 20, 20)
+    restored = sharp.clone()
+    restored[:, :4] = 1.0
+    assert _measurement("psnr", border=4).measure(restored, [sharp])["psnr"] == float("inf")
+    assert _measurement("psnr", border=3).measure(restored, [sharp])["psnr"] < 30
+
+
+def test_border_without_remaining_pixels_is_refused() -> None:
+    with pytest.raises(ValueError, match="protocol.border=8 leaves no pixels of an image of 20x16"):
+        _measurement("psnr", border=8).measure(torch.rand(3, 16, 20), [torch.rand(3, 16, 20)])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"quantise": "floor"}, "round, truncate"),
+        ({"border": -1}, "at least 0"),
+        ({"border": 1.5}, "whole number"),
+    ],
+)
+def test_invalid_protocols_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Protocol(**settings)
+
+
+def test_nan_is_refused() -> None:
+    restored = torch.rand(3, 16, 16)
+    restored[0, 3, 3] = float("nan")
+    with pytest.raises(ValueError, match="holds NaN"):
+        _measurement("psnr").measure(restored, [torch.rand(3, 16, 16)])
+
+
+@pytest.mark.parametrize("name", option_names("protocol"))
+def test_description_of_every_protocol_is_complete(name: str) -> None:
+    cfg = config(f"protocol={name}", name="evaluate")
+    description = instantiate(cfg.protocol).describe()
+    assert "8" in description["range"]
+    infos = {metric: MetricInfo.of(metric, node) for metric, node in cfg.metric.items()}
+    assert all(info.title and info.description for info in infos.values())

@@ -1,11 +1,12 @@
-"""SSIM: masks, sizes at the limits of strips and windows, and the computation on GPUs."""
+"""SSIM: masks, sizes at the limits of strips and windows, volumes, and the computation on GPUs."""
 
 import numpy as np
 import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from deblurlab.metrics.ssim import _blur, _blur_by_convolution, _ssim_map, ssim_of_levels
+from deblurlab.metrics import ssim
+from deblurlab.metrics.ssim import _blur, _blur_by_convolution, _ssim_map, ssim_matlab_rgb, ssim_of_levels
 
 GAUSSIAN = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
 
@@ -48,3 +49,35 @@ def test_the_computation_on_gpus_equals_that_on_cpus() -> None:
     torch.testing.assert_close(_blur_by_convolution(x), planes, rtol=1e-12, atol=0)
     values = _ssim_map(x, y, _blur_by_convolution).mean(dim=(1, 2, 3))
     torch.testing.assert_close(values, ssim_of_levels(x, y), rtol=1e-9, atol=0)
+
+
+def test_an_image_smaller_than_ssims_window_is_refused() -> None:
+    with pytest.raises(ValueError, match="window is 11x11"):
+        ssim(torch.rand(1, 3, 10, 30), torch.rand(1, 3, 10, 30))
+
+
+def _volume_window() -> np.ndarray:
+    x = np.arange(11) - 5
+    profile = np.exp(-(x**2) / (2 * 1.5**2))
+    window = profile[:, None, None] * profile[None, :, None] * profile[None, None, :]
+    return window / window.sum()
+
+
+def test_ssim_of_a_volume_equals_the_definition() -> None:
+    """Compute every window separately in float64."""
+    rng = np.random.default_rng(0)
+    x, y = (rng.integers(0, 256, (12, 14, 3)).astype(float) for _ in range(2))
+    y = 0.7 * x + 0.3 * y
+    window, c1, c2 = _volume_window(), (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    padded = [np.pad(image, 5, mode="edge") for image in (x, y)]
+    values = []
+    for position in np.ndindex(x.shape):
+        p, q = (w[tuple(slice(i, i + 11) for i in position)] for w in padded)
+        mean_p, mean_q = (window * p).sum(), (window * q).sum()
+        var_p, var_q = (window * (p - mean_p) ** 2).sum(), (window * (q - mean_q) ** 2).sum()
+        covariance = (window * (p - mean_p) * (q - mean_q)).sum()
+        values.append(
+            (2 * mean_p * mean_q + c1) * (2 * covariance + c2) / ((mean_p**2 + mean_q**2 + c1) * (var_p + var_q + c2))
+        )
+    value = ssim_matlab_rgb(*(torch.from_numpy(image).permute(2, 0, 1)[None] for image in (x, y)))
+    assert value.item() == pytest.approx(np.mean(values), abs=1e-10)

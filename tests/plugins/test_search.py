@@ -33,7 +33,8 @@ def _objective(cfg: DictConfig) -> dict[str, Any]:
         os.kill(os.getpid(), signal.SIGKILL)
     if vgg > -0.2:
         raise ValueError("too large")
-    return {"validation": {"psnr": 30 - (vgg + 1.5) ** 2 - (adv + 3) ** 2, "ssim": 0.9 - (vgg + 2.5) ** 2}}
+    psnr, ssim = 30 - (vgg + 1.5) ** 2 - (adv + 3) ** 2, 0.9 - (vgg + 2.5) ** 2
+    return {"validation": {"psnr": psnr, "ssim": ssim, "mine": (vgg + 1.5) ** 2}}
 
 
 def _calls() -> list[str]:
@@ -102,6 +103,27 @@ def test_equal_settings_in_a_batch_are_trained_once(search: Run) -> None:
     output = search(*overrides)
     assert sorted(_calls()) == ["0.01 0.001", "0.1 0.001"]
     assert output.count("loss.vgg.weight=0.01  ") <= 1
+
+
+@pytest.mark.untraced
+def test_an_own_metric_determines_the_direction(search: Run, tmp_path: Path) -> None:
+    """The metric of torchmetrics is minimized; a search can't go on in the other direction."""
+    file = tmp_path / "conf" / "metric" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    node = "mine: {_target_: torchmetrics.image.TotalVariation, digits: 6"
+    file.write_text(f"{node}}}\n")
+    command = [
+        *("--config-dir", str(tmp_path / "conf"), "metric=psnr+mine", "hydra.sweeper.objectives=[mine]"),
+        *("loss.adv.weight=0.001", "hydra.sweeper.trials=4"),
+    ]
+    output = search(*command)
+    distances = {(math.log10(float(call.split()[0])) + 1.5) ** 2: call.split()[0] for call in _calls()}
+    assert len(distances) == 4
+    assert f"mine {min(distances):.6f}  loss.vgg.weight={distances[min(distances)]}" in output
+    file.write_text(f"{node}, higher_is_better: true}}\n")
+    assert "holds a search with other directions" in search(*command, fails=True)
+    file.write_text("mine: {_target_: torchmetrics.MeanMetric}\n")
+    assert "deblurlab: metric.mine needs higher_is_better" in search(*command, fails=True)
 
 
 @pytest.mark.parametrize(

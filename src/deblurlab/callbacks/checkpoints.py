@@ -17,7 +17,7 @@ class Checkpoints(Checkpoint):
     """Writer of the checkpoints `last.ckpt`, `previous.ckpt` and `best.ckpt`.
 
     `last.ckpt` is written every `every` steps and before each validation, to resume from; the one that it replaces
-    stays as `previous.ckpt`. `best.ckpt` is the state with the highest value of the metric `monitor` in validation.
+    stays as `previous.ckpt`. `best.ckpt` is the state with the best value of the metric `monitor` in validation.
 
     Lightning's ModelCheckpoint saves twice as often as requested under manual optimization and loses the best value
     when a run's folder is moved.
@@ -29,7 +29,8 @@ class Checkpoints(Checkpoint):
         mode: "max" if a higher value is better, "min" if a lower one is; None: as the measured metric says.
 
     Raises:
-        UserError: After a validation that did not measure `monitor`.
+        UserError: At the start: `mode` is None and `monitor` isn't a measured metric. After a validation: it did not
+            measure `monitor`.
     """
 
     def __init__(
@@ -69,10 +70,15 @@ class Checkpoints(Checkpoint):
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, ImageMetrics) and name in callback.measurement.info:
                 return 1 if callback.measurement.info[name].higher_is_better else -1
-        raise UserError(f"callbacks.checkpoints.monitor={self._monitor} needs callbacks.checkpoints.mode=max or min")
+        raise UserError(
+            f"callbacks.checkpoints.monitor={self._monitor} isn't a metric of metric=; for another logged value set "
+            f"callbacks.checkpoints.mode=max or min"
+        )
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Read the best value from `best.ckpt`."""
+        """Read the best value from `best.ckpt`; check that its direction is known."""
+        if self._monitor is not None:
+            self._sign(trainer)
         # The checkpoint that training resumes from may be older than best.ckpt, or belong to another run.
         content = try_read_training_state(self._folder / "best.ckpt")
         state = content["callbacks"][self.state_key] if content else {}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from deblurlab.datasets import PairSet, Unreferenced
+from deblurlab.datasets import ImageSet
 from deblurlab.datasets.samples import Sample
 from deblurlab.errors import UserError
 from deblurlab.metrics import Measurement, SetMeasurement
@@ -54,7 +54,7 @@ class ImageMetrics(pl.Callback):
     set are `test/1/...`. Images without a sharp reference are measured by no-reference metrics.
 
     Raises:
-        UserError: During measurement: an image is too small or contains NaN.
+        UserError: During measurement: an image is too small or contains NaN, or a metric returns several numbers.
     """
 
     def __init__(self, measurement: Measurement) -> None:
@@ -69,14 +69,14 @@ class ImageMetrics(pl.Callback):
         self.set_scores: list[dict[str, float]] = []
         """For each set of the last test: values of the metrics that compare sets of images."""
 
-    def check_data(self, data: PairSet) -> None:
+    def check_data(self, data: ImageSet) -> None:
         """Restrict the metrics to no-reference ones if no image has a sharp reference.
 
         Raises:
             UserError: Some images have no sharp reference, and every metric needs one.
         """
-        sets = [data.val(), *data.tests().values()]
-        unreferenced = [isinstance(pair, Unreferenced) for pairs in sets for pair in pairs[:1]]
+        sets = [data.items("val"), *data.tests().values()]
+        unreferenced = [not items[0].references for items in sets if items]
         if any(unreferenced) and not self.measurement.no_reference:
             raise UserError(
                 f"the validation or test images have no sharp references, which metric="

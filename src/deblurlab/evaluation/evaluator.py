@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from deblurlab.datasets import Pair, Unreferenced
+from deblurlab.datasets import Item
 from deblurlab.datasets.frame_store import Reader
 from deblurlab.datasets.samples import read_checked, to_tensor
 from deblurlab.errors import UserError
@@ -29,7 +29,7 @@ class Task(NamedTuple):
 
     set: str
     """Name of the test set."""
-    pair: Pair
+    pair: Item
 
     @property
     def key(self) -> str:
@@ -49,7 +49,7 @@ class TaskResult:
     """Duration of the restoration."""
     error: str | None = None
 
-    def restore(self, restorer: BaseRestorer, pair: Pair) -> None:
+    def restore(self, restorer: BaseRestorer, pair: Item) -> None:
         """Restore the blurred image and record the duration, or the error."""
         assert self.blurred is not None
         start = time.perf_counter()
@@ -96,15 +96,19 @@ def evaluate_tasks(
             yield measuring.result()
 
 
-def read_pair(pair: Pair, reader: Reader) -> tuple[Tensor, list[Tensor]]:
+def read_pair(pair: Item, reader: Reader) -> tuple[Tensor, list[Tensor]]:
     """Return the blurred image and its references, `(3, H, W)` in [0, 1]."""
-    files = pair.files[:1] if isinstance(pair, Unreferenced) else pair.files
-    blurred, *references = (to_tensor(read_checked(path, reader)).float() / 255 for path in files)
+    images = (read_checked(reference, reader) for reference in (pair.blurred, *pair.references))
+    blurred, *references = (to_tensor(image).float() / 255 for image in images)
     return blurred, references
 
 
 def _measure(task: Task, result: TaskResult, measurement: Measurement) -> tuple[Row, TaskResult]:
-    """Return the row of a result, with the metrics of the restored and of the blurred image."""
+    """Return the row of a result, with the metrics of the restored and of the blurred image.
+
+    Raises:
+        UserError: A metric can't measure any image.
+    """
     row: Row = {"set": task.set, "image": task.pair.name}
     try:
         if result.blurred is not None:
@@ -118,6 +122,6 @@ def _measure(task: Task, result: TaskResult, measurement: Measurement) -> tuple[
             row |= {"psf": result.restored.psf, "untouched": result.restored.untouched}
         recipe = read_recipe(task.pair)
         row |= {key: recipe.get(key) for key in _RECIPE_COLUMNS}
-    except (UserError, ValueError) as error:
+    except ValueError as error:
         result.error = str(error)
     return row | {"error": result.error}, result

@@ -2,9 +2,6 @@
 
 import json
 import math
-import resource
-import statistics
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +12,11 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from deblurlab.config import instantiate
-from deblurlab.datasets import PairSet, Unreferenced
+from deblurlab.datasets import ImageSet
 from deblurlab.datasets.frame_store import Reader
 from deblurlab.errors import UserError
 from deblurlab.evaluation.evaluator import Row, Task, TaskResult, evaluate_tasks, read_pair
+from deblurlab.evaluation.summary import summarise
 from deblurlab.media.images import write_png
 from deblurlab.metrics import Measurement, SetMeasurement
 from deblurlab.metrics.levels import levels
@@ -57,10 +55,11 @@ def evaluate(
     run = Run(Path(cfg.run))
     shard, shards = parse_shard(cfg.shard)
     measurement = Measurement.of(cfg)
-    data: PairSet = instantiate(cfg.data)
+    data: ImageSet = instantiate(cfg.data)
     psf: Psf = instantiate(cfg.psf)
     restorer: BaseRestorer = instantiate(cfg.restorer)
     data.prepare()
+    data.open()
     tasks = _list_tasks(data, cfg.limit)
     _check_references(tasks, measurement)
     restorer.prepare(resolve_device(cfg.device), psf)
@@ -77,7 +76,7 @@ def evaluate(
     done = {key for key, row in _read_rows(run).items() if row["error"] is None}
     remaining = [task for i, task in enumerate(tasks) if i % shards == shard and task.key not in done]
     restored: dict[str, Tensor] = {}
-    measured = evaluate_tasks(remaining, restorer, measurement, data.reader())
+    measured = evaluate_tasks(remaining, restorer, measurement, data.read)
     for task, result in _append_rows(run, cfg.shard or "1/1", zip(remaining, measured, strict=True)):
         if result.restored is None or result.blurred is None:
             continue
@@ -95,24 +94,24 @@ def evaluate(
         "settings": {group: OmegaConf.to_container(cfg[group], resolve=True) for group in ("restorer", "psf")},
         "seed": cfg.seed,
         **restorer.cost(),
-        **_summarise(
+        **summarise(
             ordered, measurement, {name: measured.compute() for name, measured in sets.items()}
         ),  # before the samples are restored, which may raise the peak memory
         **environment.revision(),
     }
     write_csv(run.per_image_file, _align_columns(ordered))
-    _write_samples(run, tasks, ordered, restored, restorer, data.reader(), measurement)
+    _write_samples(run, tasks, ordered, restored, restorer, data.read, measurement)
     write_json(run.results_file, results)
     write_evaluation(run)
     return run.results()
 
 
-def _list_tasks(data: PairSet, limit: int | None) -> list[Task]:
+def _list_tasks(data: ImageSet, limit: int | None) -> list[Task]:
     """Return the pairs of the test sets, or of the validation set if there are none."""
     if limit is not None and limit < 1:
         raise UserError(f"limit={limit} must be at least 1")
     tasks = []
-    for name, pairs in (data.tests() or {"val": data.val()}).items():
+    for name, pairs in (data.tests() or {"val": data.items("val")}).items():
         count = len(pairs) if limit is None else min(limit, len(pairs))
         tasks += [Task(name, pairs[i]) for i in np.linspace(0, len(pairs) - 1, count).round().astype(int)]
     if not tasks:
@@ -122,7 +121,7 @@ def _list_tasks(data: PairSet, limit: int | None) -> list[Task]:
 
 def _check_references(tasks: Sequence[Task], measurement: Measurement) -> None:
     """Raise UserError if a pair has no reference and a metric of single images doesn't exist that needs none."""
-    unreferenced = any(isinstance(task.pair, Unreferenced) for task in tasks)
+    unreferenced = any(not task.pair.references for task in tasks)
     if unreferenced and (measurement.set_metrics or not measurement.no_reference):
         raise UserError(
             "the data set's images have no sharp references: name pairs (data.test_blurred, data.test_sharp), or "
@@ -194,9 +193,9 @@ def _write_samples(
     """Write `blurred | restored | sharp` images with the lowest, the median and the highest gain of each set."""
     run.samples.mkdir(exist_ok=True)
     for name in dict.fromkeys(task.set for task in tasks):
-        pairs = [(task, row) for task, row in zip(tasks, rows, strict=True) if not isinstance(task.pair, Unreferenced)]
+        pairs = [(task, row) for task, row in zip(tasks, rows, strict=True) if task.pair.references]
         measured = [(task, row) for task, row in pairs if task.set == name and not row["error"]]
-        measured.sort(key=lambda item: _gain(item[1], measurement))
+        measured.sort(key=lambda item: _finite_gain(item[1], measurement))
         chosen = {0: "worst", len(measured) - 1: "best", (len(measured) - 1) // 2: "median"} if measured else {}
         for number, (i, label) in enumerate(sorted(chosen.items())):
             task = measured[i][0]
@@ -207,64 +206,9 @@ def _write_samples(
             write_png(run.samples / f"{name}_{number}_{label}_{task.pair.name.replace('/', '-')}.png", pixels)
 
 
-def _gain(row: Row, measurement: Measurement) -> float:
-    """Return the improvement of the first metric over the blurred image; 0 if it is infinite."""
-    name = next(key.removesuffix("_blurred") for key in row if key.endswith("_blurred"))
-    gain = row[name] - row[f"{name}_blurred"]
-    return (gain if measurement.info[name].higher_is_better else -gain) if math.isfinite(gain) else 0.0
-
-
-def _summarise(
-    rows: Sequence[Row], measurement: Measurement, whole: Mapping[str, Mapping[str, float]]
-) -> dict[str, Any]:
-    """Return the results of all rows together, and the values of whole sets."""
-    return {
-        **measurement.describe(),
-        "sets": {
-            name: {**means, **_defined(whole[name])} for name, means in _set_means(rows, measurement.names).items()
-        },
-        "failed": {f"{row['set']}/{row['image']}": row["error"] for row in rows if row["error"]},
-        "seconds_per_megapixel": _seconds_per_megapixel(rows),
-        "peak_memory_mib": _peak_memory(),
-    }
-
-
-def _set_means(rows: Sequence[Row], names: Sequence[str]) -> dict[str, Any]:
-    """Return the mean and the standard error of each metric over the restored images of each set."""
-    sets: dict[str, Any] = {}
-    for name in dict.fromkeys(row["set"] for row in rows):
-        good = [row for row in rows if row["set"] == name and not row["error"]]
-        keys = [key + end for key in names for end in ("", "_blurred") if good and key + end in good[0]]
-        sets[name] = {
-            "images": len(good),
-            "failed": sum(row["set"] == name for row in rows) - len(good),
-            "untouched": sum(row["untouched"] is not None for row in good),
-            **{key: math.fsum(row[key] for row in good) / len(good) for key in keys},
-            "standard_error": {key: _standard_error([row[key] for row in good]) for key in keys},
-        }
-    return sets
-
-
-def _defined(values: Mapping[str, float]) -> dict[str, float]:
-    return {name: value for name, value in values.items() if not math.isnan(value)}
-
-
-def _standard_error(values: Sequence[float]) -> float | None:
-    """Return the standard error of the mean; None if it is undefined."""
-    if len(values) < 2 or not all(map(math.isfinite, values)):
-        return None
-    return statistics.stdev(values) / math.sqrt(len(values))
-
-
-def _seconds_per_megapixel(rows: Sequence[Row]) -> float | None:
-    """Return the median over the restored images."""
-    speeds = [row["seconds"] / row["megapixels"] for row in rows if not row["error"]]
-    return statistics.median(speeds) if speeds else None
-
-
-def _peak_memory() -> float:
-    """Return the peak memory of the GPU if one was used, otherwise of this process, in MiB."""
-    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
-        return torch.cuda.max_memory_allocated() / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+def _finite_gain(row: Row, measurement: Measurement) -> float:
+    """Return the gain in the first metric of single images; 0 if it is infinite or there is no such metric."""
+    for name in measurement.names:
+        gain = measurement.info[name].gain(row.get(f"{name}_blurred"), row.get(name))
+        return gain if gain is not None and math.isfinite(gain) else 0.0
+    return 0.0

@@ -2,13 +2,13 @@ from .base import ImageMetric as ImageMetric
 from .info import MetricInfo as MetricInfo
 from .kid import KID as KID
 from .measurement import Measurement as Measurement
-from .measurement import SetMeasurement as SetMeasurement
 from .perceptual import DISTS as DISTS
 from .perceptual import LPIPS as LPIPS
 from .protocol import Protocol as Protocol
 from .psnr import PSNR as PSNR
 from .psnr import PSNRY as PSNRY
 from .psnr import psnr as psnr
+from .set_measurement import SetMeasurement as SetMeasurement
 from .sharpness import Sharpness as Sharpness
 from .sharpness import sharpness as sharpness
 from .ssim import SSIM as SSIM

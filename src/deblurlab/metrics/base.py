@@ -8,9 +8,10 @@ from torchmetrics import Metric
 class ImageMetric(Metric):
     """Mean over images of one value per image; a torchmetrics Metric.
 
-    A subclass sets the class attributes and implements `update`, which calls `add` with the value of each image. The
-    parameters of `update` say what the metric needs: `update(restored, sharp)`; `update(restored)`, if it needs no
-    reference; and an optional `mask`, if it can leave pixels out, which alignment needs.
+    A subclass sets `higher_is_better` and the attributes below, and implements `update`, which calls `add` with the
+    value of each image. The parameters of `update` say what the metric needs: `update(restored, sharp)`;
+    `update(restored)`, if it needs no reference; and an optional `mask`, if it can leave pixels out, which alignment
+    needs.
 
     Example:
         >>> class MAE(ImageMetric):
@@ -23,16 +24,15 @@ class ImageMetric(Metric):
     """
 
     title: str
-    """Name in tables and plots."""
+    """Name in tables and plots; the default is the name of the config node."""
     unit = ""
     """Unit of the values, such as "dB"."""
     digits = 4
     """Decimals in tables."""
-    higher_is_better = True
     description = ""
-    """What the metric computes, in a few words; stored beside every value."""
-    image_dtype: torch.dtype = torch.float64
-    """Type of the images that the metric is given. Other metrics of torchmetrics are given float32."""
+    """What the metric computes, in a few words; the default is the first line of the docstring."""
+    image_dtype: torch.dtype = torch.float32
+    """Type of the images that the metric is given."""
 
     full_state_update = False
     total: Tensor
@@ -44,7 +44,13 @@ class ImageMetric(Metric):
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def add(self, values: Tensor) -> None:
-        """Add the value of each image, `(B,)`."""
+        """Add the value of each image, `(B,)`.
+
+        Raises:
+            ValueError: The values have another shape.
+        """
+        if values.ndim != 1:
+            raise ValueError(f"add needs the value of each image, (B,), not {tuple(values.shape)}")
         self.total = self.total + values.double().sum().to(self.total.device)
         self.count = self.count + values.numel()
 

@@ -35,7 +35,6 @@ class LPIPS(ImageMetric):
     """
 
     title, higher_is_better = "LPIPS", False
-    image_dtype = torch.float32
 
     def __init__(self, net: Literal["alex", "vgg"], weights: str = "imagenet") -> None:
         super().__init__()
@@ -58,7 +57,6 @@ class DISTS(ImageMetric):
 
     title, higher_is_better = "DISTS", False
     description = "DISTS on VGG16; lower is better"
-    image_dtype = torch.float32
 
     def __init__(self) -> None:
         super().__init__()

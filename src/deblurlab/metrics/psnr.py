@@ -15,8 +15,9 @@ class PSNR(ImageMetric):
         13.9794
     """
 
-    title, unit, digits = "PSNR", "dB", 2
+    title, unit, digits, higher_is_better = "PSNR", "dB", 2, True
     description = "RGB, in dB"
+    image_dtype = torch.float64
 
     def update(self, restored: Tensor, sharp: Tensor, mask: Tensor | None = None) -> None:
         """Add images, `(B, 3, H, W)` in [0, 1], with a mask `(B, 1, H, W)` of the pixels to measure."""

@@ -36,8 +36,9 @@ class SSIM(ImageMetric):
         0.0001
     """
 
-    title = "SSIM"
+    title, higher_is_better = "SSIM", True
     description = "per channel, Gaussian window 11x11 of sigma 1.5, valid area"
+    image_dtype = torch.float64
 
     def update(self, restored: Tensor, sharp: Tensor, mask: Tensor | None = None) -> None:
         """Add images, `(B, 3, H, W)` in [0, 1], with a mask `(B, 1, H, W)` of the window centres to measure."""
@@ -58,8 +59,9 @@ class SSIMY(SSIM):
 class SSIMMatlabRGB(ImageMetric):
     """Structural similarity of an RGB image as a volume, see `ssim_matlab_rgb`."""
 
-    title = "SSIM (MATLAB, RGB)"
+    title, higher_is_better = "SSIM (MATLAB, RGB)", True
     description = "RGB as a volume, Gaussian window 11x11x11 of sigma 1.5, borders replicated"
+    image_dtype = torch.float64
 
     def update(self, restored: Tensor, sharp: Tensor) -> None:
         """Add images, `(B, 3, H, W)` in [0, 1]."""

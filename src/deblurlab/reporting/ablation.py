@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class Ablation:
         sets = self.configurations[0].jobs[0].results["sets"]
         return [(name, metric) for name, values in sets.items() for metric in self.metrics if metric in values]
 
-    @property
+    @cached_property
     def metrics(self) -> dict[str, MetricInfo]:
         """The metrics of all jobs by name."""
         return metrics_of(*(job.results for configuration in self.configurations for job in configuration.jobs))
@@ -113,9 +114,10 @@ def _find_baseline(found: Sequence[Configuration], baseline: Mapping[str, str]) 
 def _values(configuration: Configuration) -> Values:
     """Return the values of the images that were measured with all seeds."""
     tables = [job.images for job in configuration.jobs]
+    metrics = metrics_of(*(job.results for job in configuration.jobs))
     found: Values = {}
     for key in tables[0]:
-        for metric in metrics_of(*(job.results for job in configuration.jobs)):
+        for metric in metrics:
             values = [value for table in tables if (value := table.get(key, {}).get(metric)) is not None]
             if len(values) == len(tables) and np.isfinite(values).all():
                 found.setdefault((key[0], metric), {})[key[1]] = values
@@ -148,7 +150,6 @@ def _format_mean(info: MetricInfo, values: Sequence[Any]) -> str:
 def _format_difference(info: MetricInfo, difference: Difference | None) -> str:
     if difference is None:
         return "-"
-    mean = info.format(difference.mean, "+")
-    if difference.groups < 2:
-        return mean
-    return f"{mean} ({info.format(difference.low, '+')} .. {info.format(difference.high, '+')})"
+    digits = info.digits_for(difference.high - difference.low)  # NaN for one group
+    mean, low, high = (info.format(v, "+", digits=digits) for v in (difference.mean, difference.low, difference.high))
+    return mean if difference.groups < 2 else f"{mean} ({low} .. {high})"

@@ -59,7 +59,10 @@ def sweep(folder: Path, form: str, output: Path | None, baseline: Sequence[str])
     if form == "terminal" and output is None:
         from deblurlab.reporting.sweep_page import write_sweep  # loads matplotlib, which tables don't need
 
-        columns = (Column(title, justify="left" if i < text_columns else "right") for i, title in enumerate(rows[0]))
+        columns = (
+            Column(markup.escape(title), justify="left" if i < text_columns else "right")
+            for i, title in enumerate(rows[0])
+        )
         terminal_table = Table(*columns)
         for row in rows:
             terminal_table.add_row(*map(markup.escape, row.values()))
@@ -119,10 +122,12 @@ def compare(first: Path, second: Path) -> None:
             one_group = d.groups == 1
             significance = "significant" if d.significant else "not significant"
             conclusion = "one group of images: no interval" if one_group else significance
-            interval = "-" if one_group else f"{d.low:+.4f} .. {d.high:+.4f}"
-            error = "-" if one_group else f"{d.standard_error:.4f}"
-            cells = f"{d.mean:+.4f}", error, interval, str(d.images), str(d.groups), conclusion
-            comparison_table.add_row(markup.escape(name), infos[metric].heading, *cells)
+            info = infos[metric]
+            text = partial(info.format, digits=info.digits + 2 if one_group else info.digits_for(d.high - d.low))
+            interval = "-" if one_group else f"{text(d.low, '+')} .. {text(d.high, '+')}"
+            error = "-" if one_group else text(d.standard_error)
+            cells = text(d.mean, "+"), error, interval, str(d.images), str(d.groups), conclusion
+            comparison_table.add_row(markup.escape(name), markup.escape(info.heading), *cells)
     console = Console()
     console = console if console.is_terminal else Console(width=140)
     console.print(comparison_table)

@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from deblurlab.reporting.metrics import metrics_of
+from deblurlab.metrics.info import MetricInfo
+from deblurlab.reporting.metrics import gain_metric, metrics_of
 
 Results = Mapping[str, Any]
 MISSING = "not available"
@@ -17,6 +18,7 @@ MISSING = "not available"
 def comparison(evaluations: Sequence[Results]) -> list[dict[str, str]]:
     """Return one row per evaluation and test set; all rows have the same columns."""
     rows, infos = [], metrics_of(*evaluations)
+    gain = gain_metric(infos, *evaluations)
     labels = [_label(results) + _psf(results) for results in evaluations]
     for results in evaluations:
         unique = labels.count(_label(results) + _psf(results)) == 1
@@ -29,7 +31,7 @@ def comparison(evaluations: Sequence[Results]) -> list[dict[str, str]]:
                     "set": name,
                     "images": str(values["images"]),
                     **{i.heading: i.format(values[m]) if m in values else MISSING for m, i in metrics.items()},
-                    "gain (dB)": _gain(values),
+                    **({} if gain is None else _gain(infos[gain], values.get(f"{gain}_blurred"), values.get(gain))),
                     "parameters": format_count(results.get("parameters")),
                     "MACs at 256x256": format_count(results.get("macs_256")),
                     "s/MP": _number(results["seconds_per_megapixel"], ".3g"),
@@ -49,8 +51,9 @@ def table_notes(evaluations: Sequence[Results]) -> list[str]:
         protocols.setdefault(protocol_text(results), []).append(results["name"])
     for text, names in protocols.items():
         lines.append(f"protocol{'' if len(protocols) == 1 else ' of ' + ', '.join(names)}: {text}")
+    metrics = metrics_of(*evaluations)
     for metric, why in {m: w for results in evaluations for m, w in results["unavailable"].items()}.items():
-        lines.append(f"{metrics_of(*evaluations)[metric].heading} {MISSING}: {why}")
+        lines.append(f"{metrics[metric].heading} {MISSING}: {why}")
     for results in evaluations:
         failed = list(results["failed"].items())
         lines += [f"{results['name']}: {image} failed: {error}" for image, error in failed[:5]]
@@ -67,7 +70,7 @@ def print_comparison(evaluations: Sequence[Results]) -> None:
     """Print the table of several evaluations and its notes."""
     rows = comparison(evaluations)
     empty = {column for column in rows[0] if all(row[column] in ("-", "") for row in rows)}
-    table = Table(*(column for column in rows[0] if column not in empty))
+    table = Table(*(escape(column) for column in rows[0] if column not in empty))
     table.columns[0].overflow = "fold"
     for column in table.columns[3:]:
         column.justify = "right"
@@ -91,10 +94,9 @@ def _psf(results: Results) -> str:
     return str(results["options"].get("psf", "-")) if is_classical else "-"
 
 
-def _gain(values: Mapping[str, Any]) -> str:
-    if values.get("psnr") is None or values.get("psnr_blurred") is None:
-        return "-"  # infinite, or not measured
-    return f"{values['psnr'] - values['psnr_blurred']:+.2f}"
+def _gain(info: MetricInfo, blurred: float | None, restored: float | None) -> dict[str, str]:
+    """Return the column of the gain, "-" if a value is infinite or not measured."""
+    return {f"gain ({info.unit or info.title})": info.format(info.gain(blurred, restored), "+")}
 
 
 def _notes(values: Mapping[str, Any]) -> str:

@@ -2,9 +2,10 @@
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from deblurlab.metrics.info import MetricInfo
 from deblurlab.reporting.comparison import table_notes
 from deblurlab.reporting.metrics import metrics_of
 from deblurlab.reporting.page import create_plot, embed_triptych, escape_dollars, render, svg
@@ -27,34 +28,44 @@ def write_evaluation(run: Run) -> None:
     with run.per_image_file.open(newline="") as file:
         images = list(csv.DictReader(file))
     infos = metrics_of(results)
-    measured = [name for name in infos if any(name in values for values in results["sets"].values())]
+    measured = {n: info for n, info in infos.items() if any(n in values for values in results["sets"].values())}
+    columns = list(images[0]) if images else []
+    ranked = next((name for name in infos if f"{name}_blurred" in columns), None)
     page = render(
         "evaluation.html.j2",
         title=results["name"],
-        columns=("set", "images", "", *(infos[name].heading for name in measured)),
+        columns=("set", "images", "", *(info.heading for info in measured.values())),
         rows=[row for name, values in results["sets"].items() for row in _rows(name, values, measured)],
         details=_details(results),
         warnings=[f"{image} failed: {error}" for image, error in results["failed"].items()],
         comparisons=[embed_triptych(path, residual=True) for path in sorted(run.samples.glob("*.png"))],
-        plots=_plots(images),
-        image_columns=list(images[0]) if images else [],
+        ranked_by=None if ranked is None else infos[ranked].title,
+        plots=[] if ranked is None else _plots(images, ranked, infos[ranked]),
+        image_columns=columns,
         image_rows=[[_short(value) for value in row.values()] for row in images],
         config=run.config_file.read_text(),
     )
     write_text(run.report_file, page)
 
 
-def _rows(name: str, values: dict[str, Any], measured: Sequence[str]) -> list[tuple[str, ...]]:
+def _rows(name: str, values: dict[str, Any], measured: Mapping[str, MetricInfo]) -> list[tuple[str, ...]]:
+    """Return three rows of a set: metrics with standard errors of the blurred and restored images, and the gain."""
     errors = values["standard_error"]
 
     def cells(suffix: str) -> list[str]:
-        pairs = [(values.get(metric + suffix), errors.get(metric + suffix)) for metric in measured]
-        return ["-" if value is None else f"{value:.4f}" + (f" ± {e:.4f}" if e else "") for value, e in pairs]
+        found = [(info, values.get(m + suffix), errors.get(m + suffix)) for m, info in measured.items()]
+        return [_with_error(*cell) for cell in found]
 
-    gains = [(values.get(metric), values.get(f"{metric}_blurred")) for metric in measured]
-    gain = ["-" if a is None or b is None else f"{a - b:+.4f}" for a, b in gains]
+    gains = [info.gain(values.get(f"{m}_blurred"), values.get(m)) for m, info in measured.items()]
+    gain = [info.format(value, "+") for info, value in zip(measured.values(), gains, strict=True)]
     count = str(values["images"])
     return [(name, count, "blurred", *cells("_blurred")), ("", "", "restored", *cells("")), ("", "", "gain", *gain)]
+
+
+def _with_error(info: MetricInfo, value: float | None, error: float | None) -> str:
+    digits = info.digits_for(error)
+    text = info.format(value, digits=digits)
+    return f"{text} ± {info.format(error, digits=digits)}" if error and value is not None else text
 
 
 def _details(results: dict[str, Any]) -> dict[str, str]:
@@ -79,10 +90,11 @@ def _settings_text(node: Any) -> str:
     return ", ".join(f"{k}={v}" for k, v in flat.items() if not k.startswith("_") and not isinstance(v, dict))
 
 
-def _plots(images: Sequence[Row]) -> list[str]:
-    """Return plots of the gain by group of images, and against the parameters of the degradation."""
-    good = [row for row in images if all(math.isfinite(float(row.get(k) or "nan")) for k in ("psnr", "psnr_blurred"))]
-    gains = [float(row["psnr"]) - float(row["psnr_blurred"]) for row in good]
+def _plots(images: Sequence[Row], metric: str, info: MetricInfo) -> list[str]:
+    """Return plots of the gain in a metric by group of images, and against the parameters of the degradation."""
+    keys = f"{metric}_blurred", metric
+    good = [row for row in images if all(math.isfinite(float(row[key] or "nan")) for key in keys)]
+    gains = [gain for row in good if (gain := info.gain(*(float(row[key]) for key in keys))) is not None]
     if not gains:
         return []
     groups: dict[str, list[float]] = {}
@@ -90,14 +102,14 @@ def _plots(images: Sequence[Row]) -> list[str]:
         groups.setdefault(row["image"].rpartition("/")[0] or row["set"], []).append(gain)
     figures = []
     for part in [dict(list(groups.items())[i : i + 12]) for i in range(0, len(groups), 12)]:
-        figure, axes = create_plot("Gain in PSNR (dB)")
+        figure, axes = create_plot(f"Gain in {info.heading}")
         axes.boxplot(list(part.values()), tick_labels=list(map(escape_dollars, part)), orientation="horizontal")
         axes.axvline(0, color="grey", linewidth=0.8)
         figures.append(svg(figure))
     for key, title in _RECIPE_COLUMNS.items():
         points = [(float(row[key]), gain) for row, gain in zip(good, gains, strict=True) if row.get(key)]
         if len({x for x, _ in points}) > 1:
-            figure, axes = create_plot(f"Gain in PSNR (dB) against {title}")
+            figure, axes = create_plot(f"Gain in {info.heading} against {title}")
             axes.plot(*zip(*points, strict=True), ".")
             axes.axhline(0, color="grey", linewidth=0.8)
             axes.set_xlabel(title, fontsize=9)

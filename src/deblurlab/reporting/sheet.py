@@ -9,7 +9,8 @@ import torch
 from PIL import Image, ImageDraw
 
 from deblurlab.datasets.frame_store import Reader
-from deblurlab.datasets.listing import Pair, Single
+from deblurlab.datasets.listing import Item
+from deblurlab.datasets.samples import read_checked
 from deblurlab.media.images import write_png
 from deblurlab.metrics import psnr
 from deblurlab.reporting.residual import residual_image
@@ -17,16 +18,16 @@ from deblurlab.reporting.residual import residual_image
 _GAP, _TITLE = 6, 16
 
 
-def write_sheet(path: Path, items: Sequence[Pair | Single], reader: Reader, *, width: int = 480) -> None:
+def write_sheet(path: Path, items: Sequence[Item], reader: Reader, *, width: int = 480) -> None:
     """Write a PNG with one row per pair: blurred, sharp and residual, see `residual_image`.
 
-    Above each row are the pair's name, its size and the PSNR of the blurred image. The row of a single image contains
-    that image only.
+    Above each row are the pair's name, its size and the PSNR of the blurred image. The row of an image without reference
+    contains that image only.
 
     Args:
         path: PNG file to write.
         items: Pairs and single images.
-        reader: Reader of the image files.
+        reader: Returns the image of a reference.
         width: Width of each image in the sheet, in pixels.
 
     Raises:
@@ -36,11 +37,11 @@ def write_sheet(path: Path, items: Sequence[Pair | Single], reader: Reader, *, w
     write_png(path, np.concatenate(rows))
 
 
-def _row(item: Pair | Single, reader: Reader, width: int) -> npt.NDArray[np.uint8]:
-    original = np.asarray(reader(item.original))
+def _row(item: Item, reader: Reader, width: int) -> npt.NDArray[np.uint8]:
+    original = np.asarray(read_checked(item.original, reader))
     title, images = f"{item.name}   {original.shape[1]}x{original.shape[0]}", [original]
-    if isinstance(item, Pair):
-        blurred = np.asarray(reader(item.blurred))
+    if item.references:
+        blurred = np.asarray(read_checked(item.blurred, reader))
         value = psnr(*(torch.tensor(image).permute(2, 0, 1)[None] / 255 for image in (blurred, original))).item()
         title = f"{title}   blurred: {value:.2f} dB"
         images = [blurred, original, residual_image(blurred, original)]

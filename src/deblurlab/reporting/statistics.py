@@ -1,6 +1,7 @@
 """Confidence intervals of differences between evaluations and between configurations."""
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -110,7 +111,9 @@ def compare(first: Path, second: Path) -> dict[str, dict[str, Difference]]:
     shared = [key for key in tables[0] if key in tables[1]]
     if not shared:
         raise UserError(f"{first} and {second} have no image in common: evaluate both on the same data")
-    metrics = [m for m in tables[0][shared[0]] if m in tables[1][shared[0]] and not m.endswith("_blurred")]
+    metrics = [
+        m for m in tables[0][shared[0]] if m in tables[1][shared[0]] and all(m in known for _, known in protocols)
+    ]
     conditions = [{k: v for k, v in p.items() if k in metrics or k not in known} for p, known in protocols]
     if conditions[0] != conditions[1]:
         raise UserError(
@@ -118,8 +121,8 @@ def compare(first: Path, second: Path) -> dict[str, dict[str, Difference]]:
             f"same protocol="
         )
     for key in shared:
-        blurred = [{m: table[key].get(f"{m}_blurred") for m in metrics} for table in tables]
-        if blurred[0] != blurred[1]:
+        blurred = [[table[key].get(f"{m}_blurred") for m in metrics] for table in tables]
+        if not all(map(_nearly_equal, *blurred)):
             raise UserError(
                 f"{first} and {second} restored different images named {key[1]}: evaluate both on the same data"
             )
@@ -134,6 +137,11 @@ def compare(first: Path, second: Path) -> dict[str, dict[str, Difference]]:
             if groups:
                 found.setdefault(name, {})[metric] = paired_bootstrap(groups)
     return found
+
+
+def _nearly_equal(a: float | None, b: float | None) -> bool:
+    """Return whether two values may be those of one image, measured on different devices."""
+    return a == b or (a is not None and b is not None and math.isclose(a, b, rel_tol=1e-4, abs_tol=1e-6))
 
 
 def per_image(file: Path) -> PerImage:

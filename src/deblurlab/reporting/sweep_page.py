@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from deblurlab.metrics.info import MetricInfo
 from deblurlab.reporting.ablation import Ablation, label, table, table_notes
-from deblurlab.reporting.page import Comparison, create_plot, embed_triptych, render, svg
+from deblurlab.reporting.page import Comparison, create_plot, embed_triptych, escape_dollars, render, svg
 from deblurlab.reporting.sweep import Configuration
 from deblurlab.runs.files import write_text
 
@@ -130,7 +130,7 @@ def _parallel(columns: Mapping[str, np.ndarray], colours: np.ndarray, *, better:
         axes.axvline(i, color="grey", linewidth=0.8)
         for height, value in ((0, values.min()), (1, values.max())):
             axes.annotate(f"{value:.4g}", (i, height), xytext=(4, 2), textcoords="offset points", fontsize=8)
-    axes.set_xticks(range(len(columns)), list(columns), fontsize=8)
+    axes.set_xticks(range(len(columns)), list(map(escape_dollars, columns)), fontsize=8)
     axes.set_yticks([])
     return figure
 

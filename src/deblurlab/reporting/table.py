@@ -17,12 +17,15 @@ def columns(results: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def rows(results: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Return three rows per set: metrics of the blurred images, of the restored images, and the gain."""
+    """Return three rows per set: metrics of the blurred images, of the restored images, and the gain.
+
+    A gain is positive if the restored images are better.
+    """
     table: list[tuple[str, ...]] = []
     metrics = _measured(results)
     for name, values in results["sets"].items():
         blurred, restored = ([values.get(metric + suffix) for metric in metrics] for suffix in ("_blurred", ""))
-        gains = [None if None in pair else pair[1] - pair[0] for pair in zip(blurred, restored, strict=True)]
+        gains = [info.gain(*pair) for info, *pair in zip(metrics.values(), blurred, restored, strict=True)]
         for kind, row, sign in (("blurred", blurred, ""), ("restored", restored, ""), ("gain", gains, "+")):
             cells = [info.format(value, sign) for info, value in zip(metrics.values(), row, strict=True)]
             table.append((*((name, str(values["images"])) if kind == "blurred" else ("", "")), kind, *cells))
@@ -37,7 +40,7 @@ def _measured(results: Mapping[str, Any]) -> dict[str, MetricInfo]:
 
 def details(results: Mapping[str, Any]) -> dict[str, str]:
     """Return the settings, costs and protocol that belong to the results."""
-    options = results["options"]
+    options, metrics = results["options"], metrics_of(results)
     return {
         "run": results["name"],
         **{group: str(options[group]) for group in ("model", "loss", "data") if options.get(group)},
@@ -48,14 +51,14 @@ def details(results: Mapping[str, Any]) -> dict[str, str]:
         "training time": _duration(results["seconds"]),
         "seed": str(results["seed"]),
         "protocol": "; ".join(f"{key}: {value}" for key, value in results["protocol"].items()),
-        **{f"{metrics_of(results)[name].title} not available": why for name, why in results["unavailable"].items()},
+        **{f"{metrics[name].title} not available": why for name, why in results["unavailable"].items()},
     }
 
 
 def print_results(results: Mapping[str, Any]) -> None:
     """Print the metrics of a run and their details."""
     console = Console()
-    table = Table(*columns(results), title=escape(results["name"]))
+    table = Table(*map(escape, columns(results)), title=escape(results["name"]))
     for column in table.columns[3:]:
         column.justify = "right"
     for row in rows(results):
