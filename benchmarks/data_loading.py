@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         overrides = options.overrides or ["data=gopro", f"data.root={write_data_set(Path(folder), *options.size)}"]
         data = instantiate(config.compose(*overrides).data)
         data.prepare()
-        pairs = data.train()
+        pairs = data.items("train")
         files = sorted({path for pair in pairs for path in (pair.blurred, pair.sharp)})
         for _ in write_frame_store(data.root, files):
             pass

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         data.prepare()
     print_header("data set", "squares", *COLUMNS)
     for description, data in sets.items():
-        pairs = data.train() or [pair for found in data.tests().values() for pair in found]
+        pairs = data.items("train") or data.items("test")
         selected = [pairs[i] for i in np.unique(np.linspace(0, len(pairs) - 1, options.images).astype(int))]
         values = np.array([measure(*square) for pair in selected for square in squares(pair, options.side)])
         quartiles = np.percentile(values, [50, 25, 75], axis=0).T

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     data = instantiate(cfg.data)
     data.prepare()
     augmentations = {cfg.augment.size: instantiate(cfg.augment)}
-    dataset = PairDataset(100 * data.train(), augmentations=augmentations, reader=data.reader())
+    dataset = PairDataset(100 * [*data.items("train")], augmentations=augmentations, reader=data.read)
     stage = Stage(0, cfg.augment.size, cfg.loader.batch_size)
     batches = KeyedBatchSampler([len(dataset)], stages=[stage])
     loader = torch.utils.data.DataLoader(dataset, batch_sampler=batches, num_workers=2)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from deblurlab.callbacks import ImageMetrics, PerImage
-from deblurlab.datasets import Pair, PairSet, Unreferenced
+from deblurlab.datasets import ImageSet, Pair, Split, Unreferenced
 from deblurlab.errors import UserError
 from deblurlab.metrics import PSNR, Measurement, Protocol, psnr, sharpness
 from support import config
@@ -99,13 +99,15 @@ def test_images_without_references_are_measured_by_no_reference_metrics() -> Non
 
 
 def test_metrics_are_restricted_to_those_that_the_data_allow() -> None:
-    class Data(PairSet):
+    class Data(ImageSet):
         def __init__(self, *pairs: Pair) -> None:
-            super().__init__(root=".")
             self._pairs = list(pairs)
 
-        def val(self) -> list[Pair]:
-            return self._pairs
+        def items(self, split: Split) -> list[Pair]:
+            return self._pairs if split == "val" else []
+
+        def read(self, reference: Path) -> np.ndarray:
+            raise NotImplementedError
 
     pair, unreferenced = Pair("a", Path("a"), Path("b")), Unreferenced("a", Path("a"), Path("b"))
     metrics_callback = _metrics("psnr", "sharpness")

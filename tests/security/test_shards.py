@@ -46,7 +46,7 @@ def _sample(part: Path, *fields: bytes) -> None:
 def _read(shards: Path) -> None:
     data = Streaming(root=str(shards))
     data.prepare()
-    data.reader()(data.train()[0].blurred)
+    data.read(data.items("train")[0].blurred)
 
 
 def test_valid_samples_of_these_tests_are_read(shards: Path) -> None:

@@ -5,6 +5,7 @@ import logging
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,9 +13,9 @@ from deblurlab.cli.exit_codes import exit_with_message
 from deblurlab.errors import UserError, first_sentence
 
 if TYPE_CHECKING:
-    from deblurlab.datasets.base import PairSet
+    from deblurlab.datasets.base import ImageSet
     from deblurlab.datasets.checks import Findings
-    from deblurlab.datasets.listing import Pair, Single
+    from deblurlab.datasets.listing import Item
 
 T = TypeVar("T")
 
@@ -53,6 +54,8 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument("set", help="option of the config group data, e.g. gopro")
         added.add_argument("root", nargs="?", help="folder of the data set, data.root")
         added.add_argument("overrides", nargs="*", help="further settings, e.g. data.blur_key=blur_gamma")
+        text = "folder with options of your own, in data/<set>.yaml; may be repeated"
+        added.add_argument("--config-dir", metavar="DIR", type=Path, action="append", default=[], help=text)
         return added
 
     text = "Read every pair and print counts, sizes, damaged files and images that occur in two splits."
@@ -73,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _load(options: argparse.Namespace) -> "PairSet":
+def _load(options: argparse.Namespace) -> "ImageSet":
     """Instantiate and prepare the data set that the arguments name.
 
     Raises:
@@ -85,19 +88,20 @@ def _load(options: argparse.Namespace) -> "PairSet":
     from deblurlab import config
     from deblurlab.config import instantiate
 
+    compose = partial(config.compose, f"data={options.set}", config_dirs=options.config_dir)
     overrides = list(options.overrides)
     if options.root is not None:
         overrides.insert(0, options.root if "=" in options.root else f"data.root={options.root}")
     try:
-        node = config.compose(f"data={options.set}", *overrides).data
-        data_set: PairSet = instantiate(node)
+        node = compose(*overrides).data
+        data_set: ImageSet = instantiate(node)
     except (HydraException, OmegaConfBaseException) as error:
-        if options.set not in config.options("data"):
-            known = ", ".join(config.options("data"))
-            raise UserError(f"there is no data set {options.set}; known: {known}") from error
+        own = {path.stem for folder in options.config_dir for path in (folder / "data").glob("*.yaml")}
+        if options.set not in (known := sorted({*config.options("data"), *own})):
+            raise UserError(f"there is no data set {options.set}; known: {', '.join(known)}") from error
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from error
-        settings = ", ".join(key for key in config.compose(f"data={options.set}").data if key != "_target_")
+        settings = ", ".join(key for key in compose().data if key != "_target_")
         raise UserError(
             f"data={options.set} can't be created: {first_sentence(error)} (settings: {settings})"
         ) from error
@@ -110,21 +114,29 @@ def _check(options: argparse.Namespace) -> int:
 
     from deblurlab.datasets.checks import Findings, inspect_splits
 
-    if not data_set.on_disk:
-        raise UserError(f"data={options.set} holds shards, which were checked when they were packed")
-    if options.fix_list is not None and not data_set.paired:
-        raise UserError(f"--fix-list lists pairs, but data={options.set} is unpaired: leave it out")
     splits = data_set.splits()
+    if options.fix_list is not None and not all(_files_of(item) for items in splits.values() for item in items):
+        raise UserError(f"--fix-list lists pairs of files, and data={options.set} has other items: leave it out")
     findings = Findings({}, {})
     total = sum(len(pairs) for pairs in splits.values())
-    for findings in _with_progress(inspect_splits(splits, data_set.published), "checking", total):  # noqa: B007
+    for findings in _with_progress(inspect_splits(data_set, splits), "checking", total):  # noqa: B007
         pass
     _print_findings(findings)
     if options.fix_list is not None:
-        lines = [" ".join(shlex.quote(str(path.absolute())) for path in item.files[:2]) for item in findings.usable]
+        pairs = map(_files_of, findings.usable)
+        lines = [" ".join(shlex.quote(str(path.absolute())) for path in files) for files in pairs]
         options.fix_list.write_text("".join(f"{line}\n" for line in lines))
         print(f"{len(lines)} good pairs: {options.fix_list}")
     return 1 if findings.problems else 0
+
+
+def _files_of(item: "Item") -> list[Path]:
+    """Return the files of a pair, blurred and sharp; none for other items."""
+    from deblurlab.datasets.listing import image_file
+
+    files = [image_file(image) for image in (item.blurred, *item.references[:1])]
+    found = [file for file in files if file is not None]
+    return found if len(found) == 2 else []
 
 
 def _print_findings(findings: "Findings") -> None:
@@ -147,33 +159,36 @@ def _print_findings(findings: "Findings") -> None:
 
 def _pack(options: argparse.Namespace) -> int:
     data_set = _load(options)
-    if not data_set.on_disk:
-        raise UserError(f"data={options.set} is packed already")
     if options.streaming is not None:
         _pack_shards(options, data_set)
     else:
-        _pack_frames(data_set)
+        _pack_frames(options, data_set)
     return 0
 
 
-def _pack_shards(options: argparse.Namespace, data_set: "PairSet") -> None:
+def _pack_shards(options: argparse.Namespace, data_set: "ImageSet") -> None:
     from deblurlab.datasets.shards import write_shards
 
-    if not data_set.lists_pairs or len(data_set.parts()) > 1:
+    training = data_set.training({}, repeat=1, seed=0)
+    listed = data_set.items("train")
+    if not all(item.references for item in listed) or training.sizes != [len(listed)]:
         raise UserError(f"data={options.set} can't be packed: shards hold the listed pairs of one data set")
-    tests = {f"test/{name}": pairs for name, pairs in data_set.tests().items()}
-    parts = {"train": data_set.train(), "val": data_set.val()} | tests
+    tests = {f"test/{name}": items for name, items in data_set.tests().items()}
+    parts = {"train": listed, "val": data_set.items("val")} | tests
     total = sum(len(pairs) for pairs in parts.values())
     for _ in _with_progress(((n, n) for n in write_shards(options.streaming, parts)), "packing", total):
         pass
     print(f"shards: {options.streaming}")
 
 
-def _pack_frames(data_set: "PairSet") -> None:
+def _pack_frames(options: argparse.Namespace, data_set: "ImageSet") -> None:
     from deblurlab.datasets.frame_store import FrameStore
     from deblurlab.datasets.frame_store_writer import write_frame_store
 
-    for root, files in data_set.frame_store_files().items():
+    stores = {root: files for root, files in data_set.frame_store_files().items() if files}
+    if not stores:
+        raise UserError(f"data={options.set} has no image files below a folder, which a frame store is written for")
+    for root, files in stores.items():
         for _ in _with_progress(((n, n) for n in write_frame_store(root, files)), "packing", len(files)):
             pass
         print(f"{len(FrameStore(root))} frames: {root / 'frames'}")
@@ -186,12 +201,13 @@ def _show(options: argparse.Namespace) -> int:
 
     from deblurlab.reporting.sheet import write_sheet
 
-    samples: list[Pair | Single] = []
-    for pairs in data_set.splits().values():
-        indices = np.linspace(0, len(pairs) - 1, min(options.number, len(pairs))).astype(int)
-        samples += [pairs[i] for i in indices]
+    samples: list[Item] = []
+    for items in data_set.splits().values():
+        indices = np.linspace(0, len(items) - 1, min(options.number, len(items))).astype(int)
+        samples += [items[i] for i in indices]
+    data_set.open()
     output = options.output or Path(f"{options.set}.png")
-    write_sheet(output, samples, data_set.reader())
+    write_sheet(output, samples, data_set.read)
     print(output)
     return 0
 

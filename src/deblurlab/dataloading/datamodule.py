@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from deblurlab.dataloading.resilient_loader import ResilientLoader, SkipUnreadable, file_names_of
 from deblurlab.dataloading.sampler import KeyedBatchSampler, SequentialBatchSampler, Stage
 from deblurlab.dataloading.workers import init_worker
-from deblurlab.datasets.base import PairSet
-from deblurlab.datasets.listing import Pair
+from deblurlab.datasets.base import ImageSet
+from deblurlab.datasets.listing import Item
 from deblurlab.datasets.samples import Key, PairDataset, PairTransform, Sample
 from deblurlab.errors import UserError
 from deblurlab.runs.cpus import available_cpus
@@ -54,7 +54,7 @@ class DataModule(pl.LightningDataModule):
     def __init__(
         self,
         *,
-        data: PairSet,
+        data: ImageSet,
         augmentations: Callable[[int], PairTransform],
         size: int,
         batch_size: int,
@@ -106,6 +106,7 @@ class DataModule(pl.LightningDataModule):
             UserError: The training set is smaller than a batch, or a batch can't be divided evenly among the processes.
         """
         self._prepare_alone()
+        self.data.open()
         training = self.data.training(self._augmentations, repeat=self._repeat, seed=self._seed)
         self._finish_batch = training.finish_batch
         (rank, world_size), first = self._process(), self._stages[0]
@@ -161,22 +162,24 @@ class DataModule(pl.LightningDataModule):
     def val_dataloader(self) -> list[ResilientLoader]:
         """Return the loader of the validation pairs, if there are any."""
         self._prepare_alone()
-        pairs = self.data.val()
-        return [self._evaluation(pairs, keep_workers=True)] if pairs else []
+        self.data.open()
+        items = self.data.items("val")
+        return [self._evaluation(items, keep_workers=True)] if items else []
 
     def test_dataloader(self) -> list[ResilientLoader]:
         """Return one loader per test set."""
         self._prepare_alone()
-        return [self._evaluation(pairs, keep_workers=False) for pairs in self.test_sets().values()]
+        self.data.open()
+        return [self._evaluation(items, keep_workers=False) for items in self.test_sets().values()]
 
-    def test_sets(self) -> dict[str, list[Pair]]:
-        """Return the test sets by name, or the validation pairs as "val" if there are none."""
-        return self.data.tests() or {"val": self.data.val()}
+    def test_sets(self) -> dict[str, Sequence[Item]]:
+        """Return the test sets by name, or the validation set as "val" if there are none."""
+        return self.data.tests() or {"val": self.data.items("val")}
 
-    def _evaluation(self, pairs: list[Pair], *, keep_workers: bool) -> ResilientLoader:
+    def _evaluation(self, items: Sequence[Item], *, keep_workers: bool) -> ResilientLoader:
         rank, world_size = self._process()
-        batch_sampler = SequentialBatchSampler(len(pairs), rank=rank, world_size=world_size)
-        dataset = PairDataset(pairs, reader=self.data.reader())
+        batch_sampler = SequentialBatchSampler(len(items), rank=rank, world_size=world_size)
+        dataset = PairDataset(items, reader=self.data.read)
         return self._loader(dataset, batch_sampler, file_names=file_names_of(dataset), keep_workers=keep_workers)
 
     def _loader(

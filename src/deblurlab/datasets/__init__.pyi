@@ -1,8 +1,11 @@
-from .base import PairSet as PairSet
+from .base import FileSet as FileSet
+from .base import ImageSet as ImageSet
+from .base import Split as Split
 from .base import TrainingData as TrainingData
 from .gopro import GoPro as GoPro
 from .hide import HIDE as HIDE
 from .kohler import Kohler as Kohler
+from .listing import Item as Item
 from .listing import Pair as Pair
 from .listing import Single as Single
 from .listing import Unreferenced as Unreferenced
@@ -17,5 +20,6 @@ from .samples import UnpairedDataset as UnpairedDataset
 from .streaming import Streaming as Streaming
 from .synthetic import Synthetic as Synthetic
 from .synthetic_scenes import SceneDataset as SceneDataset
+from .torch_dataset import TorchDataset as TorchDataset
 from .unpaired import Disjoint as Disjoint
 from .unpaired import Unpaired as Unpaired

@@ -1,20 +1,23 @@
-"""Base class of all data sets."""
+"""Base classes of data sets."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from torch.utils.data import Dataset
 
-from deblurlab.datasets.frame_store import Reader, ReaderByRoot, open_reader
-from deblurlab.datasets.listing import Pair, Single
-from deblurlab.datasets.samples import PairDataset, PairTransform, Sample
+from deblurlab.datasets.frame_store import Image, Reader, open_reader
+from deblurlab.datasets.listing import Item, Part, Reference, Single, Unreferenced, image_file
+from deblurlab.datasets.samples import PairDataset, PairTransform, Sample, UnpairedDataset
 from deblurlab.errors import UserError
 from deblurlab.media.images import read_image
 
+Split = Literal["train", "val", "test"]
 Store = Literal["auto", "off"]
 """Whether images are read from the frame store if it is valid ("auto"), or always from their files ("off")."""
-Splits = Mapping[str, Sequence[Pair | Single]]
+Splits = Mapping[str, Sequence[Item]]
 """Items by name of the split."""
 
 
@@ -35,10 +38,92 @@ class TrainingData(NamedTuple):
     """Converts a collated batch, already on the training device, to a batch of samples."""
 
 
-class PairSet:
-    """A data set with disjoint splits: `train`, `val` (to choose a checkpoint) and named test sets.
+class ImageSet(ABC):
+    """Data set: what it consists of, and how an image is read.
 
-    A new data set is a subclass that overrides `prepare`, `train`, `val` and `tests`, and one YAML file in conf/data.
+    A subclass implements `items` and `read`. It is copied to worker processes with `pickle`. The other methods have
+    defaults: override `prepare` to check or generate files, `tests` for several or named test sets, and `training` for
+    samples that can't be listed.
+
+    Example:
+        >>> import numpy as np
+        >>> from deblurlab.datasets import Pair
+        >>> class Grey(ImageSet):
+        ...     "Ten uniform pairs: the levels are the references."
+        ...     def items(self, split):
+        ...         numbers = {"train": range(8), "val": [8], "test": [9]}[split]
+        ...         return [Pair(f"{i}", 20 * i, 20 * i + 1) for i in numbers]
+        ...     def read(self, reference):
+        ...         return np.full((64, 64, 3), reference, np.uint8)
+        >>> {split: len(items) for split, items in Grey().splits().items()}
+        {'train': 9, 'test': 1}
+    """
+
+    published: Mapping[str, int] = {}
+    """Number of pairs in each official split ("train", "val", "test"), as the data set's authors state it."""
+
+    @abstractmethod
+    def items(self, split: Split) -> Sequence[Item]:
+        """Return the items of a split, in a fixed order; none if the data set has no such split.
+
+        An item is a `Pair`; an `Unreferenced` pair of unrelated images, for training without pairs; or in validation
+        and test a `Single`, a blurred image that no sharp one belongs to. Images are given by references, anything
+        hashable that `read` understands.
+        """
+
+    @abstractmethod
+    def read(self, reference: Any) -> Image:
+        """Return an image, RGB, `(H, W, 3)` uint8."""
+
+    def prepare(self) -> None:  # noqa: B027 - optional
+        """Generate or check the files on disk. Called once per machine before anything is read."""
+
+    def open(self, *, packed: bool = True) -> None:  # noqa: B027 - optional
+        """Open what all worker processes share. Called once per process, before workers start.
+
+        Args:
+            packed: Whether images may be read from a frame store instead of their files.
+        """
+
+    def tests(self) -> dict[str, Sequence[Item]]:
+        """Return the test sets by name; there may be none."""
+        items = self.items("test")
+        return {"test": items} if items else {}
+
+    def parts(self) -> list[tuple[float, Sequence[Item]]]:
+        """Return the training items in parts, each with its sampling weight."""
+        return [(1.0, self.items("train"))]
+
+    def training(self, augmentations: Mapping[int, PairTransform], *, repeat: int, seed: int) -> TrainingData:
+        """Return the training samples.
+
+        Args:
+            augmentations: Random transform by crop size.
+            repeat: Number of times that an epoch draws each pair, or each image of the larger side without pairs.
+            seed: Seed of the augmentation.
+        """
+        parts = self.parts()
+        items = [item for _, part in parts for item in part]
+        if not all(item.references for item in items):
+            unpaired = _unpaired(items, augmentations=augmentations, seed=seed, reader=self.read)
+            return TrainingData(unpaired, [len(unpaired) * repeat], [1.0])
+        repeated = [item for _, part in parts for item in [*part] * repeat]
+        dataset = PairDataset(repeated, augmentations=augmentations, seed=seed, reader=self.read)
+        return TrainingData(dataset, [len(part) * repeat for _, part in parts], [weight for weight, _ in parts])
+
+    def splits(self) -> Splits:
+        """Return all items by official split, as counted in `published`."""
+        tests = [item for items in self.tests().values() for item in items]
+        found = {"train": [*self.items("train"), *self.items("val")], "test": tests}
+        return {split: items for split, items in found.items() if items}
+
+    def frame_store_files(self) -> dict[Path, list[Path]]:
+        """Return the image files to pack, by the folder that gets a frame store."""
+        return {}
+
+
+class FileSet(ImageSet):
+    """Data set of image files below a folder, which may have a frame store.
 
     Args:
         root: Folder that contains all images.
@@ -48,88 +133,87 @@ class PairSet:
         UserError: `store` is unknown.
     """
 
-    paired: ClassVar[bool] = True
-    """Whether the training samples are pairs."""
-    published: ClassVar[Mapping[str, int]] = {}
-    """Number of pairs in each official split ("train", "val", "test"), as the data set's authors state it."""
-
     def __init__(self, *, root: str | Path, store: Store = "auto") -> None:
         if store not in ("auto", "off"):
             raise UserError(f"data.store={store} is unknown: auto or off")
         self.root = Path(root)
         self.store = store
+        self._reader: Reader | None = None
 
-    def prepare(self) -> None:
-        """Generate or check the files on disk. Called once per machine before anything is read."""
+    def open(self, *, packed: bool = True) -> None:
+        """Open the frame store if there is a valid one."""
+        self._reader = open_reader(self.root) if packed and self.store == "auto" else read_image
 
-    def train(self) -> list[Pair]:
-        """Return the training pairs."""
-        return []
-
-    def val(self) -> list[Pair]:
-        """Return the validation pairs."""
-        return []
-
-    def tests(self) -> dict[str, list[Pair]]:
-        """Return the test sets by name; there may be none."""
-        return {}
-
-    def parts(self) -> list[tuple[float, list[Pair]]]:
-        """Return the training pairs in parts, each with its sampling weight."""
-        return [(1.0, self.train())]
-
-    def training(self, augmentations: Mapping[int, PairTransform], *, repeat: int, seed: int) -> TrainingData:
-        """Return the training samples.
-
-        Args:
-            augmentations: Random transform by crop size.
-            repeat: Number of times that an epoch draws each pair.
-            seed: Seed of the augmentation.
-        """
-        parts = [(weight, pairs * repeat) for weight, pairs in self.parts()]
-        pairs = [pair for _, part in parts for pair in part]
-        dataset = PairDataset(pairs, augmentations=augmentations, seed=seed, reader=self.reader())
-        return TrainingData(dataset, [len(part) for _, part in parts], [weight for weight, _ in parts])
-
-    @property
-    def has_pairs(self) -> bool:
-        """Whether the training data contain pairs, possibly in addition to unpaired images."""
-        return self.paired
-
-    def splits(self) -> Splits:
-        """Return all items by official split, as counted in `published`."""
-        found = {"train": [*self.train(), *self.val()], "test": [p for pairs in self.tests().values() for p in pairs]}
-        return {split: pairs for split, pairs in found.items() if pairs}
-
-    @property
-    def on_disk(self) -> bool:
-        """Whether the images are files on disk."""
-        return True
-
-    @property
-    def lists_pairs(self) -> bool:
-        """Whether `train` returns all training data."""
-        return self.paired
+    def read(self, reference: Path) -> Image:
+        """Return an image from the frame store or from its file."""
+        if self._reader is None:
+            self.open()
+            assert self._reader is not None
+        return self._reader(reference)
 
     def frame_store_files(self) -> dict[Path, list[Path]]:
-        """Return the image files to pack, by the folder that gets a frame store."""
-        files = {path for found in self.splits().values() for item in found for path in item.files}
-        return {self.root: sorted(files)}
-
-    def reader(self) -> Reader:
-        """Return the function that reads an image of this data set, from a frame store or from its file."""
-        readers = self.readers()
-        return next(iter(readers.values())) if len(readers) == 1 else ReaderByRoot(readers)
-
-    def readers(self) -> dict[Path, Reader]:
-        """Return the readers by the folder whose images they read."""
-        return {self.root: open_reader(self.root) if self.store == "auto" else read_image}
+        """Return all image files, for the frame store in `root`."""
+        images = (image_file(image) for items in self.splits().values() for item in items for image in item.images)
+        return {self.root: sorted({file for file in images if file is not None})}
 
 
-def merge_files(file_lists: Iterable[dict[Path, list[Path]]]) -> dict[Path, list[Path]]:
-    """Merge the `frame_store_files` of several data sets, which may share folders."""
-    merged: dict[Path, set[Path]] = {}
-    for files_by_root in file_lists:
-        for root, files in files_by_root.items():
-            merged.setdefault(root, set()).update(files)
-    return {root: sorted(files) for root, files in merged.items()}
+class CompositeSet(ImageSet):
+    """Data set that consists of others. Its references are `Part`s, which name the data set that reads the image.
+
+    Args:
+        sources: Data sets by name.
+    """
+
+    def __init__(self, sources: Mapping[str, ImageSet]) -> None:
+        self._sources = dict(sources)
+
+    def prepare(self) -> None:
+        """Prepare each data set."""
+        for source in self._sources.values():
+            source.prepare()
+
+    def open(self, *, packed: bool = True) -> None:
+        """Open each data set."""
+        for source in self._sources.values():
+            source.open(packed=packed)
+
+    def read(self, reference: Part) -> Image:
+        """Return an image of one of the data sets."""
+        return self._sources[reference.source].read(reference.image)
+
+    def parts_of(self, source: str, items: Iterable[Item], *, prefix: str = "") -> list[Any]:
+        """Return the items of a data set as this one's, with a prefix to their names."""
+        return [item.renamed(prefix + item.name, partial(Part, source)) for item in items]
+
+    def frame_store_files(self) -> dict[Path, list[Path]]:
+        """Return the image files to pack of all data sets, which may share folders."""
+        merged: dict[Path, set[Path]] = {}
+        for source in self._sources.values():
+            for root, files in source.frame_store_files().items():
+                merged.setdefault(root, set()).update(files)
+        return {root: sorted(files) for root, files in merged.items()}
+
+
+def _unpaired(
+    items: Iterable[Item], *, augmentations: Mapping[int, PairTransform], seed: int, reader: Reader
+) -> UnpairedDataset:
+    """Return the samples of two sets of images that don't correspond, and of pairs if there are any.
+
+    Raises:
+        UserError: A training image has no sharp image at all.
+    """
+    blurred: dict[Reference, Single] = {}
+    sharp: dict[Reference, Single] = {}
+    pairs = []
+    for item in items:
+        if isinstance(item, Single):
+            raise UserError(
+                f"the training item {item.name} is a single image: training items must be Pair or Unreferenced"
+            )
+        if isinstance(item, Unreferenced):
+            blurred.setdefault(item.blurred, Single(item.name, item.blurred))
+            sharp.setdefault(item.sharp, Single(str(item.sharp), item.sharp))
+        else:
+            pairs.append(item)
+    sides = list(blurred.values()), list(sharp.values())
+    return UnpairedDataset(*sides, pairs=pairs, augmentations=augmentations, seed=seed, reader=reader)

@@ -3,15 +3,18 @@
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from multiprocessing import get_context
-from pathlib import Path
 from typing import NamedTuple
 
-from deblurlab.datasets.base import Splits
-from deblurlab.datasets.listing import Pair, Single
+import numpy as np
+
+from deblurlab.datasets.base import ImageSet, Splits
+from deblurlab.datasets.frame_store import Reader
+from deblurlab.datasets.listing import Item, Reference
+from deblurlab.datasets.samples import read_checked
 from deblurlab.errors import UserError
-from deblurlab.media.images import read_image
 from deblurlab.runs.cpus import available_cpus
 
 _MIN_PARALLEL_ITEMS = 64
@@ -39,18 +42,22 @@ class Findings:
     problems: list[str] = field(default_factory=list)
     sizes: dict[str, set[tuple[int, int]]] = field(default_factory=dict)
     """(width, height) of the images by split."""
-    usable: list[Pair | Single] = field(default_factory=list)
+    usable: list[Item] = field(default_factory=list)
 
 
-def inspect_splits(splits: Splits, published: Mapping[str, int]) -> Iterator[tuple[int, Findings]]:
+def inspect_splits(data: ImageSet, splits: Splits) -> Iterator[tuple[int, Findings]]:
     """Read every item; yield the number of items read and the findings so far, at the end the complete findings.
+
+    Image files are read themselves, not their copies in a frame store.
 
     An image that is in two splits is a problem, and so is a count that differs from the published one.
     """
+    data.open(packed=False)
+    published = data.published
     findings = Findings({split: len(items) for split, items in splits.items()}, published)
     work = [(split, item) for split, items in splits.items() for item in items]
-    seen: dict[bytes, tuple[str, Path]] = {}
-    inspections = _inspect_all([item for _, item in work])
+    seen: dict[bytes, tuple[str, Reference]] = {}
+    inspections = _inspect_all([item for _, item in work], data.read)
     for done, ((split, item), inspection) in enumerate(zip(work, inspections, strict=True), start=1):
         if inspection.problem is not None:
             findings.problems.append(inspection.problem)
@@ -70,19 +77,21 @@ def inspect_splits(splits: Splits, published: Mapping[str, int]) -> Iterator[tup
     yield len(work), findings
 
 
-def inspect_item(item: Pair | Single) -> Inspection:
-    """Read all images of a pair or single image, and report its size or the problem."""
+def inspect_item(item: Item, read: Reader) -> Inspection:
+    """Read all images of an item, and report its size or the problem."""
     try:
-        images = {path: read_image(path) for path in item.files}
+        images = {reference: read_checked(reference, read) for reference in item.images}
     except UserError as error:
         return Inspection(None, str(error), b"")
     original = images[item.original]
-    for path, image in images.items():
+    for reference in (item.blurred, *item.references):
+        image = images[reference]
         if image.shape != original.shape:
             size, original_size = (f"{one.shape[1]}x{one.shape[0]}" for one in (image, original))
-            problem = f"{path} is {size} and {item.original} {original_size}: a pair must have one size"
+            problem = f"{reference} is {size} and {item.original} {original_size}: a pair must have one size"
             return Inspection(None, problem, b"")
-    return Inspection((original.shape[1], original.shape[0]), None, sha256(original.data).digest())
+    height, width = original.shape[:2]
+    return Inspection((width, height), None, sha256(np.ascontiguousarray(original).data).digest())
 
 
 def worker_count() -> int:
@@ -90,10 +99,11 @@ def worker_count() -> int:
     return min(available_cpus(), 16)
 
 
-def _inspect_all(items: Sequence[Pair | Single]) -> Iterator[Inspection]:
+def _inspect_all(items: Sequence[Item], read: Reader) -> Iterator[Inspection]:
+    inspect = partial(inspect_item, read=read)
     workers = worker_count()
     if len(items) < _MIN_PARALLEL_ITEMS or workers == 1:
-        yield from map(inspect_item, items)
+        yield from map(inspect, items)
         return
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        yield from pool.map(inspect_item, items, chunksize=8)
+        yield from pool.map(inspect, items, chunksize=8)

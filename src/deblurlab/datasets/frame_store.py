@@ -9,7 +9,7 @@ A random crop reads only its own bytes. `frame_store_writer` writes the store. L
 import logging
 import os
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,8 +26,8 @@ FOLDER, PIXELS, INDEX, FORMAT = "frames", "pixels.bin", "index.json", 1
 
 Image = npt.NDArray[np.uint8]
 """`(H, W, 3)` uint8 RGB."""
-Reader = Callable[[Path], Image]
-"""Returns the image of an image file."""
+Reader = Callable[[Any], Image]
+"""Returns the image that a reference stands for, such as the path of its file."""
 
 
 class Frame(NamedTuple):
@@ -115,18 +115,6 @@ class FrameStore:
 
     def _name(self, path: Path) -> str:
         return os.path.relpath(path, self._root)
-
-
-class ReaderByRoot:
-    """Reader for several data sets: each image is read by the reader of the innermost root that contains it."""
-
-    def __init__(self, readers: Mapping[Path, Reader]) -> None:
-        self._readers = {root.absolute(): reader for root, reader in readers.items()}
-
-    def __call__(self, path: Path) -> Image:
-        """Return the image of a file."""
-        inside = [root for root in self._readers if path.absolute().is_relative_to(root)]
-        return self._readers[max(inside, key=lambda root: len(root.parts))](path) if inside else read_image(path)
 
 
 def open_reader(root: Path) -> Reader:

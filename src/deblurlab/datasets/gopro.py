@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from deblurlab.datasets.base import PairSet, Store
-from deblurlab.datasets.listing import Pair, match_pairs, missing_error
+from deblurlab.datasets.base import FileSet, Split, Store
+from deblurlab.datasets.listing import Item, Pair, match_pairs, missing_error
 from deblurlab.errors import UserError
 
 _LOG = logging.getLogger(__name__)
@@ -16,7 +16,7 @@ _REFERENCE_SPLIT = {"train": 1600, "val": 300, "test": 313}
 """Split sizes of the residual U-Net GAN (docs/method.md): 2213 of the 3214 pairs."""
 
 
-class GoPro(PairSet):
+class GoPro(FileSet):
     """GoPro (Nah, Kim and Lee, CVPR 2017).
 
     "Deep Multi-scale Convolutional Neural Network for Dynamic Scene Deblurring": 2103 training and 1111 test pairs,
@@ -34,7 +34,7 @@ class GoPro(PairSet):
             sequences, the split sizes of docs/method.md. The latter has frames of one sequence in all three splits,
             which makes metrics too high.
         split_seed: Seed of the draw for `split="paper"`.
-        store: As for `PairSet`.
+        store: As for `FileSet`.
 
     Raises:
         UserError: The data set, a sequence or the blur is missing, or a sequence is in train and in test.
@@ -62,15 +62,12 @@ class GoPro(PairSet):
         self._split, self._split_seed = split, split_seed
 
     def prepare(self) -> None:
-        """Check that the data set is complete and that no sequence is in train and in test."""
-        for split in ("train", "test"):
-            if not (self.root / split).is_dir():
-                raise missing_error(
-                    "GoPro",
-                    self.root / split,
-                    "GOPRO_Large (9 GB)",
-                    "https://seungjunnah.github.io/Datasets/gopro",
-                )
+        """Check that the data set exists and that no sequence is in train and in test.
+
+        The test set alone is enough to test on.
+        """
+        if not (self.root / "test").is_dir():
+            raise self._missing("test")
         if shared := sorted(set(self._sequences("train")) & set(self._sequences("test"))):
             raise UserError(
                 f"{self.root} has the sequence {shared[0]} in train and in test, which invalidates test results: "
@@ -80,27 +77,20 @@ class GoPro(PairSet):
             _LOG.warning(
                 "data.split=paper has frames of the same sequences in training and test: metrics are too high."
             )
-        else:
-            self._validation_sequences()
 
-    def train(self) -> list[Pair]:
-        """Return the training pairs."""
+    def items(self, split: Split) -> list[Pair]:
+        """Return the pairs of a split; those of "val" are of the held-out training sequences."""
         if self._split == "paper":
-            return self._random_split("train")
+            return self._random_split(split)
+        if split == "test":
+            return self._pairs("test", self._sequences("test"))
         held_out = self._validation_sequences()
-        return self._pairs("train", [name for name in self._sequences("train") if name not in held_out])
+        training = [name for name in self._sequences("train") if name not in held_out]
+        return self._pairs("train", training if split == "train" else held_out)
 
-    def val(self) -> list[Pair]:
-        """Return the pairs of the held-out training sequences."""
-        if self._split == "paper":
-            return self._random_split("val")
-        return self._pairs("train", self._validation_sequences())
-
-    def tests(self) -> dict[str, list[Pair]]:
+    def tests(self) -> dict[str, Sequence[Item]]:
         """Return the test set "gopro", or "gopro_paper" for `split="paper"`."""
-        if self._split == "paper":
-            return {"gopro_paper": self._random_split("test")}
-        return {"gopro": self._pairs("test", self._sequences("test"))}
+        return {"gopro_paper" if self._split == "paper" else "gopro": self.items("test")}
 
     def splits(self) -> dict[str, list[Pair]]:
         """Return all pairs by official split."""
@@ -111,6 +101,8 @@ class GoPro(PairSet):
         return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
     def _validation_sequences(self) -> list[str]:
+        if not (self.root / "train").is_dir():
+            raise self._missing("train")
         known = self._sequences("train")
         if isinstance(self._validation, int):
             held_out = known[len(known) - self._validation :] if self._validation < len(known) else known
@@ -140,6 +132,10 @@ class GoPro(PairSet):
                 return [pairs[i] for i in sorted(order[start : start + count].tolist())]
             start += count
         raise KeyError(part)
+
+    def _missing(self, split: str) -> UserError:
+        page = "https://seungjunnah.github.io/Datasets/gopro"
+        return missing_error("GoPro", self.root / split, "GOPRO_Large (9 GB)", page)
 
     def _pairs(self, split: str, sequences: Sequence[str]) -> list[Pair]:
         return sequence_pairs(self.root / split, sequences, self._blur_key)

@@ -1,10 +1,12 @@
 """HIDE data set."""
 
-from deblurlab.datasets.base import PairSet, Store
-from deblurlab.datasets.listing import Pair, match_pairs, missing_error
+from collections.abc import Sequence
+
+from deblurlab.datasets.base import FileSet, Split, Store
+from deblurlab.datasets.listing import Item, Pair, match_pairs, missing_error
 
 
-class HIDE(PairSet):
+class HIDE(FileSet):
     """HIDE (Shen, Wang, Lu, Shen, Ling, Xu and Shao, "Human-Aware Motion Deblurring", ICCV 2019).
 
     A test set of 2025 pairs with moving people: `root/test/{input,target}/*.png`, the layout in which restoration
@@ -29,6 +31,12 @@ class HIDE(PairSet):
                 "https://github.com/joanshen0508/HA_deblur",
             )
 
-    def tests(self) -> dict[str, list[Pair]]:
+    def items(self, split: Split) -> list[Pair]:
+        """Return the test pairs; there are no others."""
+        if split != "test":
+            return []
+        return match_pairs(self.root / "test" / "input", self.root / "test" / "target")
+
+    def tests(self) -> dict[str, Sequence[Item]]:
         """Return the test set "hide"."""
-        return {"hide": match_pairs(self.root / "test" / "input", self.root / "test" / "target")}
+        return {"hide": self.items("test")}

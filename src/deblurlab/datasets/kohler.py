@@ -1,15 +1,16 @@
 """Benchmark of Köhler et al."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from deblurlab.datasets.base import PairSet, Store
-from deblurlab.datasets.listing import Pair, missing_error
+from deblurlab.datasets.base import FileSet, Split, Store
+from deblurlab.datasets.listing import Item, Pair, missing_error
 from deblurlab.errors import UserError
 from deblurlab.media.images import find_images
 
 
-class Kohler(PairSet):
+class Kohler(FileSet):
     """Benchmark of Köhler et al. ("Recording and Playback of Camera Shake", ECCV 2012), a test set.
 
     48 blurred photographs, 4 scenes along 12 recorded camera trajectories: `root/Blurry<scene>_<trajectory>.png`. Each
@@ -35,8 +36,14 @@ class Kohler(PairSet):
                 "http://webdav.is.mpg.de/pixel/benchmark4camerashake/",
             )
 
-    def tests(self) -> dict[str, list[Pair]]:
+    def tests(self) -> dict[str, Sequence[Item]]:
         """Return the test set "kohler"."""
+        return {"kohler": self.items("test")}
+
+    def items(self, split: Split) -> list[Pair]:
+        """Return the test pairs; there are no others."""
+        if split != "test":
+            return []
         blurred: dict[str, Path] = {}
         sharp: dict[str, list[tuple[int, Path]]] = {}
         for path in find_images(self.root):
@@ -53,4 +60,4 @@ class Kohler(PairSet):
         for key in sorted(blurred, key=lambda k: [int(n) for n in k.split("_")]):
             first, *further = [path for _, path in sorted(sharp[key])]
             pairs.append(Pair(key.replace("_", "/"), blurred[key], first, tuple(further)))
-        return {"kohler": pairs}
+        return pairs

@@ -1,22 +1,37 @@
-"""Image files of a data set: pairs and single images, and the functions that list them."""
+"""Items of a data set: pairs and single images, and the functions that list them."""
 
 import shlex
 from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from deblurlab.errors import UserError, list_first
 from deblurlab.media.images import find_images
+
+Reference = Hashable
+"""What a data set finds an image by: the path of a file, a number, a key of an archive."""
+
+
+class Part(NamedTuple):
+    """Image of one of several data sets."""
+
+    source: str
+    """Name of the data set."""
+    image: Reference
+
+    def __str__(self) -> str:
+        return str(self.image)
 
 
 class Pair(NamedTuple):
     """A blurred image and its sharp reference."""
 
     name: str
-    """Unique in its data set: the path without suffix, relative to the data set."""
-    blurred: Path
-    sharp: Path
-    extra_references: tuple[Path, ...] = ()
+    """Unique in its data set; for files, the path without suffix, relative to the data set."""
+    blurred: Reference
+    sharp: Reference
+    extra_references: tuple[Reference, ...] = ()
     """Further sharp references; a metric takes the best value over all references."""
 
     @property
@@ -25,36 +40,103 @@ class Pair(NamedTuple):
         return self.name.rpartition("/")[0]
 
     @property
-    def files(self) -> tuple[Path, ...]:
-        """All image files of the pair, the blurred one first."""
+    def references(self) -> tuple[Reference, ...]:
+        """Sharp images that a restored one is compared with."""
+        return self.sharp, *self.extra_references
+
+    @property
+    def images(self) -> tuple[Reference, ...]:
+        """All images, the blurred one first."""
         return self.blurred, self.sharp, *self.extra_references
 
     @property
-    def original(self) -> Path:
+    def original(self) -> Reference:
         """Image that identifies the pair when duplicates are searched for."""
         return self.sharp
 
+    def renamed(self, name: str, image: Callable[[Reference], Reference]) -> "Pair":
+        """Return the pair with another name and with `image` applied to its images."""
+        extra = tuple(map(image, self.extra_references))
+        return self._replace(name=name, blurred=image(self.blurred), sharp=image(self.sharp), extra_references=extra)
+
 
 class Unreferenced(Pair):
-    """A blurred image without a reference. `sharp` is an unrelated image, for metrics that compare two sets."""
+    """A blurred image without a reference. `sharp` is an unrelated image, for training and for metrics of sets."""
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """No image."""
+        return ()
+
+    @property
+    def original(self) -> Reference:
+        """Image that identifies the item when duplicates are searched for."""
+        return self.blurred
 
 
 class Single(NamedTuple):
-    """A single image, blurred or sharp."""
+    """A single image: a blurred one without any sharp image, or an image of one side of an unpaired data set."""
 
     name: str
-    """Unique in its data set: the path without suffix, relative to the data set."""
-    image: Path
+    """Unique in its data set; for files, the path without suffix, relative to the data set."""
+    image: Reference
 
     @property
-    def files(self) -> tuple[Path, ...]:
-        """The image file."""
+    def group(self) -> str:
+        """Folder of the image."""
+        return self.name.rpartition("/")[0]
+
+    @property
+    def blurred(self) -> Reference:
+        """The image, which is blurred if it is validated or tested on."""
+        return self.image
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """No image."""
+        return ()
+
+    @property
+    def images(self) -> tuple[Reference, ...]:
+        """The image."""
         return (self.image,)
 
     @property
-    def original(self) -> Path:
+    def original(self) -> Reference:
         """Image that identifies the item when duplicates are searched for."""
         return self.image
+
+    def renamed(self, name: str, image: Callable[[Reference], Reference]) -> "Single":
+        """Return the item with another name and with `image` applied to its image."""
+        return Single(name, image(self.image))
+
+
+Item = Pair | Single
+T = TypeVar("T")
+
+
+def image_file(reference: Reference) -> Path | None:
+    """Return the file of an image; None if the data set finds it by anything else than the path of a file."""
+    while isinstance(reference, Part):
+        reference = reference.image
+    return reference if isinstance(reference, Path) else None
+
+
+def hold_out(items: Sequence[T], share: float) -> tuple[list[T], list[T]]:
+    """Return items to train on, and the last `share` of them to validate on, at least one of either.
+
+    Neighbours are often frames of one video, so the end of the list overlaps less with the rest than a random draw.
+
+    Raises:
+        UserError: There are fewer than two items.
+    """
+    if len(items) < 2:
+        raise UserError(
+            f"the data set has {len(items)} training pairs, and nothing to validate on: add pairs, or name validation "
+            f"pairs, such as data.val_list"
+        )
+    count = min(len(items) - 1, max(1, round(share * len(items))))
+    return [*items[:-count]], [*items[-count:]]
 
 
 def match_pairs(blurred: Path, sharp: Path) -> list[Pair]:

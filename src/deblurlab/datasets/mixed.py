@@ -1,15 +1,13 @@
 """Training on several data sets."""
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
-from deblurlab.datasets.base import PairSet, merge_files
-from deblurlab.datasets.frame_store import Reader
-from deblurlab.datasets.listing import Pair
+from deblurlab.datasets.base import CompositeSet, ImageSet, Split
+from deblurlab.datasets.listing import Item
 from deblurlab.errors import UserError
 
 
-class Mixed(PairSet):
+class Mixed(CompositeSet):
     """Mixture of data sets: training pairs are drawn by weight, test sets stay separate.
 
     The validation set is the union of the validation sets. Names of training and validation pairs begin with the name
@@ -20,12 +18,12 @@ class Mixed(PairSet):
         weights: Sampling weight by name. A data set with weight 0 is validated and tested on only.
 
     Raises:
-        UserError: Sets and weights have different names, a weight is invalid, or a set with a weight has no training
-            pairs.
+        UserError: Sets and weights have different names, or a weight is invalid; on use: a set with a weight lists no
+            training pairs.
     """
 
-    def __init__(self, *, sets: Mapping[str, PairSet], weights: Mapping[str, float]) -> None:
-        super().__init__(root=".", store="off")
+    def __init__(self, *, sets: Mapping[str, ImageSet], weights: Mapping[str, float]) -> None:
+        super().__init__(sets)
         if not sets or set(sets) != set(weights):
             raise UserError(
                 f"data.sets ({', '.join(sets) or 'none'}) and data.weights ({', '.join(weights) or 'none'}) must have "
@@ -33,60 +31,35 @@ class Mixed(PairSet):
             )
         if min(weights.values()) < 0 or not any(weights.values()):
             raise UserError(f"data.weights={dict(weights)}: weights must be at least 0, and one of them above 0")
-        for name, data in sets.items():
-            if not data.lists_pairs:
-                raise UserError(
-                    f"data.sets.{name}: only sets that list pairs can be mixed, not unpaired or endless ones"
-                )
-        self._sets, self._weights = dict(sets), dict(weights)
+        self._weights = dict(weights)
 
-    def prepare(self) -> None:
-        """Prepare each data set."""
-        for data in self._sets.values():
-            data.prepare()
-
-    def parts(self) -> list[tuple[float, list[Pair]]]:
+    def parts(self) -> list[tuple[float, Sequence[Item]]]:
         """Return the training pairs of each data set with its weight."""
-        found = []
-        for name, data in self._sets.items():
+        found: list[tuple[float, Sequence[Item]]] = []
+        for name, data in self._sources.items():
             if self._weights[name]:
-                pairs = _prefixed(name, data.train())
-                if not pairs:
+                items = data.items("train")
+                if not items or not all(item.references for item in items):
                     raise UserError(
-                        f"data.weights.{name}={self._weights[name]}, but {name} has no training pairs: set it to 0"
+                        f"data.weights.{name}={self._weights[name]}, but {name} lists no training pairs: set it to 0; "
+                        f"unpaired and endless sets can't be mixed"
                     )
-                found.append((self._weights[name], pairs))
+                found.append((self._weights[name], self.parts_of(name, items, prefix=f"{name}/")))
         return found
 
-    def train(self) -> list[Pair]:
-        """Return the training pairs of all data sets with a weight."""
-        return [pair for _, pairs in self.parts() for pair in pairs]
+    def items(self, split: Split) -> list[Item]:
+        """Return the training pairs of the data sets with a weight, or the pairs of another split of all of them."""
+        if split == "train":
+            return [item for _, items in self.parts() for item in items]
+        if split == "test":
+            return [item for items in self.tests().values() for item in items]
+        sources = self._sources.items()
+        return [item for name, data in sources for item in self.parts_of(name, data.items("val"), prefix=f"{name}/")]
 
-    def val(self) -> list[Pair]:
-        """Return the validation pairs of all data sets."""
-        return [pair for name, data in self._sets.items() for pair in _prefixed(name, data.val())]
-
-    def tests(self) -> dict[str, list[Pair]]:
+    def tests(self) -> dict[str, Sequence[Item]]:
         """Return the test sets of all data sets; a name that occurs twice gets the data set's name as a prefix."""
-        found: dict[str, list[Pair]] = {}
-        for name, data in self._sets.items():
-            for test, pairs in data.tests().items():
-                found[test if test not in found else f"{name}_{test}"] = pairs
+        found: dict[str, Sequence[Item]] = {}
+        for name, data in self._sources.items():
+            for test, items in data.tests().items():
+                found[test if test not in found else f"{name}_{test}"] = self.parts_of(name, items)
         return found
-
-    @property
-    def on_disk(self) -> bool:
-        """Whether the images of all data sets are files on disk."""
-        return all(data.on_disk for data in self._sets.values())
-
-    def frame_store_files(self) -> dict[Path, list[Path]]:
-        """Return the image files to pack of all data sets."""
-        return merge_files(data.frame_store_files() for data in self._sets.values())
-
-    def readers(self) -> dict[Path, Reader]:
-        """Return the readers of all data sets."""
-        return {root: reader for data in self._sets.values() for root, reader in data.readers().items()}
-
-
-def _prefixed(name: str, pairs: list[Pair]) -> list[Pair]:
-    return [pair._replace(name=f"{name}/{pair.name}") for pair in pairs]

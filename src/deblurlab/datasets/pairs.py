@@ -1,21 +1,22 @@
 """Pairs from any folders or lists."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from deblurlab.datasets.base import PairSet, Store
-from deblurlab.datasets.listing import Pair, match_pairs, read_pair_list
+from deblurlab.datasets.base import FileSet, Split, Store
+from deblurlab.datasets.listing import Item, Pair, hold_out, match_pairs, read_pair_list
 from deblurlab.errors import UserError
 
 Pairs = list[Pair]  # the constructor of Folders has an argument called list
 
 
-class Folders(PairSet):
+class Folders(FileSet):
     """Pairs from two folders, nested or flat, or from a text file.
 
-    Without validation pairs, the last `val_share` of the training pairs by name is held out. Neighbouring files are
-    often frames of one video, so the end of the list overlaps less with the rest than a random draw.
+    Without validation pairs, the last `val_share` of the training pairs by name is held out, see `hold_out`. Test pairs
+    alone are enough to test on.
 
     Args:
         blurred: Folder of blurred images; `sharp` the folder of sharp ones, with the same names up to the suffix.
@@ -28,7 +29,7 @@ class Folders(PairSet):
         test_blurred: Test pairs, likewise `test_sharp` and `test_list`.
         test_sharp: See `test_blurred`.
         test_list: See `test_blurred`.
-        store: As for `PairSet`.
+        store: As for `FileSet`.
 
     Raises:
         UserError: Only one of two folders is given, both folders and a list are given, the pairs can't be listed (see
@@ -56,41 +57,24 @@ class Folders(PairSet):
         self._val = PairSource.from_config("val_", val_blurred, val_sharp, val_list)
         self._test = PairSource.from_config("test_", test_blurred, test_sharp, test_list)
         self._val_share = val_share
-        if self._train is None:
-            raise UserError("data=pairs needs data.blurred=<folder> and data.sharp=<folder>, or data.list=<file>")
-        super().__init__(root=self._train.folder, store=store)
-
-    def prepare(self) -> None:
-        """Check that all pairs can be listed."""
-        self.train(), self.val(), self.tests()
-
-    def train(self) -> Pairs:
-        """Return the training pairs."""
-        pairs = self._all()
-        return pairs if self._val else pairs[: -self._held_out(pairs)]
-
-    def val(self) -> Pairs:
-        """Return the given validation pairs, or the training pairs that are held out."""
-        if self._val:
-            return self._val.pairs()
-        pairs = self._all()
-        return pairs[-self._held_out(pairs) :]
-
-    def tests(self) -> dict[str, Pairs]:
-        """Return the given test pairs as "pairs"."""
-        return {"pairs": self._test.pairs()} if self._test else {}
-
-    def _all(self) -> Pairs:
-        assert self._train is not None
-        return self._train.pairs()
-
-    def _held_out(self, pairs: Pairs) -> int:
-        """Return the number of pairs to hold out."""
-        if len(pairs) < 2:
+        given = self._train or self._test
+        if given is None:
             raise UserError(
-                f"{self.root} holds a single pair, so there is nothing to validate on: add pairs, or name data.val_list"
+                "data=pairs needs data.blurred=<folder> and data.sharp=<folder>, or data.list=<file>; to test only, "
+                "data.test_blurred and data.test_sharp, or data.test_list"
             )
-        return min(len(pairs) - 1, max(1, round(self._val_share * len(pairs))))
+        super().__init__(root=given.folder, store=store)
+
+    def items(self, split: Split) -> Pairs:
+        """Return the pairs of a split; without given validation pairs, training pairs are held out."""
+        named = {"train": self._train, "val": self._val, "test": self._test}[split]
+        if split == "test" or self._val is not None or self._train is None:
+            return named.pairs() if named is not None else []
+        return hold_out(self._train.pairs(), self._val_share)[split == "val"]
+
+    def tests(self) -> dict[str, Sequence[Item]]:
+        """Return the given test pairs as "pairs"."""
+        return {"pairs": self.items("test")} if self._test else {}
 
 
 class PairSource(NamedTuple):

@@ -1,13 +1,14 @@
 """RealBlur and RSBlur data sets, whose splits are lists of pairs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from deblurlab.datasets.base import PairSet, Store
-from deblurlab.datasets.listing import Pair, missing_error, read_pair_list
+from deblurlab.datasets.base import FileSet, Split, Store
+from deblurlab.datasets.listing import Item, Pair, missing_error, read_pair_list
 
 
-class RealBlur(PairSet):
+class RealBlur(FileSet):
     """RealBlur-J or RealBlur-R (Rim et al., ECCV 2020).
 
     "Real-World Blur Dataset for Learning and Benchmarking Deblurring Algorithms": photographs taken by two cameras at
@@ -20,7 +21,7 @@ class RealBlur(PairSet):
         root: Folder that contains the lists.
         kind: "J" (camera JPEGs) or "R" (developed raw images).
         val_share: Share of the training pairs, from the end of the list and in whole scenes, that is held out.
-        store: As for `PairSet`.
+        store: As for `FileSet`.
 
     Raises:
         UserError: The data set is missing, or an image of a list doesn't exist.
@@ -42,19 +43,16 @@ class RealBlur(PairSet):
                 "https://cg.postech.ac.kr/research/realblur/",
             )
 
-    def train(self) -> list[Pair]:
-        """Return the training pairs."""
+    def items(self, split: Split) -> list[Pair]:
+        """Return the pairs of a split; those of "val" are of the held-out training scenes."""
+        if split == "test":
+            return read_pair_list(self._list("test"), self.root, sharp_first=True)
         pairs, held_out = self._training()
-        return [pair for pair in pairs if _scene(pair) not in held_out]
+        return [pair for pair in pairs if (_scene(pair) in held_out) == (split == "val")]
 
-    def val(self) -> list[Pair]:
-        """Return the pairs of the held-out training scenes."""
-        pairs, held_out = self._training()
-        return [pair for pair in pairs if _scene(pair) in held_out]
-
-    def tests(self) -> dict[str, list[Pair]]:
+    def tests(self) -> dict[str, Sequence[Item]]:
         """Return the test set "realblur_j" or "realblur_r"."""
-        return {f"realblur_{self._kind.lower()}": read_pair_list(self._list("test"), self.root, sharp_first=True)}
+        return {f"realblur_{self._kind.lower()}": self.items("test")}
 
     def _training(self) -> tuple[list[Pair], set[str]]:
         """Return the official training pairs and the scenes that are held out."""
@@ -67,7 +65,7 @@ class RealBlur(PairSet):
         return self.root / f"RealBlur_{self._kind}_{split}_list.txt"
 
 
-class RSBlur(PairSet):
+class RSBlur(FileSet):
     """RSBlur (Rim et al., "Realistic Blur Synthesis for Learning Image Deblurring", ECCV 2022).
 
     Photographs of 1920x1200 pixels taken by two cameras at once through one lens; 8878 training, 1120 validation and
@@ -92,25 +90,18 @@ class RSBlur(PairSet):
                 "https://cg.postech.ac.kr/research/RSBlur/",
             )
 
-    def train(self) -> list[Pair]:
-        """Return the training pairs."""
-        return self._pairs("train")
+    def items(self, split: Split) -> list[Pair]:
+        """Return the pairs of a split."""
+        file = self._list(split)
+        return read_pair_list(file, self.root, sharp_first=True) if file.is_file() else []
 
-    def val(self) -> list[Pair]:
-        """Return the validation pairs."""
-        return self._pairs("val")
-
-    def tests(self) -> dict[str, list[Pair]]:
+    def tests(self) -> dict[str, Sequence[Item]]:
         """Return the test set "rsblur"."""
-        return {"rsblur": self._pairs("test")}
+        return {"rsblur": self.items("test")}
 
     def splits(self) -> dict[str, list[Pair]]:
         """Return all pairs by official split."""
-        return {"train": self.train(), "val": self.val(), "test": self._pairs("test")}
-
-    def _pairs(self, split: str) -> list[Pair]:
-        file = self._list(split)
-        return read_pair_list(file, self.root, sharp_first=True) if file.is_file() else []
+        return {"train": self.items("train"), "val": self.items("val"), "test": self.items("test")}
 
     def _list(self, split: str) -> Path:
         return self.root / f"RSBlur_real_{split}.txt"

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from deblurlab.datasets.base import PairSet, Store
-from deblurlab.datasets.listing import Pair, match_pairs, missing_error
+from deblurlab.datasets.base import FileSet, Split, Store
+from deblurlab.datasets.listing import Item, Pair, match_pairs, missing_error
 
 
-class REDS(PairSet):
+class REDS(FileSet):
     """REDS (Nah et al., "NTIRE 2019 Challenge on Video Deblurring and Super-Resolution", CVPR Workshops 2019).
 
     240 training clips and 30 validation clips of 100 frames, 1280x720, CC BY 4.0:
@@ -18,7 +18,7 @@ class REDS(PairSet):
         blur: "blur", or "blur_comp" with video compression.
         validation: Training clips that are held out; by default REDS4, the four clips that video restoration models
             aren't trained on.
-        store: As for `PairSet`.
+        store: As for `FileSet`.
 
     Raises:
         UserError: The data set is missing, or a frame has no counterpart.
@@ -48,17 +48,15 @@ class REDS(PairSet):
                 "https://seungjunnah.github.io/Datasets/reds",
             )
 
-    def train(self) -> list[Pair]:
-        """Return the training pairs."""
-        return [pair for pair in self._pairs("train") if pair.group not in self._validation]
+    def items(self, split: Split) -> list[Pair]:
+        """Return the pairs of a split; "val" are held-out training clips, "test" the official validation clips."""
+        if split == "test":
+            return self._pairs("val")
+        return [pair for pair in self._pairs("train") if (pair.group in self._validation) == (split == "val")]
 
-    def val(self) -> list[Pair]:
-        """Return the pairs of the held-out training clips."""
-        return [pair for pair in self._pairs("train") if pair.group in self._validation]
-
-    def tests(self) -> dict[str, list[Pair]]:
-        """Return the test set "reds", the official validation clips."""
-        return {"reds": self._pairs("val")}
+    def tests(self) -> dict[str, Sequence[Item]]:
+        """Return the test set "reds"."""
+        return {"reds": self.items("test")}
 
     def _pairs(self, split: str) -> list[Pair]:
         folder = self.root / split

@@ -1,7 +1,6 @@
-"""Samples as tensors: map-style data sets over lists of image files."""
+"""Samples as tensors: map-style data sets over lists of items."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NotRequired, Protocol, TypedDict
 
 import numpy as np
@@ -10,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from deblurlab.datasets.frame_store import Image, Reader
-from deblurlab.datasets.listing import Pair, Single, Unreferenced
+from deblurlab.datasets.listing import Item, Pair, Reference, Single, Unreferenced
 from deblurlab.errors import UserError
 from deblurlab.media.images import read_image
 
@@ -53,11 +52,12 @@ class PairDataset(Dataset[Sample]):
     """Map-style data set of pairs, indexed by a `Key`.
 
     Args:
-        pairs: Image files. A pair that is `Unreferenced` gives `unpaired_sharp` instead of `sharp`.
+        pairs: Items. An `Unreferenced` pair gives `unpaired_sharp` instead of `sharp`, a `Single` neither; both only
+            as whole images.
         augmentations: Random transform by crop size; a sample's random state is keyed by (seed, epoch, index).
             Without it, samples are whole images.
         seed: Seed of the augmentation.
-        reader: Reads an image from its file or from a frame store.
+        reader: Returns the image of a reference, `ImageSet.read`.
 
     Raises:
         UserError: On reading: a file can't be used, or the images differ in size or are smaller than the crop.
@@ -65,7 +65,7 @@ class PairDataset(Dataset[Sample]):
 
     def __init__(
         self,
-        pairs: list[Pair],
+        pairs: Sequence[Item],
         *,
         augmentations: Mapping[int, PairTransform] | None = None,
         seed: int = 0,
@@ -82,18 +82,22 @@ class PairDataset(Dataset[Sample]):
     def __getitem__(self, key: Key) -> Sample:
         epoch, index, size = key
         pair = self.pairs[index]
-        if isinstance(pair, Unreferenced):
-            images = [to_tensor(read_checked(path, self._read)) for path in pair.files]
-            return {"blurred": images[0], "unpaired_sharp": images[1], "name": pair.name, "index": index}
+        if isinstance(pair, (Single, Unreferenced)):
+            whole: Sample = {"blurred": self._whole(pair.blurred), "name": pair.name, "index": index}
+            if isinstance(pair, Unreferenced):
+                whole["unpaired_sharp"] = self._whole(pair.sharp)
+            return whole
         blurred, sharp = read_pair(pair, self._read)
         if self._augmentations is not None:
             random_key = (self._seed, epoch, index)
             blurred, sharp = apply_transform(self._augmentations[size], blurred, sharp, pair.blurred, random_key)
         sample: Sample = {"blurred": to_tensor(blurred), "sharp": to_tensor(sharp), "name": pair.name, "index": index}
         if pair.extra_references:
-            references = [to_tensor(read_checked(path, self._read)) for path in pair.extra_references]
-            sample["extra_references"] = torch.stack(references)
+            sample["extra_references"] = torch.stack([self._whole(image) for image in pair.extra_references])
         return sample
+
+    def _whole(self, reference: Reference) -> Tensor:
+        return to_tensor(read_checked(reference, self._read))
 
 
 class UnpairedDataset(Dataset[Sample]):
@@ -108,7 +112,7 @@ class UnpairedDataset(Dataset[Sample]):
         pairs: Pairs of which each sample contains a random one, as `pair_blurred` and `pair_sharp`.
         augmentations: Random transform by crop size.
         seed: Seed of the draws and the augmentation.
-        reader: Reads an image from its file or from a frame store.
+        reader: Returns the image of a reference, `ImageSet.read`.
     """
 
     def __init__(
@@ -137,7 +141,7 @@ class UnpairedDataset(Dataset[Sample]):
             blurred, sharp = self._blurred[drawn], self._sharp[index % len(self)]
         transform, images = self._augmentations[size], []
         for position, single in enumerate((blurred, sharp)):
-            image = self._read(single.image)
+            image = read_checked(single.image, self._read)
             # Degradations apply to the first image of a pair only, so each image is passed as both.
             random_key = (self._seed, epoch, index, 1 + position)
             images.append(to_tensor(apply_transform(transform, image, image, single.image, random_key)[position]))
@@ -150,17 +154,17 @@ class UnpairedDataset(Dataset[Sample]):
         return sample
 
 
-def read_checked(path: Path, read: Reader) -> Image:
+def read_checked(reference: Reference, read: Reader) -> Image:
     """Return an image, `(H, W, 3)` uint8.
 
     Raises:
         UserError: The file can't be used, or the data set's reader returned something else.
     """
-    image = read(path)
+    image = read(reference)
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         found = f"{image.dtype} of shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
         raise UserError(
-            f"the reader of the data set returned {found} for {path}: it must return RGB images, (H, W, 3) uint8"
+            f"the reader of the data set returned {found} for {reference}: it must return RGB images, (H, W, 3) uint8"
         )
     return image
 
@@ -181,18 +185,18 @@ def read_pair(pair: Pair, read: Reader) -> tuple[Image, Image]:
 
 
 def apply_transform(
-    transform: PairTransform, blurred: Image, sharp: Image, path: Path, key: tuple[int, ...]
+    transform: PairTransform, blurred: Image, sharp: Image, reference: Reference, key: tuple[int, ...]
 ) -> tuple[Image, Image]:
     """Return two images transformed.
 
     Raises:
-        UserError: The transform failed; the message names the file `path`.
+        UserError: The transform failed; the message names the image `reference`.
     """
     try:
         return transform(blurred, sharp, key=key)
     except ValueError as error:
         raise UserError(
-            f"{path} ({_size(blurred)}) can't be augmented: {error}. Lower augment.size, or remove such images"
+            f"{reference} ({_size(blurred)}) can't be augmented: {error}. Lower augment.size, or remove such images"
         ) from error
 
 

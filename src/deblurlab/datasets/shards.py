@@ -13,8 +13,10 @@ from types import TracebackType
 from typing import Any
 
 from deblurlab.datasets.checks import inspect_item
-from deblurlab.datasets.listing import Pair
+from deblurlab.datasets.frame_store import Image
+from deblurlab.datasets.listing import Item, Pair, Reference, image_file
 from deblurlab.errors import UserError
+from deblurlab.media.images import read_image
 from deblurlab.runs.files import atomic_folder
 from deblurlab.runs.storage import Bucket, parse_s3_address
 
@@ -22,7 +24,7 @@ SIDES = ("blurred", "sharp")
 _SHARD_BYTES = 64 << 20
 
 
-def write_shards(place: str, parts: Mapping[str, Sequence[Pair]]) -> Iterator[int]:
+def write_shards(place: str, parts: Mapping[str, Sequence[Item]]) -> Iterator[int]:
     """Write pairs into shards; yield the number of pairs written so far. Image files are stored unchanged.
 
     A folder appears only when it is complete. In an object store the index of the names is written last, and nothing is
@@ -33,8 +35,8 @@ def write_shards(place: str, parts: Mapping[str, Sequence[Pair]]) -> Iterator[in
         parts: Pairs by split: "train", "val" or "test/<name>".
 
     Raises:
-        UserError: litdata isn't installed, there are no pairs, `place` exists or can't be written, or an image can't be
-            read.
+        UserError: litdata isn't installed, there are no pairs or they aren't pairs of image files, `place` exists or
+            can't be written, or an image can't be read.
     """
     import_litdata()
     if not any(parts.values()):
@@ -42,17 +44,20 @@ def write_shards(place: str, parts: Mapping[str, Sequence[Pair]]) -> Iterator[in
     return _write(_BucketTarget(place) if "://" in place else _FolderTarget(Path(place)), parts)
 
 
-def _write(target: "_FolderTarget | _BucketTarget", parts: Mapping[str, Sequence[Pair]]) -> Iterator[int]:
+def _write(target: "_FolderTarget | _BucketTarget", parts: Mapping[str, Sequence[Item]]) -> Iterator[int]:
     total = 0
     with target as folder:
         shards = _open_writer(folder / "images")
         for pair in (pair for pairs in parts.values() for pair in pairs):
+            files = [image_file(image) for image in pair.images]
+            if not isinstance(pair, Pair) or not pair.references or None in files:
+                raise UserError(f"{pair.name} isn't a pair of image files, and shards hold nothing else")
             if pair.extra_references:
                 raise UserError(f"{pair.name} has several references, which shards can't store: train on its files")
-            if (problem := inspect_item(pair).problem) is not None:
+            if (problem := inspect_item(pair, _read_file).problem) is not None:
                 raise UserError(problem)
             # A list, because litdata may store a dict as an Arrow table.
-            shards[total] = [getattr(pair, side).read_bytes() for side in SIDES]
+            shards[total] = [file.read_bytes() for file in files if file is not None]
             target.store_finished_shards()
             total += 1
             yield total
@@ -60,6 +65,12 @@ def _write(target: "_FolderTarget | _BucketTarget", parts: Mapping[str, Sequence
         names = _open_writer(folder / "names")
         names[0] = json.dumps({split: [pair.name for pair in pairs] for split, pairs in parts.items()})
         _close_writer(names)
+
+
+def _read_file(reference: Reference) -> Image:
+    file = image_file(reference)
+    assert file is not None
+    return read_image(file)
 
 
 class _FolderTarget:

@@ -4,12 +4,13 @@ import io
 import itertools
 import re
 import tempfile
+from collections.abc import Sequence
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from deblurlab.datasets.base import PairSet
-from deblurlab.datasets.frame_store import Image, Reader
+from deblurlab.datasets.base import ImageSet, Split
+from deblurlab.datasets.frame_store import Image
 from deblurlab.datasets.listing import Pair
 from deblurlab.datasets.shards import SIDES, import_litdata
 from deblurlab.errors import UserError, first_sentence
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _INDEX = "index.json"
 
 
-class Streaming(PairSet):
+class Streaming(ImageSet):
     """Shards that `write_shards` wrote, for data sets larger than the local disk.
 
     Nothing but the index is kept on disk. Each pair is read by itself, so samples come in the same keyed order as those
@@ -39,36 +40,36 @@ class Streaming(PairSet):
 
     def __init__(self, *, root: str) -> None:
         self._place = str(root).rstrip("/")
-        super().__init__(root=self._place, store="off")
+        self._reader = _ShardReader(self._place)
 
     def prepare(self) -> None:
         """Read the names of the pairs."""
         _ = self._pairs
 
-    def train(self) -> list[Pair]:
-        """Return the training pairs."""
-        return self._pairs.get("train", [])
+    def items(self, split: Split) -> list[Pair]:
+        """Return the pairs of a split."""
+        if split == "test":
+            return [pair for pairs in self.tests().values() for pair in pairs]
+        return self._pairs.get(split, [])
 
-    def val(self) -> list[Pair]:
-        """Return the validation pairs."""
-        return self._pairs.get("val", [])
-
-    def tests(self) -> dict[str, list[Pair]]:
+    def tests(self) -> dict[str, Sequence[Pair]]:  # type: ignore[override]
         """Return the test sets by name."""
         return {name.partition("/")[2]: pairs for name, pairs in self._pairs.items() if name.startswith("test/")}
 
-    @property
-    def on_disk(self) -> bool:
-        """Whether the images are files on disk: no, they are parts of shards."""
-        return False
+    def read(self, reference: "Stored") -> Image:
+        """Return an image.
 
-    def readers(self) -> dict[Path, Reader]:
-        """Return the reader of the shards."""
-        return {self.root: _ShardReader(self._place)}
+        Raises:
+            UserError: The sample can't be read.
+        """
+        return self._reader(reference)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_pairs"}  # a worker gets its own list
 
     @cached_property
     def _pairs(self) -> dict[str, list[Pair]]:
-        """Pairs by split. Their paths end in the number of the sample and the side, for the reader."""
+        """Pairs by split."""
         try:
             names = _validated_names(parse_json(_open(f"{self._place}/names", ["str"])[0]))
         except UserError:
@@ -79,40 +80,49 @@ class Streaming(PairSet):
                 f"data pack <set> <root> --streaming OUT` writes shards"
             ) from error
         found: dict[str, list[Pair]] = {}
-        numbers = map(str, itertools.count())
+        numbers = itertools.count()
         for split, listed in names.items():
-            for name in listed:
-                place = self.root / next(numbers)
-                found.setdefault(split, []).append(Pair(name, place / "blurred", place / "sharp"))
+            for name, number in zip(listed, numbers, strict=False):
+                found.setdefault(split, []).append(Pair(name, *(Stored(number, side) for side in SIDES)))
         return found
 
 
+class Stored(NamedTuple):
+    """Image in the shards."""
+
+    number: int
+    """Number of the pair."""
+    side: str
+    """"blurred" or "sharp"."""
+
+
 class _ShardReader:
-    """Reader of images by number and side. The bytes of a pair are read once for both images."""
+    """Reader of images in shards. The bytes of a pair are read once for both images."""
 
     def __init__(self, place: str) -> None:
         self._place = place
         self._shards: Any = None
         self._last: tuple[int, dict[str, bytes]] = (-1, {})
 
-    def __call__(self, path: Path) -> Image:
-        """Return the image at the path `.../<number>/<side>`.
+    def __call__(self, reference: Stored) -> Image:
+        """Return an image.
 
         Raises:
             UserError: The sample can't be read.
         """
-        number = int(path.parent.name)
-        if self._last[0] != number:
+        number, side = reference
+        last = self._last  # another thread may replace it
+        if last[0] != number:
             try:
                 if self._shards is None:
                     self._shards = _open(f"{self._place}/images", ["bytes"] * len(SIDES))
-                self._last = number, dict(zip(SIDES, self._shards[number], strict=True))
+                last = self._last = number, dict(zip(SIDES, self._shards[number], strict=True))
             except Exception as error:  # litdata, its cloud client and the network raise any kind
                 raise UserError(
                     f"data.root={self._place}: sample {number} can't be read: {first_sentence(error)}; run the same "
                     f"command again to resume, or pack the data set again if the shards are damaged"
                 ) from error
-        return decode_image(io.BytesIO(self._last[1][path.name]), f"{self._place}, sample {number}, {path.name}")
+        return decode_image(io.BytesIO(last[1][side]), f"{self._place}, sample {number}, {side}")
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_place": self._place, "_shards": None, "_last": (-1, {})}  # each worker opens its own connection

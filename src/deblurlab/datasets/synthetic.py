@@ -4,7 +4,7 @@ import errno
 import functools
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from hashlib import sha256
@@ -18,10 +18,10 @@ import skimage.data
 from filelock import FileLock
 from rich.progress import track
 
-from deblurlab.datasets.base import PairSet, TrainingData
+from deblurlab.datasets.base import FileSet, Split, TrainingData
 from deblurlab.datasets.checks import worker_count
 from deblurlab.datasets.gopro import sequence_pairs
-from deblurlab.datasets.listing import Pair
+from deblurlab.datasets.listing import Item, Pair
 from deblurlab.datasets.samples import PairTransform
 from deblurlab.datasets.synthetic_scenes import ImageCrops, SceneDataset
 from deblurlab.errors import UserError
@@ -57,7 +57,7 @@ class _Task(NamedTuple):
     """Name of the photograph; None for a scene."""
 
 
-class Synthetic(PairSet):
+class Synthetic(FileSet):
     """Synthetic scenes with camera shake and moving objects, and a test set of photographs with synthetic camera shake.
 
     The pairs are written once to a folder below `root`, whose name is a digest of all arguments, in GoPro's layout:
@@ -148,22 +148,16 @@ class Synthetic(PairSet):
                 f"the synthetic data set can't be written to {self.folder}: {error.strerror}; {remedy}"
             ) from error
 
-    def train(self) -> list[Pair]:
-        """Return the training pairs on disk; none if they are generated on demand."""
-        return [] if self._endless else sequence_pairs(self.folder / "train", ["scenes"], self._blur_key)
+    def items(self, split: Split) -> list[Pair]:
+        """Return the pairs of a split on disk; no training pairs if they are generated on demand."""
+        if split == "train" and self._endless:
+            return []
+        sequences = {"train": ["scenes"], "val": ["validation"], "test": sorted(PHOTOGRAPHS)}[split]
+        return sequence_pairs(self.folder / ("test" if split == "test" else "train"), sequences, self._blur_key)
 
-    def val(self) -> list[Pair]:
-        """Return the validation pairs."""
-        return sequence_pairs(self.folder / "train", ["validation"], self._blur_key)
-
-    def tests(self) -> dict[str, list[Pair]]:
+    def tests(self) -> dict[str, Sequence[Item]]:
         """Return the test set "photographs"."""
-        return {"photographs": sequence_pairs(self.folder / "test", sorted(PHOTOGRAPHS), self._blur_key)}
-
-    @property
-    def lists_pairs(self) -> bool:
-        """Whether the training pairs are on disk."""
-        return not self._endless
+        return {"photographs": self.items("test")}
 
     def training(self, augmentations: Mapping[int, PairTransform], *, repeat: int, seed: int) -> TrainingData:
         """Return crops of the pairs on disk, or with `endless` new scenes of the crops' size, without augmentation."""

@@ -21,8 +21,8 @@ _GAP, _TITLE = 6, 16
 def write_sheet(path: Path, items: Sequence[Item], reader: Reader, *, width: int = 480) -> None:
     """Write a PNG with one row per pair: blurred, sharp and residual, see `residual_image`.
 
-    Above each row are the pair's name, its size and the PSNR of the blurred image. The row of an image without reference
-    contains that image only.
+    Above each row are the pair's name, its size and the PSNR of the blurred image. The row of an image without a
+    reference contains that image only.
 
     Args:
         path: PNG file to write.

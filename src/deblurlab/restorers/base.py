@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from deblurlab.datasets.listing import Pair
+from deblurlab.datasets.listing import Item
 from deblurlab.restorers.psf import Psf
 
 
@@ -30,7 +30,7 @@ class BaseRestorer:
             UserError: The restorer can't use the psf.
         """
 
-    def __call__(self, blurred: Tensor, pair: Pair) -> Restored:
+    def __call__(self, blurred: Tensor, pair: Item) -> Restored:
         """Restore an image.
 
         Args:
@@ -42,7 +42,7 @@ class BaseRestorer:
         """
         raise NotImplementedError
 
-    def warm_up(self, blurred: Tensor, pair: Pair) -> None:
+    def warm_up(self, blurred: Tensor, pair: Item) -> None:
         """Run once before the first timed image.
 
         Raises:
@@ -57,6 +57,6 @@ class BaseRestorer:
 class Identity(BaseRestorer):
     """Restorer that returns the blurred image unchanged."""
 
-    def __call__(self, blurred: Tensor, pair: Pair) -> Restored:
+    def __call__(self, blurred: Tensor, pair: Item) -> Restored:
         """Return the blurred image."""
         return Restored(blurred)

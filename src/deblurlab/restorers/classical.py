@@ -10,7 +10,7 @@ from torch import Tensor
 
 from deblurlab.classical.estimation import EstimationError
 from deblurlab.classical.frequency import Array
-from deblurlab.datasets.listing import Pair
+from deblurlab.datasets.listing import Item
 from deblurlab.errors import UserError
 from deblurlab.media.srgb import linear_to_srgb, srgb_to_linear
 from deblurlab.restorers.base import BaseRestorer, Restored
@@ -44,13 +44,13 @@ class Classical(BaseRestorer):
             raise UserError("this restorer needs a psf: choose psf=oracle, estimate, gaussian or file")
         self._psf = psf
 
-    def warm_up(self, blurred: Tensor, pair: Pair) -> None:
+    def warm_up(self, blurred: Tensor, pair: Item) -> None:
         """Check that a psf is available."""
         assert self._psf is not None
         with suppress(EstimationError, ValueError):  # only this image fails: its result reports the error
             self._psf(blurred.permute(1, 2, 0).double().numpy(), pair)
 
-    def __call__(self, blurred: Tensor, pair: Pair) -> Restored:
+    def __call__(self, blurred: Tensor, pair: Item) -> Restored:
         """Restore an image, `(3, H, W)` in [0, 1]; return it unchanged if its psf can't be estimated."""
         assert self._psf is not None, "call prepare first"
         image = blurred.permute(1, 2, 0).double().numpy()

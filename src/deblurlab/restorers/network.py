@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from deblurlab.checkpoints.load import load_model
-from deblurlab.datasets.listing import Pair
+from deblurlab.datasets.listing import Item
 from deblurlab.inference.bundled import weights_folder
 from deblurlab.inference.engines import Engine, Ensemble, Torch
 from deblurlab.inference.onnx_engine import OnnxRuntime
@@ -23,11 +23,11 @@ class _Network(BaseRestorer):
     def __init__(self, predictor: Restorer) -> None:
         self.predictor = predictor
 
-    def __call__(self, blurred: Tensor, pair: Pair) -> Restored:
+    def __call__(self, blurred: Tensor, pair: Item) -> Restored:
         """Restore an image, `(3, H, W)` in [0, 1]."""
         return Restored(self.predictor.batch(blurred[None])[0])
 
-    def warm_up(self, blurred: Tensor, pair: Pair) -> None:
+    def warm_up(self, blurred: Tensor, pair: Item) -> None:
         """Run the network once."""
         with suppress(ValueError, RuntimeError):  # only this image fails: its result reports the error
             self(blurred, pair)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from deblurlab.classical.estimation import estimate_motion, line_psf
 from deblurlab.classical.frequency import Array, validate_psf
-from deblurlab.datasets.listing import Pair
+from deblurlab.datasets.listing import Item, image_file
 from deblurlab.errors import UserError
 from deblurlab.media.images import FORMATS
 from deblurlab.runs.untrusted import parse_json
@@ -28,7 +28,7 @@ class FoundPsf(NamedTuple):
 class Psf:
     """Base class of psf sources."""
 
-    def __call__(self, image: Array, pair: Pair) -> FoundPsf:
+    def __call__(self, image: Array, pair: Item) -> FoundPsf:
         """Return the psf of an image.
 
         Args:
@@ -45,7 +45,7 @@ class Psf:
 class NoPsf(Psf):
     """No psf."""
 
-    def __call__(self, image: Array, pair: Pair) -> FoundPsf:
+    def __call__(self, image: Array, pair: Item) -> FoundPsf:
         """Return no psf."""
         return FoundPsf(None, "none")
 
@@ -57,7 +57,7 @@ class Oracle(Psf):
     moving objects.
     """
 
-    def __call__(self, image: Array, pair: Pair) -> FoundPsf:
+    def __call__(self, image: Array, pair: Item) -> FoundPsf:
         """Return the psf in the pair's recipe."""
         recipe = read_recipe(pair)
         if recipe.get("psf") is None:
@@ -80,7 +80,7 @@ class Estimate(Psf):
             raise UserError(f"psf.longest={longest} must be between 4 and 60 pixels")
         self._longest = longest
 
-    def __call__(self, image: Array, pair: Pair) -> FoundPsf:
+    def __call__(self, image: Array, pair: Item) -> FoundPsf:
         """Return the psf of the estimated motion."""
         found = estimate_motion(image, max_length=self._longest)
         description = f"line of {found.length:.1f} px at {found.angle:.0f} degrees"
@@ -102,7 +102,7 @@ class Gaussian(Psf):
         psf = np.outer(profile, profile)
         self._found = FoundPsf(psf / psf.sum(), f"Gaussian of sigma {sigma:g}")
 
-    def __call__(self, image: Array, pair: Pair) -> FoundPsf:
+    def __call__(self, image: Array, pair: Item) -> FoundPsf:
         """Return the Gaussian."""
         return self._found
 
@@ -122,19 +122,19 @@ class File(Psf):
             raise UserError(f"psf.path={path} can't be read as a psf: {error}") from error
         self._found = FoundPsf(psf, Path(path).name)
 
-    def __call__(self, image: Array, pair: Pair) -> FoundPsf:
+    def __call__(self, image: Array, pair: Item) -> FoundPsf:
         """Return the psf in the file."""
         return self._found
 
 
-def read_recipe(pair: Pair) -> dict[str, Any]:
+def read_recipe(pair: Item) -> dict[str, Any]:
     """Return the parameters that a synthetic pair was generated with; empty for other pairs.
 
     Raises:
         ValueError: The recipe is damaged.
     """
-    file = pair.blurred.parent.parent / "recipe" / f"{pair.blurred.stem}.json"
-    if not file.is_file():
+    blurred = image_file(pair.blurred)
+    if blurred is None or not (file := blurred.parent.parent / "recipe" / f"{blurred.stem}.json").is_file():
         return {}
     try:
         recipe = parse_json(file.read_text())

@@ -1,15 +1,16 @@
 """Networks and inference of a training; the step itself is in module.py."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from deblurlab.datasets import PairSet, Sample
+from deblurlab.datasets import ImageSet, Sample
 from deblurlab.losses import AdversarialLoss, DiscriminatorLoss
+from deblurlab.losses.base import Compares
 from deblurlab.losses.calls import Call, as_loss_term
 from deblurlab.models.base import run_generator
 from deblurlab.training.adversarial import AdversarialState
@@ -40,6 +41,9 @@ class RestorationBase(Recorded):
         UserError: A loss term asks for a value that it can't get.
     """
 
+    comparisons: ClassVar[Sequence[Compares]] = ("pair", "set")
+    """What loss terms may compare, see `LossTerm.compares`."""
+
     def __init__(
         self,
         *,
@@ -58,6 +62,9 @@ class RestorationBase(Recorded):
         super().__init__(optimizer=optimizer, scheduler=scheduler, settings=settings)
         if (discriminator is None) == any(isinstance(term, DiscriminatorLoss) for term in modules.values()):
             raise ValueError("there is a discriminator exactly if some loss term needs it")
+        for name, term in modules.items():
+            if getattr(term, "compares", "pair") not in self.comparisons:
+                raise ValueError(f"loss {name} needs a second generator, sharp -> blurred: choose module=cycle")
         _check_trainable(modules, weights, settings.discriminator_start)
         self.generator, self.discriminator = generator, discriminator
         self.terms, self.weights = nn.ModuleDict(modules), dict(weights)
@@ -86,7 +93,7 @@ class RestorationBase(Recorded):
         """All generators, the restoring one first."""
         raise NotImplementedError
 
-    def check_data(self, data: PairSet) -> None:
+    def check_data(self, data: ImageSet) -> None:
         """Raise UserError if the data set lacks what the loss terms need."""
         raise NotImplementedError
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from deblurlab.datasets import PairSet, Sample
+from deblurlab.datasets import ImageSet, Sample
 from deblurlab.errors import UserError
 from deblurlab.models.base import run_generator
 from deblurlab.training.adversarial import DiscriminatorInput
@@ -79,17 +79,19 @@ class CycleRestoration(Restoration):
         if len(self._comparing("pair")) == len(terms):
             raise ValueError("every loss term needs pairs: add cycle, or train with module=paired")
 
+    comparisons = ("pair", "set", "cycle", "identity")
+
     @property
     def generators(self) -> tuple[nn.Module, ...]:
         """The generator and the reblurrer."""
         return self.generator, self.reblurrer
 
-    def check_data(self, data: PairSet) -> None:
+    def check_data(self, data: ImageSet) -> None:
         """Raise UserError if loss terms need pairs and the data set has none, or the reverse."""
-        names = self._comparing("pair")
-        if names and not data.has_pairs:
+        names, paired = self._comparing("pair"), {bool(item.references) for item in data.items("train")}
+        if names and paired == {False}:
             raise UserError(f"loss {names[0]} needs pairs and the data set has none: data.pairs=<folder> adds some")
-        if data.has_pairs and not data.paired and not names:
+        if paired == {False, True} and not names:
             raise UserError("no loss term uses data.pairs: add one, such as l1, or leave data.pairs out")
 
     def _comparing(self, compares: str) -> list[str]:
@@ -101,7 +103,7 @@ class CycleRestoration(Restoration):
 
     def micro_batches(self, batch: Sample) -> list[MicroBatch]:
         """Convert a batch to floats and split it; a batch of pairs serves as unpaired images and as pairs."""
-        images = [batch["blurred"], _any_sharp(batch)]
+        images = [batch["blurred"], batch["sharp"] if "sharp" in batch else batch["unpaired_sharp"]]
         if "pair_sharp" in batch:
             images += [batch["pair_blurred"], batch["pair_sharp"]]
         elif "sharp" in batch:
@@ -173,17 +175,24 @@ class CycleRestoration(Restoration):
         return self(self.to_float(batch["blurred"]))
 
     def views(self, batch: Sample, restored: Tensor) -> list[Tensor]:
-        """Return blurred | restored | reblurred | sharp | generated blurred | its restoration, cropped to one size."""
-        blurred, sharp = self.to_float(batch["blurred"]), self.to_float(_any_sharp(batch))
-        blurring = (run_generator(self.reblurrer, images) for images in (restored, sharp))
-        reblurred, generated = (scales(images)[-1].clamp(0, 1) for images in blurring)
-        row = [blurred, restored, reblurred, sharp, generated, self(generated)]
+        """Return blurred | restored | reblurred | sharp | generated blurred | its restoration, cropped to one size.
+
+        The last three are missing if there is no sharp image.
+        """
+        row = [self.to_float(batch["blurred"]), restored, self._reblur(restored)]
+        if (found := _any_sharp(batch)) is not None:
+            sharp = self.to_float(found)
+            generated = self._reblur(sharp)
+            row += [sharp, generated, self(generated)]
         height, width = (min(image.shape[side] for image in row) for side in (2, 3))
         return [_centre_crop(image[0], height, width) for image in row]
 
+    def _reblur(self, sharp: Tensor) -> Tensor:
+        return scales(run_generator(self.reblurrer, sharp))[-1].clamp(0, 1)
 
-def _any_sharp(batch: Sample) -> Tensor:
-    return batch["sharp"] if "sharp" in batch else batch["unpaired_sharp"]
+
+def _any_sharp(batch: Sample) -> Tensor | None:
+    return batch["sharp"] if "sharp" in batch else batch.get("unpaired_sharp")
 
 
 def _centre_crop(image: Tensor, height: int, width: int) -> Tensor:

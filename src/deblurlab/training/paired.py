@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from deblurlab.datasets import PairSet, Sample
+from deblurlab.datasets import ImageSet, Sample
 from deblurlab.errors import UserError
 from deblurlab.models.base import run_generator
 from deblurlab.training.adversarial import DiscriminatorInput
@@ -18,16 +18,13 @@ class PairedRestoration(Restoration):
         """The generator."""
         return (self.generator,)
 
-    def check_data(self, data: PairSet) -> None:
-        """Raise UserError if the data set has no pairs, or a loss term needs a second generator."""
-        if not data.paired:
+    def check_data(self, data: ImageSet) -> None:
+        """Raise UserError if the data set has no pairs."""
+        if not all(item.references for item in data.items("train")):
             raise UserError(
                 "module=paired trains on pairs and the data set has none: choose another data=, or "
                 "experiment=cyclegan, which trains on unpaired images"
             )
-        for name, term in self.terms.items():
-            if getattr(term, "compares", "pair") in ("cycle", "identity"):
-                raise UserError(f"loss {name} needs a second generator, sharp -> blurred: choose module=cycle")
 
     def micro_batches(self, batch: Sample) -> list[MicroBatch]:
         """Convert a batch of pairs to floats and split it."""
@@ -53,12 +50,18 @@ class PairedRestoration(Restoration):
         return self.evaluate_terms(names, restored, micro_batch.sharp, outputs, blurred=micro_batch.blurred)
 
     def validation_step(self, batch: Sample, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
-        """Log the loss terms of a batch and return its restored images."""
-        micro_batch = self.micro_batches(batch)[0]
-        losses = {f"val/loss/{name}": value for name, (_, value) in self.generator_losses(micro_batch).items()}
+        """Log the loss terms of a batch, if it has sharp images, and return its restored images."""
+        losses: dict[str, Tensor] = {}
+        if "sharp" in batch:
+            micro_batch = self.micro_batches(batch)[0]
+            losses = {f"val/loss/{name}": value for name, (_, value) in self.generator_losses(micro_batch).items()}
+            restored = self.restore(micro_batch)[-1].clamp(0, 1)
+        else:
+            restored = self(self.to_float(batch["blurred"]))
         self.log_dict({**losses, "step": float(self.global_step)}, batch_size=1, sync_dist=True)
-        return self.restore(micro_batch)[-1].clamp(0, 1)
+        return restored
 
     def views(self, batch: Sample, restored: Tensor) -> list[Tensor]:
-        """Return blurred | restored | sharp."""
-        return [batch["blurred"][0] / 255, restored[0], batch["sharp"][0] / 255]
+        """Return blurred | restored | sharp, if there is a sharp image."""
+        sharp = [batch["sharp"][0] / 255] if "sharp" in batch else []
+        return [batch["blurred"][0] / 255, restored[0], *sharp]

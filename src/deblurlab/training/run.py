@@ -57,11 +57,11 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
     timer = Timer(cfg.trainer.get("max_time"))
     trainer, loader = build_trainer(cfg, [resume_state, image_metrics, timer])
     use_resuming_fit_loop(trainer, lambda: resume_state.due)
-    module.check_data(loader.data)
     fresh = _starts_over(cfg)
     with run.lock() if is_leader else nullcontext():
         if is_leader and (fresh or run.results() is None):
             loader.data.prepare()  # before anything is deleted or claimed: the data may be unreadable
+            module.check_data(loader.data)
             image_metrics.check_data(loader.data)
             check_monitor(cfg, image_metrics)
         if is_leader:
