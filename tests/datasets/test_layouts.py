@@ -9,7 +9,7 @@ import torch
 
 from deblurlab.callbacks import ImageMetrics
 from deblurlab.config import instantiate
-from deblurlab.datasets import PairDataset, PairSet
+from deblurlab.datasets import ImageSet, PairDataset
 from deblurlab.errors import UserError
 from deblurlab.media.images import write_png
 from deblurlab.metrics import Measurement, Protocol, psnr
@@ -24,7 +24,7 @@ def _write(root: Path, *names: str) -> None:
         write_png(root / name, rng.integers(0, 256, (72, 96, 3), dtype=np.uint8))
 
 
-def _set(name: str, root: Path, *overrides: str) -> PairSet:
+def _set(name: str, root: Path, *overrides: str) -> ImageSet:
     return instantiate(config(f"data={name}", f"data.root={root}", *overrides).data)
 
 
@@ -94,10 +94,10 @@ def test_a_layout_is_read_into_the_official_splits(name: str, tmp_path: Path, go
     def names(pairs: list, expected: object) -> object:
         return len(pairs) if isinstance(expected, int) else [pair.name for pair in pairs]
 
-    assert names(data.train(), train) == train
-    assert names(data.val(), val) == val
+    assert names(data.items("train"), train) == train
+    assert names(data.items("val"), val) == val
     assert {key: names(pairs, tests[key]) for key, pairs in data.tests().items()} == tests
-    everything = [*data.train(), *data.val(), *(p for pairs in data.tests().values() for p in pairs)]
+    everything = [*data.items("train"), *data.items("val"), *(p for pairs in data.tests().values() for p in pairs)]
     assert len({pair.blurred for pair in everything}) == len(everything)  # nothing is in two splits
     for pair in everything:
         sample = PairDataset([pair])[0, 0, 0]
@@ -115,10 +115,10 @@ def test_the_error_for_a_missing_data_set_names_the_download_and_the_folder(name
 def test_realblur_holds_out_whole_scenes(tmp_path: Path) -> None:
     _realblur(tmp_path)
     data = _set("realblur_j", tmp_path, "data.val_share=0.25")
-    assert {pair.name.split("/")[1] for pair in data.val()} == {"scene002"}
-    assert {pair.name.split("/")[1] for pair in data.train()} == {"scene001"}
-    assert data.train()[0].blurred.name == "blur_1.png"
-    assert data.train()[0].sharp.name == "gt_1.png"
+    assert {pair.name.split("/")[1] for pair in data.items("val")} == {"scene002"}
+    assert {pair.name.split("/")[1] for pair in data.items("train")} == {"scene001"}
+    assert data.items("train")[0].blurred.name == "blur_1.png"
+    assert data.items("train")[0].sharp.name == "gt_1.png"
 
 
 def test_the_metric_on_kohler_is_the_best_over_all_references(tmp_path: Path) -> None:

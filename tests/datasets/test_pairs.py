@@ -28,8 +28,8 @@ def test_the_end_of_the_list_is_held_out(write_pairs: WritePairs) -> None:
     blurred, sharp = write_pairs(10)
     data = Folders(blurred=str(blurred), sharp=str(sharp), val_share=0.3)
     data.prepare()
-    assert [p.name for p in data.train()] == [f"{i:03d}" for i in range(7)]
-    assert [p.name for p in data.val()] == ["007", "008", "009"]
+    assert [p.name for p in data.items("train")] == [f"{i:03d}" for i in range(7)]
+    assert [p.name for p in data.items("val")] == ["007", "008", "009"]
     assert data.tests() == {}
 
 
@@ -39,7 +39,15 @@ def test_folders_for_validation_and_test_are_used(write_pairs: WritePairs) -> No
         blurred=str(a), sharp=str(b), val_blurred=str(c), val_sharp=str(d), test_blurred=str(e), test_sharp=str(f)
     )
     data.prepare()
-    assert [len(data.train()), len(data.val()), len(data.tests()["pairs"])] == [3, 2, 1]
+    assert [len(data.items("train")), len(data.items("val")), len(data.tests()["pairs"])] == [3, 2, 1]
+
+
+def test_test_pairs_alone_are_enough_to_test_on(write_pairs: WritePairs) -> None:
+    blurred, sharp = write_pairs(1)
+    data = instantiate(config("data=pairs", f"data.test_blurred={blurred}", f"data.test_sharp={sharp}").data)
+    assert [pair.name for pair in data.tests()["pairs"]] == ["000"]
+    assert data.items("train") == data.items("val") == []
+    assert data.read(data.tests()["pairs"][0].sharp).shape == (48, 64, 3)
 
 
 def test_invalid_settings_are_refused(write_pairs: WritePairs) -> None:
@@ -49,7 +57,7 @@ def test_invalid_settings_are_refused(write_pairs: WritePairs) -> None:
     with pytest.raises(UserError, match="data.val_share is 1.5"):
         Folders(blurred=blurred, sharp=sharp, val_share=1.5)
     with pytest.raises(UserError, match="nothing to validate on"):
-        Folders(blurred=blurred, sharp=sharp).prepare()
+        Folders(blurred=blurred, sharp=sharp).items("train")
 
 
 def test_a_text_file_lists_pairs(tmp_path: Path) -> None:
@@ -58,8 +66,8 @@ def test_a_text_file_lists_pairs(tmp_path: Path) -> None:
         write_png(tmp_path / name, GREY)
     (tmp_path / "list.txt").write_text("# blurred sharp\n'a b/1.png' s/1.png\n\nx.png y.png\nz.png w.png\n")
     data = instantiate(config("data=pairs", f"data.list={tmp_path / 'list.txt'}").data)
-    assert [pair.name for pair in data.train()] == ["a b/1", "x"]
-    assert [(pair.blurred.name, pair.sharp.name) for pair in data.val()] == [("z.png", "w.png")]
+    assert [pair.name for pair in data.items("train")] == ["a b/1", "x"]
+    assert [(pair.blurred.name, pair.sharp.name) for pair in data.items("val")] == [("z.png", "w.png")]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +82,7 @@ def test_an_invalid_list_is_refused_naming_the_line(lines: str, message: str, tm
     write_png(tmp_path / "x.png", GREY)
     (tmp_path / "list.txt").write_text(lines)
     with pytest.raises(UserError, match=message):
-        instantiate(config("data=pairs", f"data.list={tmp_path / 'list.txt'}").data).prepare()
+        instantiate(config("data=pairs", f"data.list={tmp_path / 'list.txt'}").data).items("train")
 
 
 @pytest.mark.parametrize(
@@ -88,7 +96,7 @@ def test_an_invalid_list_is_refused_naming_the_line(lines: str, message: str, tm
 )
 def test_contradictory_settings_are_refused(settings: list[str], message: str) -> None:
     def build() -> None:
-        instantiate(config("data=pairs", *settings).data).prepare()
+        instantiate(config("data=pairs", *settings).data).items("train")
 
     with pytest.raises(Exception) as caught:  # noqa: PT011
         build()

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -68,10 +69,10 @@ def test_shards_are_read_back(kind: str, request: pytest.FixtureRequest, tmp_pat
     arguments = ["pack", "gopro", str(gopro_tree), "data.validation=1", "--streaming", place]
     assert data_command(*arguments) == 0
     data = _opened(place)
-    read = data.reader()
+    read = data.read
     parts = [
-        (source.train(), data.train()),
-        (source.val(), data.val()),
+        (source.items("train"), data.items("train")),
+        (source.items("val"), data.items("val")),
         (source.tests()["gopro"], data.tests()["gopro"]),
     ]
     for expected, actual in parts:
@@ -127,7 +128,7 @@ def test_a_failed_call_leaves_no_shards_and_can_be_repeated(tmp_path: Path, gopr
     assert not place.exists()
     broken.write_bytes(content)
     assert data_command(*arguments) == 0
-    assert _opened(str(place)).train()
+    assert _opened(str(place)).items("train")
 
 
 def test_an_unreachable_store_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,10 +169,10 @@ def test_two_data_sets_of_shards_are_read_independently(tmp_path: Path) -> None:
         assert data_command(*arguments) == 0
     sets = {name: Streaming(root=str(tmp_path / f"{name}-shards")) for name in ("dark", "light")}
     mixed = Mixed(sets=sets, weights={"dark": 1.0, "light": 1.0})
-    read = mixed.reader()
-    assert [int(read(pair.sharp)[0, 0, 0]) for pair in mixed.train()] == [10, 200]
+    read = mixed.read
+    assert [int(read(pair.sharp)[0, 0, 0]) for pair in mixed.items("train")] == [10, 200]
     unpaired = Unpaired(blurred=sets["dark"], sharp=sets["light"])
-    read = unpaired.reader()
+    read = unpaired.read
     assert [int(read(unpaired.images(side)[0].image)[0, 0, 0]) for side in ("blurred", "sharp")] == [10, 200]
 
 
@@ -180,8 +181,8 @@ def test_shards_are_divided_into_unpaired_halves(shards: Path) -> None:
     data = Disjoint(of=source)
     data.prepare()
     sides = [data.images(side) for side in ("blurred", "sharp")]
-    assert sum(map(len, sides)) == len(source.train())
-    read = data.reader()
+    assert sum(map(len, sides)) == len(source.items("train"))
+    read = data.read
     assert all(read(single.image).ndim == 3 for single in itertools.chain(*sides))
 
 
@@ -193,7 +194,7 @@ def test_shards_at_the_root_of_a_bucket_are_not_overwritten(gopro_tree: Path, st
     assert data_command(*arguments) == 0
     with pytest.raises(UserError, match="holds shards already"):
         data_command(*arguments)
-    assert _opened("s3://another").train()
+    assert _opened("s3://another").items("train")
 
 
 @pytest.mark.parametrize(
@@ -212,7 +213,7 @@ def test_missing_shards_are_named(shards: Path, tmp_path: Path) -> None:
     for shard in (place / "images").glob("*.bin"):
         shard.unlink()
     with pytest.raises(UserError, match=r"data.root=.*shards: sample 0 can't be read"):
-        data.reader()(data.train()[0].blurred)
+        data.read(data.items("train")[0].blurred)
 
 
 @pytest.mark.slow
@@ -227,10 +228,25 @@ def test_temporary_files_are_deleted(tmp_path: Path, gopro_tree: Path, store: st
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_shards_cannot_be_checked_or_packed_again(shards: Path, tmp_path: Path) -> None:
-    for arguments in (["check", "streaming", shards], ["pack", "streaming", shards, "--streaming", tmp_path / "more"]):
-        with pytest.raises(UserError, match="packed"):
-            data_command(*arguments)
+def test_shards_can_be_checked_but_not_packed_again(
+    shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert data_command("check", "streaming", shards) == 0
+    assert re.search(r"train\W+6\W+.*96x72", capsys.readouterr().out)
+    with pytest.raises(UserError, match="a/000001 isn't a pair of image files, and shards hold nothing else"):
+        data_command("pack", "streaming", shards, "--streaming", tmp_path / "more")
+    assert not (tmp_path / "more").exists()
+    with pytest.raises(UserError, match="data=streaming has no image files"):
+        data_command("pack", "streaming", shards)
+
+
+def test_threads_get_the_images_that_they_asked_for(shards: Path) -> None:
+    """An evaluation reads images ahead in several threads, and a pair's bytes are kept for its second image."""
+    data = _opened(str(shards))
+    images = [image for pair in data.items("train") for image in pair.images]
+    expected = [data.read(image) for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        assert all(map(np.array_equal, pool.map(data.read, 10 * images), 10 * expected))
 
 
 def test_a_data_set_without_pairs_is_not_packed(tmp_path: Path) -> None:

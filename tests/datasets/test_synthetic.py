@@ -39,9 +39,9 @@ def _digest(data: Synthetic) -> str:
 
 
 def test_it_has_the_given_sizes(synthetic: Synthetic) -> None:
-    assert (len(synthetic.train()), len(synthetic.val())) == (6, 2)
+    assert (len(synthetic.items("train")), len(synthetic.items("val"))) == (6, 2)
     assert len(synthetic.tests()["photographs"]) == 2 * len(PHOTOGRAPHS)
-    assert {read_image(p.blurred).shape for p in [*synthetic.train(), *synthetic.val()]} == {(72, 80, 3)}
+    assert {read_image(p.blurred).shape for p in [*synthetic.items("train"), *synthetic.items("val")]} == {(72, 80, 3)}
 
 
 @pytest.mark.slow
@@ -68,8 +68,8 @@ def test_the_images_are_those_of_version_2(synthetic: Synthetic) -> None:
 def test_the_other_kind_of_blur_has_the_same_sharp_images(synthetic: Synthetic, tmp_path: Path) -> None:
     other = _set(tmp_path, "data.blur_key=blur", *ONE)
     other.prepare()
-    assert {pair.blurred.parent.name for pair in other.train()} == {"blur"}
-    for a, b in zip(synthetic.train(), other.train(), strict=True):
+    assert {pair.blurred.parent.name for pair in other.items("train")} == {"blur"}
+    for a, b in zip(synthetic.items("train"), other.items("train"), strict=True):
         assert np.array_equal(read_image(a.sharp), read_image(b.sharp))
         assert not np.array_equal(read_image(a.blurred), read_image(b.blurred))
 
@@ -100,18 +100,18 @@ def test_another_seed_gives_other_images_in_another_folder(synthetic: Synthetic,
     other = _set(tmp_path, "data.seed=1", "data.train=1", *ONE)
     other.prepare()
     assert other.folder.name != synthetic.folder.name
-    assert not np.array_equal(read_image(other.train()[0].sharp), read_image(synthetic.train()[0].sharp))
+    assert not np.array_equal(read_image(other.items("train")[0].sharp), read_image(synthetic.items("train")[0].sharp))
 
 
 def test_a_larger_set_begins_with_the_same_pairs(synthetic: Synthetic, tmp_path: Path) -> None:
     more = _set(tmp_path, "data.train=8", *ONE)
     more.prepare()
-    for a, b in zip(synthetic.train(), more.train(), strict=False):
+    for a, b in zip(synthetic.items("train"), more.items("train"), strict=False):
         assert np.array_equal(read_image(a.blurred), read_image(b.blurred))
 
 
 def test_no_image_is_in_two_splits(synthetic: Synthetic) -> None:
-    sets = {"train": synthetic.train(), "val": synthetic.val(), **synthetic.tests()}
+    sets = {"train": synthetic.items("train"), "val": synthetic.items("val"), **synthetic.tests()}
     where: dict[bytes, str] = {}
     for name, pairs in sets.items():
         for pair in pairs:
@@ -135,7 +135,9 @@ def test_photographs_are_not_used_for_training_or_validation(
         for kind in ("blur_gamma", "sharp", "recipe"):
             (task.folder / kind).mkdir(parents=True, exist_ok=True)
     blind._write(tasks)
-    for a, b in zip([*synthetic.train(), *synthetic.val()], [*blind.train(), *blind.val()], strict=True):
+    for a, b in zip(
+        [*synthetic.items("train"), *synthetic.items("val")], [*blind.items("train"), *blind.items("val")], strict=True
+    ):
         assert a.sharp.read_bytes() == b.sharp.read_bytes()
 
 
@@ -178,7 +180,7 @@ def test_an_interrupted_call_is_resumed(synthetic: Synthetic, tmp_path: Path) ->
     assert not interrupted.folder.exists()
     kept = (tasks[0].folder / "blur_gamma" / "000000.png").stat().st_ino
     interrupted.prepare()
-    assert (interrupted.train()[0].blurred).stat().st_ino == kept
+    assert (interrupted.items("train")[0].blurred).stat().st_ino == kept
     assert _digest(interrupted) == _digest(synthetic)
 
 
@@ -204,7 +206,10 @@ def test_scenes_are_taken_from_source_images(tmp_path: Path) -> None:
     still = [*ONE, *(f"data.scenes.{key}=[0,0]" for key in ("objects", "softness", "rotation"))]
     data = _set(tmp_path, f"data.source_images={photos}", *still)
     data.prepare()
-    blues = [{int(np.median(read_image(pair.sharp)[..., 2])) for pair in pairs} for pairs in (data.train(), data.val())]
+    blues = [
+        {int(np.median(read_image(pair.sharp)[..., 2])) for pair in pairs}
+        for pairs in (data.items("train"), data.items("val"))
+    ]
     assert blues[0] <= {0, 20, 40, 60}
     assert len(blues[0]) > 1
     assert blues[1] == {80}  # held out

@@ -56,8 +56,8 @@ def test_no_image_is_repeated(tmp_path: Path) -> None:
 def test_only_validation_and_test_pairs_are_on_disk(tmp_path: Path) -> None:
     data = _set(tmp_path)
     data.prepare()
-    assert data.train() == []
-    assert len(data.val()) == 1
+    assert data.items("train") == []
+    assert len(data.items("val")) == 1
     assert len(data.tests()["photographs"]) == 5
     assert not (data.folder / "train" / "scenes").exists()
 

@@ -12,6 +12,7 @@ from deblurlab.config import instantiate
 from deblurlab.dataloading import Augmentation, KeyedBatchSampler, Stage
 from deblurlab.datasets import PairDataset, Unpaired, Unreferenced
 from deblurlab.datasets.frame_store import FrameStore
+from deblurlab.datasets.listing import image_file
 from deblurlab.errors import UserError
 from deblurlab.media.images import read_image, write_png
 from support import config, data_command
@@ -82,9 +83,9 @@ def test_sides_can_be_other_data_sets(folders: Path, gopro_tree: Path) -> None:
         ).data)  # fmt: skip
     data.prepare()
     images = data.images("blurred")
-    assert {single.image.parent.name for single in images} == {"blur"}
-    read_image(images[0].image)
-    assert data.reader()(images[0].image).shape == read_image(images[0].image).shape
+    files = [image_file(single.image) for single in images]
+    assert {file.parent.name for file in files} == {"blur"}
+    assert np.array_equal(data.read(images[0].image), read_image(files[0]))
 
 
 @pytest.mark.parametrize(
@@ -111,11 +112,11 @@ def test_they_are_checked_packed_and_shown(folders: Path, capsys: pytest.Capture
     assert data_command("pack", "unpaired", *places) == 0
     data = _set(folders)
     single = data.images("sharp")[0]
-    kept = read_image(single.image)
+    kept = read_image(image_file(single.image))
     assert (folders / "sharp" / "frames" / "pixels.bin").stat().st_size == 3 * 60 * 45 * 3
-    assert np.array_equal(data.reader()(single.image), kept)
+    assert np.array_equal(data.read(single.image), kept)
     # The image is a view of the store, not read from its file.
-    assert isinstance(data.reader()(single.image).base, np.memmap)
+    assert isinstance(data.read(single.image).base, np.memmap)
 
 
 def test_an_image_on_both_sides_is_found(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,7 +157,7 @@ def test_named_pairs_are_checked_at_once(folders: Path) -> None:
         _set(folders, "data.val_blurred=/nowhere")
     assert isinstance(caught.value.__cause__, UserError)
     with pytest.raises(UserError, match="/nowhere"):
-        _set(folders, "data.test_blurred=/nowhere", "data.test_sharp=/nowhere").prepare()
+        _set(folders, "data.test_blurred=/nowhere", "data.test_sharp=/nowhere").tests()
     one = folders / "one"
     for side in SIDES:
         (one / side).mkdir(parents=True)
@@ -180,17 +181,17 @@ def test_images_are_held_out_unless_validation_pairs_are_named(folders: Path) ->
     data = _set(folders, "data.val_share=0.4")
     assert [single.name for single in data.images("blurred")] == ["deep/0", "deep/1", "deep/2"]
     assert [single.name for single in data.images("sharp")] == ["deep/0", "deep/1"]
-    first, second = data.val()
+    first, second = data.items("val")
     assert isinstance(first, Unreferenced)
     assert [first.name, second.name] == ["deep/3", "deep/4"]
-    assert {first.sharp.name, second.sharp.name} == {"2.png"}
-    sample = PairDataset(data.val())[0, 1, 0]
+    assert {image_file(pair.sharp).name for pair in (first, second)} == {"2.png"}
+    sample = PairDataset(data.items("val"), reader=data.read)[0, 1, 0]
     assert sample["blurred"].shape == (3, 40, 50)
     assert sample["unpaired_sharp"].shape == (3, 60, 45)
     assert "sharp" not in sample
     named = _set(folders, f"data.val_blurred={folders / 'blurred'}", f"data.val_sharp={folders / 'blurred'}")
-    assert len(named.images("blurred")) == len(named.val()) == 5
-    assert not isinstance(named.val()[0], Unreferenced)
+    assert len(named.images("blurred")) == len(named.items("val")) == 5
+    assert not isinstance(named.items("val")[0], Unreferenced)
 
 
 def test_a_side_of_one_image_works_with_a_warning(folders: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -201,7 +202,7 @@ def test_a_side_of_one_image_works_with_a_warning(folders: Path, caplog: pytest.
         data.prepare()
     assert "data.sharp has a single image to train on" in caplog.text
     assert {sharp for _, sharp in _drawn(data, 0)} == {0}
-    assert {pair.sharp.name for pair in data.val()} == {"0.png"}
+    assert {image_file(pair.sharp).name for pair in data.items("val")} == {"0.png"}
 
 
 @pytest.mark.parametrize("kind", ["folder", "list", "set"])
@@ -218,9 +219,9 @@ def test_training_pairs_can_be_added(folders: Path, write_pairs: Callable, kind:
     }[kind]
     data = _set(folders, *overrides)
     data.prepare()
-    assert data.has_pairs
-    assert not data.paired
-    assert len(data.extra_pairs()) == (2 if kind == "set" else 3)  # that data set holds one out
+    items = data.items("train")
+    assert sum(bool(item.references) for item in items) == (2 if kind == "set" else 3)  # that data set holds one out
+    assert sum(not item.references for item in items) == 4
     training = data.training({16: _crop()}, repeat=1, seed=0)
     drawn = {}
     for epoch in range(20):
@@ -235,7 +236,7 @@ def test_training_pairs_can_be_added(folders: Path, write_pairs: Callable, kind:
 
 def test_missing_pairs_are_named(folders: Path) -> None:
     with pytest.raises(UserError, match="/nowhere"):
-        _set(folders, "data.pairs=/nowhere").prepare()
+        _set(folders, "data.pairs=/nowhere").items("train")
 
 
 def test_no_synthetic_scene_is_on_both_sides(data_root: Path, tmp_path: Path) -> None:
@@ -243,12 +244,12 @@ def test_no_synthetic_scene_is_on_both_sides(data_root: Path, tmp_path: Path) ->
     cfg = config("data=synthetic_unpaired", f"data.of.root={data_root}", *small)
     data = instantiate(cfg.data)
     data.prepare()
-    sharp_of = {pair.blurred: pair.sharp for pair in data._of.train()}
-    blurred, sharp = ([single.image for single in data.images(side)] for side in ("blurred", "sharp"))
+    sharp_of = {pair.blurred: pair.sharp for pair in data._of.items("train")}
+    blurred, sharp = ([image_file(single.image) for single in data.images(side)] for side in ("blurred", "sharp"))
     assert (len(blurred), len(sharp)) == (2, 3)
     assert not {sharp_of[image] for image in blurred} & set(sharp)
     assert {sharp_of[image] for image in blurred} | set(sharp) == set(sharp_of.values())
-    assert [pair.name for pair in data.val()] == [pair.name for pair in data._of.val()]
+    assert [pair.name for pair in data.items("val")] == [pair.name for pair in data._of.items("val")]
     assert len(data.tests()["photographs"]) == 5
 
 
@@ -258,5 +259,5 @@ def test_the_halves_have_whole_sequences(gopro_tree: Path) -> None:
     data.prepare()
     assert [single.name for single in data.images("blurred")] == ["a/000001", "a/000002"]
     assert [single.name for single in data.images("sharp")] == ["b/000001", "b/000002"]
-    assert len(data.val()) == 2
+    assert len(data.items("val")) == 2
     assert len(data.tests()["gopro"]) == 2
