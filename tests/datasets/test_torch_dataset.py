@@ -56,7 +56,7 @@ def test_every_allowed_kind_gives_the_same_image(value: Any) -> None:
 @pytest.mark.parametrize(
     ("sample", "message"),
     [
-        ((image(0, "sharp") / 255,) * 2, r"image 0 of sample 0 of data.train is ndarray float64 of shape \(48, 48, 3\): im"),
+        ((image(0, "sharp") / 255,) * 2, r"image 0 of sample 0 of data.train is ndarray float64 of shape \(48, "),
         ((_tensor("float32"),) * 2, r"values between 20 and 255: tensors of floats must be in \[0, 1\]"),
         ((_tensor("float32") / 127.5 - 1,) * 2, r"values between -0.8\d* and 1: tensors of floats must be in \[0, 1\]"),
         ((torch.full((3, 8, 8), torch.nan),) * 2, "values between nan and nan"),

@@ -154,6 +154,8 @@ def test_wrong_shapes_are_one_line_that_names_the_term(terms: dict[str, Any], me
 
 def test_restored_images_of_another_shape_are_one_line() -> None:
     class Grey(Model):
+        multiple_of = 1
+
         def __init__(self) -> None:
             super().__init__()
             self.layer = nn.Conv2d(3, 1, 1)
@@ -207,8 +209,14 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "conf"
 
 
-def test_functions_of_ones_own_train_through_the_command_line(own: Path, train: Callable[..., Path]) -> None:
-    run = train("--config-dir", str(own), "loss=own_huber+0.01*own_adv", "discriminator=own")
+def test_functions_of_ones_own_train_through_the_command_line(
+    own: Path, data_root: Path, train: Callable[..., Path]
+) -> None:
+    run = train(
+        "--config-dir", str(own), "loss=own_huber+0.01*own_adv", "discriminator=own", "model=unet_res", "model.width=4",
+        "model.depth=1", "model.blocks=1", "+debug=smoke", "trainer.limit_test_batches=1", f"data.root={data_root}",
+        "name=run", smoke=False,
+    )  # fmt: skip
     header = (run / "metrics.csv").read_text().splitlines()[0].split(",")
     assert {"loss/own_huber", "loss/own_adv", "loss/discriminator_own_adv"} <= {*header}
 

@@ -15,6 +15,7 @@ CONTEXT = ("restored", "sharp", "blurred", "global_step")
 `blurred` is the image that the generator restored, in training without pairs the input of the generator in question.
 `global_step` is the number of finished training steps.
 """
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class Call:
@@ -96,28 +97,25 @@ def _requested(
 ) -> tuple[list[str], list[str]]:
     """Return the names of the values to pass by position, and of those to pass by keyword."""
     available = dict.fromkeys([*leading, *further])
+    target = function.forward if isinstance(function, nn.Module) else function
     try:
-        signature = inspect.signature(function.forward if isinstance(function, nn.Module) else function)
+        parameters = list(inspect.signature(target).parameters.values())
     except ValueError:  # a function in C may have none
         return list(leading), []
-    parameters = list(signature.parameters.values())
     positional: list[str] = []
     for value, parameter in zip(leading, parameters, strict=False):
-        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+        if parameter.kind is parameter.VAR_POSITIONAL:
             return [*positional, *leading[len(positional) :]], []
-        accepts_position = parameter.kind is not inspect.Parameter.KEYWORD_ONLY
-        known, required = parameter.name in available, parameter.default is inspect.Parameter.empty
-        if not accepts_position or not (known or required):
+        known = parameter.name in available
+        if parameter.kind not in _POSITIONAL or not (known or parameter.default is parameter.empty):
             break
         positional.append(parameter.name if known else value)
-    bound = getattr(function, "keywords", {})  # of functools.partial
+    bound = getattr(target, "keywords", {})  # of functools.partial
     keywords = []
     for parameter in parameters[len(positional) :]:
-        if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
-            continue
         if parameter.name in available and parameter.name not in bound:
             keywords.append(parameter.name)
-        elif parameter.default is inspect.Parameter.empty:
+        elif parameter.kind in (*_POSITIONAL, parameter.KEYWORD_ONLY) and parameter.default is parameter.empty:
             raise UserError(
                 f"{name} has an argument {parameter.name} without a default value: it gets {', '.join(available)} by "
                 f"the names of its arguments"
