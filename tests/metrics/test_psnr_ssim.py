@@ -41,7 +41,9 @@ def test_ssim_equals_scikit_image(pairs: list[tuple[np.ndarray, np.ndarray]]) ->
 
 def test_the_metrics_are_the_means_over_all_images(pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
     expected = [peak_signal_noise_ratio(sharp, restored) for restored, sharp in pairs]
-    restored, sharp = (_tensor(*side).double() for side in zip(*pairs, strict=True))
+    restored, sharp = (
+        torch.from_numpy(np.stack(side)).permute(0, 3, 1, 2).double() / 255 for side in zip(*pairs, strict=True)
+    )
     metric, similarity = PSNR(), SSIM()
     for batch in (slice(0, 2), slice(2, 3)):
         metric.update(restored[batch], sharp[batch])
