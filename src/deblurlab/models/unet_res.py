@@ -12,4 +12,11 @@ class UNetRes(UNet):
     """
 
     block = ResidualBlock
-    provenance = (Provenance(title="residual U-Net: generator of the reference method", paper="method.md"),)
+    provenance = (
+        Provenance(
+            title="residual U-Net: generator of the reference method",
+            paper="method.md",
+            arguments={"width": 32, "depth": 3, "blocks": 2, "patch": 1, "max_width": None},
+        ),
+        Provenance(title="residual U-Net", paper="method.md"),
+    )
