@@ -52,7 +52,8 @@ def test_runs_have_their_results(page: dict[str, Any]) -> None:
     assert (page["folder"] / "runs" / "mine" / "report.html").exists()
 
 
-def test_the_metric_of_the_loop_is_that_of_scikit_image(page: dict[str, Any]) -> None:
+def test_the_metric_of_the_loop_is_that_of_scikit_image(page: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(page["folder"])
     (batch,) = page["validation"]
     blurred, sharp = (batch[key] / 255 for key in ("blurred", "sharp"))
     with torch.no_grad():

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from hydra.errors import InstantiationException
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -48,6 +47,7 @@ def build(cfg: DictConfig) -> Restoration:
         UserError: A setting is invalid, or weights can't be read.
 
     Example:
+        >>> import torch
         >>> from deblurlab.config import compose
         >>> module = build(compose("model=unet_res_small", "loss=l1+0.1*ssim"))
         >>> module.weights

@@ -43,7 +43,7 @@ def _check_trusted(nodes: Any, path: Path, names: Sequence[str]) -> None:
     shipped = {
         target
         for file in CONF.rglob("*.yaml")
-        for target in re.findall(r"_target_: *([\w.]+)", file.read_text(encoding="utf-8"))
+        for target in re.findall(r"_target_: *([\w.]+)", re.sub("#.*", "", file.read_text(encoding="utf-8")))
     }
     for target in dict.fromkeys(_targets(nodes)):
         if target in shipped:
