@@ -56,7 +56,7 @@ def test_the_tables_of_recipes_match_the_files() -> None:
         for group in ("model", "loss", "data"):
             chosen = re.findall(rf"override /{group}: (\S+)", text)[-1]
             assert row[group] == f"`{chosen}`", name
-        trainer = compose(f"experiment={name}", "data.root=x").trainer
+        trainer = compose(f"experiment={name}", "++data.root=x").trainer
         steps = trainer.max_steps > 0
         assert row["length"] == (f"{trainer.max_steps} steps" if steps else f"{trainer.max_epochs} epochs"), name
 
