@@ -1,6 +1,6 @@
 """Data sets of the tests, as a user would write them outside of deblurlab."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -92,3 +92,6 @@ class RandomCrops(Samples):
 
 class Stream(IterableDataset[Tensor]):
     """A data set that isn't map-style."""
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(())

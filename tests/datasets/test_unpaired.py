@@ -97,9 +97,8 @@ def test_sides_can_be_other_data_sets(folders: Path, gopro_tree: Path) -> None:
     ],
 )
 def test_invalid_sides_are_refused(folders: Path, overrides: list[str], message: str) -> None:
-    with pytest.raises(Exception, match=message) as caught:
+    with pytest.raises(UserError, match=message):
         _set(folders, *overrides).prepare()
-    assert isinstance(caught.value, UserError) or isinstance(caught.value.__cause__, UserError)
 
 
 def test_they_are_checked_packed_and_shown(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,7 +128,7 @@ def test_an_image_on_both_sides_is_found(folders: Path, capsys: pytest.CaptureFi
 def test_a_module_that_needs_pairs_refuses_unpaired_data(folders: Path, train: Callable[..., Path]) -> None:
     with pytest.raises(SystemExit, match="module=paired trains on pairs and the data set has none"):
         train("data=unpaired", *(f"data.{side}={folders / side}" for side in SIDES))
-    assert not (folders / "runs").exists()
+    assert list((folders / "runs").iterdir()) == []
 
 
 def test_an_epoch_has_every_image_of_a_larger_sharp_side(folders: Path) -> None:
@@ -153,9 +152,8 @@ def test_each_folder_and_data_set_has_its_frame_store(folders: Path, gopro_copy:
 
 
 def test_named_pairs_are_checked_at_once(folders: Path) -> None:
-    with pytest.raises(Exception, match="data.val_blurred and data.val_sharp go together") as caught:
+    with pytest.raises(UserError, match="data.val_blurred and data.val_sharp go together"):
         _set(folders, "data.val_blurred=/nowhere")
-    assert isinstance(caught.value.__cause__, UserError)
     with pytest.raises(UserError, match="/nowhere"):
         _set(folders, "data.test_blurred=/nowhere", "data.test_sharp=/nowhere").tests()
     one = folders / "one"
