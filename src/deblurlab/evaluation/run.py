@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 
-from deblurlab.config import instantiate
+from deblurlab.config import instantiate, to_plain
 from deblurlab.datasets import ImageSet
 from deblurlab.datasets.frame_store import Reader
 from deblurlab.errors import UserError
@@ -53,7 +53,7 @@ def evaluate(
     """
     check_fresh(cfg.fresh)
     run = Run(Path(cfg.run))
-    shard, shards = parse_shard(cfg.shard)
+    parse_shard(cfg.shard)
     measurement = Measurement.of(cfg)
     data: ImageSet = instantiate(cfg.data)
     psf: Psf = instantiate(cfg.psf)
@@ -68,22 +68,7 @@ def evaluate(
         if not run.report_file.exists():
             write_evaluation(run)
         return finished
-    sets = {name: SetMeasurement(measurement.set_metrics) for name in dict.fromkeys(task.set for task in tasks)}
-    if measurement.set_metrics:
-        _check_whole_sets(cfg, measurement)
-        for part in run.parts.glob("*.jsonl"):  # an interrupted evaluation of whole sets starts again
-            part.unlink()
-    done = {key for key, row in _read_rows(run).items() if row["error"] is None}
-    remaining = [task for i, task in enumerate(tasks) if i % shards == shard and task.key not in done]
-    restored: dict[str, Tensor] = {}
-    measured = evaluate_tasks(remaining, restorer, measurement, data.read)
-    for task, result in _append_rows(run, cfg.shard or "1/1", zip(remaining, measured, strict=True)):
-        if result.restored is None or result.blurred is None:
-            continue
-        if len(tasks) <= _MAX_IN_MEMORY:
-            restored[task.key] = result.restored.image
-        if measurement.set_metrics:
-            sets[task.set].update(*(x[None] for x in (result.restored.image, result.blurred, result.references[0])))
+    restored, sets = _measure_remaining(run, cfg, tasks, restorer, measurement, data)
     rows = _read_rows(run)
     if any(task.key not in rows for task in tasks):
         return None
@@ -91,13 +76,13 @@ def evaluate(
     results = {
         "name": run.folder.name,
         "options": dict(options or {}),
-        "settings": {group: OmegaConf.to_container(cfg[group], resolve=True) for group in ("restorer", "psf")},
+        "settings": {group: to_plain(cfg[group]) for group in ("restorer", "psf")},
         "seed": cfg.seed,
         **restorer.cost(),
-        **summarise(
-            ordered, measurement, {name: measured.compute() for name, measured in sets.items()}
-        ),  # before the samples are restored, which may raise the peak memory
+        # Before the samples are restored, which may raise the peak memory.
+        **summarise(ordered, measurement, {name: measured.compute() for name, measured in sets.items()}),
         **environment.revision(),
+        "sources": environment.source_revisions(to_plain(cfg)),
     }
     write_csv(run.per_image_file, _align_columns(ordered))
     _write_samples(run, tasks, ordered, restored, restorer, data.read, measurement)
@@ -142,8 +127,40 @@ def _claim(run: Run, cfg: DictConfig, measurement: Measurement, overrides: Seque
         if run.checkpoints.exists():
             raise UserError(f"{run.folder} is a training: fresh=true won't delete it; choose another name=")
         run.clear()
-    config: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    run.claim({**config, "unavailable": sorted(measurement.unavailable)}, overrides)
+    run.claim({**to_plain(cfg), "unavailable": sorted(measurement.unavailable)}, overrides)
+
+
+def _measure_remaining(
+    run: Run,
+    cfg: DictConfig,
+    tasks: Sequence[Task],
+    restorer: BaseRestorer,
+    measurement: Measurement,
+    data: ImageSet,
+) -> tuple[dict[str, Tensor], dict[str, SetMeasurement]]:
+    """Measure what no process has measured yet, or this process's share of it.
+
+    Returns:
+        Restored images by the key of the task, if there are few, and the measurement of each whole set.
+    """
+    sets = {name: SetMeasurement(measurement.set_metrics) for name in dict.fromkeys(task.set for task in tasks)}
+    if measurement.set_metrics:
+        _check_whole_sets(cfg, measurement)
+        for part in run.parts.glob("*.jsonl"):  # an interrupted evaluation of whole sets starts again
+            part.unlink()
+    shard, shards = parse_shard(cfg.shard)
+    done = {key for key, row in _read_rows(run).items() if row["error"] is None}
+    remaining = [task for i, task in enumerate(tasks) if i % shards == shard and task.key not in done]
+    restored: dict[str, Tensor] = {}
+    measured = evaluate_tasks(remaining, restorer, measurement, data.read)
+    for task, result in _append_rows(run, cfg.shard or "1/1", zip(remaining, measured, strict=True)):
+        if result.restored is None or result.blurred is None:
+            continue
+        if len(tasks) <= _MAX_IN_MEMORY:
+            restored[task.key] = result.restored.image
+        if measurement.set_metrics:
+            sets[task.set].update(*(x[None] for x in (result.restored.image, result.blurred, result.references[0])))
+    return restored, sets
 
 
 def _append_rows(
