@@ -58,8 +58,9 @@ def _rows(file: Path) -> list[dict[str, str]]:
 
 
 def test_a_training_is_validated_selected_and_tested_by_own_metrics(
-    own: list[str], train: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    own: list[str], train: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     run = train(
         *own, "metric=psnr+mine+theirs+tv", "callbacks.checkpoints.monitor=val/mine", "trainer.max_steps=4",
         "trainer.val_check_interval=1", "trainer.limit_test_batches=3",

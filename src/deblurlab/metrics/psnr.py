@@ -3,36 +3,7 @@
 import torch
 from torch import Tensor
 
-from deblurlab.metrics.base import ImageMetric
-from deblurlab.metrics.levels import deterministic_mean, level_pair, luma
-
-
-class PSNR(ImageMetric):
-    """Peak signal-to-noise ratio of RGB images, see `psnr`.
-
-    Example:
-        >>> round(PSNR()(torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 51 / 255)).item(), 4)  # 20 log₁₀(255 / 51)
-        13.9794
-    """
-
-    title, unit, digits, higher_is_better = "PSNR", "dB", 2, True
-    description = "RGB, in dB"
-    image_dtype = torch.float64
-
-    def update(self, restored: Tensor, sharp: Tensor, mask: Tensor | None = None) -> None:
-        """Add images, `(B, 3, H, W)` in [0, 1], with a mask `(B, 1, H, W)` of the pixels to measure."""
-        self.add(psnr_of_levels(restored * 255, sharp * 255, mask))
-
-
-class PSNRY(PSNR):
-    """Peak signal-to-noise ratio of luma (Y of BT.601), with the peak 255."""
-
-    title = "PSNR Y"
-    description = "Y of BT.601 (16..235), in dB"
-
-    def update(self, restored: Tensor, sharp: Tensor, mask: Tensor | None = None) -> None:
-        """Add images, as `PSNR.update` does."""
-        self.add(psnr_of_levels(luma(restored * 255), luma(sharp * 255), mask))
+from deblurlab.metrics.levels import deterministic_mean, level_pair
 
 
 def psnr(restored: Tensor, sharp: Tensor) -> Tensor:

@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deblurlab.metrics.base import ImageMetric
-from deblurlab.metrics.levels import deterministic_mean, level_pair, luma
+from deblurlab.metrics.levels import deterministic_mean, level_pair
 
 SSIM_WINDOW = 11
 """Side of the Gaussian window in pixels, and so the minimum side of an image."""
@@ -25,47 +24,6 @@ def _window() -> Tensor:
 
 
 _WINDOW = _window()
-
-
-class SSIM(ImageMetric):
-    """Structural similarity of RGB images, per channel, see `ssim`.
-
-    Example:
-        >>> black, white = torch.zeros(1, 3, 16, 16), torch.ones(1, 3, 16, 16)
-        >>> round(SSIM()(black, white).item(), 6)  # 0.01² / (1 + 0.01²)
-        0.0001
-    """
-
-    title, higher_is_better = "SSIM", True
-    description = "per channel, Gaussian window 11x11 of sigma 1.5, valid area"
-    image_dtype = torch.float64
-
-    def update(self, restored: Tensor, sharp: Tensor, mask: Tensor | None = None) -> None:
-        """Add images, `(B, 3, H, W)` in [0, 1], with a mask `(B, 1, H, W)` of the window centres to measure."""
-        self.add(ssim_of_levels(restored * 255, sharp * 255, mask))
-
-
-class SSIMY(SSIM):
-    """Structural similarity of luma (Y of BT.601)."""
-
-    title = "SSIM Y"
-    description = "Y of BT.601 (16..235), Gaussian window 11x11 of sigma 1.5, valid area"
-
-    def update(self, restored: Tensor, sharp: Tensor, mask: Tensor | None = None) -> None:
-        """Add images, as `SSIM.update` does."""
-        self.add(ssim_of_levels(luma(restored * 255), luma(sharp * 255), mask))
-
-
-class SSIMMatlabRGB(ImageMetric):
-    """Structural similarity of an RGB image as a volume, see `ssim_matlab_rgb`."""
-
-    title, higher_is_better = "SSIM (MATLAB, RGB)", True
-    description = "RGB as a volume, Gaussian window 11x11x11 of sigma 1.5, borders replicated"
-    image_dtype = torch.float64
-
-    def update(self, restored: Tensor, sharp: Tensor) -> None:
-        """Add images, `(B, 3, H, W)` in [0, 1]."""
-        self.add(ssim_matlab_rgb(restored * 255, sharp * 255))
 
 
 def ssim(restored: Tensor, sharp: Tensor) -> Tensor:
