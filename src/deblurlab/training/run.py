@@ -59,12 +59,9 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
     use_resuming_fit_loop(trainer, lambda: resume_state.due)
     fresh = _starts_over(cfg)
     with run.lock() if is_leader else nullcontext():
-        if is_leader and (fresh or run.results() is None):
-            loader.data.prepare()  # before anything is deleted or claimed: the data may be unreadable
-            module.check_data(loader.data)
-            image_metrics.check_data(loader.data)
-            check_monitor(cfg, image_metrics)
         if is_leader:
+            if fresh or run.results() is None:  # before anything is deleted or claimed: the data may be unreadable
+                _check_data(cfg, module, loader, image_metrics)
             if fresh:
                 run.clear()
             run.claim(module.record, overrides)
@@ -98,6 +95,14 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
         if is_leader:
             _write_results(run, trainer, results, _per_image_rows(loader, image_metrics))
     return results
+
+
+def _check_data(cfg: DictConfig, module: Restoration, loader: DataModule, image_metrics: ImageMetrics) -> None:
+    """Prepare the data; raise UserError if the module, the metrics or the choice of checkpoints don't suit them."""
+    loader.data.prepare()
+    module.check_data(loader.data)
+    image_metrics.check_data(loader.data)
+    check_monitor(cfg, image_metrics)
 
 
 def _report_finished(run: Run, cfg: DictConfig, results: Results) -> None:
