@@ -85,8 +85,8 @@ def test_images_of_different_sizes_are_one_line() -> None:
 
 def test_the_last_samples_are_held_out_unless_validation_samples_are_given() -> None:
     data = TorchDataset(train=Samples(), val_share=0.25)
-    assert [pair.blurred.index for pair in data.items("train")] == [0, 1, 2, 3, 4, 5]
-    assert [pair.blurred.index for pair in data.items("val")] == [6, 7]
+    assert [pair.blurred.number for pair in data.items("train")] == [0, 1, 2, 3, 4, 5]
+    assert [pair.blurred.number for pair in data.items("val")] == [6, 7]
     assert data.tests() == {}
     data = TorchDataset(train=Samples(), val=Samples(count=3, first=50), test=Samples(count=4, first=80))
     assert [len(data.items(split)) for split in ("train", "val", "test")] == [8, 3, 4]  # type: ignore[arg-type]

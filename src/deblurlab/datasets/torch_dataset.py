@@ -18,12 +18,12 @@ class Sampled(NamedTuple):
     """Image of a sample."""
 
     split: Split
-    index: int
+    number: int
     position: int
     """Position in the sample: 0 is the blurred image, 1 the sharp one."""
 
     def __str__(self) -> str:
-        return f"image {self.position} of sample {self.index} of data.{self.split}"
+        return f"image {self.position} of sample {self.number} of data.{self.split}"
 
 
 class TorchDataset(ImageSet):
@@ -79,7 +79,7 @@ class TorchDataset(ImageSet):
 
     def read(self, reference: Sampled) -> Image:
         """Return an image. A sample is computed once for both of its images, which may be random crops."""
-        key = reference.split, reference.index
+        key = reference.split, reference.number
         if self._latest.key != key:
             self._latest.images = self._sample(*key)
             self._latest.key = key

@@ -62,8 +62,8 @@ class Unpaired(CompositeSet):
         if pairs is not None:
             sources["pairs"] = _Listed(_pair_source(pairs), store=store) if isinstance(pairs, str) else pairs
         for split, folders in {"val": (val_blurred, val_sharp), "test": (test_blurred, test_sharp)}.items():
-            if (source := PairSource.from_config(f"{split}_", *folders, None)) is not None:
-                sources[split] = _Listed(source, store=store)
+            if (named := PairSource.from_config(f"{split}_", *folders, None)) is not None:
+                sources[split] = _Listed(named, store=store)
         super().__init__(sources)
         self._val_share = val_share
 
@@ -138,7 +138,7 @@ class Unpaired(CompositeSet):
                 return found, found
             held_out = max(1, round(self._val_share * len(found)))
             return found[:-held_out], found[-held_out:]
-        train, val = (_side(source.items(split), side) for split in ("train", "val"))  # type: ignore[arg-type]
+        train, val = (_side(source.items(split), side) for split in ("train", "val"))
         if not train:
             raise UserError(f"data.{side}: that data set has no training images, choose another one")
         return self.parts_of(side, train), self.parts_of(side, val or train)

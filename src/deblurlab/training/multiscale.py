@@ -29,7 +29,7 @@ def multiscale_loss(term: nn.Module, call: Call, images: list[Tensor], values: M
         UserError: The restored images differ from the sharp ones in more than the size of a scale.
     """
     selected = images if getattr(term, "scales", "finest") == "all" else images[-1:]
-    sized = [name for name in ("sharp", "blurred") if name in call.names]
+    sized = {"sharp", "blurred"} & call.names
     total: Tensor | float = 0.0
     for image in selected:
         resized = {name: _resize(values[name], image) for name in sized}
