@@ -51,7 +51,7 @@ def _check_trusted(nodes: Any, path: Path, names: Sequence[str]) -> None:
         if not is_trusted(target, names):
             raise UserError(
                 f"{path} names {target:.200}, which isn't part of deblurlab: loading it runs that code. If you trust "
-                f"it, add trust=[{target:.200!r}]"
+                f"it, add trust=[{target[:200]!r}]"
             )
         allow_targets([target])
         module = getattr(find_target({"_target_": target}), "__module__", None)
