@@ -70,6 +70,7 @@ def test_a_training_is_validated_selected_and_tested_by_own_metrics(
         "title": "MAE", "unit": "levels", "digits": 3, "higher_is_better": False,
         "description": "Mean absolute error in levels",
     }  # fmt: skip
+    assert list(results["sources"]) == ["my_package"]
     validated = [float(row["val/mine"]) for row in _rows(run / "metrics.csv") if row["val/mine"]]
     assert len(validated) == 4
     assert max(validated) > min(validated)
@@ -110,6 +111,7 @@ def test_an_evaluation_and_its_reports_have_own_metrics(
     assert table[0]["gain (levels)"] == "+0.000"
     assert table[1]["gain (levels)"] == f"{means[0]['mine'] - means[1]['mine']:+.3f}"
     assert "PSNR of torchmetrics" in table[0]
+    assert list(_results(first)["sources"]) == ["my_package"]
     report(["compare", str(first), str(second)])
     assert "MAE (levels)" in capsys.readouterr().out
     assert float(others[0]["mine"]) != float(rows[0]["mine"])

@@ -27,7 +27,13 @@ class PSNR(ImageMetric):
 
 
 class PSNRY(PSNR):
-    """Peak signal-to-noise ratio of luma (Y of BT.601), with the peak 255."""
+    """Peak signal-to-noise ratio of luma (Y of BT.601), with the peak 255.
+
+    Example:
+        >>> value = PSNRY()(torch.zeros(1, 3, 4, 4), torch.ones(1, 3, 4, 4))  # 20 log₁₀(255 / (235 - 16))
+        >>> round(value.item(), 4)
+        1.3219
+    """
 
     title = "PSNR Y"
     description = "Y of BT.601 (16..235), in dB"
@@ -56,7 +62,13 @@ class SSIM(ImageMetric):
 
 
 class SSIMY(SSIM):
-    """Structural similarity of luma (Y of BT.601)."""
+    """Structural similarity of luma (Y of BT.601).
+
+    Example:
+        >>> image = torch.rand(1, 3, 16, 16)
+        >>> round(SSIMY()(image, image).item(), 6)
+        1.0
+    """
 
     title = "SSIM Y"
     description = "Y of BT.601 (16..235), Gaussian window 11x11 of sigma 1.5, valid area"
@@ -67,7 +79,13 @@ class SSIMY(SSIM):
 
 
 class SSIMMatlabRGB(ImageMetric):
-    """Structural similarity of an RGB image as a volume, see `ssim_matlab_rgb`."""
+    """Structural similarity of an RGB image as a volume, see `ssim_matlab_rgb`.
+
+    Example:
+        >>> black, white = torch.zeros(1, 3, 16, 16).double(), torch.ones(1, 3, 16, 16).double()
+        >>> round(SSIMMatlabRGB()(black, white).item(), 6)  # 0.01² / (1 + 0.01²)
+        0.0001
+    """
 
     title, higher_is_better = "SSIM (MATLAB, RGB)", True
     description = "RGB as a volume, Gaussian window 11x11x11 of sigma 1.5, borders replicated"

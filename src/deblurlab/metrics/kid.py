@@ -29,6 +29,14 @@ class KID(Metric):
     Args:
         weights: As for `InceptionFeatures`.
         patch: Side of the patches in pixels.
+
+    Example:
+        >>> metric = KID(weights="random", patch=32)
+        >>> sharp = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+        >>> metric.update(sharp, real=True)
+        >>> metric.update(sharp / 2, real=False)
+        >>> metric.compute().item() > 0  # four patches of each
+        True
     """
 
     title, unit, digits, higher_is_better = "KID", "", 4, False

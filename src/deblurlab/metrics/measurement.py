@@ -46,11 +46,10 @@ class Measurement:
         UserError: A node is invalid, or a metric doesn't support alignment.
 
     Example:
-        >>> nodes = {"uqi": {"_target_": "torchmetrics.image.UniversalImageQualityIndex"}}
-        >>> measurement = Measurement(nodes, Protocol())
-        >>> image = torch.linspace(0, 1, 3 * 32 * 32).view(3, 32, 32)
-        >>> round(measurement.measure(image, [image])["uqi"], 4)
-        1.0
+        >>> nodes = {"theirs": {"_target_": "torchmetrics.image.PeakSignalNoiseRatio", "data_range": 1.0}}
+        >>> values = Measurement(nodes, Protocol()).measure(torch.zeros(3, 4, 4), [torch.full((3, 4, 4), 51 / 255)])
+        >>> {name: round(value, 4) for name, value in values.items()}  # 20 log₁₀(255 / 51)
+        {'theirs': 13.9794}
     """
 
     def __init__(self, metrics: Mapping[str, Any], protocol: Protocol) -> None:

@@ -8,7 +8,12 @@ from deblurlab.metrics.sharpness import sharpness
 
 
 class Sharpness(ImageMetric):
-    """Sharpness of an image without a reference, see `sharpness`."""
+    """Sharpness of an image without a reference, see `sharpness`.
+
+    Example:
+        >>> Sharpness()(torch.rand(1, 1, 1, 1).expand(2, 3, 8, 8)).item()  # uniform images
+        0.0
+    """
 
     title, digits, higher_is_better = "sharpness", 1, True
     description = "variance of the Laplacian of Y of BT.601 (16..235); no reference; noise raises it too"

@@ -53,6 +53,11 @@ class DISTS(ImageMetric):
 
     Raises:
         UserError: The weights of VGG16 are unavailable. The message names the file and where to store it.
+
+    Example:
+        >>> image = torch.rand(1, 3, 64, 64)
+        >>> DISTS()(image, image).item()  # doctest: +SKIP
+        0.0
     """
 
     title, higher_is_better = "DISTS", False

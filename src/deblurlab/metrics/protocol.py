@@ -23,6 +23,11 @@ class Protocol:
 
     Raises:
         UserError: A setting is unknown.
+
+    Example:
+        >>> restored, sharp, mask = Protocol(border=2).apply(torch.zeros(3, 16, 16), torch.ones(3, 16, 16))
+        >>> tuple(restored.shape), mask
+        ((1, 3, 12, 12), None)
     """
 
     quantise: Quantise = "round"
@@ -62,11 +67,6 @@ class Protocol:
 
         Raises:
             ValueError: Shapes differ, the restored image has NaN or infinite values, or nothing of it is left.
-
-        Example:
-            >>> restored, sharp, mask = Protocol(border=2).apply(torch.zeros(3, 16, 16), torch.ones(3, 16, 16))
-            >>> tuple(restored.shape), mask
-            ((1, 3, 12, 12), None)
         """
         if not torch.isfinite(restored).all():
             raise ValueError("the restored image holds NaN or infinity")

@@ -14,6 +14,15 @@ class SetMeasurement:
 
     A metric's `update(images, real)` is given the images of both sets; its `reset` may keep the sharp ones, with
     `reset_real_features = False`. The blurred images are measured once.
+
+    Example:
+        >>> import torch
+        >>> from deblurlab.metrics import KID
+        >>> measurement = SetMeasurement({"kid": KID(weights="random", patch=32)})
+        >>> sharp = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+        >>> measurement.update(restored=sharp / 2, blurred=sharp / 4, sharp=sharp)
+        >>> list(measurement.compute())
+        ['kid', 'kid_blurred']
     """
 
     def __init__(self, metrics: Mapping[str, Metric]) -> None:
