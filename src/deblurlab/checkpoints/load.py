@@ -74,13 +74,19 @@ def load_model(path: str | Path, *, trust: Sequence[str] = ()) -> nn.Module:
     return generator.eval()
 
 
-def load_generator(generator: nn.Module, path: Path) -> None:
-    """Load the weights of a checkpoint, a run or a release into a generator.
+def load_generator(generator: nn.Module, path: Path) -> str:
+    """Load the weights of a checkpoint, a run or a release into a generator; return which ones, for a message.
 
     Raises:
         UserError: The weights can't be read or belong to another model.
     """
-    _load(generator, generator_weights(path), path)
+    if is_release(path):
+        _load(generator, read_release(path)[1], path)
+        return str(path)
+    file, content = _read_best_checkpoint(path)
+    _load(generator, _select_weights(file, content), path)
+    step = content.get("global_step")
+    return f"{file} at step {step}" if isinstance(step, int) else str(file)
 
 
 def _load(generator: nn.Module, weights: Mapping[str, Tensor], path: Path, *, assign: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import logging
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -28,6 +29,7 @@ from deblurlab.losses.calls import as_loss_term
 from deblurlab.training.module import Restoration
 from deblurlab.training.settings import StepSettings
 
+_LOG = logging.getLogger(__name__)
 _MODULE_KEYS = {"gradient_clip_val": "module.gradient_clip", "accumulate_grad_batches": "module.accumulate"}
 """Options of Lightning's Trainer that manual optimization excludes, and the keys that replace them."""
 _NODES = {"augment", "data", "discriminator", "loader", "model", "module", "protocol", "trainer"}
@@ -64,7 +66,7 @@ def build(cfg: DictConfig) -> Restoration:
     terms, weights = _loss_terms(cfg)
     generator = instantiate(network_node(OmegaConf.to_container(cfg.model, resolve=True)))
     if cfg.init is not None:
-        load_generator(generator, Path(cfg.init))
+        _LOG.info("Starting from the weights of %s.", load_generator(generator, Path(cfg.init)))
     adversarial = any(isinstance(term, DiscriminatorLoss) for term in terms.values())
     discriminator = instantiate(cfg.discriminator) if adversarial else None
     settings, make = _module_factory(cfg, adversarial=adversarial)

@@ -185,11 +185,12 @@ def _starting_checkpoint(cfg: DictConfig, run: Run, trainer: pl.Trainer, *, fres
 
 
 def _other_checkpoint(ckpt: str | None) -> tuple[Path | None, dict[str, Any]]:
-    """Return the checkpoint of another run that `ckpt` names, and its content."""
+    """Return the checkpoint that `ckpt` names, itself or by its run, and its content."""
     if ckpt is None:
         return None, {}
+    path = Run(Path(ckpt)).last_checkpoint if Path(ckpt).is_dir() else Path(ckpt)
     try:
-        return Path(ckpt), read_training_state(Path(ckpt))
+        return path, read_training_state(path)
     except DamagedError as error:
         raise UserError(f"{error}; init={ckpt} loads a generator's weights only") from None
 
