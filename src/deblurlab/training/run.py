@@ -118,7 +118,7 @@ def _report_finished(run: Run, cfg: DictConfig, results: Results) -> None:
 
 def _check_factors(cfg: DictConfig, options: Mapping[str, str]) -> None:
     """Raise UserError if a term of `loss=l1+0.1*vgg` isn't the name of a node: its factor would have no effect."""
-    terms = [name for name, node in cfg.loss.items() if "_target_" in node]
+    terms = [name for name, node in cfg.loss.items() if isinstance(node, DictConfig) and "_target_" in node]
     for name, factor in parse_sum(str(options.get("loss", ""))) or []:
         if factor is not None and name not in terms:
             raise UserError(
@@ -178,9 +178,11 @@ def _starting_checkpoint(cfg: DictConfig, run: Run, trainer: pl.Trainer, *, fres
     if checkpoint is not None:
         _LOG.info("Resuming %s from %s at step %d.", run.folder, checkpoint, step)
     validated = not content.get("callbacks", {}).get("ResumeState", {}).get("due", False)
+    logged = dict(content.get("logged", {})) if own else {}
+    of_this_step = logged.pop("step", None) == step
     for logger in trainer.loggers:
         if isinstance(logger, MetricsCSV):
-            logger.rewind(step, validated=validated)
+            logger.rewind(step, validated=validated, logged=logged if of_this_step else None)
     return checkpoint
 
 
