@@ -82,6 +82,7 @@ REQUIRED = {
     "data=pairs": ["data.blurred=a", "data.sharp=b"],
     "data=unpaired": ["data.blurred=a", "data.sharp=b"],
     "data=streaming": ["data.root=a"],
+    "data=torch": ["data.train._target_=own_sets.Samples"],
 }
 """Overrides that an option requires."""
 

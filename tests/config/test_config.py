@@ -120,6 +120,7 @@ REQUIRED = {
     "data=pairs": ["data.blurred=a", "data.sharp=b"],
     "data=unpaired": ["data.blurred=a", "data.sharp=b"],
     "data=streaming": ["data.root=a"],
+    "data=torch": ["data.train._target_=own_sets.Samples"],
     "logger=wandb": ["logger.wandb.offline=true"],
     "restorer=checkpoint": ["restorer.path=/missing"],
     "restorer=onnx": ["restorer.path=/missing"],
