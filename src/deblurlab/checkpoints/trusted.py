@@ -46,13 +46,11 @@ def _build(node: Any, names: Sequence[str], path: Path) -> Any:
         return [_build(item, names, path) for item in node]
     if not isinstance(node, Mapping):
         return node
-    target = node.get("_target_")
-    if "_target_" in node:
-        _check_trusted(target, names, path)
-    arguments = {key: _build(value, names, path) for key, value in node.items() if key not in ("_target_", "_partial_")}
     if "_target_" not in node:
-        return arguments
-    found = _import(target, names, path)
+        return {key: _build(value, names, path) for key, value in node.items()}
+    _check_trusted(node["_target_"], names, path)
+    arguments = {key: _build(value, names, path) for key, value in node.items() if key not in ("_target_", "_partial_")}
+    found = _import(node["_target_"], names, path)
     return partial(found, **arguments) if node.get("_partial_") is True else found(**arguments)
 
 

@@ -34,7 +34,7 @@ class UNet(Model):
             `width`, or `norm` is unknown.
     """
 
-    provenance = (
+    provenance: ClassVar[Sequence[Provenance]] = (
         Provenance(title="U-Net, MICCAI 2015; ablation of `unet_res`", paper="https://arxiv.org/abs/1505.04597"),
     )
     small_arguments = {"width": 4, "depth": 1, "blocks": 1}
