@@ -51,4 +51,5 @@ def _shipped(name: str) -> MetricInfo:
 
     from deblurlab.config import CONF
 
-    return MetricInfo.of(name, OmegaConf.load(CONF / "metric" / f"{name}.yaml")[name])
+    file: Any = OmegaConf.load(CONF / "metric" / f"{name}.yaml")
+    return MetricInfo.of(name, file[name])
