@@ -135,15 +135,17 @@ def test_additional_pairs_enter_the_loss(train: Train, folders: list[str], write
     assert _results(run)["sets"]["val"].keys() >= {"psnr", "psnr_blurred", "ssim", "sharpness"}
 
 
-def test_untrainable_combinations_are_rejected_before_anything_is_written(train: Train, folders: list[str]) -> None:
+def test_untrainable_combinations_are_rejected_before_anything_is_written(
+    train: Train, folders: list[str], write_pairs: Callable[..., tuple[Path, Path]]
+) -> None:
     with pytest.raises(SystemExit, match="loss l1 needs pairs and the data set has none: data.pairs=<folder>"):
         train(*QUICK, *folders, "loss=cycle+adv_ls+l1", smoke=False)
     with pytest.raises(SystemExit, match="the validation or test images have no sharp references"):
-        train(*QUICK, *folders, "metric=psnr", smoke=False)
+        train(*QUICK, *folders, "metric=psnr+kid", smoke=False)
     with pytest.raises(SystemExit, match="val/psnr isn't among the measured metrics sharpness"):
         train(*QUICK, *folders, "callbacks.checkpoints.monitor=val/psnr", smoke=False)
     with pytest.raises(SystemExit, match="no loss term uses data.pairs: add one"):
-        train(*QUICK, *folders, f"data.pairs={Path.cwd()}", smoke=False)
+        train(*QUICK, *folders, f"data.pairs={write_pairs(2)[0].parent}", smoke=False)
     with pytest.raises(SystemExit, match="/nowhere is not a folder"):
         train(*QUICK, *folders, "data.sharp=/nowhere", smoke=False)
     deep = "+discriminator@blurred_discriminator=patchgan", "blurred_discriminator.n_layers=4"
