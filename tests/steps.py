@@ -65,11 +65,16 @@ def module(terms: Mapping[str, nn.Module] | None = None, **arguments: Any) -> Pa
 
 
 def fit(
-    trained: pl.LightningModule, steps: int, *callbacks: pl.Callback, loader: Any = None, **options: Any
+    trained: pl.LightningModule,
+    steps: int,
+    *callbacks: pl.Callback,
+    loader: Any = None,
+    logger: Any = False,
+    **options: Any,
 ) -> pl.Trainer:
     """Train on the CPU without output."""
     trainer = pl.Trainer(
-        max_steps=steps, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        max_steps=steps, accelerator="cpu", logger=logger, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, callbacks=list(callbacks), **options,
     )  # fmt: skip
     trainer.fit(trained, loader or Loader())

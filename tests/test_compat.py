@@ -17,6 +17,7 @@ import torch
 from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 from PIL import Image
+from pytorch_lightning.loggers.logger import DummyLogger
 
 from deblurlab import _compat, config
 from deblurlab.callbacks import ResumeState
@@ -60,6 +61,24 @@ def test_a_dataloader_does_not_expose_its_workers() -> None:
     assert not hasattr(iterator, "workers")
     assert _compat.worker_processes(iter(())) == []
     assert list(iterator)
+
+
+def test_values_to_log_are_those_that_lightning_writes() -> None:
+    found: list[dict[str, float]] = []
+    written: list[dict[str, float]] = []
+
+    class Record(pl.Callback):
+        def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: object) -> None:
+            pl_module.log("own", float(trainer.global_step))
+            found.append(_compat.values_to_log(trainer))
+
+    class Written(DummyLogger):
+        def log_metrics(self, metrics: dict[str, float], step: int) -> None:  # type: ignore[override]
+            written.append({**metrics, "step": step})
+
+    fit(module({"l1": L1()}), 2, Record(), logger=Written(), log_every_n_steps=1)
+    assert found == written
+    assert [(values["step"], values["own"]) for values in found] == [(1, 1), (2, 2)]
 
 
 def test_validation_due_follows_val_check_interval() -> None:
@@ -131,7 +150,7 @@ def test_hydra_names_a_target_that_cannot_be_imported_in_its_message_only() -> N
                "fractions.Fraction.nope": AttributeError, "fractions.Fraction": None}  # fmt: skip
     for target, kind in targets.items():
         allowed = _compat.hydra_execution_whitelist([target])
-        with pytest.raises(InstantiationException) as caught:
+        with pytest.raises((InstantiationException, ValueError)) as caught:
             hydra.utils.instantiate({"_target_": target, "numerator": "x"}, **allowed)
         assert not hasattr(caught.value, "target")
         found = _compat.hydra_location_failure(caught.value)

@@ -49,6 +49,11 @@ def validation_due(trainer: pl.Trainer) -> bool:
     return loop.epoch_loop._should_check_val_fx(loop._data_fetcher) and bool(trainer.num_val_batches)
 
 
+def values_to_log(trainer: pl.Trainer) -> dict[str, float]:
+    """Return what Lightning writes to the loggers at the end of this batch or epoch."""
+    return {name: float(value) for name, value in trainer._logger_connector.metrics["log"].items()}
+
+
 def use_resuming_fit_loop(trainer: pl.Trainer, due: Callable[[], bool]) -> None:
     """Give a trainer a fit loop that first runs the validation during which a training was killed.
 

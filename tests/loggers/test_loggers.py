@@ -45,6 +45,16 @@ def test_rewind_deletes_later_rows(tmp_path: Path) -> None:
     assert [row["step"] for row in _rows(tmp_path / "metrics.csv")] == ["1", "2"]
 
 
+def test_rewind_adds_the_row_that_a_killed_training_did_not_write(tmp_path: Path) -> None:
+    """The checkpoint of step 2 was written before the step's row."""
+    logger = MetricsCSV(path=str(tmp_path / "metrics.csv"))
+    logger.log_metrics({"loss/l1": 1.0}, 1)
+    for _ in range(2):
+        logger.rewind(2, logged={"loss/l1": 2.0, "own": 3.0})
+        rows = [(row["step"], row["loss/l1"], row["own"]) for row in _rows(tmp_path / "metrics.csv")]
+        assert rows == [("1", "1.0", ""), ("2", "2.0", "3.0")]
+
+
 def test_columns_of_a_deleted_run_are_not_kept(tmp_path: Path) -> None:
     """`fresh=true` deletes the run's folder after the loggers were built."""
     file = tmp_path / "metrics.csv"

@@ -1,5 +1,7 @@
 """Runs with classes from outside: what they train, record, reuse and lock."""
 
+import csv
+import json
 import os
 import re
 import subprocess
@@ -18,8 +20,25 @@ from deblurlab.runs.untrusted import parse_json
 
 Train = Callable[..., Path]
 MODULE = """
+import json
 import torch
+import pytorch_lightning as pl
 from deblurlab.callbacks import EMA
+from pytorch_lightning.loggers.logger import DummyLogger
+
+
+class MyLogger(DummyLogger):
+    def log_metrics(self, metrics, step=None):
+        with open("logged.jsonl", "a") as file:
+            print(json.dumps([step, sorted(metrics)]), file=file)
+
+
+class Steps(pl.Callback):
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        module.log("own/batch", float(trainer.global_step))
+
+    def on_train_epoch_end(self, trainer, module):
+        module.log("own/epoch", float(trainer.global_step))
 
 
 class MyEMA(EMA):
@@ -74,6 +93,24 @@ def test_parameters_of_a_loss_term_are_trained_and_stored(train: Train, package:
     checkpoint = read_checkpoint(run / "checkpoints" / "last.ckpt")
     learned = {name: value for name, value in checkpoint["state_dict"].items() if "log_variance" in name}
     assert [value.item() for value in learned.values()] == [pytest.approx(-1e-3, rel=1e-3)]
+
+
+def test_values_of_callbacks_are_logged_with_the_losses_of_their_step(train: Train, package: Path) -> None:
+    run = train(
+        "+callbacks.own._target_=own_code.Steps", "+logger.own._target_=own_code.MyLogger", "trainer.max_steps=7",
+        "trainer.log_every_n_steps=2", curves=True,
+    )  # fmt: skip
+    with (run / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    values = [(row["step"], row["own/batch"]) for row in rows if row["loss/l1"]]
+    assert values == [("2", "2.0"), ("4", "4.0"), ("6", "6.0")]
+    assert all((row["own/batch"] != "") == (row["loss/l1"] != "") for row in rows)
+    ends = [(row["step"], row["own/epoch"]) for row in rows if row["own/epoch"]]
+    assert len(ends) > 1
+    assert all(float(step) == float(value) for step, value in ends)
+    logged = [json.loads(line) for line in Path("logged.jsonl").read_text().splitlines()]
+    assert [step for step, names in logged if {"own/batch", "loss/l1", "lr/generator"} <= set(names)] == [2, 4, 6]
+    assert "<!-- own/batch -->" in (run / "report.html").read_text()
 
 
 def test_a_factor_needs_a_term_of_its_name(train: Train, package: Path) -> None:

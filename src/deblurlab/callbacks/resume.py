@@ -4,12 +4,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from deblurlab._compat import validation_due
+from deblurlab._compat import validation_due, values_to_log
 from deblurlab.runs.distributed import gather_state, own_state, random_state, set_random_state
 
 
 class ResumeState(pl.Callback):
-    """Random states of all processes, latest validation metrics and pending validation, stored in every checkpoint.
+    """Random states of all processes, validation metrics, pending validation and logged values in every checkpoint.
 
     A resumed training restores the random states, and its fit loop runs the pending validation. This callback must
     precede all others.
@@ -43,8 +43,10 @@ class ResumeState(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add the random states of all processes to a checkpoint."""
+        """Add the random states of all processes, and the logged values of this step, to a checkpoint."""
         checkpoint["streams"] = gather_state(random_state())  # the key of older checkpoints
+        # Lightning writes the values after the checkpoint, and a training killed in between would lack them.
+        checkpoint["logged"] = values_to_log(trainer) if trainer.training else {}
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

@@ -2,6 +2,7 @@
 
 import csv
 from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,18 +56,22 @@ class MetricsCSV(Logger):
             csv.DictWriter(file, self._columns).writerow(row)
 
     @rank_zero_only
-    def rewind(self, step: int, *, validated: bool = True) -> None:
+    def rewind(self, step: int, *, validated: bool = True, logged: Mapping[str, float] | None = None) -> None:
         """Delete the rows after a step, and incomplete rows.
 
         Args:
             step: Last step to keep.
             validated: Keep the step's validation.
+            logged: Values of the step's training, which are written if they are missing.
         """
         if self._path.exists():
             self._load_columns()
             rows = [row for row in self._read()[1] if row["step"].isdecimal() and None not in row.values()]
             last = step if validated else step - 1
-            self._write([row for row in rows if int(row["step"]) <= (last if _is_validation(row) else step)])
+            kept = [row for row in rows if int(row["step"]) <= (last if _is_validation(row) else step)]
+            self._write(kept)
+            if logged and not any(row["step"] == str(step) for row in kept):
+                self.log_metrics(dict(logged), step)
 
     def _load_columns(self) -> None:
         """Read the columns at the first write; the constructor runs before `fresh=true` deletes the run."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from deblurlab._compat import values_to_log
 from deblurlab.errors import UserError
 from deblurlab.training.optimizers import prepare_optimizer
 from deblurlab.training.settings import StepSettings
@@ -112,16 +113,15 @@ class ManualOptimization(pl.LightningModule):
         return bool(every) and self.global_step % every == 0
 
     def _log_step(self, losses: Mapping[str, Tensor], diagnostics: Mapping[str, Tensor]) -> None:
-        """Log losses, learning rates and diagnostics of this step.
-
-        Lightning would write them after the step's checkpoint, and a training killed in between would lack them.
-        """
+        """Log losses, learning rates and diagnostics of this step, in one row with what callbacks log."""
         rates = {f"lr/{name}": optimizer.param_groups[0]["lr"] for name, optimizer in self._named_optimizers().items()}
-        values: dict[str, Any] = {**losses, **rates, **diagnostics}
-        self.log_dict(values, logger=False)
-        plain = {"epoch": float(self.current_epoch), **{name: float(value) for name, value in values.items()}}
-        for logger in self.trainer.loggers if self.trainer.is_global_zero else ():
-            logger.log_metrics(plain, step=self.global_step)
+        place = {"step": float(self.global_step), "epoch": float(self.current_epoch)}  # Lightning's step starts at 0
+        self.log_dict({**losses, **rates, **diagnostics, **place})
+
+    def on_train_epoch_end(self) -> None:
+        """Give what callbacks log for the epoch the number of the step."""
+        if values_to_log(self.trainer):
+            self.log("step", float(self.global_step))
 
 
 def _no_closure() -> None:
