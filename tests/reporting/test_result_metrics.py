@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
 from deblurlab.cli.report import report as report_command
 from deblurlab.errors import UserError
 from deblurlab.metrics import MetricInfo
-from deblurlab.reporting import print_results, write_evaluation
+from deblurlab.reporting import print_results, sweep_page, write_evaluation
+from deblurlab.reporting.ablation import read_ablation, table
 from deblurlab.reporting.comparison import comparison
 from deblurlab.reporting.metrics import metrics_of
 from deblurlab.reporting.statistics import compare
@@ -136,3 +138,18 @@ def test_damaged_properties_are_errors(info: dict) -> None:
 )
 def test_digits_follow_the_width_of_an_interval(width: float | None, digits: int) -> None:
     assert MetricInfo(title="x", digits=2, higher_is_better=True).digits_for(width) == digits
+
+
+def test_a_sweep_is_compared_and_ranked_in_the_direction_of_its_metric(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for loss, mae in (("l1", 6.0), ("a", 9.0), ("b", 4.5), ("c", 7.0)):
+        run = Run(_evaluation(tmp_path, loss, {"x/0": mae, "y/0": mae + 1}, seed=1, seconds=3600, parameters=1000))
+        OmegaConf.save(OmegaConf.create([f"loss={loss}"]), run.overrides_file)
+    ablation = read_ablation(tmp_path, {"loss": "l1"})
+    rows = {row["loss"]: row for row in table(ablation)}
+    assert rows["b"]["MAE (levels)"] == "5.0"
+    assert rows["b"]["difference in MAE (levels)"] == "-1.5 (-1.5 .. -1.5)"
+    monkeypatch.setattr(sweep_page, "_MAX_CONFIGURATIONS", 2)
+    selected = sweep_page._select(ablation)
+    assert sorted(configuration.varied["loss"] for configuration in selected) == ["b", "l1"]  # the lowest, the baseline
