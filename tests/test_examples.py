@@ -162,6 +162,15 @@ def test_the_augmentation_transforms_both_images_alike(folder: Path) -> None:
     assert not np.array_equal(results[0], results[2])
 
 
+def test_the_data_set_is_checked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        _run(_command("data check"))
+    assert end.value.code == 0
+    table = capsys.readouterr().out
+    assert re.search(r"train +│ 3 +│ - +│ 451x300, 512x512, 600x400", table)
+    assert re.search(r"test +│ 1 +│ - +│ 640x427", table)
+
+
 def test_restorers_are_evaluated_and_compared(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _run(_command("evaluate"))
     table = capsys.readouterr().out

@@ -115,6 +115,14 @@ def test_every_exported_name_exists(package: str) -> None:
         assert not isinstance(getattr(module, name), type(sys)), name
 
 
+def test_the_package_itself_loads_nothing_large_and_has_its_names(tmp_path: Path) -> None:
+    assert _loaded("import deblurlab; assert 'Restorer' in deblurlab.__all__", folder=tmp_path) == set()
+    assert _loaded("from deblurlab import compose", folder=tmp_path) == {"hydra"}
+    assert _loaded("from deblurlab import load_model", folder=tmp_path) == {"torch", "hydra"}
+    for name in deblurlab.__all__:
+        assert not isinstance(getattr(deblurlab, name), type(sys)), name
+
+
 def test_windows_is_refused() -> None:
     code = "import sys; sys.platform = 'win32'; import deblurlab"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

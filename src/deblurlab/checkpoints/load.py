@@ -58,6 +58,12 @@ def load_model(path: str | Path, *, trust: Sequence[str] = ()) -> nn.Module:
 
     Raises:
         UserError: The file is missing or can't be read, its weights don't fit, or it names another class.
+
+    Example:
+        >>> from deblurlab.inference.bundled import weights_folder
+        >>> network = load_model(weights_folder("fidelity"))
+        >>> network(torch.zeros(1, 3, 50, 70)).shape
+        torch.Size([1, 3, 50, 70])
     """
     path = Path(path)
     node, weights = _read_model(path)

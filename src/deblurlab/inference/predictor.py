@@ -29,6 +29,11 @@ class Restorer:
         tile: Side of a tile in pixels; None chooses one for large images, 0 disables tiling.
         overlap: Overlap of neighbouring windows on each side in pixels; None chooses it.
         strength: Weight w of the restored image, 0 to 1: the result is w restored + (1 - w) blurred.
+
+    Example:
+        >>> restorer = Restorer.load(device="cpu")  # the bundled model
+        >>> restorer.restore(np.zeros((20, 30, 3), np.uint8)).shape
+        (20, 30, 3)
     """
 
     def __init__(
