@@ -12,6 +12,7 @@ from deblurlab.config import CONF, SWEEPS, instantiate
 from deblurlab.config.resolvers import evenly, run_name
 from deblurlab.config.sums import SumSource, parse_sum
 from deblurlab.errors import UserError
+from deblurlab.metrics import Measurement
 from support import config, option_names
 
 
@@ -193,6 +194,9 @@ def test_every_file_instantiates(composed: Composed, tmp_path: Path) -> None:
             arguments = OmegaConf.to_container(cfg.loss[name], resolve=True)
             arguments.pop("weight")
             assert callable(instantiate(arguments))
+    elif group == "metric":
+        measurement = Measurement.of(cfg)
+        assert [*measurement.names, *measurement.set_metrics, *measurement.unavailable] == [option]
     elif group in ("callbacks", "logger"):
         assert all(instantiate(node) for node in cfg[group].values())
     else:
