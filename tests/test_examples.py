@@ -20,6 +20,7 @@ from scipy.ndimage import gaussian_filter, uniform_filter
 from skimage.metrics import peak_signal_noise_ratio
 from torch import nn
 
+from deblurlab import build
 from deblurlab.cli import main
 from deblurlab.config import CONF, compose, instantiate
 from deblurlab.discriminators import DiscriminatorOutput
@@ -146,6 +147,23 @@ def test_parts_by_hand(folder: Path) -> None:
     weight.grad = torch.tensor([-3.0, 0.0, 0.1])
     instantiate(cfg.optimizer)["generator"]([weight]).step()
     assert weight.tolist() == [1.25, 1.0, 0.75]
+
+
+def test_existing_classes_need_no_python() -> None:
+    cfg = compose(
+        "model=unet_res_small", "loss=l1", "+loss.huber._target_=torch.nn.HuberLoss", "+loss.huber.delta=0.5",
+        "optimizer=sgd", "optimizer.generator._target_=torch.optim.ASGD", "~optimizer.generator.momentum",
+        "+metric.uqi._target_=torchmetrics.image.UniversalImageQualityIndex",
+        "+augment.degradations=[{_target_: albumentations.InvertImg, p: 1.0}]", "augment.size=4",
+    )  # fmt: skip
+    module = build(cfg)
+    values = {"restored": torch.full((1, 3, 2, 2), 2.0), "sharp": torch.zeros(1, 3, 2, 2)}
+    assert module.terms["huber"](*values.values()).item() == pytest.approx(0.5 * (2 - 0.25))
+    assert type(instantiate(cfg.optimizer)["generator"](module.parameters())) is torch.optim.ASGD
+    image = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert instantiate(cfg.metric.uqi)(image, image).item() == pytest.approx(1, abs=1e-4)
+    pixels = np.full((4, 4, 3), 10, np.uint8)
+    assert [image.max() for image in instantiate(cfg.augment)(pixels, pixels, key=(0, 0, 0))] == [245, 10]
 
 
 def test_the_augmentation_transforms_both_images_alike(folder: Path) -> None:
