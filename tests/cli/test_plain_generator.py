@@ -22,15 +22,25 @@ CLASS = "plain_models.Strided"
 
 
 @pytest.fixture(scope="module")
-def trained(train_once: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory, data_root: Path) -> Path:
-    """Run of a plain module whose config says `multiple_of`; its test images have sides that aren't multiples of it."""
+def command(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Overrides that train the model `mine`, a plain module of stride 4, on crops of 64x64 of images of 66x70."""
     folder = tmp_path_factory.mktemp("mine")
     (folder / "model").mkdir()
-    (folder / "model" / "mine.yaml").write_text(f"_target_: {CLASS}\nwidth: 6\nmultiple_of: 4\n")
-    return train_once(
-        f"hydra.searchpath=[file://{folder}]", "model=mine", "+debug=smoke", "trainer.limit_test_batches=1", "loss=l1",
-        "name=run", f"data.root={data_root}", smoke=False,
-    )  # fmt: skip
+    (folder / "model" / "mine.yaml").write_text(f"_target_: {CLASS}\nwidth: 6\n")
+    rng = np.random.default_rng(0)
+    for kind in ("blurred", "sharp"):
+        (folder / kind).mkdir()
+        for i in range(4):
+            write_png(folder / kind / f"{i}.png", rng.integers(0, 256, (66, 70, 3), np.uint8))
+    data = [f"data.{prefix}{kind}={folder / kind}" for kind in ("blurred", "sharp") for prefix in ("", "test_")]
+    choices = [f"hydra.searchpath=[file://{folder}]", "+debug=smoke", "model=mine", "data=pairs", "loss=l1", "name=run"]
+    return [*choices, *data, "data.val_share=0.25", "trainer.limit_test_batches=1"]
+
+
+@pytest.fixture(scope="module")
+def trained(train_once: Callable[..., Path], command: list[str]) -> Path:
+    """Run of the model whose config says that sides must be multiples of 4."""
+    return train_once(*command, "+model.multiple_of=4", smoke=False)
 
 
 @pytest.fixture
@@ -85,7 +95,7 @@ def test_evaluate_several(run: Path, data_root: Path) -> None:
         "Identity", "Checkpoint",
     }  # fmt: skip
     measured = [result for result in results if "parameters" in result]
-    assert len(measured) >= 1
+    assert len(measured) == 2
     for result in measured:
         # (3 x 6 + 6 x 3) kernels of 4x4, and 6 + 3 biases; each kernel is used at 64 x 64 positions.
         assert result["parameters"] == 36 * 16 + 9
@@ -93,11 +103,26 @@ def test_evaluate_several(run: Path, data_root: Path) -> None:
         assert result["failed"] == {}
 
 
-def test_the_training_tests_images_of_every_size(run: Path) -> None:
+def test_the_training_validates_and_tests_images_of_every_size(run: Path, command: list[str]) -> None:
     results = json.loads((run / "results.json").read_text())
     assert results["macs_256"] == 36 * 16 * 64 * 64
+    (folder,) = (override.partition("=")[2] for override in command if override.startswith("data.blurred="))
+    blurred, sharp = (read_image(Path(folder).parent / kind / "0.png") for kind in ("blurred", "sharp"))
+    padded = np.pad(blurred, ((0, 2), (0, 2), (0, 0)), mode="reflect")
+    with torch.no_grad():
+        restored = _network(run)(torch.from_numpy(padded / 255).float().permute(2, 0, 1)[None])[0, :, :66, :70]
+    levels = (255 * restored.clamp(0, 1)).round().permute(1, 2, 0).numpy()
+    expected = 10 * np.log10(255**2 / np.mean((levels - sharp.astype(float)) ** 2))
     with (run / "per_image.csv").open(newline="") as file:
-        assert [float(row["psnr"]) > 10 for row in csv.DictReader(file)] == [True]
+        assert [float(row["psnr"]) for row in csv.DictReader(file)] == pytest.approx([expected], abs=1e-3)
+
+
+def test_a_validation_image_whose_size_does_not_fit_ends_the_training_in_one_line(
+    train: Callable[..., Path], command: list[str]
+) -> None:
+    with pytest.raises(SystemExit, match=r"Strided can't restore an image of 70x66 pixels, multiple_of=1: .*") as end:
+        train(*command, smoke=False)
+    assert "\n" not in str(end.value.code)
 
 
 def test_an_onnx_file_needs_no_trust(run: Path) -> None:
