@@ -53,6 +53,24 @@ def test_psnr_of_the_blurred_images_equals_scikit_image(evaluate: Evaluate, phot
     assert len(list((run / "samples").glob("*.png"))) == 3
 
 
+def test_restored_images_are_saved_also_later(evaluate: Evaluate, photographs: Path) -> None:
+    """PSNR is computed from the 8-bit images that the files hold."""
+    arguments = ["restorer=wiener", "limit=2", "name=run"]
+    run = evaluate(*arguments)
+    times = [row["seconds"] for row in _rows(run)]
+    assert not (run / "restored").exists()
+    run = evaluate(*arguments, "save=true")
+    rows = _rows(run)
+    assert len(list((run / "restored").rglob("*.png"))) == len(rows) == 2
+    for row in rows:
+        name, number = row["image"].split("/")
+        restored = read_image(run / "restored" / "photographs" / f"{row['image']}.png")
+        sharp = read_image(photographs / name / "sharp" / f"{number}.png")
+        assert float(row["psnr"]) == pytest.approx(peak_signal_noise_ratio(sharp, restored), abs=1e-9)
+    assert [row["seconds"] for row in rows] != times  # restored again
+    assert _rows(evaluate(*arguments, "save=true")) == rows
+
+
 def test_a_classical_method_uses_the_true_psf_in_linear_light(evaluate: Evaluate, photographs: Path) -> None:
     run = evaluate("restorer=wiener", "restorer.method.k=0.02", "limit=1")
     row = _rows(run)[0]

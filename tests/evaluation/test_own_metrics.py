@@ -140,3 +140,16 @@ def test_a_column_that_is_no_metric_is_a_reserved_name(evaluate: Callable[..., P
     run = evaluate("metric=psnr", "limit=1")
     assert set(_rows(run / "per_image.csv")[0]) - {"psnr", "psnr_blurred"} <= RESERVED_NAMES
     assert set(_results(run)["sets"]["photographs"]) - {"psnr", "psnr_blurred"} <= RESERVED_NAMES
+
+
+def test_a_metric_of_sets_is_enough(evaluate: Callable[..., Path], train: Callable[..., Path]) -> None:
+    """Without metrics of single images there is no gain to rank samples by, and nothing to count images by."""
+    run = train(
+        "metric=kid", "metric.kid.patch=32", "callbacks.checkpoints.monitor=val/kid", "trainer.limit_test_batches=1.0"
+    )
+    (means,) = _results(run)["sets"].values()
+    assert means["images"] == len(_rows(run / "per_image.csv")) == 5
+    assert means.keys() == {"images", "kid", "kid_blurred"}
+    evaluation = _results(evaluate("metric=kid", "metric.kid.patch=32", "limit=2"))["sets"]["photographs"]
+    assert evaluation["images"] == 2
+    assert evaluation["kid"] == evaluation["kid_blurred"]  # the restorer changes nothing

@@ -71,7 +71,18 @@ def test_two_runs_are_compared_on_their_common_images(tmp_path: Path, capsys: py
     assert found.mean == found.low == found.high == 1.0
     assert (found.images, found.groups, found.significant) == (3, 2, True)
     report_command(["compare", str(first), str(second)])
-    assert "significant" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "fewer than 10 groups" in output
+    assert "significant" not in output
+
+
+def test_a_difference_of_ten_groups_is_significant_or_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = _run(tmp_path / "first", {f"{i}/0": 20.0 for i in range(10)})
+    second = _run(tmp_path / "second", {f"{i}/0": 21.0 for i in range(10)})
+    third = _run(tmp_path / "third", {f"{i}/0": 20.0 + (-1) ** i for i in range(10)})
+    for other, conclusion in ((second, " significant"), (third, "not significant")):
+        report_command(["compare", str(first), str(other)])
+        assert conclusion in capsys.readouterr().out
 
 
 def test_runs_that_are_not_comparable_are_errors(tmp_path: Path) -> None:

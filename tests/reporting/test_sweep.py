@@ -13,6 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from deblurlab.cli import main
+from deblurlab.cli.report import report
 from deblurlab.errors import UserError
 from deblurlab.media.images import write_png
 from deblurlab.reporting.ablation import read_ablation, table
@@ -158,7 +159,6 @@ def test_a_folder_without_runs_or_finished_runs_is_an_error(tmp_path: Path, swee
     [
         ("markdown", "| loss | seeds | PSNR (dB) | difference in PSNR (dB) | parameters | hours |\n| --- |"),
         ("latex", "\\begin{tabular}{lrrrrr}\n\\toprule\nloss & seeds & PSNR (dB)"),
-        ("csv", "loss,seeds,PSNR (dB),difference in PSNR (dB),parameters,hours\n"),
     ],
 )
 def test_formats_for_publications(sweep: Path, form: str, expected: str, tmp_path: Path) -> None:
@@ -168,6 +168,18 @@ def test_formats_for_publications(sweep: Path, form: str, expected: str, tmp_pat
     text = output.read_text()
     assert expected in text
     assert ("22.20 $\\pm$ 0.10" if form == "latex" else "22.20 ± 0.10") in text
+
+
+def test_a_csv_file_holds_unrounded_numbers(sweep: Path, tmp_path: Path) -> None:
+    report(["sweep", str(sweep), "--format", "csv", "-o", str(tmp_path / "table.csv")])
+    with (tmp_path / "table.csv").open(newline="") as file:
+        rows = {
+            row.pop("loss"): {key: value and float(value) for key, value in row.items()} for row in csv.DictReader(file)
+        }
+    expected = {"photographs/psnr": 22.2, "photographs/psnr deviation": 0.1, "parameters": 1.2e6, "seconds": 1800}
+    assert rows["l1"] == pytest.approx({"seeds": 3, **expected} | {k: v for k, v in rows["l1"].items() if v == ""})
+    assert rows["l1+vgg"]["photographs/psnr difference"] == pytest.approx(0.5)
+    assert rows["l1+vgg"]["photographs/psnr low"] < 0.5 < rows["l1+vgg"]["photographs/psnr high"]
 
 
 def test_the_page_has_the_table_charts_curves_and_samples(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,25 +1,22 @@
 """Evaluation of a config: measures every image; it can be resumed and divided among several processes."""
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
 from deblurlab.config import instantiate, to_plain
 from deblurlab.datasets import ImageSet
-from deblurlab.datasets.frame_store import Reader
 from deblurlab.errors import UserError
-from deblurlab.evaluation.evaluator import Row, Task, TaskResult, evaluate_tasks, read_pair
+from deblurlab.evaluation.evaluator import Row, Task, TaskResult, evaluate_tasks
+from deblurlab.evaluation.images import restored_file, to_pixels, write_samples
 from deblurlab.evaluation.summary import summarise
 from deblurlab.media.images import write_png
 from deblurlab.metrics import Measurement, SetMeasurement
-from deblurlab.metrics.levels import levels
 from deblurlab.reporting import write_evaluation
 from deblurlab.restorers import BaseRestorer, Psf
 from deblurlab.runs import environment
@@ -64,7 +61,8 @@ def evaluate(
     _check_references(tasks, measurement)
     restorer.prepare(resolve_device(cfg.device), psf)
     _claim(run, cfg, measurement, overrides)
-    if (finished := run.results()) is not None and not finished["failed"]:
+    unsaved = [task for task in tasks if cfg.save and not restored_file(run, task).exists()]
+    if (finished := run.results()) is not None and not finished["failed"] and not unsaved:
         if not run.report_file.exists():
             write_evaluation(run)
         return finished
@@ -85,7 +83,7 @@ def evaluate(
         "sources": environment.source_revisions(to_plain(cfg)),
     }
     write_csv(run.per_image_file, _align_columns(ordered))
-    _write_samples(run, tasks, ordered, restored, restorer, data.read, measurement)
+    write_samples(run, tasks, ordered, restored, restorer, data.read, measurement)
     write_json(run.results_file, results)
     write_evaluation(run)
     return run.results()
@@ -150,12 +148,18 @@ def _measure_remaining(
             part.unlink()
     shard, shards = parse_shard(cfg.shard)
     done = {key for key, row in _read_rows(run).items() if row["error"] is None}
+    if cfg.save:
+        done -= {task.key for task in tasks if not restored_file(run, task).exists()}
     remaining = [task for i, task in enumerate(tasks) if i % shards == shard and task.key not in done]
     restored: dict[str, Tensor] = {}
     measured = evaluate_tasks(remaining, restorer, measurement, data.read)
     for task, result in _append_rows(run, cfg.shard or "1/1", zip(remaining, measured, strict=True)):
         if result.restored is None or result.blurred is None:
             continue
+        if cfg.save:
+            file = restored_file(run, task)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_png(file, to_pixels(result.restored.image))
         if len(tasks) <= _MAX_IN_MEMORY:
             restored[task.key] = result.restored.image
         if measurement.set_metrics:
@@ -196,36 +200,3 @@ def _align_columns(rows: Sequence[Row]) -> list[Row]:
     """Return the rows with the same columns."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     return [{column: row.get(column) for column in columns} for row in rows]
-
-
-def _write_samples(
-    run: Run,
-    tasks: Sequence[Task],
-    rows: Sequence[Row],
-    restored: Mapping[str, Tensor],
-    restorer: BaseRestorer,
-    reader: Reader,
-    measurement: Measurement,
-) -> None:
-    """Write `blurred | restored | sharp` images with the lowest, the median and the highest gain of each set."""
-    run.samples.mkdir(exist_ok=True)
-    for name in dict.fromkeys(task.set for task in tasks):
-        pairs = [(task, row) for task, row in zip(tasks, rows, strict=True) if task.pair.references]
-        measured = [(task, row) for task, row in pairs if task.set == name and not row["error"]]
-        measured.sort(key=lambda item: _finite_gain(item[1], measurement))
-        chosen = {0: "worst", len(measured) - 1: "best", (len(measured) - 1) // 2: "median"} if measured else {}
-        for number, (i, label) in enumerate(sorted(chosen.items())):
-            task = measured[i][0]
-            blurred, references = read_pair(task.pair, reader)
-            image = restored[task.key] if task.key in restored else restorer(blurred, task.pair).image
-            strip = torch.cat([blurred, image, references[0]], dim=2)
-            pixels = levels(strip).to(torch.uint8).permute(1, 2, 0).numpy()
-            write_png(run.samples / f"{name}_{number}_{label}_{task.pair.name.replace('/', '-')}.png", pixels)
-
-
-def _finite_gain(row: Row, measurement: Measurement) -> float:
-    """Return the gain in the first metric of single images; 0 if it is infinite or there is no such metric."""
-    for name in measurement.names:
-        gain = measurement.info[name].gain(row.get(f"{name}_blurred"), row.get(name))
-        return gain if gain is not None and math.isfinite(gain) else 0.0
-    return 0.0

@@ -30,7 +30,7 @@ class WandB(WandbLogger):
     Args:
         folder: Folder of the run.
         project: W&B project.
-        name: Name of the W&B run.
+        name: Name of the W&B run; by default that of the run's folder.
         group: Group of the W&B run.
         job_type: Job type of the W&B run.
         offline: Write to the folder only; `wandb sync` uploads later.
@@ -50,7 +50,7 @@ class WandB(WandbLogger):
     ) -> None:
         settings = wandb.Settings(init_timeout=30, silent=True)
         super().__init__(
-            name=name,
+            name=name or Path(folder).resolve().name,
             project=project,
             save_dir=os.fspath(Path(folder).resolve()),  # the process of W&B has another working directory
             offline=offline,

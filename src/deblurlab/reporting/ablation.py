@@ -86,6 +86,28 @@ def table(ablation: Ablation) -> list[dict[str, str]]:
     return rows
 
 
+def numbers(ablation: Ablation) -> list[dict[str, str | float | None]]:
+    """Return one row per configuration as `table` does, with one unrounded number per column."""
+    rows = []
+    for i, configuration in enumerate(ablation.configurations):
+        row: dict[str, str | float | None] = {**configuration.varied, "seeds": len(configuration.jobs)}
+        results = [job.results for job in configuration.jobs]
+        for name, metric in ablation.measured:
+            found = [value for result in results if (value := result["sets"][name].get(metric)) is not None]
+            difference = ablation.differences[i].get((name, metric))
+            key = f"{name}/{metric}"
+            row[key] = float(np.mean(found)) if found else None
+            row[f"{key} deviation"] = float(np.std(found, ddof=1)) if len(found) > 1 else None
+            row[f"{key} difference"] = difference.mean if difference else None
+            interval = difference if difference and difference.groups > 1 else None
+            row[f"{key} low"] = interval.low if interval else None
+            row[f"{key} high"] = interval.high if interval else None
+        row["parameters"] = results[0]["parameters"]
+        row["seconds"] = float(np.mean([result["seconds"] for result in results]))
+        rows.append(row)
+    return rows
+
+
 def table_notes(ablation: Ablation) -> list[str]:
     """Return the notes below the table: baseline, statistics, protocol and unfinished jobs."""
     protocol = ablation.configurations[0].jobs[0].results["protocol"]

@@ -16,8 +16,8 @@ from deblurlab.errors import UserError
 from deblurlab.runs.files import write_text
 from deblurlab.runs.untrusted import parse_json, read_yaml
 
-_IGNORED = {"fresh", "name", "run", "runs", "shard", "trust", "restorer.trust"}
-"""Config keys that may differ when a run is resumed: its name, its folder, the shard of the work, trusted classes."""
+_IGNORED = {"fresh", "name", "run", "runs", "save", "shard", "trust", "restorer.trust"}
+"""Config keys that may differ when a run is resumed: its name, its folder, shard, trusted classes, saved images."""
 
 _LOCK, _HOLDER = ".lock", ".locked-by"
 
