@@ -12,7 +12,7 @@ from typing import Any
 import hydra.utils
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
-from omegaconf import OmegaConf
+from omegaconf import MissingMandatoryValue, OmegaConf
 
 from deblurlab._compat import hydra_execution_whitelist, hydra_location_failure
 from deblurlab.config.search_path import CONF, SWEEPS
@@ -46,7 +46,7 @@ def instantiate(node: Any, **arguments: Any) -> Any:
         arguments: Further keyword arguments of the target.
 
     Raises:
-        UserError: The target raised it or can't be imported.
+        UserError: The target raised it or can't be imported, or a mandatory value is missing.
         hydra.errors.InstantiationException: The target isn't allowed or rejects its arguments; the cause is chained.
 
     Example:
@@ -64,6 +64,8 @@ def instantiate(node: Any, **arguments: Any) -> Any:
         raise
     except UserError:
         raise
+    except MissingMandatoryValue as error:
+        raise UserError(f"{error.full_key} has no value: set {error.full_key}=...") from error
     except Exception as error:  # Hydra 1.4 raises the target's own error, with the key of the node as a note
         notes = getattr(error, "__notes__", [])
         raise InstantiationException("\n".join([f"Error in call to target: {error!r}", *notes])) from error
