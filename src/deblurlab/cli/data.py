@@ -99,8 +99,6 @@ def _load(options: argparse.Namespace) -> "ImageSet":
         own = {path.stem for folder in options.config_dir for path in (folder / "data").glob("*.yaml")}
         if options.set not in (known := sorted({*config.options("data"), *own})):
             raise UserError(f"there is no data set {options.set}; known: {', '.join(known)}") from error
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from error
         settings = ", ".join(key for key in compose().data if key != "_target_")
         raise UserError(
             f"data={options.set} can't be created: {first_sentence(error)} (settings: {settings})"
