@@ -16,6 +16,9 @@ from deblurlab.media.images import read_image
 from deblurlab.metrics.measurement import RESERVED_NAMES
 
 MODULE = '''
+import torch
+from torchmetrics import Metric
+
 from deblurlab.metrics import ImageMetric
 
 
@@ -26,11 +29,30 @@ class MAE(ImageMetric):
 
     def update(self, restored, sharp):
         self.add(255 * (restored - sharp).abs().mean(dim=(1, 2, 3)))
+
+
+class Level(Metric):
+    """Difference of the mean levels of two sets of images."""
+
+    higher_is_better = False
+
+    def __init__(self):
+        super().__init__()
+        self.add_state("levels", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("counts", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, images, real):
+        self.levels[int(real)] += images.double().mean(dim=(1, 2, 3)).sum()
+        self.counts[int(real)] += len(images)
+
+    def compute(self):
+        return (self.levels / self.counts).diff().abs()
 '''
 OPTIONS = {
     "mine": "_target_: my_package.MAE",
     "theirs": "{_target_: torchmetrics.image.PeakSignalNoiseRatio, data_range: 1.0, title: PSNR of torchmetrics}",
     "tv": "{_target_: torchmetrics.image.TotalVariation, digits: 0}",
+    "level": "_target_: my_package.Level",
     "undirected": "{_target_: torchmetrics.MeanMetric}",
     "absent": "{_target_: my_package.Absent}",
 }
@@ -142,14 +164,17 @@ def test_a_column_that_is_no_metric_is_a_reserved_name(evaluate: Callable[..., P
     assert set(_results(run)["sets"]["photographs"]) - {"psnr", "psnr_blurred"} <= RESERVED_NAMES
 
 
-def test_a_metric_of_sets_is_enough(evaluate: Callable[..., Path], train: Callable[..., Path]) -> None:
+def test_a_metric_of_sets_is_enough(
+    own: list[str], evaluate: Callable[..., Path], train: Callable[..., Path], photographs: Path
+) -> None:
     """Without metrics of single images there is no gain to rank samples by, and nothing to count images by."""
-    run = train(
-        "metric=kid", "metric.kid.patch=32", "callbacks.checkpoints.monitor=val/kid", "trainer.limit_test_batches=1.0"
-    )
+    run = train(*own, "metric=level", "callbacks.checkpoints.monitor=val/level", "trainer.limit_test_batches=1.0")
     (means,) = _results(run)["sets"].values()
     assert means["images"] == len(_rows(run / "per_image.csv")) == 5
-    assert means.keys() == {"images", "kid", "kid_blurred"}
-    evaluation = _results(evaluate("metric=kid", "metric.kid.patch=32", "limit=2"))["sets"]["photographs"]
-    assert evaluation["images"] == 2
-    assert evaluation["kid"] == evaluation["kid_blurred"]  # the restorer changes nothing
+    assert means.keys() == {"images", "level", "level_blurred"}
+    evaluation = evaluate(*own, "metric=level")
+    images = [[read_image(file) for file in photographs.glob(f"*/{kind}/*.png")] for kind in ("blur_gamma", "sharp")]
+    levels = [np.mean([image.mean() / 255 for image in each]) for each in images]
+    means = _results(evaluation)["sets"]["photographs"]
+    assert means["level"] == means["level_blurred"] == pytest.approx(abs(levels[0] - levels[1]), abs=1e-6)
+    assert means["images"] == 5

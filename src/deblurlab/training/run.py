@@ -209,8 +209,9 @@ def _validation_scores(trainer: pl.Trainer) -> dict[str, float]:
 def _test_results(module: Restoration, loader: DataModule, image_metrics: ImageMetrics) -> dict[str, Any]:
     """Return the model's cost, the protocol, and the mean metrics of every test set."""
     sets = {}
-    for name, scores, whole in zip(loader.test_sets(), image_metrics.scores, image_metrics.set_scores, strict=True):
-        images = max((len(values) for values in scores.values()), default=0)
+    measured = zip(loader.test_sets().items(), image_metrics.scores, image_metrics.set_scores, strict=True)
+    for (name, pairs), scores, whole in measured:
+        images = max((len(values) for values in scores.values()), default=len(pairs))
         sets[name] = {"images": images, **{key: float(np.mean(values)) for key, values in scores.items()}, **whole}
     return {
         "parameters": count_parameters(module.generator),
