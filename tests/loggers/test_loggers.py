@@ -116,6 +116,7 @@ def _logged(folder: Path) -> dict[str, Any]:
             found["artifacts"].append((record.artifact.name, set(record.artifact.aliases) - {"latest"}, metrics))
         elif kind == "run":
             found |= {"id": record.run.run_id, "group": record.run.run_group, "job": record.run.job_type}
+            found["name"] = record.run.display_name
     return found
 
 
@@ -151,7 +152,7 @@ def test_wandb_has_series_images_a_table_the_config_and_checkpoints(
     assert [row[1] for row in content["data"]] == [row["image"] for row in _rows(run / "per_image.csv")]
     assert content["data"][0][2] == pytest.approx(float(_rows(run / "per_image.csv")[0]["psnr"]))
     assert logged["config"]["model"]["width"] == 4
-    assert (logged["group"], logged["job"]) == ("runs", "train")
+    assert (logged["name"], logged["group"], logged["job"]) == ("run", "runs", "train")
     metrics = json.loads((run / "results.json").read_text())["sets"]["photographs"]
     assert [(name, aliases) for name, aliases, _ in logged["artifacts"]] == [("run", {"last"}), ("run", {"best"})]
     assert logged["artifacts"][0][2]["photographs/psnr"] == pytest.approx(metrics["psnr"])
