@@ -1,5 +1,6 @@
 """Helper functions of the tests."""
 
+import copy
 import functools
 import os
 import re
@@ -15,12 +16,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
+from omegaconf import DictConfig
 from scipy.ndimage import convolve
 
 from deblurlab.checkpoints.release import write_release
 from deblurlab.cli.data import data
-from deblurlab.config import compose as config
-from deblurlab.config import instantiate
+from deblurlab.config import compose, instantiate
 from deblurlab.config import options as option_names
 from deblurlab.errors import UserError
 
@@ -56,6 +57,16 @@ _SMALL_ARGUMENTS = {
     "discriminator": {"PatchGAN": "width=4 n_layers=1", "Double": "width=4 patch_layers=1 full_layers=2"},
 }
 """Arguments that shrink a network, by group and class; other classes have `width`."""
+
+
+@functools.cache
+def _composed(overrides: tuple[str, ...], name: str) -> DictConfig:
+    return compose(*overrides, name=name)
+
+
+def config(*overrides: str, name: str = "train") -> DictConfig:
+    """Return what `deblurlab.config.compose` returns; equal arguments are composed once."""
+    return copy.deepcopy(_composed(overrides, name))
 
 
 @functools.cache
