@@ -142,7 +142,7 @@ def test_best_of_several_references_counts(monkeypatch: pytest.MonkeyPatch) -> N
         values = protocol.measure(restored, references)
         assert values == {"psnr": pytest.approx(20 * np.log10(255 / 4)), "ssim": pytest.approx(ssim)}
     network = torch.nn.Identity()
-    network.forward = lambda x, y: (x - y).abs().mean()  # type: ignore[method-assign]
+    network.forward = lambda x, y: (x - y).abs().mean()  # type: ignore[method-assign, assignment]
     monkeypatch.setattr(perceptual, "_cached_lpips", lambda net: network)
     monkeypatch.setattr(protocol_module, "_unavailable_reason", lambda name: None)  # not to cache it for other tests
     found = Protocol(metrics=("lpips_alex",)).measure(restored, [far, near, far])
