@@ -53,6 +53,7 @@ lint: $(READY)  ## code style and formatting
 
 types: $(READY)  ## static types
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini
 
 wheel: $(READY)  ## build dist/*.whl
 	rm -rf dist

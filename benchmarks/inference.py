@@ -31,7 +31,7 @@ from deblurlab import Restorer
 from deblurlab.batch.local import Options, restore_files
 from deblurlab.checkpoints.load import load_model
 from deblurlab.inference import bundled
-from deblurlab.inference.engines import Torch
+from deblurlab.inference.engines import Engine, Torch
 from deblurlab.inference.export import export_onnx
 from deblurlab.inference.onnx_engine import OnnxRuntime
 from deblurlab.inference.tiling import Tiling
@@ -60,11 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if "tiles" in options.only:
-            print_tiles(*options.tiled, options.tile, options.runs, clock)
+            height, width = options.tiled
+            print_tiles(height, width, options.tile, options.runs, clock)
+        height, width = options.size
         if "files" in options.only:
-            print_files(folder, options.files, *options.size, options.runs)
+            print_files(folder, options.files, height, width, options.runs)
         if "engines" in options.only:
-            print_engines(folder, options.models, *options.size, options.runs + 2, clock)
+            print_engines(folder, options.models, height, width, options.runs + 2, clock)
 
 
 def print_tiles(height: int, width: int, tile: int | None, runs: int, clock: Clock) -> None:
@@ -145,7 +147,7 @@ def restore_sequentially(folder: Path, restorer: Restorer) -> None:
 def print_engines(folder: Path, models: Sequence[str], height: int, width: int, runs: int, clock: Clock) -> None:
     """Print seconds per megapixel of bundled models and NAFNet-16, and ratios of the first bundled model."""
     image = as_tensor(blurred_image(height, width))
-    engines = {f"{NAFNET}, PyTorch": Torch(build(NAFNET), torch.device("cpu"))}
+    engines: dict[str, Engine] = {f"{NAFNET}, PyTorch": Torch(build(NAFNET), torch.device("cpu"))}
     for name in models:
         export_onnx(load_model(bundled.weights_folder(name)), folder / f"{name}.onnx")
         engines[f"{name}, PyTorch"] = Restorer.load(name, device="cpu").engine

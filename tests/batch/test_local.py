@@ -172,9 +172,9 @@ def test_side_by_side_strength_and_ensemble(restore: Restore, weights: Path) -> 
     engine = Restorer.load(weights, device="cpu").engine
     image = torch.from_numpy(RGB).permute(2, 0, 1)[None] / 255
     views = [torch.rot90(image, k, (2, 3)) for k in range(4)]
-    mean = sum(torch.rot90(engine(v), -k, (2, 3)) for k, v in enumerate(views))
-    mean = mean + sum(torch.rot90(engine(v.flip(3)).flip(3), -k, (2, 3)) for k, v in enumerate(views))
-    expected = (mean / 8)[0].clamp(0, 1).permute(1, 2, 0).numpy() * 255
+    upright = [torch.rot90(engine(v), -k, (2, 3)) for k, v in enumerate(views)]
+    flipped = [torch.rot90(engine(v.flip(3)).flip(3), -k, (2, 3)) for k, v in enumerate(views)]
+    expected = torch.stack(upright + flipped).mean(dim=0)[0].clamp(0, 1).permute(1, 2, 0).numpy() * 255
     assert np.abs(_read(Path("eight/x.png")) - expected).max() <= 0.51
 
 

@@ -69,10 +69,11 @@ def test_cycle_step(run: Run) -> None:
 
 
 def test_imports(run: Run) -> None:
-    rows = run("imports", "--runs", 1, "--only", "torch") + run("imports", "--runs", 1, "--only", "report compare a")
+    rows = run("imports", "--runs", 1, "--only", "report compare a")
     assert [row["case"] for row in rows] == ["`import torch`", "`deblurlab report compare a b`"]
     assert [row["large packages"] for row in rows] == ["torch", ""]
-    column(rows, "CPU seconds")
+    seconds, ratios = column(rows, "CPU seconds"), column(rows, "/ `import torch`")
+    assert ratios == [1, pytest.approx(seconds[1] / seconds[0], abs=0.02)]
     column(rows, "modules")
 
 

@@ -3,9 +3,10 @@
 import json
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,8 @@ values = st.recursive(
 )  # fmt: skip
 
 
-class Packed(NamedTuple):
+@dataclass
+class Packed:
     root: Path
     index: bytes
     images: dict[Path, np.ndarray]

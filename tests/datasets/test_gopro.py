@@ -28,9 +28,9 @@ def test_gopro_holds_out_whole_sequences(gopro_tree: Path) -> None:
 @pytest.mark.parametrize("key", ["blur", "blur_gamma"])
 def test_gopro_reads_the_chosen_blur(gopro_tree: Path, key: str) -> None:
     sample = PairDataset(GoPro(root=str(gopro_tree), blur_key=key, validation=0).items("train"))[0, 0, 0]  # type: ignore[arg-type]
-    for name, kind in (("blurred", key), ("sharp", "sharp")):
+    for image, kind in ((sample["blurred"], key), (sample["sharp"], "sharp")):
         stored = read_image(gopro_tree / "train" / "a" / kind / "000001.png")
-        assert np.array_equal(sample[name].permute(1, 2, 0).numpy(), stored)
+        assert np.array_equal(image.permute(1, 2, 0).numpy(), stored)
 
 
 def test_the_error_for_a_missing_or_incomplete_gopro_names_the_remedy(gopro_tree: Path, tmp_path: Path) -> None:

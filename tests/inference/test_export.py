@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from deblurlab.checkpoints.load import load_model
 from deblurlab.cli.export import export as export_command
 from deblurlab.cli.restore import restore as restore_command
 from deblurlab.errors import UserError
@@ -74,7 +75,7 @@ def test_an_exported_program_equals_pytorch_for_every_size(
     network = Restorer.load(folder, device="cpu")
     program = torch.export.load(tmp_path / "model.pt2").module()
     for height, width in ((61, 99), (129, 65)):
-        height, width = (max(side, getattr(network.engine._network, "min_size", 1)) for side in (height, width))
+        height, width = (max(side, getattr(load_model(folder), "min_size", 1)) for side in (height, width))
         image = torch.rand(1, 3, height, width)
         assert torch.allclose(program(image), network.engine(image), atol=1e-4)
 

@@ -3,7 +3,7 @@
 import json
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -19,7 +19,7 @@ _JOURNAL = "journal.jsonl"
 """Frames whose pixels are written, one per line; exists only while the store is written."""
 
 
-def write_frame_store(root: Path, files: Sequence[Path]) -> Iterator[int]:
+def write_frame_store(root: Path, files: Sequence[Path]) -> Generator[int, None, None]:
     """Decode the image files below `root` into its frame store; yield the number of frames written so far.
 
     Files outside of `root` are left out; they are read directly. An interrupted call is resumed by the next one. An
