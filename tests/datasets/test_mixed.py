@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,7 +58,8 @@ def test_equal_references_of_several_data_sets_are_told_apart() -> None:
     assert [int(data.read(pair.sharp)[0, 0, 0]) for pair in data.items("train")] == [10, 11, 200, 201]
     assert [pair.name for pair in data.items("test")] == ["0", "0"]
     assert data.tests().keys() == {"test", "light_test"}
-    batch = [data.training({}, repeat=1, seed=0).dataset.pairs[i].name for i in range(4)]
+    dataset: Any = data.training({}, repeat=1, seed=0).dataset
+    batch = [dataset.pairs[i].name for i in range(4)]
     assert batch == ["dark/0", "dark/1", "light/0", "light/1"]
 
 

@@ -206,7 +206,7 @@ def test_scenes_are_taken_from_source_images(tmp_path: Path) -> None:
     data = _set(tmp_path, f"data.source_images={photos}", *still)
     data.prepare()
     blues = [
-        {int(np.median(read_image(pair.sharp)[..., 2])) for pair in pairs}
+        {int(np.median(read_image(pair.sharp)[..., 2].astype(float))) for pair in pairs}
         for pairs in (data.items("train"), data.items("val"))
     ]
     assert blues[0] <= {0, 20, 40, 60}

@@ -28,7 +28,7 @@ def test_best_of_several_references_counts(monkeypatch: pytest.MonkeyPatch) -> N
         values = _measurement("psnr+ssim").measure(restored, references)
         assert values == {"psnr": pytest.approx(20 * np.log10(255 / 4)), "ssim": pytest.approx(ssim)}
     network = torch.nn.Identity()
-    network.forward = lambda x, y, normalize: 2 * (x - y).abs().mean()  # type: ignore[method-assign]
+    network.forward = lambda x, y, normalize: 2 * (x - y).abs().mean()  # type: ignore[method-assign, assignment]
     monkeypatch.setattr(perceptual, "lpips_network", lambda net, weights, key: network)
     found = _measurement("lpips_alex").measure(restored, [far, near, far])
     assert found["lpips_alex"] == pytest.approx(4 / 127.5)  # lower is better

@@ -21,7 +21,7 @@ def image() -> Tensor:
 @torch.no_grad()
 def test_images_are_padded_by_reflection_and_cropped(image: Tensor) -> None:
     network = Strided()
-    network.multiple_of = 4
+    setattr(network, "multiple_of", 4)  # noqa: B010
     padded = np.pad(image.numpy(), ((0, 0), (0, 0), (0, 3), (0, 2)), mode="reflect")
     assert torch.equal(run_generator(network, image), network(torch.from_numpy(padded))[..., :21, :34])
     fitting = image[..., :20, :32]
@@ -52,7 +52,7 @@ def test_a_size_that_does_not_fit_is_named(image: Tensor) -> None:
     assert isinstance(caught.value, ValueError)
     assert "\n" not in str(caught.value)
     network = Shrinking()
-    network.multiple_of = 2
+    setattr(network, "multiple_of", 2)  # noqa: B010
     # 34x21 is padded to 34x22.
     with pytest.raises(
         SizeError, match=r"34x21 pixels, multiple_of=2: it returns 2x3x20x32 for 2x3x22x34; if its sides"

@@ -2,15 +2,15 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from deblurlab.errors import UserError, list_first
 from deblurlab.media.images import find_images
 
-Reference = Hashable
-"""What a data set finds an image by: the path of a file, a number, a key of an archive."""
+Reference = Any
+"""What a data set finds an image by, hashable: the path of a file, a number, a key of an archive."""
 
 
 class Part(NamedTuple):

@@ -4,7 +4,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,7 @@ class Run:
             UserError: Another process holds the folder, or it can't be written.
         """
         lock, holder = FileLock(self.folder / _LOCK), self.folder / _HOLDER
+        created = [path for path in self.folder.parents if not path.exists()]
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
@@ -112,6 +113,9 @@ class Run:
             holder.unlink(missing_ok=True)
             if [path.name for path in self.folder.iterdir()] == [_LOCK]:  # nothing was written: a setting was wrong
                 shutil.rmtree(self.folder)
+                for path in created:
+                    with suppress(OSError):  # another run is in it
+                        path.rmdir()
             lock.release()
 
     def clear(self) -> None:
