@@ -11,7 +11,7 @@ from torch import Tensor
 from torchmetrics.image import PeakSignalNoiseRatio
 
 from deblurlab.errors import UserError
-from deblurlab.metrics import ImageMetric, Measurement, MetricInfo, Protocol, SetMeasurement, perceptual
+from deblurlab.metrics import ImageMetric, Measurement, MetricInfo, Protocol, perceptual
 from support import config
 
 
@@ -202,18 +202,33 @@ def test_errors_of_an_image_name_the_metric(node: dict, message: str) -> None:
 
 
 class Nested(PeakSignalNoiseRatio):
-    """Metric that contains another one."""
+    """Metric that is computed by another one."""
 
     def __init__(self) -> None:
         super().__init__(data_range=1.0)
         self.inner = PeakSignalNoiseRatio(data_range=1.0)
 
+    def update(self, restored: Tensor, sharp: Tensor) -> None:
+        self.inner.update(restored, sharp)
 
-def test_no_metric_of_single_images_is_merged_over_processes() -> None:
-    """Processes have different numbers of images, so that a merge after each image would wait forever."""
-    measurement = Measurement({"x": {"_target_": f"{__name__}.Nested"}}, Protocol())
-    metrics = [m for m in measurement._metrics["x"].modules() if isinstance(m, torchmetrics.Metric)]
-    assert [m.sync_on_compute for m in metrics] == [False, False]
+    def compute(self) -> Tensor:
+        return self.inner.compute()
+
+
+def test_no_metric_of_single_images_is_merged_over_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each process has its own image at a time; a merge would average over processes, or wait forever."""
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)  # there is no process group to merge with
+    black, grey = torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 51 / 255)
+    theirs = PeakSignalNoiseRatio(data_range=1.0)
+    theirs.update(black, grey)
+    with pytest.raises(ValueError, match="process group"):
+        theirs.compute()
+    nodes = {"nested": {"_target_": f"{__name__}.Nested"}, "psnr": {"_target_": "deblurlab.metrics.PSNR"}}
+    measurement = Measurement(nodes, Protocol())
+    for level in (51, 102):  # nor over images
+        expected = pytest.approx(20 * np.log10(255 / level), abs=1e-4)
+        values = measurement.measure(black[0], [torch.full((3, 4, 4), level / 255)])
+        assert values == {"nested": expected, "psnr": expected}
 
 
 def test_images_without_references_are_measured_by_what_needs_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,41 +244,3 @@ def test_images_without_references_are_measured_by_what_needs_none(monkeypatch: 
     assert set(description["metrics"]) == {"sharpness", "kid"}
     assert set(description["unavailable"]) == {"kid"}
     assert measurement.names == ["sharpness"]
-
-
-class Difference(torchmetrics.Metric):
-    """Metric of sets: the number of sharp images and ten times that of the others; two numbers with `pair`."""
-
-    higher_is_better = False
-    total: Tensor
-
-    def __init__(self, pair: bool = False) -> None:
-        super().__init__()
-        self.pair = pair
-        self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
-
-    def update(self, images: Tensor, real: bool) -> None:
-        if images.shape[-1] > 8:
-            raise ValueError("too large")
-        self.total += len(images) if real else 10 * len(images)
-
-    def compute(self) -> Any:
-        return (self.total, self.total) if self.pair else self.total
-
-
-def test_own_metrics_of_sets() -> None:
-    def measured(pair: bool = False) -> SetMeasurement:
-        node = {"_target_": f"{__name__}.Difference", "pair": pair}
-        return SetMeasurement(Measurement({"x": node}, Protocol()).set_metrics)
-
-    images = torch.rand(2, 3, 8, 8)
-    sets = measured()
-    for _ in range(2):  # the second time the blurred images are not measured
-        sets.update(images, images, images[:1])
-        assert sets.compute() == {"x": 21.0, "x_blurred": 21.0}
-    with pytest.raises(UserError, match="metric.x can't measure these images: too large"):
-        measured().update(torch.rand(2, 3, 8, 9), images, images)
-    pairs = measured(pair=True)
-    pairs.update(images, images, images)
-    with pytest.raises(UserError, match=r"metric.x must return one number, not \(tensor\(22"):
-        pairs.compute()

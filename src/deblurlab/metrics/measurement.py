@@ -70,8 +70,11 @@ class Measurement:
                 continue
             if not isinstance(metric, Metric):
                 raise UserError(f"metric.{name} is a {type(metric).__name__}, not a torchmetrics.Metric")
-            self._metrics[name], self._inputs[name] = _prepared(metric), Inputs(type(metric))
-            self._inputs[name].check(name)
+            self._inputs[name] = inputs = Inputs(type(metric))
+            inputs.check(name)
+            if not inputs.sets:
+                _keep_local(metric)
+            self._metrics[name] = metric.eval().requires_grad_(False)  # networks in evaluation mode
         unmasked = [name for name in self._metrics if not self._inputs[name].mask]
         if protocol.align and unmasked:
             raise UserError(
@@ -147,7 +150,8 @@ class Measurement:
         except (ValueError, RuntimeError) as error:  # such as an image that is too small for the metric
             raise ValueError(f"{name}: {error}") from error
         finally:
-            metric.reset()
+            for part in _with_parts(metric):
+                part.reset()
         if value != value:
             raise ValueError(f"{name} is not a number")
         return value
@@ -169,9 +173,16 @@ def _chosen(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return nodes
 
 
-def _prepared(metric: Metric) -> Metric:
-    """Return a metric that is computed in each process separately, with networks in evaluation mode."""
-    for module in metric.modules():  # metrics may contain metrics
-        if isinstance(module, Metric):
-            module.sync_on_compute = False
-    return metric.eval().requires_grad_(False)
+def _keep_local(metric: Metric) -> None:
+    """Compute a metric from the images of this process alone: each process measures its own, one after the other."""
+    for part in _with_parts(metric):
+        part.distributed_available_fn = _is_distributed  # `sync_on_compute` is only read in the constructor
+
+
+def _with_parts(metric: Metric) -> list[Metric]:
+    """Return a metric and those that it contains."""
+    return [module for module in metric.modules() if isinstance(module, Metric)]
+
+
+def _is_distributed() -> bool:
+    return False

@@ -10,7 +10,7 @@ from deblurlab.metrics.contract import one_number
 
 
 class SetMeasurement:
-    """Metrics that compare the set of restored images with the set of sharp ones, paired or not.
+    """Metrics that compare the set of restored images with the set of sharp ones, paired or not, of all processes.
 
     A metric's `update(images, real)` is given the images of both sets; its `reset` may keep the sharp ones, with
     `reset_real_features = False`. The blurred images are measured once.
@@ -26,8 +26,8 @@ class SetMeasurement:
     """
 
     def __init__(self, metrics: Mapping[str, Metric]) -> None:
-        self._restored = {name: _synchronised(metric) for name, metric in metrics.items()}
-        self._blurred = {name: _synchronised(metric) for name, metric in metrics.items()}
+        self._restored = {name: metric.clone() for name, metric in metrics.items()}
+        self._blurred = {name: metric.clone() for name, metric in metrics.items()}
         self._values: dict[str, float] = {}
         """Values of the blurred images, once they are known."""
         self._first = True
@@ -58,13 +58,6 @@ class SetMeasurement:
         for metric in self._restored.values():
             metric.reset()
         return {**values, **self._values}
-
-
-def _synchronised(metric: Metric) -> Metric:
-    """Return a copy that `compute` merges over all processes."""
-    merged = metric.clone()
-    merged.sync_on_compute = True
-    return merged
 
 
 def _add(name: str, metric: Metric, images: Tensor, real: Tensor | None) -> None:
