@@ -30,7 +30,7 @@ class Darker(ImageSet):
         return image(*reference)
 
 
-class Strangers(Darker):
+class Independent(Darker):
     """Blurred images without references: unrelated sharp ones in training, none in tests."""
 
     def items(self, split: Split) -> Sequence[Item]:

@@ -19,7 +19,7 @@ from deblurlab.datasets.samples import read_checked
 from deblurlab.errors import UserError
 from deblurlab.evaluation.run import evaluate
 from deblurlab.media.images import write_png
-from own_sets import COUNTS, SIDE, Darker, Strangers, Wrong, image
+from own_sets import COUNTS, SIDE, Darker, Independent, Wrong, image
 from support import config, data_command, feeding
 
 
@@ -37,7 +37,7 @@ def options(tmp_path: Path) -> Path:
     """Config folder with an option for each of these data sets."""
     folder = tmp_path / "conf"
     (folder / "data").mkdir(parents=True)
-    for name in ("Darker", "Strangers", "Repeated", "Folder"):
+    for name in ("Darker", "Independent", "Repeated", "Folder"):
         (folder / "data" / f"{name.lower()}.yaml").write_text(f"_target_: own_sets.{name}\n")
     return folder
 
@@ -66,7 +66,7 @@ def test_the_test_set_has_the_name_test_unless_the_class_names_it() -> None:
 
 
 def test_unreferenced_training_items_are_drawn_as_independent_sets() -> None:
-    data = Strangers()
+    data = Independent()
     training = data.training({SIDE: _crop(SIDE)}, repeat=3, seed=0)
     assert training.sizes == [3 * COUNTS["train"]]
     drawn = set()
@@ -80,7 +80,7 @@ def test_unreferenced_training_items_are_drawn_as_independent_sets() -> None:
 
 
 def test_single_images_are_tested_but_not_trained_on() -> None:
-    data = Strangers()
+    data = Independent()
     sample = PairDataset(data.items("test"), reader=data.read)[0, 1, 0]
     assert np.array_equal(sample["blurred"].permute(1, 2, 0).numpy(), image(201, "blurred"))
     assert not {"sharp", "unpaired_sharp"} & sample.keys()

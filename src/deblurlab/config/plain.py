@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 
 
 def to_plain(node: Any) -> Any:
-    """Return a config node as plain lists and dicts, with its interpolations resolved; return other values as they are.
+    """Return a config node as plain lists and dicts, with its interpolations resolved; other values unchanged.
 
     >>> to_plain(OmegaConf.create({"a": 1, "b": ["${a}"]}))
     {'a': 1, 'b': [1]}

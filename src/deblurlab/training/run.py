@@ -98,7 +98,7 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
 
 
 def _check_data(cfg: DictConfig, module: Restoration, loader: DataModule, image_metrics: ImageMetrics) -> None:
-    """Prepare the data; raise UserError if the module, the metrics or the choice of checkpoints don't suit them."""
+    """Prepare the data; raise UserError if they don't fit the module, the metrics or the choice of checkpoints."""
     loader.data.prepare()
     module.check_data(loader.data)
     image_metrics.check_data(loader.data)
