@@ -28,25 +28,6 @@ RGB = cv2.resize(RNG.integers(0, 256, (12, 15, 3), np.uint8), (60, 48), interpol
 Restore = Callable[..., int]
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_release(tmp_path_factory.mktemp("release") / "small")
-
-
-@pytest.fixture
-def restore(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Restore:
-    """`deblurlab restore ...` with a small model in an empty folder; returns the exit code."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> int:
-        with pytest.raises(SystemExit) as end:
-            restore_command([str(word) for word in (*arguments, "--weights", weights, "--device", "cpu")])
-        assert end.value.code in (0, 1), end.value.code
-        return int(end.value.code)
-
-    return run
-
-
 def _read(path: Path) -> np.ndarray:
     """Read a file with OpenCV as RGB, unrotated and unconverted."""
     image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -178,12 +159,14 @@ def test_side_by_side_strength_and_ensemble(restore: Restore, weights: Path) -> 
     assert np.abs(_read(Path("eight/x.png")) - expected).max() <= 0.51
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])
+@pytest.mark.parametrize("colours", [3, 1])
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg", "16.png", "16.tif"])
 def test_large_images_are_read_and_written_in_strips(
-    restore: Restore, suffix: str, monkeypatch: pytest.MonkeyPatch
+    restore: Restore, suffix: str, colours: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The files are byte-identical, although the image is never in memory as a whole."""
-    image = cv2.resize(RGB, (700, 900), interpolation=cv2.INTER_CUBIC)
+    image = cv2.resize(RGB, (700, 900), interpolation=cv2.INTER_CUBIC)[..., [0, 1, 2][:colours]].squeeze()
+    image = image.astype(np.uint16) * 257 if suffix.startswith("16") else image
     _write(Path(f"in/x{suffix}"), image)
     assert restore("in", "-o", "whole", "--tile", "off") == 0
     monkeypatch.setattr(local, "IN_MEMORY", 1000)
@@ -191,6 +174,24 @@ def test_large_images_are_read_and_written_in_strips(
     assert restore("in", "-o", "tiled", "--tile", "256") == 0
     assert Path(f"tiled/x{suffix}").read_bytes() == Path(f"whole/x{suffix}").read_bytes()
     assert sorted(path.name for path in Path("tiled").iterdir()) == [".deblurlab.jsonl", f"x{suffix}"]
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (RGB.astype(np.uint16) * 257, "has 16 bits per channel, x.bmp can't store them: choose PNG or TIFF"),
+        (np.dstack([RGB[..., 0], RGB[..., 1]]), "has transparency, x.bmp can't store it: choose PNG, TIFF or WebP"),
+    ],
+)
+def test_what_bmp_cannot_store_is_refused(
+    restore: Restore, image: np.ndarray, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if image.shape[2] == 2:
+        Image.fromarray(image, "LA").save("x.png")
+    else:
+        _write(Path("x.png"), image)
+    assert restore("x.png", "-o", "x.bmp") == 1
+    assert message in capsys.readouterr().err
 
 
 def test_the_seam_error_of_blended_tiles_is_printed(restore: Restore, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,15 +19,9 @@ from deblurlab.cli.restore import restore as restore_command
 from deblurlab.errors import UserError
 from deblurlab.inference.predictor import Restorer
 from deblurlab.media.video import VideoReader
-from support import small_release
 
 RNG = np.random.default_rng(0)
 SCENE = cv2.resize(RNG.integers(0, 256, (30, 40, 3), np.uint8), (320, 240), interpolation=cv2.INTER_CUBIC)
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_release(tmp_path_factory.mktemp("release") / "small")
 
 
 @pytest.fixture(scope="module")

@@ -83,6 +83,17 @@ def test_user_errors_are_one_line(gopro_tree: Path, tmp_path: Path) -> None:
             data_command(*arguments)
 
 
+def test_frames_are_averaged_in_natural_order(tmp_path: Path) -> None:
+    """Levels of frames 1 to 30 are 8 times their numbers: windows of 3 have the mean of their middle frame."""
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for number in range(1, 31):
+        write_png(frames / f"{number}.png", np.full((4, 4, 3), 8 * number, np.uint8))
+    assert data_command("average", frames, "-o", tmp_path / "out", "--window", "3") == 0
+    means = [int(read_image(file)[0, 0, 0]) for file in sorted((tmp_path / "out" / "blur").iterdir())]
+    assert means == [8 * number for number in range(2, 30, 3)]
+
+
 def test_averages_equal_values_computed_by_hand(tmp_path: Path) -> None:
     """Three grey frames: the mean of their values, and the mean of their linear intensities."""
     frames = tmp_path / "frames"

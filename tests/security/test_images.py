@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deblurlab.batch.inputs import find_tasks
+from deblurlab.batch.inputs import find_inputs
 from deblurlab.errors import UserError
 from deblurlab.media.images import image_size, read_image
 from deblurlab.media.large_images import open_image
@@ -120,8 +120,9 @@ def test_links_out_of_a_folder_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "in/stolen.png").symlink_to(tmp_path / "private/secret.png")
     (tmp_path / "in/folder").symlink_to(tmp_path / "private")
     (tmp_path / "in/again.png").symlink_to(tmp_path / "in/mine.png")
-    tasks, errors = find_tasks([str(tmp_path / "in")], tmp_path / "out")
+    tasks, errors, _ = find_inputs([str(tmp_path / "in")], tmp_path / "out")
     assert [task.source.name for task in tasks] == ["again.png", "mine.png"]
-    assert len(errors) == 1
-    assert "in/stolen.png links to a file outside of" in errors[0]
+    assert len(errors) == 2
+    assert "in/folder links to a folder, which isn't searched: name it as an input" in errors[0]
+    assert "in/stolen.png links to a file outside of" in errors[1]
     assert list(Folder(tmp_path / "in").keys()) == ["again.png", "mine.png"]

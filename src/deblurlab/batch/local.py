@@ -1,6 +1,7 @@
 """Restoration of files on this machine by `deblurlab restore`. Reading, computing and writing overlap."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from deblurlab.batch.inputs import FileTask, find_tasks, is_file_name
+from deblurlab.batch.inputs import FileTask, check_output, find_inputs, is_file_name
 from deblurlab.batch.journal import Journal
 from deblurlab.batch.messages import failure_message
 from deblurlab.batch.video import restore_video
@@ -66,14 +67,16 @@ def restore_files(inputs: Sequence[str], restorer: Restorer, options: Options) -
     While one file is restored, the next is read and the previous one is written.
 
     Returns:
-        The exit code: 1 if a file failed, otherwise 0.
+        The exit code: 1 if a file failed or is of a kind that can't be restored, otherwise 0.
 
     Raises:
         KeyboardInterrupt: After Ctrl-C; all written files are complete.
+        UserError: The output is a file of a kind that can't be written.
     """
-    tasks, errors = find_tasks(inputs, options.output)
+    check_output(options.output)
+    found = find_inputs(inputs, options.output)
     index, shards = options.shard
-    tasks = tasks[index::shards]
+    tasks = found.tasks[index::shards]
     sizes = [task.source.stat().st_size if task.source.is_file() else 0 for task in tasks]
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     percentage = TextColumn("{task.percentage:.0f} %")
@@ -83,7 +86,8 @@ def restore_files(inputs: Sequence[str], restorer: Restorer, options: Options) -
         ThreadPoolExecutor(2) as pool,
     ):
         work = _FileRestorer(restorer, options, console)
-        for error in errors:
+        work.unsupported = found.unsupported
+        for error in found.errors:
             work.report_failure(error)
         bar = progress.add_task("restoring", total=max(1, sum(sizes)))
         following: Future[_Input] | None = None
@@ -104,7 +108,7 @@ def restore_files(inputs: Sequence[str], restorer: Restorer, options: Options) -
         if writing is not None:
             writing.result()
     console.print(work.summary())
-    return 1 if work.failures else 0
+    return 1 if work.failures or work.unsupported else 0
 
 
 class _FileRestorer:
@@ -116,6 +120,8 @@ class _FileRestorer:
         self._journal = Journal(folder, f"{restorer.settings} side_by_side={options.side_by_side}")
         self._seam_error_printed = False
         self.restored = self.skipped = self.failures = 0
+        self.unsupported = Counter[str]()
+        """Number of images and videos of kinds that can't be restored, by suffix."""
         self._megapixels = self._busy = 0.0
         self._start = time.perf_counter()
 
@@ -225,6 +231,8 @@ class _FileRestorer:
         """Return the counts, and the time if at least one megapixel was restored."""
         counts = {"restored": self.restored, "skipped": self.skipped, "failed": self.failures}
         line = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "restored")
+        if self.unsupported:
+            line += f", {self.unsupported.total()} of unsupported kinds ({', '.join(sorted(self.unsupported))})"
         if self._megapixels < 1:
             return line
         wall = time.perf_counter() - self._start

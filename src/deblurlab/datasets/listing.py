@@ -1,13 +1,16 @@
 """Items of a data set: pairs and single images, and the functions that list them."""
 
+import codecs
+import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from deblurlab.errors import UserError, list_first
-from deblurlab.media.images import find_images
+from deblurlab.media.images import find_images, natural_key
 
 Reference = Any
 """What a data set finds an image by, hashable: the path of a file, a number, a key of an archive."""
@@ -157,7 +160,7 @@ def match_pairs(blurred: Path, sharp: Path) -> list[Pair]:
                 f"{len(left)} images in {blurred}, {len(right)} in {sharp}: {list_first(sorted(unmatched))} of {here} "
                 f"without a file of the same name in {there}; add it, or remove the image"
             )
-    return [Pair(name, left[name], right[name]) for name in sorted(left)]
+    return [Pair(name, left[name], right[name]) for name in sorted(left, key=natural_key)]
 
 
 def list_singles(folder: Path) -> list[Single]:
@@ -166,34 +169,69 @@ def list_singles(folder: Path) -> list[Single]:
     Raises:
         UserError: The folder is missing or empty, or two files differ only in their suffix.
     """
-    return [Single(name, path) for name, path in sorted(_files_by_name(folder).items())]
+    return [Single(name, path) for name, path in _files_by_name(folder).items()]
 
 
 def read_pair_list(file: Path, root: Path, *, sharp_first: bool = False) -> list[Pair]:
-    """Return the pairs that a text file lists: two paths per line, relative to `root`, shell quoting allowed.
+    """Return the pairs that a text file lists: two paths per line, relative to `root`.
 
-    The blurred image comes first unless `sharp_first`. Empty lines and lines that begin with # are ignored.
+    The paths are separated by blanks, a tab or a comma; shell quoting is allowed, backslashes may separate folders. The
+    text is UTF-8, UTF-16 with a byte order mark, or Windows-1252. The blurred image comes first unless `sharp_first`.
+    Empty lines and lines that begin with # are ignored.
 
     Raises:
-        UserError: The file is missing, a line doesn't hold two paths, or an image doesn't exist.
+        UserError: The file is missing or isn't text, a line doesn't hold two paths, an image doesn't exist, or a pair
+            is listed twice.
     """
     if not file.is_file():
         raise UserError(f"there is no list of pairs {file}")
-    pairs = []
-    for number, line in enumerate(file.read_text().splitlines(), start=1):
-        if not line.strip() or line.startswith("#"):
+    pairs: list[Pair] = []
+    numbers: dict[Path, int] = {}
+    for number, line in enumerate(re.split(r"\r\n|\r|\n", _read_text(file)), start=1):
+        if not line.strip() or line.strip().startswith("#"):
             continue
-        words = shlex.split(line)
-        if len(words) != 2:
-            raise UserError(f"line {number} of {file} holds {len(words)} paths instead of two: {line.strip()}")
-        for word in words:
-            if not (root / word).is_file():
-                raise UserError(f"line {number} of {file}: there is no image {root / word}")
+        words = _split_line(line.strip(), root, f"line {number} of {file}")
         blurred, sharp = reversed(words) if sharp_first else words
-        pairs.append(Pair(Path(blurred).with_suffix("").as_posix(), root / blurred, root / sharp))
+        if (first := numbers.setdefault(root / blurred, number)) != number:
+            raise UserError(f"line {number} of {file} lists {blurred} again, after line {first}: remove one of them")
+        pairs.append(Pair(blurred.with_suffix("").as_posix(), root / blurred, root / sharp))
     if not pairs:
         raise UserError(f"{file} lists no pairs")
     return pairs
+
+
+def _read_text(file: Path) -> str:
+    """Return the text of a file in one of the encodings that editors on Linux, macOS and Windows write.
+
+    Raises:
+        UserError: The file is in none of them.
+    """
+    content = file.read_bytes()
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    for encoding in ("utf-16",) if marked else ("utf-8-sig", "cp1252"):
+        with suppress(UnicodeDecodeError):
+            return content.decode(encoding)
+    raise UserError(f"{file} isn't text in UTF-8, UTF-16 or Windows-1252: save it as UTF-8")
+
+
+def _split_line(line: str, root: Path, place: str) -> list[Path]:
+    """Return the two existing files that a line names, relative to `root`.
+
+    Raises:
+        UserError: The line doesn't hold two paths, or one of them doesn't exist.
+    """
+    splits = [line.split("\t"), line.split(), line.split(",")]
+    with suppress(ValueError):  # an apostrophe in a name
+        splits.insert(2, shlex.split(line))
+    pairs = [[word.strip() for word in words] for words in splits if len(words) == 2]
+    pairs += [[word.replace("\\", "/") for word in words] for words in pairs]
+    for words in pairs:
+        if all((root / word).is_file() for word in words):
+            return [Path(word) for word in words]
+    if not pairs:
+        raise UserError(f"{place} holds {len(line.split())} paths instead of two: {line}")
+    missing = next(word for word in pairs[0] if not (root / word).is_file())
+    raise UserError(f"{place}: there is no image {root / missing}")
 
 
 def missing_error(name: str, folder: Path, files: str, page: str) -> UserError:

@@ -22,7 +22,7 @@ from deblurlab.restorers import BaseRestorer, Psf
 from deblurlab.runs import environment
 from deblurlab.runs.environment import resolve_device
 from deblurlab.runs.files import write_csv, write_json
-from deblurlab.runs.folder import Run, check_fresh, parse_shard
+from deblurlab.runs.folder import Run, check_fresh, check_name, parse_shard
 
 Results = dict[str, Any]
 
@@ -49,6 +49,7 @@ def evaluate(
         UserError: The config is invalid, or files can't be read or written.
     """
     check_fresh(cfg.fresh)
+    check_name(cfg.name, cfg.runs)
     run = Run(Path(cfg.run))
     parse_shard(cfg.shard)
     measurement = Measurement.of(cfg)

@@ -1,7 +1,8 @@
 """Reading and writing of 8-bit RGB image files. Files that would need a lossy conversion are refused."""
 
-from pathlib import Path
-from typing import BinaryIO
+import re
+from pathlib import Path, PurePath
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -11,7 +12,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from deblurlab.errors import UserError
 from deblurlab.runs.files import atomic_write
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+JPEG_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif"}
+SUFFIXES = {".png", ".bmp", ".tif", ".tiff", ".webp"} | JPEG_SUFFIXES
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 """Formats that Pillow may decode. Its EPS reader would start another program."""
 _EXIF_ORIENTATION = 0x0112
@@ -78,17 +80,37 @@ def write_png(path: Path, image: npt.NDArray[np.uint8]) -> None:
 
 
 def find_images(folder: Path) -> list[Path]:
-    """Return all image files below a folder, sorted. Hidden files are skipped.
+    """Return all image files below a folder in natural order. Hidden files and folders are skipped.
 
     Raises:
         UserError: The folder is missing or holds no image.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    files = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    found = [path for path in files if not is_hidden(path.relative_to(folder))]
+    found.sort(key=lambda path: natural_key(path.relative_to(folder)))
     if not found:
         raise UserError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))})")
     return found
+
+
+def natural_key(name: str | PurePath) -> tuple[Any, ...]:
+    """Return the key that sorts names or paths naturally: numbers by their value, so that 2 precedes 10.
+
+    Example:
+        >>> sorted(["10.png", "2.png", "a/1.png", "01.png"], key=natural_key)
+        ['01.png', '2.png', '10.png', 'a/1.png']
+    """
+    parts = name.parts if isinstance(name, PurePath) else name.split("/")
+    # Every second piece is a number, so that equal positions have equal types. The name itself tells 1 from 01.
+    pieces = [[int(p) if i % 2 else p for i, p in enumerate(re.split(r"([0-9]+)", part))] for part in parts]
+    return (pieces, str(name))
+
+
+def is_hidden(path: PurePath) -> bool:
+    """Return whether a relative path leads to a hidden file or through a hidden folder."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _describe_mode(image: Image.Image) -> str:

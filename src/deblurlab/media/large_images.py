@@ -17,6 +17,7 @@ from PIL import Image
 
 from deblurlab._compat import vips_loader
 from deblurlab.errors import UserError, first_sentence
+from deblurlab.media.images import JPEG_SUFFIXES
 from deblurlab.media.pixels import Pixels
 from deblurlab.runs.files import atomic_path
 
@@ -107,8 +108,11 @@ class LargeImageWriter:
 
     def __init__(self, path: Path, like: LargeImage, width_factor: int = 1) -> None:
         self._path, self._like, self._width = path, like, width_factor * like.width
-        if path.suffix.lower() in (".jpg", ".jpeg") and like.bands > like.colours:
+        suffix = path.suffix.lower()
+        if (suffix in JPEG_SUFFIXES and like.bands > like.colours) or (suffix == ".bmp" and like.bands == 2):
             raise UserError(f"{like.path} has transparency, {path.name} can't store it: choose PNG, TIFF or WebP")
+        if suffix == ".bmp" and like.dtype == np.uint16:
+            raise UserError(f"{like.path} has 16 bits per channel, {path.name} can't store them: choose PNG or TIFF")
         self._spool: Any = None
         if self._width * like.height > IN_MEMORY:
             self._spool = tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".rows")  # noqa: SIM115
@@ -150,9 +154,10 @@ class LargeImageWriter:
         libvips maps a raw file into memory as a whole when it is encoded, a TIFF it reads by rows.
         """
         like = self._like
+        bands: dict[str, Any] = {"planarconfig": "contig"} if like.bands > 1 else {}  # which one band can't have
         tifffile.imwrite(
-            name, shape=(like.height, self._width, like.bands), dtype=like.dtype, bigtiff=True, rowsperstrip=16,
-            photometric="rgb" if like.colours == 3 else "minisblack", planarconfig="contig", metadata=None,
+            name, shape=(like.height, self._width, like.bands)[: 3 if bands else 2], dtype=like.dtype, bigtiff=True,
+            rowsperstrip=16, photometric="rgb" if like.colours == 3 else "minisblack", metadata=None, **bands,
         )  # fmt: skip
         with tifffile.TiffFile(name) as file:
             return int(file.pages[0].dataoffsets[0])
@@ -176,7 +181,7 @@ class LargeImageWriter:
         match self._path.suffix.lower():
             case ".png":
                 image.pngsave(target, compression=6)
-            case ".jpg" | ".jpeg":
+            case suffix if suffix in JPEG_SUFFIXES:
                 image.jpegsave(target, Q=95)
             case ".webp":
                 image.webpsave(target, Q=95)

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from deblurlab.errors import UserError
 from deblurlab.runs.files import write_text
-from deblurlab.runs.untrusted import parse_json, read_yaml
+from deblurlab.runs.untrusted import is_safe_relative_path, parse_json, read_yaml
 
 _IGNORED = {"fresh", "name", "run", "runs", "save", "shard", "trust", "restorer.trust"}
 """Config keys that may differ when a run is resumed: its name, its folder, shard, trusted classes, saved images."""
@@ -35,6 +35,14 @@ def check_fresh(value: object) -> None:
     """Raise UserError unless the setting `fresh`, which deletes an earlier run, is a bool."""
     if not isinstance(value, bool):
         raise UserError(f"fresh={value} must be true or false: true deletes an earlier run in the run's folder")
+
+
+def check_name(name: object, runs: str) -> None:
+    """Raise UserError unless a run's name is that of a folder below `runs`, or None."""
+    if name is not None and not is_safe_relative_path(str(name)):
+        raise UserError(
+            f"name={name} isn't the name of a folder below runs={runs}: choose one without .. and leading /"
+        )
 
 
 class Run:

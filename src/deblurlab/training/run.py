@@ -27,7 +27,7 @@ from deblurlab.models.cost import count_macs, count_parameters
 from deblurlab.reporting import write_report
 from deblurlab.runs import environment
 from deblurlab.runs.files import write_csv, write_json
-from deblurlab.runs.folder import Run, check_fresh
+from deblurlab.runs.folder import Run, check_fresh, check_name
 from deblurlab.training.build import build, build_trainer, check_monitor, resolved_settings
 from deblurlab.training.module import Restoration
 
@@ -139,8 +139,7 @@ def _write_results(run: Run, trainer: pl.Trainer, results: Results, rows: list[d
 def _check_paths(cfg: DictConfig, run: Run) -> None:
     """Raise UserError if the name isn't a folder's, or `fresh=true` would delete what the run starts from."""
     check_fresh(cfg.fresh)
-    if cfg.name is not None and Path(str(cfg.name)).name in ("", ".."):
-        raise UserError(f"name={cfg.name!r} isn't the name of a folder below runs={cfg.runs}")
+    check_name(cfg.name, cfg.runs)
     for key in ("init", "ckpt") if cfg.fresh else ():
         if cfg[key] is not None and Path(cfg[key]).resolve().is_relative_to(run.folder.resolve()):
             raise UserError(
