@@ -202,7 +202,7 @@ def apply_transform(
 
 def to_tensor(image: Image) -> Tensor:
     """Convert an image, `(H, W, 3)` uint8, to a tensor, `(3, H, W)` uint8."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    return torch.from_numpy(image.transpose(2, 0, 1).copy())
 
 
 def _size(image: Image) -> str:

@@ -87,8 +87,14 @@ class MetricInfo:
         return min(max(self.digits, 1 - math.floor(math.log10(width))), _MAX_DIGITS)
 
     def gain(self, blurred: float | None, restored: float | None) -> float | None:
-        """Return the improvement over the blurred image, positive if the restored one is better; None if unknown."""
-        if blurred is None or restored is None:
+        """Return the improvement over the blurred image, positive if the restored one is better; None if unknown.
+
+        It is unknown too if both values are infinite.
+
+        >>> MetricInfo(title="PSNR", higher_is_better=True).gain(math.inf, math.inf) is None
+        True
+        """
+        if blurred is None or restored is None or (math.isinf(blurred) and math.isinf(restored)):
             return None
         return restored - blurred if self.higher_is_better else blurred - restored
 

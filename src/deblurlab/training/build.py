@@ -190,7 +190,7 @@ def build_trainer(cfg: DictConfig, callbacks: list[Callback]) -> tuple[pl.Traine
         plugins.append(SLURMEnvironment(auto_requeue=False))
     try:
         trainer = instantiate(cfg.trainer)(callbacks=callbacks, logger=loggers, plugins=plugins)
-    except (MisconfigurationException, TypeError, ValueError) as error:
+    except (MisconfigurationException, ModuleNotFoundError, TypeError, ValueError) as error:
         raise UserError(f"the trainer can't be built: {error}") from error
     return trainer, loader
 
