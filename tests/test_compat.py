@@ -78,6 +78,14 @@ def test_values_to_log_are_those_that_lightning_writes() -> None:
 
     fit(module({"l1": L1()}), 2, Record(), logger=Written(), log_every_n_steps=1)
     assert found == written
+    written.clear()
+
+    class Early(Record):
+        def on_train_batch_end(self, trainer: pl.Trainer, *args: object) -> None:
+            _compat.write_logged_values(trainer)
+
+    fit(module({"l1": L1()}), 2, Early(), logger=Written(), log_every_n_steps=1)
+    assert [values["step"] for values in written] == [1, 1, 2, 2]  # Lightning writes them again
     assert [(values["step"], values["own"]) for values in found] == [(1, 1), (2, 2)]
 
 
