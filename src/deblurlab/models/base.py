@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deblurlab.errors import SizeError, first_sentence
+from deblurlab.errors import SizeError, UserError, first_sentence
 
 KeyRenaming = tuple[str, str | Callable[[re.Match[str]], str]]
 """Regular expression and replacement, as arguments of `re.sub`."""
@@ -77,6 +77,7 @@ def run_generator(generator: nn.Module, blurred: Tensor) -> Restored:
     ones have that size.
 
     Raises:
+        UserError: The module returns neither a tensor nor a list of tensors.
         SizeError: The result has another size or, while gradients are disabled, the module raises an error.
     """
     if isinstance(generator, Model):
@@ -92,7 +93,10 @@ def run_generator(generator: nn.Module, blurred: Tensor) -> Restored:
         if torch.is_grad_enabled() or isinstance(error, torch.OutOfMemoryError):
             raise
         raise SizeError(f"{name} can't restore an image of {size}: {first_sentence(error)}; {_REMEDY}") from error
-    finest = restored if isinstance(restored, Tensor) else restored[-1]
+    listed = [restored] if isinstance(restored, Tensor) else restored
+    if not isinstance(listed, (list, tuple)) or not listed or not all(isinstance(scale, Tensor) for scale in listed):
+        raise UserError(f"{name} returned {restored!r:.60}: a generator returns a tensor, or a list of them")
+    finest = listed[-1]
     if finest.shape != padded.shape:
         shapes = " for ".join("x".join(map(str, tensor.shape)) for tensor in (finest, padded))
         raise SizeError(f"{name} can't restore an image of {size}: it returns {shapes}; {_REMEDY}")
