@@ -189,6 +189,7 @@ def test_init_starts_from_the_weights_of_a_run_or_release(
             ["callbacks.checkpoints.monitor=val/nope", "callbacks.checkpoints.mode=max"],
             "monitor=val/nope was not measured; validation measured val/loss",
         ),
+        (["callbacks.checkpoints.mode=Max"], "callbacks.checkpoints.mode=Max is unknown: max, min, or null"),
         (["fresh=no"], "fresh=no must be true or false"),
         (["seed=abc"], "seed=abc must be a whole number"),
         (["loss.l1.weight=0"], "every loss term has weight 0"),

@@ -99,7 +99,8 @@ def run_generator(generator: nn.Module, blurred: Tensor) -> Restored:
     finest = listed[-1]
     if finest.shape != padded.shape:
         shapes = " for ".join("x".join(map(str, tensor.shape)) for tensor in (finest, padded))
-        raise SizeError(f"{name} can't restore an image of {size}: it returns {shapes}; {_REMEDY}")
+        remedy = f"; {_REMEDY}" if finest.shape[-2:] != padded.shape[-2:] else ""
+        raise SizeError(f"{name} can't restore an image of {size}: it returns {shapes}{remedy}")
     return _crop(restored, padded.shape, blurred.shape)
 
 
