@@ -93,6 +93,15 @@ def test_other_networks_get_the_image_alone(kind: type[nn.Module]) -> None:
     assert torch.equal(as_discriminator(kind())(IMAGE, BLURRED).logits[0], IMAGE)
 
 
+def test_a_network_that_takes_the_blurred_image_alone_is_refused() -> None:
+    class Alone(nn.Module):
+        def forward(self, blurred: Tensor) -> Tensor:
+            return blurred
+
+    with pytest.raises(UserError, match="takes only blurred"):
+        as_discriminator(Alone())
+
+
 def test_repeated_calls_change_nothing() -> None:
     network = as_discriminator(as_discriminator(nn.Identity()))
     assert torch.equal(network(IMAGE, BLURRED).logits[0], IMAGE)

@@ -172,6 +172,15 @@ def test_a_resumed_run_says_that_its_code_changed_and_keeps_both_revisions(
     assert results["sources"] != first
 
 
+def test_a_damaged_environment_file_is_one_line(train: Train) -> None:
+    run = train()
+    (run / "results.json").unlink()
+    (run / "environment.json").write_text("{")
+    with pytest.raises(SystemExit, match=r"runs/run/environment.json is damaged \(.*\): delete it"):
+        train()
+    assert (run / "checkpoints" / "last.ckpt").exists()
+
+
 def test_packages_without_init_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "without_init").mkdir()
     (tmp_path / "without_init" / "terms.py").write_text("x = 1\n")

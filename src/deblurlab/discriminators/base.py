@@ -54,6 +54,9 @@ def as_discriminator(network: nn.Module) -> nn.Module:
     The module's `forward` takes the image, or the image and the blurred image. It returns logits of any shape `(B,
     ...)` as a tensor, or a list or tuple of tensors, one per scale or head; or `DiscriminatorOutput`.
 
+    Raises:
+        UserError: `forward` takes the blurred image only.
+
     Example:
         >>> import torch
         >>> network = as_discriminator(nn.Conv2d(3, 1, 4, stride=2))
@@ -72,7 +75,9 @@ def as_discriminator(network: nn.Module) -> nn.Module:
 
 def _by_name(names: list[str]) -> Callable[..., Any]:
     """Return a pre-hook that passes the blurred image by its name, and the image as the first other argument."""
-    image = next(name for name in names if name != "blurred")
+    image = next((name for name in names if name != "blurred"), None)
+    if image is None:
+        raise UserError("the discriminator's forward takes only blurred: it must take the image to judge as well")
 
     def pass_by_name(network: nn.Module, images: tuple[Tensor, ...], options: dict[str, Any]) -> Any:
         if len(images) < 2:  # passed by name already, or without a blurred image

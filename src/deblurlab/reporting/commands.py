@@ -76,10 +76,10 @@ def sweep(folder: Path, form: str, output: Path | None, baseline: Sequence[str])
             console.print(note, style="dim", highlight=False, markup=False)
         print(write_sweep(ablation))
         return
-    exact = [
-        {key: "" if cell is None else str(cell) for key, cell in row.items()} for row in ablation_numbers(ablation)
-    ]
-    _write(exact if form == "csv" else rows, notes, form, output, text_columns=text_columns)
+    if form == "csv":
+        exact = ablation_numbers(ablation)
+        rows = [{key: "" if cell is None else str(cell) for key, cell in row.items()} for row in exact]
+    _write(rows, notes, form, output, text_columns=text_columns)
 
 
 def watch(folder: Path, baseline: Sequence[str], *, every: float = 30.0) -> None:

@@ -109,7 +109,10 @@ def _record_environment(run: Run, record: Mapping[str, Any]) -> Results:
     """Write environment.json; return the revisions of code from outside, and of earlier code, with a warning."""
     sources, earlier = environment.source_revisions(record), []
     if run.environment_file.exists() and run.last_checkpoint.exists():
-        before = parse_json(run.environment_file.read_text())
+        try:
+            before: dict[str, Any] = parse_json(run.environment_file.read_text())
+        except ValueError as error:
+            raise UserError(f"{run.environment_file} is damaged ({error}): delete it to resume without it") from error
         earlier = [*before.get("earlier_sources", [])]
         then = before.get("sources", sources)
         if changed := [name for name in {**then, **sources} if then.get(name) != sources.get(name)]:
