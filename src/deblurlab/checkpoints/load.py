@@ -17,7 +17,9 @@ from deblurlab.checkpoints.io import read_checkpoint
 from deblurlab.checkpoints.release import is_release, read_release
 from deblurlab.checkpoints.safe_load import has_storage_for
 from deblurlab.checkpoints.trusted import build_trusted, without_pretrained
+from deblurlab.config.networks import split_attributes
 from deblurlab.errors import UserError, first_sentence
+from deblurlab.models.padding import set_attributes
 from deblurlab.runs.folder import Run
 from deblurlab.runs.untrusted import read_yaml
 
@@ -157,9 +159,10 @@ def _build(node: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path) -
     module, _, name = node["_target_"].rpartition(".")
     factory = getattr(import_module(module), name)
     arguments = {_RENAMED_ARGUMENTS.get(key, key): value for key, value in without_pretrained(node).items()}
+    arguments, attributes = split_attributes(factory, arguments)
     _check_weights_fit(factory, arguments, weights, path)
     network: nn.Module = factory(**arguments)
-    return network
+    return set_attributes(network, attributes)
 
 
 def _check_weights_fit(
