@@ -34,7 +34,8 @@ PUBLISHED = {
     "nafnet_32": (originals.nafnet(32), "params"),
     "nafnet_64": (originals.nafnet(64), "params"),
     "restormer": (originals.restormer(), "params"),
-    "mimo_unet_plus": (originals.mimo_unet_plus(), "model"),
+    "mimo_unet": (originals.mimo_unet(8), "model"),
+    "mimo_unet_plus": (originals.mimo_unet(20), "model"),
     "resnet": (originals.deblurgan(), None),
     "deepdeblur": (originals.deepdeblur(), "G"),
     "fpn_mobilenet": (originals.deblurgan_v2_mobilenet(), "model"),
@@ -91,7 +92,7 @@ def test_blocks_with_other_indices_are_mapped() -> None:
     original = _state(originals.deblurgan(dropout=False))
     renamed = rename_keys(original, _on_meta(ResNet))
     assert renamed["blocks.8.conv2.bias"][0] == original["model.18.conv_block.5.bias"][0]
-    original = _state(originals.mimo_unet_plus())
+    original = _state(originals.mimo_unet(20))
     renamed = rename_keys(original, _on_meta(MIMOUNetPlus))
     assert renamed["decoder.2.19.body.3.bias"][0] == original["Decoder.2.layers.19.main.1.main.0.bias"][0]
 

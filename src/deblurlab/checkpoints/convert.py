@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from deblurlab import config
 from deblurlab.checkpoints.release import write_release
 from deblurlab.checkpoints.safe_load import load_tensors
+from deblurlab.checkpoints.tensorflow import load_variables
 from deblurlab.config import instantiate
 from deblurlab.errors import UserError, first_sentence, list_first
 
@@ -22,8 +23,10 @@ def convert(file: Path, model: str, folder: Path) -> None:
     """Convert a checkpoint of an original project into a release.
 
     Args:
-        file: The downloaded file. Only tensors and plain data are read.
-        model: Option of conf/model. Its class has the renamings of the original names, `key_renamings`.
+        file: The downloaded file, or an `.npz` file of a TensorFlow checkpoint's variables. Only tensors and plain data
+            are read.
+        model: Option of conf/model. Its class has the renamings of the original names, `key_renamings`, and the
+            arguments that give the original results, `original_arguments`.
         folder: Folder of the release.
 
     Raises:
@@ -34,7 +37,7 @@ def convert(file: Path, model: str, folder: Path) -> None:
     node = config.compose(f"model={model}").model
     network = instantiate(node)
     try:
-        content = load_tensors(file)
+        content = load_variables(file) if file.suffix == ".npz" else load_tensors(file)
     except Exception as error:  # any error of torch for a damaged or hostile file
         raise UserError(f"{file} can't be read as tensors and plain data: {first_sentence(error)}") from error
     # Files from torch before 0.4.1 lack the counters of batch norm.
@@ -42,7 +45,8 @@ def convert(file: Path, model: str, folder: Path) -> None:
     weights = counters | rename_keys(unwrap_state_dict(content, file), network)
     _check_weights_fit(weights, network, file, model)
     source = {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
-    write_release(folder, node, weights, {"source": source})
+    original = getattr(network, "original_arguments", {})
+    write_release(folder, {**node, **original}, weights, {"source": source})
 
 
 def unwrap_state_dict(content: Any, file: Path) -> dict[str, Tensor]:
