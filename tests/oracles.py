@@ -214,7 +214,7 @@ def srn(state: State, image: Tensor) -> Tensor:
 
 
 def deepdeblur(state: State, image: Tensor) -> Tensor:
-    """Downsampling: SciPy's Gaussian of sigma 2/3, whose mode `reflect` repeats the edge, and averages of 2x2 pixels."""
+    """Downsampling: SciPy's Gaussian of sigma 2/3, whose mode `reflect` repeats the edge, then means of 2x2 pixels."""
     pyramid = [255 * image - 127.5]
     for _ in range(2):
         smooth = gaussian_filter(pyramid[-1].numpy(), (0, 0, 2 / 3, 2 / 3), mode="reflect")
@@ -258,3 +258,55 @@ def pyramid(maps: list[Tensor], padding: list[tuple[int, int]]) -> Callable[[Sta
         return (2 * image - 1 + _conv(state, "final", x).tanh() + 1) / 2
 
     return network
+
+
+def mobilenet(state: State, image: Tensor) -> list[Tensor]:
+    """Return MobileNet-v2's feature maps in training mode of a batch of one image in [-1, 1]."""
+
+    def norm(name: str, x: Tensor) -> Tensor:
+        return _instance_norm(x) * state[f"{name}.weight"].view(-1, 1, 1) + state[f"{name}.bias"].view(-1, 1, 1)
+
+    at = "fpn.features"
+    x, number, maps = norm(f"{at}.0.1", _conv(state, f"{at}.0.0", image, stride=2)).clamp(0, 6), 0, []
+    for expansion, count, stride in ((1, 1, 1), (6, 2, 2), (6, 3, 2), (6, 4, 2), (6, 3, 1), (6, 2, 2)):
+        for i in range(count):
+            number += 1
+            y, layer, conv = x, 0, f"{at}.{number}.conv"
+            if expansion > 1:
+                y, layer = norm(f"{conv}.1", _conv(state, f"{conv}.0", y)).clamp(0, 6), 3
+            y = _conv(state, f"{conv}.{layer}", y, stride=1 if i else stride, groups=y.shape[1])
+            y = norm(f"{conv}.{layer + 1}", y).clamp(0, 6)
+            y = norm(f"{conv}.{layer + 4}", _conv(state, f"{conv}.{layer + 3}", y))
+            x = x + y if i else y
+            maps += [x] if number in (1, 3, 6, 10, 15) else []
+    return maps
+
+
+def inception(state: State, image: Tensor) -> list[Tensor]:
+    """Return the feature maps of timm's Inception-ResNet-v2 in training mode of a batch of one image in [-1, 1]."""
+    import timm
+
+    with torch.device("meta"):
+        network = timm.create_model("inception_resnet_v2").train()
+    prefix = "fpn.inception."
+    # Copies, because training mode updates the running statistics.
+    weights = {name.removeprefix(prefix): v.clone() for name, v in state.items() if name.startswith(prefix)}
+    names = network.load_state_dict(weights, strict=False, assign=True)
+    assert {name.partition(".")[0] for name in names.missing_keys} == {"classif"}
+    x, maps = image, []
+    for name, part in network.named_children():
+        x = part(x)
+        maps += [x] if name in ("conv2d_1a", "maxpool_3a", "maxpool_5a", "mixed_6a", "mixed_7a") else []
+        if name == "mixed_7a":
+            break
+    return maps
+
+
+def deblurgan_v2_mobilenet(state: State, image: Tensor) -> Tensor:
+    """DeblurGAN-v2 in training mode, of a batch of one image in [0, 1]."""
+    return pyramid(mobilenet(state, 2 * image - 1), [(0, 0)] * 5)(state, image)
+
+
+def deblurgan_v2_inception(state: State, image: Tensor) -> Tensor:
+    """DeblurGAN-v2 in training mode, of a batch of one image in [0, 1]."""
+    return pyramid(inception(state, 2 * image - 1), [(0, 1), (1, 1), (1, 2), (1, 1), (1, 1)])(state, image)

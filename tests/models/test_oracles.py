@@ -7,12 +7,24 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 import originals
 from deblurlab.checkpoints.convert import rename_keys
 from deblurlab.models import DeepDeblur, FPNInception, FPNMobileNet, MIMOUNetPlus, Model, NAFNet, ResNet, Restormer
-from oracles import State, deblurgan, deepdeblur, mimo_unet, nafnet, pyramid, random_state, restormer
+from oracles import (
+    State,
+    deblurgan,
+    deblurgan_v2_inception,
+    deblurgan_v2_mobilenet,
+    deepdeblur,
+    mimo_unet,
+    nafnet,
+    pyramid,
+    random_state,
+    restormer,
+)
 
 WITHOUT_BACKBONE: list[tuple[Callable[[], Model], originals.Shapes, Callable[[State, Tensor], Tensor], int]] = [
     (lambda: NAFNet(width=16), originals.nafnet(16), nafnet, 32),
@@ -39,16 +51,21 @@ def test_model_equals_the_published_architecture(
     torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-6 * float(expected.abs().max()))
 
 
-@pytest.mark.parametrize(
-    ("build", "shapes", "padding"),
-    [
-        (FPNMobileNet, originals.deblurgan_v2_mobilenet(), [(0, 0)] * 5),
-        (FPNInception, originals.deblurgan_v2_inception(), [(0, 1), (1, 1), (1, 2), (1, 1), (1, 1)]),
-    ],
-    ids=["mobilenet", "inception"],
-)
+V2 = [
+    (FPNMobileNet, originals.deblurgan_v2_mobilenet(), [(0, 0)] * 5, deblurgan_v2_mobilenet),
+    (
+        FPNInception, originals.deblurgan_v2_inception(), [(0, 1), (1, 1), (1, 2), (1, 1), (1, 1)],
+        deblurgan_v2_inception,
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("build", "shapes", "padding", "oracle"), V2, ids=["mobilenet", "inception"])
 def test_feature_pyramid_equals_the_published_architecture(
-    build: Callable[[], Model], shapes: originals.Shapes, padding: list[tuple[int, int]]
+    build: Callable[[], Model],
+    shapes: originals.Shapes,
+    padding: list[tuple[int, int]],
+    oracle: Callable[[State, Tensor], Tensor],
 ) -> None:
     """The backbones are those of torchvision and timm; this test starts from their five feature maps."""
     state, model = random_state(shapes), build().eval()
@@ -60,3 +77,31 @@ def test_feature_pyramid_equals_the_published_architecture(
         actual, expected = model(image), pyramid(maps, padding)(state, image)
     assert (expected - image).abs().mean() > 1e-3
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("build", "shapes", "padding", "oracle"), V2, ids=["mobilenet", "inception"])
+def test_deblurgan_v2_with_the_statistics_of_each_image_equals_the_published_prediction(
+    build: Callable[..., Model],
+    shapes: originals.Shapes,
+    padding: list[tuple[int, int]],
+    oracle: Callable[[State, Tensor], Tensor],
+) -> None:
+    """`predict.py`: training mode, one image at a time, sides n padded with 0 in [-1, 1] to (n // 32 + 1) * 32."""
+    state = {
+        name: value.double() if value.is_floating_point() else value for name, value in random_state(shapes).items()
+    }
+    with torch.device("meta"):
+        model = build(batch_statistics=True).eval()
+    model.load_state_dict({name: value.clone() for name, value in rename_keys(state, model).items()}, assign=True)
+    model.padding, model.always_pad = "grey", True
+    images = torch.rand(2, 3, 128, 100, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    images[1] *= 0.5
+    with torch.no_grad():
+        actual = model(images)
+        for image, restored in zip(images, actual, strict=True):
+            padded = (F.pad(2 * image - 1, (0, 28, 0, 32)) + 1) / 2
+            expected = oracle(state, padded[None])[0, :, :128, :100]
+            assert (expected - image).abs().mean() > 1e-3
+            torch.testing.assert_close(restored, expected, rtol=1e-9, atol=1e-9)
+    for name, value in rename_keys(state, model).items():
+        assert torch.equal(model.state_dict()[name], value), name  # running statistics, too
