@@ -384,7 +384,7 @@ def test_modified_weights_are_refused(
     monkeypatch.chdir(tmp_path)
     if content is None:  # another hash
         broken = small_release(tmp_path / "broken")
-        file = broken / "weights.safetensors"
+        file = broken / "model.safetensors"
         file.write_bytes(file.read_bytes()[:-1] + b"x")
         message = "isn't the file that was released"
     else:

@@ -30,7 +30,7 @@ def test_a_release_holds_the_best_weights_the_model_and_the_results(release: Pat
     assert all(torch.equal(weights[name], value) for name, value in expected.items())
     assert index["model"]["class"] == "deblurlab.models.UNetRes"
     assert index["model"]["arguments"]["width"] == 4
-    assert index["weights"]["sha256"] == hashlib.sha256((release / "weights.safetensors").read_bytes()).hexdigest()
+    assert index["weights"]["sha256"] == hashlib.sha256((release / "model.safetensors").read_bytes()).hexdigest()
     assert index["run"]["sets"]["photographs"]["psnr"] > 0
     assert "8 bits" in index["run"]["protocol"]["range"]
 
@@ -43,7 +43,7 @@ def test_a_release_of_half_the_size_has_rounded_weights(release: Path) -> None:
 
 
 def test_a_changed_file_is_refused(release: Path) -> None:
-    file = release / "weights.safetensors"
+    file = release / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     with pytest.raises(UserError, match="isn't the file that was released"):
         read_release(release)
@@ -59,8 +59,8 @@ def test_a_changed_file_is_refused(release: Path) -> None:
      ("weights", {}, "isn't the index of a release")],
 )  # fmt: skip
 def test_an_invalid_index_is_refused(release: Path, key: str, value: object, message: str) -> None:
-    index = json.loads((release / "release.json").read_text())
-    (release / "release.json").write_text(json.dumps({**index, key: value}))
+    index = json.loads((release / "config.json").read_text())
+    (release / "config.json").write_text(json.dumps({**index, key: value}))
     with pytest.raises(UserError, match=message):
         read_release(release)
 
