@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import originals
-from deblurlab.checkpoints.convert import rename_keys
+from deblurlab.checkpoints.published import rename_keys
 from deblurlab.models import DeepDeblur, FPNInception, FPNMobileNet, MIMOUNetPlus, Model, NAFNet, ResNet, Restormer
 from oracles import (
     State,

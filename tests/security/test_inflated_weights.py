@@ -11,8 +11,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from deblurlab.checkpoints.convert import unwrap_state_dict
 from deblurlab.checkpoints.load import load_model
+from deblurlab.checkpoints.published import unwrap_state_dict
 from deblurlab.checkpoints.release import write_release
 from deblurlab.checkpoints.safe_load import load_tensors
 from deblurlab.errors import UserError
