@@ -25,7 +25,8 @@ def random_state(shapes: originals.Shapes) -> State:
         elif len(shape) == 1 and not name.endswith(("bias", "running_mean")):
             state[name] = 1 + 0.1 * values  # scale of a normalisation layer
         else:
-            fan = max(1, values[0].numel()) if len(shape) == 4 else 10
+            outputs = shape[-1] if name.endswith("/weights") else shape[0] if shape else 1  # TensorFlow's come last
+            fan = values.numel() / outputs if len(shape) == 4 else 10
             state[name] = values / fan**0.5
     return state
 

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+import os
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from deblurlab.checkpoints.load import generator_weights
+from deblurlab.checkpoints.load import generator_weights, load_model
 from deblurlab.checkpoints.release import read_release
 from deblurlab.cli import main
 from deblurlab.cli.export import export
@@ -71,3 +72,21 @@ def test_only_finished_runs_are_released_and_no_folder_is_overwritten(release: P
     Path("runs/run/results.json").unlink()
     with pytest.raises(SystemExit, match="holds no finished run"):
         export(["runs/run", "-o", "other"])
+
+
+def test_releases_with_the_file_names_of_earlier_versions_are_read(release: Path) -> None:
+    expected = read_release(release)[1]
+    index = json.loads((release / "config.json").read_text())
+    index["weights"]["file"] = "weights.safetensors"
+    (release / "release.json").write_text(json.dumps(index))
+    (release / "config.json").unlink()
+    (release / "model.safetensors").rename(release / "weights.safetensors")
+    weights = load_model(release).state_dict()
+    assert weights.keys() == expected.keys()
+    assert all(torch.equal(weights[name], value) for name, value in expected.items())
+
+
+def test_an_index_of_any_size_is_not_read(release: Path) -> None:
+    os.truncate(release / "config.json", 1 << 40)
+    with pytest.raises(UserError, match="it has more than 16 MiB"):
+        read_release(release)

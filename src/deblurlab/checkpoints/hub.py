@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from deblurlab.errors import UserError, first_sentence
+from deblurlab.errors import UserError
 from deblurlab.runs.untrusted import is_inside
 
 _SCHEME = "hf://"
@@ -34,16 +34,29 @@ def download(address: str, files: Mapping[str, int]) -> Path:
         raise UserError(f"{address} isn't an address on the hub: hf://owner/name, or hf://owner/name@revision")
     repository, revision = match["repository"], match["revision"]
     with _one_line(address):
-        from huggingface_hub import hf_hub_download
-
-        path = Path()
         for name, limit in files.items():
-            found = hf_hub_download(repository, name, revision=revision, dry_run=True)
-            if found.file_size > limit:
-                raise UserError(f"{address} isn't a release: its {name} has {found.file_size} bytes, at most {limit}")
-            revision = found.commit_hash  # a branch may move between two files
-            path = Path(hf_hub_download(repository, name, revision=revision))
-    return path.parent
+            folder = _download(repository, name, revision, limit).parent
+            revision = folder.name  # the commit: a branch may move between two files
+    return folder
+
+
+def _download(repository: str, name: str, revision: str | None, limit: int) -> Path:
+    """Return the path of a file in the hub's cache, downloaded if the hub can be reached and has another version."""
+    from huggingface_hub import errors, get_hf_file_metadata, hf_hub_download, hf_hub_url
+
+    try:
+        found = get_hf_file_metadata(hf_hub_url(repository, name, revision=revision))
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.EntryNotFoundError):
+        raise
+    except Exception as error:  # errors of the HTTP client, whose package depends on the version of huggingface_hub
+        try:
+            return Path(hf_hub_download(repository, name, revision=revision, local_files_only=True))
+        except errors.LocalEntryNotFoundError:
+            reason = " ".join(str(error).split())
+            raise UserError(f"hf://{repository} isn't in the cache, and the hub can't be reached: {reason}") from error
+    if found.size is None or found.size > limit:
+        raise UserError(f"hf://{repository} isn't a release: its {name} has {found.size} bytes, at most {limit} can be")
+    return Path(hf_hub_download(repository, name, revision=revision))
 
 
 def is_cached(folder: Path, file: Path) -> bool:
@@ -64,11 +77,11 @@ def create_repository(repository: str) -> None:
     if not _ADDRESS.fullmatch(_SCHEME + repository) or "@" in repository:
         raise UserError(f"--push {repository} isn't the name of a repository on the hub: owner/name")
     with _one_line(f"--push {repository}"):
-        from huggingface_hub import create_repo, get_token
+        from huggingface_hub import HfApi, get_token
 
         if get_token() is None:
             raise UserError(f"--push {repository} needs a token of the hub: {_TOKEN}")
-        create_repo(repository, exist_ok=True)
+        HfApi().create_repo(repository, exist_ok=True)
 
 
 def upload(folder: Path, repository: str) -> str:
@@ -78,9 +91,10 @@ def upload(folder: Path, repository: str) -> str:
         UserError: The hub refuses or can't be reached.
     """
     with _one_line(f"--push {repository}"):
-        from huggingface_hub import upload_folder
+        from huggingface_hub import HfApi
 
-        return upload_folder(repo_id=repository, folder_path=folder, commit_message="Release of deblurlab").commit_url
+        info = HfApi().upload_folder(repo_id=repository, folder_path=folder, commit_message="Release of deblurlab")
+        return info.commit_url
 
 
 @contextmanager
@@ -100,9 +114,7 @@ def _one_line(subject: str) -> Iterator[None]:
         raise UserError(f"{subject} doesn't exist or is private: check the name, or give a token: {_TOKEN}") from error
     except errors.RevisionNotFoundError as error:
         raise UserError(f"{subject} doesn't exist: the repository has no such branch, tag or commit") from error
-    except errors.LocalEntryNotFoundError as error:
-        raise UserError(f"{subject} isn't in the cache, and the hub can't be reached: connect to it once") from error
     except errors.EntryNotFoundError as error:
-        raise UserError(f"{subject} isn't a release of deblurlab: {first_sentence(error)}") from error
-    except Exception as error:  # errors of the HTTP client, whose package depends on the version of huggingface_hub
-        raise UserError(f"{subject} failed: {first_sentence(error)}") from error
+        raise UserError(f"{subject} isn't a release of deblurlab: it has no config.json or no weights") from error
+    except Exception as error:  # as in _download
+        raise UserError(f"{subject} failed: {' '.join(str(error).split())}") from error
