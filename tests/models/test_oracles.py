@@ -4,7 +4,9 @@ A model with the renamed weights must give the output of the plain function of t
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,7 +14,18 @@ from torch import Tensor
 
 import originals
 from deblurlab.checkpoints.published import rename_keys
-from deblurlab.models import DeepDeblur, FPNInception, FPNMobileNet, MIMOUNetPlus, Model, NAFNet, ResNet, Restormer
+from deblurlab.checkpoints.tensorflow import load_variables
+from deblurlab.models import (
+    SRN,
+    DeepDeblur,
+    FPNInception,
+    FPNMobileNet,
+    MIMOUNetPlus,
+    Model,
+    NAFNet,
+    ResNet,
+    Restormer,
+)
 from oracles import (
     State,
     deblurgan,
@@ -24,6 +37,7 @@ from oracles import (
     pyramid,
     random_state,
     restormer,
+    srn,
 )
 
 WITHOUT_BACKBONE: list[tuple[Callable[[], Model], originals.Shapes, Callable[[State, Tensor], Tensor], int]] = [
@@ -49,6 +63,19 @@ def test_model_equals_the_published_architecture(
         actual, expected = model(image), oracle({k: v.double() for k, v in state.items()}, image)
     assert (expected - image).abs().mean() > 1e-3
     torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-6 * float(expected.abs().max()))
+
+
+def test_srn_equals_the_published_architecture(tmp_path: Path) -> None:
+    """The variables are in TensorFlow's order of dimensions, which `load_variables` changes."""
+    state = {name: value.double() for name, value in random_state(originals.srn()).items()}
+    np.savez(tmp_path / "srn.npz", **{name: value.numpy() for name, value in state.items()})
+    model = SRN(recurrent=False, resize="asymmetric", same_padding=True).double().eval()
+    model.load_state_dict(rename_keys(load_variables(tmp_path / "srn.npz"), model))
+    image = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    with torch.no_grad():
+        actual, expected = model(image), srn(state, image)
+    assert expected.std() > 0.1
+    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9 * float(expected.abs().max()))
 
 
 V2 = [
