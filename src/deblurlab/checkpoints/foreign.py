@@ -1,5 +1,6 @@
 """Networks of other projects that spandrel recognises from their weights."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +32,8 @@ class ForeignNetwork(nn.Module):
         super().__init__()
         self.network: nn.Module = descriptor.model
         self._call: Callable[[Tensor], Tensor] = descriptor
-        self.multiple_of: int = descriptor.size_requirements.multiple_of
+        if descriptor.size_requirements.multiple_of > 1:  # else the stride is unknown: the network pads by itself
+            self.multiple_of: int = descriptor.size_requirements.multiple_of
         self.min_size: int = max(1, descriptor.size_requirements.minimum)
 
     def forward(self, blurred: Tensor) -> Tensor:
@@ -59,7 +61,7 @@ def load_with_spandrel(state: Mapping[str, Tensor], file: Path) -> nn.Module:
         raise UserError(f"{file} holds weights that are larger than their bytes")
     check_finite({name: value for name, value in state.items() if not _is_integer(value)}, file)
     try:
-        with _memory_of(state):
+        with _memory_of(state), warnings.catch_warnings(action="ignore"):  # old functions of torch in constructors
             found = ModelLoader().load_from_state_dict(dict(state))
     except UnsupportedModelError as error:
         raise UserError(f"{unknown}: {remedy}") from error

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from deblurlab.errors import SizeError
 from deblurlab.models.base import run_generator
+from deblurlab.models.memory_format import convert_memory_format
 from deblurlab.models.padding import PaddingMode, pad, padding_of
 
 DEFAULT_MULTIPLE = 32
@@ -57,7 +58,8 @@ class Torch(Engine):
     def __init__(self, network: nn.Module, device: torch.device, *, channels_last: bool = True) -> None:
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         self._device = device
-        self._network = network.eval().to(device).to(memory_format=self._format)
+        self._network = network.eval().to(device)
+        convert_memory_format(self._network, self._format)
         self.multiple_of = int(getattr(network, "multiple_of", DEFAULT_MULTIPLE))
         self.padding = padding_of(network).mode
 
