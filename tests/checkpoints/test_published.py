@@ -202,6 +202,7 @@ def test_init_takes_published_weights_of_the_chosen_model(tmp_path: Path) -> Non
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"
 
 
+@pytest.mark.parametrize("name", ["a.pth", "a.npz"])
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -211,17 +212,15 @@ LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"
         ("hello", "it is a text file"),
     ],
 )
-def test_every_command_names_files_that_are_no_weights(
-    tmp_path: Path, text: str, message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "a.pth"
+def test_every_command_names_files_that_are_no_weights(tmp_path: Path, name: str, text: str, message: str) -> None:
+    file = tmp_path / name
     file.write_text(text)
     for command in (
         lambda: weights_command(["convert", str(file), "--model", "nafnet_16", "-o", str(tmp_path / "release")]),
         lambda: restore_command(["x.png", "--weights", str(file)]),
     ):
-        with pytest.raises(SystemExit, match=rf"^deblurlab: .*a\.pth can't be read as weights: {message}.*$"):
+        with pytest.raises(SystemExit, match=rf"^deblurlab: .*{name} can't be read as weights: {message}.*$"):
             command()
     for use in (lambda: load_generator(NAFNet(width=4), file), lambda: load_model(file)):
-        with pytest.raises(UserError, match=rf"a\.pth can't be read as weights: {message}"):
+        with pytest.raises(UserError, match=rf"{name} can't be read as weights: {message}"):
             use()

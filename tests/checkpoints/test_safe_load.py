@@ -78,16 +78,9 @@ def test_every_type_of_number_is_read(tmp_path: Path, dtype: torch.dtype) -> Non
     assert loaded.to(torch.complex64).tolist() == [1, 1, 1]
 
 
-def test_other_formats_of_weights_are_read(tmp_path: Path) -> None:
+def test_safetensors_are_read_whatever_their_name(tmp_path: Path) -> None:
     safetensors.torch.save_file({"a": torch.ones(2)}, tmp_path / "a.bin")
     assert load_tensors(tmp_path / "a.bin")["a"].tolist() == [1, 1]
-    np.savez(tmp_path / "a.npz", **{"a/b": np.ones(2, np.float32), "name": np.array("x")})
-    loaded = load_tensors(tmp_path / "a.npz")
-    assert loaded["a/b"].tolist() == [1, 1]
-    assert loaded["name"] == "x"
-    np.savez(tmp_path / "b.npz", a=np.array([Path("/")]))
-    with pytest.raises(ValueError, match="allow_pickle"):
-        load_tensors(tmp_path / "b.npz")
 
 
 def _gzip(path: Path) -> None:

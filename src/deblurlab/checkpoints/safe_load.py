@@ -26,7 +26,7 @@ _MAX_SHARING = 4
 def load_tensors(path: Path, *, ignore_objects: bool = False) -> Any:
     """Load tensors and plain data to the CPU.
 
-    The file is one of any version of `torch.save`, of safetensors, or an uncompressed NumPy archive (npz).
+    The file is one of any version of `torch.save` or of safetensors.
 
     Args:
         path: The file.
@@ -50,7 +50,7 @@ def load_tensors(path: Path, *, ignore_objects: bool = False) -> Any:
         if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size:
             return safetensors.torch.load_file(path)
         if head[:1] != b"\x80":
-            raise ValueError("its format is unknown: files of torch.save, safetensors and NumPy archives are read")
+            raise ValueError("its format is unknown: files of torch.save and of safetensors are read")
         return _load_legacy(file, size, ignore_objects)
 
 
@@ -67,11 +67,10 @@ def has_storage_for(weights: Iterable[Tensor]) -> bool:
 
 
 def _load_archive(archive: zipfile.ZipFile, size: int, ignore_objects: bool) -> Any:
-    """Load an archive of torch or NumPy. zipfile checks the checksum of each record that is read."""
+    """Load an archive of torch. zipfile checks the checksum of each record that is read."""
     records = {record.filename: record for record in archive.infolist()}
     pickles = [name for name in records if name.rpartition("/")[2].casefold() == "data.pkl"]
-    arrays = [name for name in records if name.endswith(".npy")]
-    if not pickles and len(arrays) < len(records):
+    if not pickles:
         raise ValueError("it is a ZIP archive, but none of weights: unpack it, and give the file in it")
     if any(name.endswith("/constants.pkl") for name in records):
         raise ValueError("it is a TorchScript program: save its state_dict() with the original code")
@@ -81,8 +80,6 @@ def _load_archive(archive: zipfile.ZipFile, size: int, ignore_objects: bool) -> 
         raise ValueError("its records are compressed, which those of weights never are")
     if sum(record.file_size for record in records.values()) > size:
         raise ValueError("its records overlap")
-    if not pickles:
-        return {name.removesuffix(".npy"): _load_array(archive, name) for name in arrays}
     return _load_torch_archive(archive, pickles[0], size, ignore_objects)
 
 
@@ -105,12 +102,6 @@ def _load_torch_archive(archive: zipfile.ZipFile, pickled: str, size: int, ignor
     return build_tensors(content, read)
 
 
-def _load_array(archive: zipfile.ZipFile, name: str) -> Any:
-    """Return a tensor, or an array whose type tensors can't have."""
-    array = np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
-    return torch.from_numpy(array) if array.dtype.kind in "biufc" else array
-
-
 def _load_legacy(file: IO[bytes], size: int, ignore_objects: bool) -> Any:
     """Load a file in the format before torch 1.6: pickles, then the bytes of the storages that the last one lists."""
     if Unpickler(file, 0, ignore_objects=ignore_objects).load() != _LEGACY_MAGIC:
@@ -124,7 +115,7 @@ def _load_legacy(file: IO[bytes], size: int, ignore_objects: bool) -> Any:
     content, loaded = unpickler.load(), {}
     for key in Unpickler(file, 0, ignore_objects=False).load():
         storage = unpickler.storages[key]
-        if struct.unpack("<q", file.read(8))[0] != storage.count:
+        if struct.unpack("<q", file.read(8))[0] != storage.elements:
             raise ValueError(f"it describes storage {key} twice")
         loaded[key] = _read_bytes(file, storage.nbytes)
     return build_tensors(content, lambda storage: loaded[storage.key])
@@ -133,11 +124,11 @@ def _load_legacy(file: IO[bytes], size: int, ignore_objects: bool) -> Any:
 def _read_bytes(source: IO[bytes], count: int) -> Tensor:
     """Return bytes as `(count,)`."""
     data = torch.empty(count, dtype=torch.uint8)
-    target, done = memoryview(data.numpy()), 0
+    target, done = data.numpy(), 0
     while done < count:
         chunk = source.read(min(count - done, _CHUNK))
         if not chunk:
             raise ValueError("it is truncated")
-        target[done : done + len(chunk)] = chunk
+        target[done : done + len(chunk)] = np.frombuffer(chunk, np.uint8)
         done += len(chunk)
     return data

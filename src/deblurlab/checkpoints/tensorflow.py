@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deblurlab.checkpoints.file_kinds import describe_other_file
+
 
 def load_variables(path: Path) -> dict[str, Tensor]:
     """Load the numeric arrays of an `.npz` file that `np.savez` wrote.
@@ -16,9 +18,13 @@ def load_variables(path: Path) -> dict[str, Tensor]:
 
     Raises:
         OSError: The file can't be read.
-        ValueError: The file is compressed, so that it could take more memory than its size, or holds pickled objects.
+        ValueError: The file is something else, is compressed, so that it could take more memory than its size, or
+            holds pickled objects.
         Exception: Any other error of NumPy for a damaged or hostile file.
     """
+    with path.open("rb") as file:
+        if (other := describe_other_file(file.read(512))) is not None:
+            raise ValueError(other)
     with zipfile.ZipFile(path) as archive:
         if sum(record.file_size for record in archive.infolist()) > path.stat().st_size:
             raise ValueError("its arrays are compressed: write them with numpy.savez")

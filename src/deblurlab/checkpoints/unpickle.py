@@ -19,6 +19,8 @@ _STORAGES = {
     "ComplexDoubleStorage": torch.complex128, "ComplexFloatStorage": torch.complex64,
 }  # fmt: skip
 """Element types of torch's storage classes; those of quantized tensors are missing."""
+_VERSIONS = "_metadata"
+"""Attribute of state dicts in which PyTorch keeps the version of each module's layout."""
 _MAX_CLASSES = 1000
 """Maximum number of ignored classes: each takes about a kilobyte."""
 
@@ -28,12 +30,12 @@ class Storage(NamedTuple):
 
     key: str
     dtype: torch.dtype
-    count: int
+    elements: int
 
     @property
     def nbytes(self) -> int:
         """Size in bytes."""
-        return self.count * self.dtype.itemsize
+        return self.elements * self.dtype.itemsize
 
 
 class Ignored:
@@ -183,15 +185,14 @@ def build_tensors(content: Any, read: Callable[[Storage], Tensor]) -> Any:
             elements = read(item.storage).view(item.dtype)
             done[id(item)] = elements.as_strided(item.size, item.stride, item.offset)
         elif isinstance(item, dict):
-            built = done[id(item)] = type(item)()
+            done[id(item)] = copy = type(item)()
             for key, value in dict.items(item):
-                built[key] = build(value)
-            # PyTorch versions the layout of modules in this attribute of state dicts.
-            if isinstance(metadata := getattr(item, "_metadata", None), dict):
-                built._metadata = build(metadata)
+                copy[key] = build(value)
+            if isinstance(metadata := getattr(item, _VERSIONS, None), dict):
+                setattr(copy, _VERSIONS, build(metadata))
         elif isinstance(item, list):
-            built = done[id(item)] = []
-            built += map(build, item)
+            done[id(item)] = items = list(item)
+            items[:] = map(build, item)
         elif isinstance(item, (_Function, Storage)):
             return Ignored()
         elif isinstance(item, tuple) and not isinstance(item, torch.Size):
@@ -226,7 +227,7 @@ def _check_opcodes(file: IO[bytes]) -> int:
     """
     start = file.tell()
     for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument) > count:
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > count:
             raise ValueError("it is damaged: it numbers more objects than it has")
     length = file.tell() - start
     file.seek(start)
