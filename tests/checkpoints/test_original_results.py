@@ -5,7 +5,7 @@ The weights are random. The expected image comes from `oracles` and from NumPy's
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -15,8 +15,11 @@ from torch import Tensor
 
 import oracles
 import originals
+from deblurlab.checkpoints.load import load_model
+from deblurlab.checkpoints.release import write_release
 from deblurlab.cli.convert import weights as weights_command
 from deblurlab.cli.restore import restore as restore_command
+from deblurlab.config import compose, instantiate
 from oracles import State
 
 RNG = np.random.default_rng(0)
@@ -148,3 +151,31 @@ def test_a_published_file_restores_as_the_original_code_does(
         assert end.value.code == 0
         restored = cv2.imread(f"restored_{weights}/x.png")[..., ::-1].astype(float)
         assert np.abs(restored - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "before"),
+    [
+        ("deepdeblur", {"width": 4, "blocks": 1}, {"border": "reflect"}),
+        ("srn", {"width": 4, "blocks": 1, "recurrent": True}, {"resize": "half_pixel", "same_padding": False}),
+        ("fpn_mobilenet", {"pyramid": 16, "width": 8}, {"batch_statistics": False}),
+        ("nafnet_16", {"width": 4, "encoder": [1, 1, 1, 1]}, {}),
+    ],
+)
+def test_a_release_without_the_newer_arguments_keeps_its_results(
+    model: str, arguments: dict[str, Any], before: dict[str, Any], tmp_path: Path
+) -> None:
+    """Older versions padded by reflection, which the expected image is computed with."""
+    torch.manual_seed(0)
+    target = compose(f"model={model}").model._target_
+    network = instantiate({"_target_": target, **arguments, **before}).eval()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.1)
+    write_release(tmp_path / "release", {"_target_": target, **arguments}, network.state_dict(), {})
+    image = torch.rand(1, 3, 37, 50)
+    padded = np.pad(image.numpy(), ((0, 0), (0, 0), (0, 27), (0, 14)), mode="reflect")
+    side = network.multiple_of
+    padded = torch.from_numpy(padded)[:, :, : -(-37 // side) * side, : -(-50 // side) * side]
+    with torch.no_grad():
+        expected = network.restore(padded)[:, :, :37, :50]
+        assert torch.equal(load_model(tmp_path / "release")(image), expected)

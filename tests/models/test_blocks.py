@@ -64,7 +64,8 @@ def test_batch_norm_of_each_image_is_that_of_a_batch_of_one_in_training(dtype: t
     weight, bias = layer.weight.view(5, 1, 1), layer.bias.view(5, 1, 1)
     mean, variance = x.mean((2, 3), keepdim=True), x.var((2, 3), keepdim=True, correction=0)
     expected = (x - mean) / (variance + 1e-3).sqrt() * weight + bias
-    torch.testing.assert_close(by_image(x), expected, rtol=1e-5, atol=1e-5 if dtype == torch.float32 else 1e-12)
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-12
+    torch.testing.assert_close(by_image(x), expected, rtol=tolerance, atol=tolerance)
     assert all(torch.equal(value, before[name]) for name, value in by_image.state_dict().items())
     assert torch.equal(by_image.train()(x), layer.train()(x))  # the statistics of the batch
     assert by_image.num_batches_tracked == 1
