@@ -33,7 +33,7 @@ def _module(recipe: str) -> Restoration:
 def _images(recipe: str) -> tuple[Scales, Tensor]:
     """Return restored images at three scales, or at one, and sharp ones, `(2, 3, 32, 32)` in [0, 1]."""
     random = torch.Generator().manual_seed(1)
-    factors = (4, 2, 1) if recipe in ("deepdeblur", "srn", "mimo_unet_plus") else (1,)
+    factors = (4, 2, 1) if recipe in ("deepdeblur", "srn", "mimo_unet", "mimo_unet_plus") else (1,)
     restored = [torch.rand(2, 3, 32 // n, 32 // n, generator=random) for n in factors]
     return restored, torch.rand(2, 3, 32, 32, generator=random)
 
@@ -110,6 +110,7 @@ def _restormer(restored: Scales, sharp: Tensor) -> float:
 
 
 ORIGINALS: dict[str, Callable[[Scales, Tensor], float]] = {
+    "mimo_unet": _mimo_unet,
     "mimo_unet_plus": _mimo_unet,
     "deepdeblur": _deepdeblur,
     "srn": _srn,
