@@ -107,3 +107,15 @@ def test_the_examples_of_contributing_run_and_pass_their_tests() -> None:
     image = torch.rand(1, 3, 5, 7)
     assert namespace["LogCosh"]()(image, image).item() == 0
     assert namespace["Plain"]()(image).shape == image.shape
+
+
+def test_sizes_of_published_weights_are_those_of_the_whole_original_networks() -> None:
+    text = (ROOT / "docs" / "models.md").read_text()
+    models, published = (read_rows(part) for part in text.split("\n## Published weights\n"))
+    whole = {row["model"]: int(row["parameters"].replace(",", "")) for row in models}
+    whole |= {"`fpn_inception`": 60_929_291, "`fpn_mobilenet`": 3_312_707}  # with the unused end of the backbone
+    assert {row["size"] for row in published if row["size"] != f"{4 * whole[row['model']] / 1e6:.0f} MB"} == set()
+    licences = {row["model"]: row["licence of the original weights"] for row in models}
+    assert [row["file"] for row in published if f"[{row['licence']}](" not in licences[row["model"]]] == []
+    scores = {row["model"]: row["GoPro, published"] for row in models}
+    assert [row["file"] for row in published if row["published"][:5] not in scores[row["model"]]] == []
