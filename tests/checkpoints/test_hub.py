@@ -33,7 +33,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
             monkeypatch.setattr(constants, name, value)
             monkeypatch.setenv(name, str(value))
         _set_endpoint(served.url, monkeypatch)
-        monkeypatch.delenv("HF_TOKEN", raising=False)
+        for name in ("HF_TOKEN", "HF_HUB_OFFLINE"):
+            monkeypatch.delenv(name, raising=False)
         yield served
 
 
@@ -70,6 +71,10 @@ def _refused(address: str) -> str:
     assert len(str(caught.value).splitlines()) == 1
     assert str(caught.value).startswith(address)
     return str(caught.value)
+
+
+def _same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> bool:
+    return found.keys() == expected.keys() and all(torch.equal(found[name], value) for name, value in expected.items())
 
 
 def test_a_release_on_the_hub_restores_as_the_local_one(hub: Hub, published: Repository, release: Path) -> None:
@@ -227,14 +232,17 @@ def test_pushing_without_rights_or_connection_is_one_line_and_writes_nothing(
     assert "failed" in message("me/net")
 
 
-def test_options_of_releases_are_refused_for_other_formats() -> None:
+def test_options_of_releases_are_refused_for_other_formats(capsys: pytest.CaptureFixture[str]) -> None:
     for options, expected in (
         ([], "there is no destination"),
-        (["-o", "a", "--format", "onnx", "--push", "me/a"], "--push is for releases"),
-        (["-o", "a", "--format", "onnx", "--license", "mit"], "--license is for releases"),
+        (["--format", "onnx", "--push", "me/a"], "--format onnx requires -o FILE, without --push and --license"),
+        (["--format", "onnx", "-o", "a", "--push", "me/a"], "without --push"),
+        (["--format", "onnx", "-o", "a", "--license", "mit"], "without --push and --license"),
     ):
-        with pytest.raises(SystemExit, match=expected):
+        with pytest.raises(SystemExit) as end:
             export(["run", *options])
+        assert end.value.code == 2
+        assert expected in capsys.readouterr().err
 
 
 def test_init_starts_from_a_release_on_the_hub(hub: Hub, train: Callable[..., Path], trained: Path) -> None:
@@ -246,5 +254,12 @@ def test_init_starts_from_a_release_on_the_hub(hub: Hub, train: Callable[..., Pa
     assert _same(generator_weights(Path("runs/tuned")), generator_weights(trained))
 
 
-def _same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> bool:
-    return found.keys() == expected.keys() and all(torch.equal(found[name], value) for name, value in expected.items())
+def test_serve_reads_weights_from_the_hub(published: Repository, tmp_path: Path) -> None:
+    pytest.importorskip("gradio")
+    command = [sys.executable, "-m", "deblurlab", "serve", "--port", "0", "--weights", "hf://me/small"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    process.terminate()
+    process.wait(30)
+    assert re.match(r"http://127\.0\.0\.1:\d+", line)

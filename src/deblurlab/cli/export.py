@@ -7,21 +7,19 @@ from pathlib import Path
 
 from deblurlab.cli.exit_codes import exit_with_message
 from deblurlab.cli.trust import add_trust
-from deblurlab.errors import UserError
 
 
 def export(arguments: list[str]) -> None:
     """Write a trained generator as a release, an ONNX file or a torch.export program."""
-    options = _parser().parse_args(arguments)
+    options = _parse(arguments)
     with exit_with_message():
-        _check_options(options)
         if options.format == "release":
             _export_release(options)
         else:
             _export_program(options)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parse(arguments: list[str]) -> argparse.Namespace:
     description = "Write a trained generator as a release, an ONNX file or a torch.export program."
     parser = argparse.ArgumentParser("deblurlab export", description=description)
     parser.add_argument("run", help="run folder; for onnx and torch_export also a release or a checkpoint")
@@ -37,16 +35,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--push", metavar="OWNER/NAME", help="upload the release to this repository on the hub")
     parser.add_argument("--license", help="licence of the weights, such as mit, for the model card")
     add_trust(parser)
-    return parser
-
-
-def _check_options(options: argparse.Namespace) -> None:
-    """Raise UserError if there is no destination, or if an option is for releases only."""
+    options = parser.parse_args(arguments)
     if options.output is None and options.push is None:
-        raise UserError("there is no destination: add -o FOLDER, or --push owner/name")
-    for name in ("push", "license"):
-        if options.format != "release" and getattr(options, name) is not None:
-            raise UserError(f"--{name} is for releases: remove it or --format {options.format}")
+        parser.error("there is no destination: add -o FOLDER, or --push owner/name")
+    if options.format != "release" and (options.output is None or options.push or options.license):
+        parser.error(f"--format {options.format} requires -o FILE, without --push and --license")
+    return options
 
 
 def _export_release(options: argparse.Namespace) -> None:
