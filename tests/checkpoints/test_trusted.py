@@ -99,9 +99,7 @@ def test_a_message_never_suggests_shell_syntax(tmp_path: Path) -> None:
     ],
 )
 def test_a_class_that_cannot_be_imported_is_one_line(tmp_path: Path, target: str, message: str) -> None:
-    with pytest.raises(
-        UserError, match=rf"names {target}, which can't be imported \({message}\): is its folder in"
-    ):
+    with pytest.raises(UserError, match=rf"names {target}, which can't be imported \({message}\): is its folder in"):
         load_model(_release(tmp_path / "release", {"_target_": target}), trust=[target])
 
 
