@@ -38,7 +38,7 @@ def test_every_function_has_a_test() -> None:
 
 def test_no_other_file_uses_private_names_of_these_libraries() -> None:
     private = re.compile(
-        r"torch\._(?!utils |dynamo)|_FitLoop|_should_check_val|_data_fetcher|_wandb_init|_to_model|vips_lib"
+        r"torch\._(?!utils\b|dynamo)|_FitLoop|_should_check_val|_data_fetcher|_wandb_init|_to_model|vips_lib"
     )
     root = Path(_compat.__file__).parents[1]
     files = [file for file in root.rglob("*.py") if file.name != "_compat.py"]
