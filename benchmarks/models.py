@@ -43,8 +43,8 @@ every column except the seconds.
   most; these values weren't measured here.
 - **licence**: that of the original project's weights, not of this code; linked with the original code.
 
-`deblurlab weights convert FILE --model NAME -o FOLDER` converts the original weights of every row with a licence,
-except `srn`, whose weights are TensorFlow files.
+`deblurlab weights convert FILE --model NAME -o FOLDER` converts the original weights of every row with a licence:
+[the files](#published-weights).
 
 """
 HEADER = """\
@@ -75,21 +75,23 @@ def page(measured: Mapping[str, str], before: str) -> str:
         KeyError: A model has neither.
     """
     names = config.options("model")
-    old = {cells["model"].strip("`"): cells["s / megapixel"] for cells in read_rows(before)}
+    table, heading, published = before.partition("\n## ")
+    old = {cells["model"].strip("`"): cells["s / megapixel"] for cells in read_rows(table)}
     seconds = {name: measured[name] if name in measured else old[name] for name in names}
-    lines = before.splitlines(keepends=True)
+    lines = table.splitlines(keepends=True)
     notes = "".join(lines[max(i for i, line in enumerate(lines) if line.startswith("|")) + 1 :])
     if measured.keys() >= set(names):
         notes = f"\nSeconds were measured on {machine()}.\n"
     elif measured:
         listed = ", ".join(f"`{name}`" for name in measured)
         notes += f"\nThe seconds of {listed} were measured on {machine()}.\n"
-    return HEAD + HEADER + "".join(row(name, seconds[name]) for name in names) + notes
+    return HEAD + HEADER + "".join(row(name, seconds[name]) for name in names) + notes + heading + published
 
 
 def outdated_rows() -> list[str]:
     """Return the rows, without seconds, that are only in the page or only in the expected table."""
-    rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| `")]
+    table = PAGE.read_text().partition("\n## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| `")]
     expected = [row(name, "") for name in config.options("model")]
     return sorted({without_seconds(line) for line in rows} ^ {without_seconds(line.rstrip("\n")) for line in expected})
 

@@ -82,8 +82,8 @@ def restormer() -> Shapes:
     return shapes
 
 
-def mimo_unet_plus() -> Shapes:
-    """Return the shapes of chosj95/MIMO-UNet, MIMOUNetPlus."""
+def mimo_unet(blocks: int) -> Shapes:
+    """Return the shapes of chosj95/MIMO-UNet: MIMOUNet with 8 blocks, MIMOUNetPlus with 20."""
     layers: list[tuple[str, int, int, int]] = [
         ("feat_extract.0", 3, 32, 3), ("feat_extract.1", 32, 64, 3), ("feat_extract.2", 64, 128, 3),
         ("feat_extract.5", 32, 3, 3), ("Convs.0", 128, 64, 1), ("Convs.1", 64, 32, 1),
@@ -99,7 +99,7 @@ def mimo_unet_plus() -> Shapes:
         ]  # fmt: skip
     for side, widths in (("Encoder", (32, 64, 128)), ("Decoder", (128, 64, 32))):
         for level, c in enumerate(widths):
-            layers += [(f"{side}.{level}.layers.{i}.main.{j}", c, c, 3) for i in range(20) for j in (0, 1)]
+            layers += [(f"{side}.{level}.layers.{i}.main.{j}", c, c, 3) for i in range(blocks) for j in (0, 1)]
     shapes = {name: shape for layer in layers for name, shape in _conv(f"{layer[0]}.main.0", *layer[1:])}
     for i, c in ((3, 128), (4, 64)):  # transposed convolutions: input channels come first
         shapes |= {f"feat_extract.{i}.main.0.weight": (c, c // 2, 4, 4), f"feat_extract.{i}.main.0.bias": (c // 2,)}
@@ -119,6 +119,26 @@ def deblurgan(*, dropout: bool = True) -> Shapes:
         shapes |= {f"model.{at}.weight": (c, c // 2, 3, 3), f"model.{at}.bias": (c // 2,)}
         shapes |= _statistics(f"model.{at + 1}", c // 2)
     return shapes | dict(_conv("model.26", 64, 3, 7))
+
+
+def srn() -> Shapes:
+    """Return the shapes of the TensorFlow variables of jiangsutx/SRN-Deblur, model `color`, with Adam's state."""
+    shapes: Shapes = {}
+
+    def conv(name: str, kernel: int, *channels: int, bias: int) -> None:
+        shapes[f"g_net/{name}/weights"] = kernel, kernel, *channels
+        shapes[f"g_net/{name}/biases"] = (bias,)
+
+    for level, inputs, outputs in ((1, 6, 32), (2, 32, 64), (3, 64, 128)):
+        conv(f"enc{level}_1", 5, inputs, outputs, bias=outputs)
+        for block in [f"enc{level}_{i}" for i in (2, 3, 4)] + [f"dec{level}_{i}" for i in (3, 2, 1)]:
+            for i in (1, 2):
+                conv(f"{block}/conv{i}", 5, outputs, outputs, bias=outputs)
+    for level, inputs in ((2, 128), (1, 64)):  # transposed convolutions: output channels come first
+        conv(f"dec{level}_4", 4, inputs // 2, inputs, bias=inputs // 2)
+    conv("dec1_0", 5, 32, 3, bias=3)
+    shapes |= {f"{name}/{slot}": shape for name, shape in shapes.items() for slot in ("Adam", "Adam_1")}
+    return shapes | {"beta1_power": (), "beta2_power": (), "Variable": ()}
 
 
 def deepdeblur() -> Shapes:

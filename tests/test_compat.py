@@ -38,7 +38,7 @@ def test_every_function_has_a_test() -> None:
 
 def test_no_other_file_uses_private_names_of_these_libraries() -> None:
     private = re.compile(
-        r"torch\._(?!utils |dynamo)|_FitLoop|_should_check_val|_data_fetcher|_wandb_init|_to_model|vips_lib"
+        r"torch\._(?!utils\b|dynamo)|_FitLoop|_should_check_val|_data_fetcher|_wandb_init|_to_model|vips_lib"
     )
     root = Path(_compat.__file__).parents[1]
     files = [file for file in root.rglob("*.py") if file.name != "_compat.py"]
@@ -78,6 +78,14 @@ def test_values_to_log_are_those_that_lightning_writes() -> None:
 
     fit(module({"l1": L1()}), 2, Record(), logger=Written(), log_every_n_steps=1)
     assert found == written
+    written.clear()
+
+    class Early(Record):
+        def on_train_batch_end(self, trainer: pl.Trainer, *args: object) -> None:
+            _compat.write_logged_values(trainer)
+
+    fit(module({"l1": L1()}), 2, Early(), logger=Written(), log_every_n_steps=1)
+    assert [values["step"] for values in written] == [1, 1, 2, 2]  # Lightning writes them again
     assert [(values["step"], values["own"]) for values in found] == [(1, 1), (2, 2)]
 
 

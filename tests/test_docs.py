@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from common import read_rows
-from deblurlab.config import CONF, compose, options
+from deblurlab.config import CONF, compose, find_target, options
 
 ROOT = CONF.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -25,6 +25,18 @@ def test_the_table_of_models_matches_the_models() -> None:
     assert [name for name in options("model") if f"\n| `{name}` |" not in rows] == []
     line = MODELS.row("unet", "")
     assert MODELS.without_seconds(line) != MODELS.without_seconds(line.replace("4,730,211", "4,730,212"))
+
+
+def test_the_arguments_of_converted_weights_are_listed() -> None:
+    text = (ROOT / "docs" / "models.md").read_text().partition("\n## Results of the original codes\n")[2]
+    items = {
+        re.match(r"- `(\w+)", item)[0][3:]: item for item in re.findall(r"^- `.*?(?=\n- |\n\n)", text, re.M | re.S)
+    }  # type: ignore[index]
+    classes = {name: find_target(compose(f"model={name}").model).original_arguments for name in options("model")}
+    for name, arguments in classes.items():
+        (item,) = [item for prefix, item in items.items() if arguments and name.startswith(prefix)] or [""]
+        expected = {f"{key}={str(value).lower()}" for key, value in arguments.items()}
+        assert set(re.findall(r"`(\w+=\w+)`", item.partition(".")[0])) == expected, name
 
 
 def test_a_row_of_a_model_comes_from_its_class_and_its_option(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,3 +119,15 @@ def test_the_examples_of_contributing_run_and_pass_their_tests() -> None:
     image = torch.rand(1, 3, 5, 7)
     assert namespace["LogCosh"]()(image, image).item() == 0
     assert namespace["Plain"]()(image).shape == image.shape
+
+
+def test_sizes_of_published_weights_are_those_of_the_whole_original_networks() -> None:
+    text = (ROOT / "docs" / "models.md").read_text()
+    models, published = (read_rows(part) for part in text.split("\n## Published weights\n"))
+    whole = {row["model"]: int(row["parameters"].replace(",", "")) for row in models}
+    whole |= {"`fpn_inception`": 60_929_291, "`fpn_mobilenet`": 3_312_707}  # with the unused end of the backbone
+    assert {row["size"] for row in published if row["size"] != f"{4 * whole[row['model']] / 1e6:.0f} MB"} == set()
+    licences = {row["model"]: row["licence of the original weights"] for row in models}
+    assert [row["file"] for row in published if f"[{row['licence']}](" not in licences[row["model"]]] == []
+    scores = {row["model"]: row["GoPro, published"] for row in models}
+    assert [row["file"] for row in published if row["published"][:5] not in scores[row["model"]]] == []

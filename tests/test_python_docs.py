@@ -1,6 +1,7 @@
 """The code of docs/python.md runs, from top to bottom."""
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +108,4 @@ def test_a_subclass_is_chosen_by_its_name(tmp_path: Path, monkeypatch: pytest.Mo
     named = deblurlab.build(compose(*small, "module._target_=mine.MirrorConsistency"))
     assert type(chosen) is type(named)
     assert type(chosen).__name__ == "MirrorConsistency"
+    del sys.modules["mine"]  # other tests have a package of this name

@@ -54,6 +54,11 @@ def values_to_log(trainer: pl.Trainer) -> dict[str, float]:
     return {name: float(value) for name, value in trainer._logger_connector.metrics["log"].items()}
 
 
+def write_logged_values(trainer: pl.Trainer) -> None:
+    """Write this step's values to the loggers now, as Lightning does at the end of a batch: no batch end follows."""
+    trainer._logger_connector.update_train_step_metrics()
+
+
 def use_resuming_fit_loop(trainer: pl.Trainer, due: Callable[[], bool]) -> None:
     """Give a trainer a fit loop that first runs the validation during which a training was killed.
 

@@ -16,7 +16,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from deblurlab.config.instantiation import allow_targets
+from deblurlab.config.instantiation import allow_targets, targets_of_user
 from deblurlab.config.resolvers import run_name
 from deblurlab.errors import UserError
 
@@ -118,7 +118,7 @@ class Search(Sweeper):
                 f"deblurlab: hydra.sweeper.objectives={self._objectives}: the validation measures "
                 f"metric={'+'.join(metrics)}"
             )
-        allow_targets(self.config.hydra)
+        allow_targets(targets_of_user(self.config.hydra))
         try:
             self._metrics = {name: MetricInfo.of(name, self.config.metric[name]) for name in self._objectives}
         except UserError as error:
@@ -198,6 +198,7 @@ class Search(Sweeper):
         ]:
             raise CompactHydraException(
                 f"the validation measured no {missing[0]} (metric=), but {', '.join(metrics) or 'nothing'}"
+                + ("" if metrics else "; is trainer.val_check_interval longer than the training?")
             )
         return [float(metrics[name]) for name in self._objectives]
 

@@ -385,13 +385,13 @@ def test_modified_weights_are_refused(
     monkeypatch.chdir(tmp_path)
     if content is None:  # another hash
         broken = small_release(tmp_path / "broken")
-        file = broken / "weights.safetensors"
+        file = broken / "model.safetensors"
         file.write_bytes(file.read_bytes()[:-1] + b"x")
         message = "isn't the file that was released"
     else:
         broken = tmp_path / "model.pt"
         broken.write_bytes(content)
-        message = "can't be read as a checkpoint"
+        message = "can't be read as weights: it is a text file"
     with pytest.raises(SystemExit, match=message):
         restore_command(["x.png", "--weights", str(broken)])
 
@@ -402,7 +402,7 @@ def test_a_pickle_with_code_is_refused(tmp_path: Path) -> None:
             return os.mkdir, (str(tmp_path / "ran"),)
 
     torch.save({"state_dict": Payload()}, tmp_path / "evil.ckpt")
-    with pytest.raises(SystemExit, match=r"evil\.ckpt can't be read as a checkpoint"):
+    with pytest.raises(SystemExit, match=r"evil\.ckpt holds an object of the class posix\.mkdir, which isn't loaded"):
         restore_command(["x.png", "--weights", str(tmp_path / "evil.ckpt")])
     assert not (tmp_path / "ran").exists()
 

@@ -25,7 +25,7 @@ DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=12).filter(lambda name: name != "__metadata__")
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6)
-    | st.sampled_from([1, "weights.safetensors", "release.json", "..", "/etc/passwd"]),
+    | st.sampled_from([1, "model.safetensors", "config.json", "..", "/etc/passwd"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=6,
 )  # fmt: skip
@@ -73,11 +73,11 @@ def release() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def index(release: Path) -> bytes:
-    return (release / "release.json").read_bytes()
+    return (release / "config.json").read_bytes()
 
 
 def _refused_or_read(release: Path, index: bytes, expected: dict[str, Tensor]) -> None:
-    (release / "release.json").write_bytes(index)
+    (release / "config.json").write_bytes(index)
     try:
         found, weights = read_release(release)
     except UserError:
@@ -132,8 +132,8 @@ def test_changed_values_of_the_index_are_refused_or_harmless(
 @given(st.data())
 @settings(max_examples=50)
 def test_changed_weights_are_refused(release: Path, index: bytes, data: st.DataObject) -> None:
-    (release / "release.json").write_bytes(index)
-    file = release / "weights.safetensors"
+    (release / "config.json").write_bytes(index)
+    file = release / "model.safetensors"
     original = file.read_bytes()
     at, removed = data.draw(st.integers(0, len(original) - 1)), data.draw(st.integers(1, 3))
     changed = original[:at] + data.draw(st.binary(max_size=3)) + original[at + removed :]
@@ -147,7 +147,7 @@ def test_changed_weights_are_refused(release: Path, index: bytes, data: st.DataO
 
 
 def _released(folder: str, header: dict[str, Any], body: bytes) -> Path:
-    """Write a release of any safetensors file with the right checksum."""
+    """Write a release of any safetensors file with the right checksum, with the file names of earlier versions."""
     text = json.dumps(header).encode()
     data = len(text).to_bytes(8, "little") + text + body
     weights = {"file": "weights.safetensors", "sha256": sha256(data).hexdigest()}

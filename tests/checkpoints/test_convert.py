@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 import originals
-from deblurlab.checkpoints.convert import convert, rename_keys, unwrap_state_dict
+from deblurlab.checkpoints.convert import convert
+from deblurlab.checkpoints.load import load_model
+from deblurlab.checkpoints.published import rename_keys, unwrap_state_dict
 from deblurlab.checkpoints.release import read_release
 from deblurlab.cli.convert import weights as weights_command
 from deblurlab.config import instantiate
@@ -34,7 +36,8 @@ PUBLISHED = {
     "nafnet_32": (originals.nafnet(32), "params"),
     "nafnet_64": (originals.nafnet(64), "params"),
     "restormer": (originals.restormer(), "params"),
-    "mimo_unet_plus": (originals.mimo_unet_plus(), "model"),
+    "mimo_unet": (originals.mimo_unet(8), "model"),
+    "mimo_unet_plus": (originals.mimo_unet(20), "model"),
     "resnet": (originals.deblurgan(), None),
     "deepdeblur": (originals.deepdeblur(), "G"),
     "fpn_mobilenet": (originals.deblurgan_v2_mobilenet(), "model"),
@@ -91,7 +94,7 @@ def test_blocks_with_other_indices_are_mapped() -> None:
     original = _state(originals.deblurgan(dropout=False))
     renamed = rename_keys(original, _on_meta(ResNet))
     assert renamed["blocks.8.conv2.bias"][0] == original["model.18.conv_block.5.bias"][0]
-    original = _state(originals.mimo_unet_plus())
+    original = _state(originals.mimo_unet(20))
     renamed = rename_keys(original, _on_meta(MIMOUNetPlus))
     assert renamed["decoder.2.19.body.3.bias"][0] == original["Decoder.2.layers.19.main.1.main.0.bias"][0]
 
@@ -128,17 +131,19 @@ class _Payload:
 def test_files_without_a_state_dict_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"params": _Payload()}, "hostile.pth")
+    torch.save(nn.Linear(1, 1), "module.pth")
     Path("text.pth").write_text("hello")
     torch.save({"epoch": 3}, "empty.pth")
     for name, message in (
-        ("hostile", "can't be read as tensors and plain data"),
-        ("text", "can't be read as tensors and plain data"),
-        ("missing", "can't be read as tensors and plain data"),
+        ("hostile", r"holds an object of the class __builtin__\.getattr, which isn.t loaded"),
+        ("module", "holds an object of the class torch.nn.modules.linear.Linear, .*: save its state_dict()"),
+        ("text", "can't be read as weights: it is a text file"),
+        ("missing", "can't be read .*No such file"),
         ("empty", "holds no state dict, neither at the top level nor under params_ema"),
     ):
         with pytest.raises(UserError, match=message) as caught:
             convert(Path(f"{name}.pth"), "nafnet_16", tmp_path / "release")
-        assert "weights_only" not in str(caught.value)  # torch's advice on how to execute the file
+        assert "\n" not in str(caught.value)
     assert not Path("executed").exists()
     with pytest.raises(UserError, match=r"there is no model nafnet; known: .*nafnet_16"):
         convert(Path("empty.pth"), "nafnet", tmp_path / "release")
@@ -157,9 +162,25 @@ def test_the_command_writes_a_release(
     command = ["convert", "a.pth", "--model", "nafnet_16"]
     weights_command([*command, "-o", "out"])
     assert capsys.readouterr().out == "out\n"
-    assert json.loads(Path("out/release.json").read_text())["model"]["arguments"]["width"] == 16
+    assert json.loads(Path("out/config.json").read_text())["model"]["arguments"]["width"] == 16
     weights_command(command)
     assert capsys.readouterr().out == "a\n"
     with pytest.raises(SystemExit) as end:
         weights_command([*command, "-o", "out"])
     assert end.value.code == "deblurlab: out exists already: choose another with -o"
+
+
+def test_arguments_of_the_model_are_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save(_state(originals.nafnet(8)), "a.pth")
+    command = ["convert", "a.pth", "--model", "nafnet_32", "-o", "out"]
+    weights_command([*command, "--set", "width=8", "--set", "window=192"])
+    loaded = load_model("out")
+    assert (loaded.intro.out_channels, loaded.padding) == (8, "zeros")
+    assert read_release(Path("out"))[0]["model"]["arguments"]["window"] == 192
+    for argument, message in (
+        ("with=8", "with=8 isn't possible for model=nafnet_32: Could not override 'model.with'."),
+        ("width=6", "a.pth doesn't fit model=nafnet_32 model.width=6; of another shape: .*"),
+    ):
+        with pytest.raises(SystemExit, match=f"^deblurlab: {message}$"):
+            weights_command([*command[:-1], "other", "--set", argument])

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+import os
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from deblurlab.checkpoints.load import generator_weights
+from deblurlab.checkpoints.load import generator_weights, load_model
 from deblurlab.checkpoints.release import read_release
 from deblurlab.cli import main
 from deblurlab.cli.export import export
@@ -30,7 +31,7 @@ def test_a_release_holds_the_best_weights_the_model_and_the_results(release: Pat
     assert all(torch.equal(weights[name], value) for name, value in expected.items())
     assert index["model"]["class"] == "deblurlab.models.UNetRes"
     assert index["model"]["arguments"]["width"] == 4
-    assert index["weights"]["sha256"] == hashlib.sha256((release / "weights.safetensors").read_bytes()).hexdigest()
+    assert index["weights"]["sha256"] == hashlib.sha256((release / "model.safetensors").read_bytes()).hexdigest()
     assert index["run"]["sets"]["photographs"]["psnr"] > 0
     assert "8 bits" in index["run"]["protocol"]["range"]
 
@@ -43,7 +44,7 @@ def test_a_release_of_half_the_size_has_rounded_weights(release: Path) -> None:
 
 
 def test_a_changed_file_is_refused(release: Path) -> None:
-    file = release / "weights.safetensors"
+    file = release / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     with pytest.raises(UserError, match="isn't the file that was released"):
         read_release(release)
@@ -59,8 +60,8 @@ def test_a_changed_file_is_refused(release: Path) -> None:
      ("weights", {}, "isn't the index of a release")],
 )  # fmt: skip
 def test_an_invalid_index_is_refused(release: Path, key: str, value: object, message: str) -> None:
-    index = json.loads((release / "release.json").read_text())
-    (release / "release.json").write_text(json.dumps({**index, key: value}))
+    index = json.loads((release / "config.json").read_text())
+    (release / "config.json").write_text(json.dumps({**index, key: value}))
     with pytest.raises(UserError, match=message):
         read_release(release)
 
@@ -71,3 +72,21 @@ def test_only_finished_runs_are_released_and_no_folder_is_overwritten(release: P
     Path("runs/run/results.json").unlink()
     with pytest.raises(SystemExit, match="holds no finished run"):
         export(["runs/run", "-o", "other"])
+
+
+def test_releases_with_the_file_names_of_earlier_versions_are_read(release: Path) -> None:
+    expected = read_release(release)[1]
+    index = json.loads((release / "config.json").read_text())
+    index["weights"]["file"] = "weights.safetensors"
+    (release / "release.json").write_text(json.dumps(index))
+    (release / "config.json").unlink()
+    (release / "model.safetensors").rename(release / "weights.safetensors")
+    weights = load_model(release).state_dict()
+    assert weights.keys() == expected.keys()
+    assert all(torch.equal(weights[name], value) for name, value in expected.items())
+
+
+def test_an_index_of_any_size_is_not_read(release: Path) -> None:
+    os.truncate(release / "config.json", 1 << 40)
+    with pytest.raises(UserError, match="it has more than 16 MiB"):
+        read_release(release)

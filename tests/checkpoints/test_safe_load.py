@@ -1,14 +1,25 @@
 """Loading of weight files: all formats of torch, nothing but tensors and plain data."""
 
-from collections import Counter, OrderedDict
+import gzip
+import pickle
+import tarfile
+import zipfile
+from argparse import Namespace
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
 from deblurlab.checkpoints.safe_load import has_storage_for, load_tensors
+from deblurlab.checkpoints.unpickle import Ignored
 
 CONTENT = {
     "tensor": torch.arange(6, dtype=torch.int64).view(2, 3), "half": torch.ones(2).half(), "dtype": torch.bfloat16,
@@ -27,22 +38,97 @@ def test_tensors_and_plain_data_are_read_from_both_formats(tmp_path: Path, zippe
         assert torch.equal(content[key], value) if isinstance(value, torch.Tensor) else content[key] == value
 
 
-def test_torch_reads_to_the_cpu_and_executes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.save(CONTENT, tmp_path / "a.pth")
-    seen: list[Any] = []
-    monkeypatch.setattr(torch, "load", lambda file, **options: seen.append((file.tell(), options)))
-    load_tensors(tmp_path / "a.pth")
-    assert seen == [(0, {"map_location": "cpu", "weights_only": True})]
-
-
 @pytest.mark.parametrize("zipped", [True, False])
-@pytest.mark.parametrize(("protocol", "message"), [(2, "it names pathlib"), (4, "it names things")])
-def test_other_names_are_refused(tmp_path: Path, zipped: bool, protocol: int, message: str) -> None:
-    """Protocol 4 takes names from the stack, where they can't be checked."""
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_other_classes_are_refused_or_ignored(tmp_path: Path, zipped: bool, protocol: int) -> None:
+    """Protocol 4 takes names from the stack."""
     file = tmp_path / "a.pth"
-    torch.save({"path": Path("/")}, file, pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(ValueError, match=message):
+    numbers = defaultdict(list, a=[torch.ones(2)])
+    content = {
+        "path": Path("/"), "options": Namespace(a=1, b=[torch.zeros(1)]), "psnr": np.float64(3), "array": np.ones(3),
+        "date": datetime(2020, 1, 2), "set": {1, 2}, "type": nn.Linear, "numbers": numbers, "weight": torch.ones(2),
+        "module": nn.Linear(1, 1), "random": np.random.RandomState(0), "decimal": Decimal("1.5"), "complex": 1j,
+    }  # fmt: skip
+    torch.save(content, file, pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(ValueError, match=r"it names pathlib\.PosixPath, which no weights do"):
         load_tensors(file)
+    loaded = load_tensors(file, ignore_objects=True)
+    assert loaded.keys() == content.keys()
+    assert loaded["weight"].tolist() == loaded["numbers"]["a"][0].tolist() == [1, 1]
+    ignored = {key for key, value in loaded.items() if isinstance(value, Ignored)}
+    assert ignored - {"set"} == content.keys() - {"weight", "numbers", "type", "set"}
+    assert issubclass(loaded["type"], Ignored)
+    assert type(loaded["options"]).__name__ == "argparse.Namespace"
+
+
+def test_views_share_their_storage_and_state_dicts_keep_their_version(tmp_path: Path) -> None:
+    rows = torch.arange(6.0).view(2, 3)
+    state: Any = nn.BatchNorm2d(2).state_dict()
+    torch.save({"rows": rows, "column": rows[:, 1], "state": state}, tmp_path / "a.pth")
+    loaded = load_tensors(tmp_path / "a.pth")
+    loaded["rows"][1, 1] = 9
+    assert loaded["column"].tolist() == [1, 9]
+    assert loaded["state"]._metadata == state._metadata == {"": {"version": 2}}
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.complex64, torch.float8_e4m3fn, torch.uint16], ids=str)
+def test_every_type_of_number_is_read(tmp_path: Path, dtype: torch.dtype) -> None:
+    torch.save({"a": torch.ones(3).to(dtype)}, tmp_path / "a.pth")
+    loaded = load_tensors(tmp_path / "a.pth")["a"]
+    assert loaded.dtype == dtype
+    assert loaded.to(torch.complex64).tolist() == [1, 1, 1]
+
+
+def test_safetensors_are_read_whatever_their_name(tmp_path: Path) -> None:
+    safetensors.torch.save_file({"a": torch.ones(2)}, tmp_path / "a.bin")
+    assert load_tensors(tmp_path / "a.bin")["a"].tolist() == [1, 1]
+
+
+def _gzip(path: Path) -> None:
+    path.write_bytes(gzip.compress(b"weights"))
+
+
+def _zip(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("weights.pth", b"x" * 99)
+
+
+def _tar(path: Path) -> None:
+    with tarfile.open(path, "w") as archive:
+        archive.add(__file__)
+
+
+def _script(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("data.pkl", "constants.pkl", "code/__torch__.py"):
+            archive.writestr(f"net/{name}", b"x")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "it is empty: download it again"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n", "Git LFS pointer.*git lfs pull"),
+        (b"\n<!DOCTYPE html><html>", r"a web page \(HTML\), not the file"),
+        (b"\xef\xbb\xbf<HTML lang=en>", r"a web page \(HTML\), not the file"),
+        (b"<?xml version='1.0'?><Error>", "an XML document, most likely a server's error message"),
+        ("Zugriff verweigert: für alle\n".encode(), r"a text file \('Zugriff verweigert: für alle'\)"),
+        (("ä" * 300).encode()[:511], "a text file"),
+        (_gzip, "a gzip archive: unpack it"),
+        (_zip, "a ZIP archive, but none of weights: unpack it"),
+        (_tar, "a tar archive: unpack it"),
+        (_script, "a TorchScript program"),
+        (b"\x89HDF\r\n\x1a\n\0", "an HDF5 file"),
+        (pickle.dumps({"a": 1}), "a pickle, but none that torch.save wrote"),
+        (b"\0\1\2\3", "its format is unknown"),
+    ],
+)  # fmt: skip
+def test_other_files_are_named(tmp_path: Path, content: bytes | Callable[[Path], None], message: str) -> None:
+    file = tmp_path / "a.pth"
+    file.write_bytes(content) if isinstance(content, bytes) else content(file)
+    with pytest.raises(ValueError, match=message) as raised:
+        load_tensors(file)
+    assert "\n" not in str(raised.value)
 
 
 def test_tensors_need_storage_for_a_quarter_of_their_bytes() -> None:

@@ -154,13 +154,13 @@ def test_check_reads_every_image(options: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_show_writes_pairs_and_single_images(options: Path, tmp_path: Path) -> None:
-    for name, rows in (("darker", 4), ("strangers", 4)):
+    for name, rows in (("darker", 4), ("independent", 4)):
         page = tmp_path / f"{name}.png"
         assert data_command("show", name, "-n", 2, "-o", page, "--config-dir", options) == 0
         with Image.open(page) as sheet:
             assert sheet.size == (3 * 486, rows * (480 + 22))
             residual = np.asarray(sheet)[16 + 240, 2 * 486 + 240]
-        assert (residual == 255).all() == (name == "strangers")  # nothing is shown beside an image without reference
+        assert (residual == 255).all() == (name == "independent")  # nothing is shown beside an image without reference
 
 
 def test_lists_and_frame_stores_need_files(options: Path, tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_files_of_ones_own_layout_are_packed(
 
 
 def test_an_unknown_set_lists_ones_own_options(options: Path) -> None:
-    with pytest.raises(UserError, match=r"there is no data set nothing; known: darker, folder, gopro, .*strangers"):
+    with pytest.raises(UserError, match=r"there is no data set nothing; known: darker, folder, gopro, .*independent"):
         data_command("check", "nothing", "--config-dir", options)
     with pytest.raises(UserError, match="the config folder .*nowhere doesn't exist"):
         data_command("check", "darker", "--config-dir", options / "nowhere")
@@ -216,7 +216,7 @@ def test_it_is_evaluated(options: Path, tmp_path: Path) -> None:
 
 def test_images_without_references_are_evaluated_by_metrics_that_need_none(options: Path, tmp_path: Path) -> None:
     for metric in ("psnr", "sharpness"):
-        cfg = config("data=strangers", f"metric={metric}", name="evaluate", config_dirs=[options])
+        cfg = config("data=independent", f"metric={metric}", name="evaluate", config_dirs=[options])
         cfg.run = str(tmp_path / metric)
         if metric == "psnr":
             with pytest.raises(UserError, match="images have no sharp references"):
@@ -243,14 +243,14 @@ def test_it_trains(options: Path, train: Callable[..., Path]) -> None:
     results = json.loads((run / "results.json").read_text())
     assert results["sets"].keys() == {"test"}
     with pytest.raises(SystemExit, match="module=paired trains on pairs and the data set has none"):
-        train("--config-dir", str(options), "data=strangers", "augment.size=32", "name=other")
+        train("--config-dir", str(options), "data=independent", "augment.size=32", "name=other")
     assert not (run.parent / "other").exists()
 
 
 @pytest.mark.slow
 def test_unpaired_images_train_without_any_reference(options: Path, train: Callable[..., Path]) -> None:
     run = train(
-        "--config-dir", str(options), "data=strangers", "augment.size=32", "module=cycle", "loss=cycle+tv",
+        "--config-dir", str(options), "data=independent", "augment.size=32", "module=cycle", "loss=cycle+tv",
         "metric=sharpness", "callbacks.checkpoints.monitor=null",
     )  # fmt: skip
     results = json.loads((run / "results.json").read_text())

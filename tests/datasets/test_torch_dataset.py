@@ -75,6 +75,18 @@ def test_other_samples_are_one_line_before_the_training(sample: Any, message: st
     assert "\n" not in str(caught.value)
 
 
+def test_an_exception_of_the_data_set_names_the_sample() -> None:
+    class Failing(Samples):
+        def __getitem__(self, index: int) -> Any:
+            if index == 3:
+                raise KeyError("no such file")
+            return super().__getitem__(index)
+
+    data = TorchDataset(train=Failing(), val_share=0.25)
+    with pytest.raises(UserError, match="sample 3 of data.train: KeyError: 'no such file'"):
+        data.read(data.items("train")[3].blurred)
+
+
 def test_images_of_different_sizes_are_one_line() -> None:
     data = TorchDataset(train=Returning((image(0, "sharp"), image(0, "sharp")[:40])))
     with pytest.raises(

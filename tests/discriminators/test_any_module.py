@@ -62,6 +62,16 @@ class Optional(nn.Module):
         return x if blurred is None else x - blurred
 
 
+class BlurredFirst(nn.Module):
+    def forward(self, blurred: Tensor, image: Tensor) -> Tensor:
+        return image - blurred
+
+
+class KeywordOnly(nn.Module):
+    def forward(self, image: Tensor, *, blurred: Tensor) -> Tensor:
+        return image - blurred
+
+
 class Flag(nn.Module):
     def forward(self, x: Tensor, with_features: bool = False) -> Tensor:
         assert not with_features
@@ -73,7 +83,7 @@ class Any2(nn.Module):
         return images[0] - images[1]
 
 
-@pytest.mark.parametrize("kind", [Conditional, Optional, Any2])
+@pytest.mark.parametrize("kind", [Conditional, Optional, BlurredFirst, KeywordOnly, Any2])
 def test_a_network_with_an_argument_for_the_blurred_image_gets_it(kind: type[nn.Module]) -> None:
     assert torch.equal(as_discriminator(kind())(IMAGE, BLURRED).logits[0], IMAGE - BLURRED)
 
@@ -83,9 +93,21 @@ def test_other_networks_get_the_image_alone(kind: type[nn.Module]) -> None:
     assert torch.equal(as_discriminator(kind())(IMAGE, BLURRED).logits[0], IMAGE)
 
 
+def test_a_network_that_takes_the_blurred_image_alone_is_refused() -> None:
+    class Alone(nn.Module):
+        def forward(self, blurred: Tensor) -> Tensor:
+            return blurred
+
+    with pytest.raises(UserError, match="takes only blurred"):
+        as_discriminator(Alone())
+
+
 def test_repeated_calls_change_nothing() -> None:
     network = as_discriminator(as_discriminator(nn.Identity()))
     assert torch.equal(network(IMAGE, BLURRED).logits[0], IMAGE)
+    for kind in (BlurredFirst, KeywordOnly):
+        network = as_discriminator(as_discriminator(kind()))
+        assert torch.equal(network(IMAGE, BLURRED).logits[0], IMAGE - BLURRED)
 
 
 @pytest.mark.parametrize(

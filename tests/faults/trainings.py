@@ -141,7 +141,7 @@ def outcome(run: Path) -> dict[str, Any]:
         "best": read_checkpoint(Run(run).best_checkpoint)["state_dict"],
         "curves": Run(run).metrics_file.read_text(),
         "images": Run(run).per_image_file.read_text(),
-        "results": {key: value for key, value in results.items() if key not in ("seconds", "name")},
+        "results": {key: value for key, value in results.items() if key not in ("seconds", "finished", "name")},
     }
 
 

@@ -1,8 +1,10 @@
 """Exported files give the results of PyTorch for every image size."""
 
+import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,7 +17,8 @@ from deblurlab.errors import UserError
 from deblurlab.inference import export
 from deblurlab.inference.onnx_engine import OnnxRuntime
 from deblurlab.inference.predictor import Restorer
-from deblurlab.models import Model
+from deblurlab.models import FPNMobileNet, Model
+from deblurlab.models.padding import MODES, PaddingMode, set_attributes
 from plain_models import Plain, Strided
 from support import small_release
 
@@ -97,6 +100,74 @@ def test_any_module_is_exported(tmp_path: Path, write: export.Write) -> None:
             assert torch.allclose(run(image), expected, atol=1e-5)
         if is_onnx and name == "strided":
             assert run.multiple_of == 4
+
+
+NUMPY_PADDING = {
+    "reflect": {"mode": "reflect"},
+    "replicate": {"mode": "edge"},
+    "zeros": {"mode": "constant", "constant_values": 0},
+    "grey": {"mode": "constant", "constant_values": 0.5},
+}
+EXPORTS = [
+    *(("pt2", mode, always) for mode in MODES for always in (False, True)),
+    ("onnx", "zeros", False),
+    ("onnx", "grey", True),
+]
+
+
+@pytest.mark.parametrize(("suffix", "mode", "always"), EXPORTS)
+def test_an_exported_file_pads_as_the_network_does(
+    tmp_path: Path, suffix: str, mode: PaddingMode, always: bool
+) -> None:
+    """With `always_pad` a side n is padded to (n // 4 + 1) * 4, otherwise to the next multiple of 4."""
+    torch.manual_seed(0)
+    network, file = Strided().eval(), tmp_path / f"model.{suffix}"
+    set_attributes(network, {"multiple_of": 4, "padding": mode, "always_pad": always})
+    write = export.export_onnx if suffix == "onnx" else export.export_program
+    assert write(network, file) < 1e-5
+    run = OnnxRuntime(file) if suffix == "onnx" else torch.export.load(file).module()
+    for height, width in ((5, 40), (33, 17), (64, 128)):
+        image = torch.rand(2, 3, height, width)
+        more = [4 - side % 4 if always else -side % 4 for side in (height, width)]
+        padded = np.pad(image.numpy(), ((0, 0), (0, 0), *((0, n) for n in more)), **NUMPY_PADDING[mode])
+        expected = network(torch.from_numpy(padded))[..., :height, :width]
+        assert torch.allclose(run(image), expected, atol=1e-5)
+    if suffix == "onnx":
+        assert run.padding == mode
+        # Below the smallest side, the image is padded before.
+        small = torch.rand(1, 3, 3, 40)
+        ends = ((0, 0), (0, 0), (0, 2), (0, 0))
+        enlarged = torch.from_numpy(np.pad(small.numpy(), ends, **NUMPY_PADDING[mode]))
+        assert torch.equal(run(small), run(enlarged)[:, :, :3])
+
+
+def test_an_onnx_file_with_an_unknown_padding_is_refused(onnx_file: Path, tmp_path: Path) -> None:
+    model = onnx.load(onnx_file)
+    (metadata,) = [entry for entry in model.metadata_props if entry.key == "deblurlab"]
+    assert json.loads(metadata.value)["padding"] == "reflect"
+    metadata.value = json.dumps({**json.loads(metadata.value), "padding": "mirror"})
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(UserError, match="has invalid metadata: padding=mirror"):
+        OnnxRuntime(tmp_path / "model.onnx")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["onnx", "pt2"])
+def test_an_exported_file_uses_the_statistics_of_each_image(tmp_path: Path, suffix: str) -> None:
+    torch.manual_seed(0)
+    network = FPNMobileNet(pyramid=16, width=8, batch_statistics=True).eval()
+    network.padding, network.always_pad = "grey", True
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.running_mean, 5, 6)  # used by mistake, they would change the result
+    file = tmp_path / f"model.{suffix}"
+    write = export.export_onnx if suffix == "onnx" else export.export_program
+    assert write(network, file) < 1e-4
+    run = OnnxRuntime(file) if suffix == "onnx" else torch.export.load(file).module()
+    images = torch.rand(2, 3, 70, 96) * torch.tensor([1, 0.3]).view(2, 1, 1, 1)
+    expected = torch.cat([network(image[None]) for image in images])
+    assert (expected - images).abs().mean() > 1e-3
+    assert torch.allclose(run(images), expected, atol=1e-4)
 
 
 def test_an_export_whose_sizes_do_not_fit_names_multiple_of(tmp_path: Path) -> None:

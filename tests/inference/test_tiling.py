@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deblurlab.config import instantiate
@@ -11,6 +12,9 @@ from deblurlab.inference import engines
 from deblurlab.inference.engines import Engine, Ensemble, Torch, measure_receptive_radius
 from deblurlab.inference.tiling import Tiling, choose_tiling, restore_rows, seam_error
 from deblurlab.media.pixels import InMemory
+from deblurlab.models import FPNMobileNet
+from deblurlab.models.padding import set_attributes
+from plain_models import Strided
 from support import config, small
 
 CPU = torch.device("cpu")
@@ -158,3 +162,35 @@ def test_the_ensemble_is_the_mean_over_flips_and_quarter_turns() -> None:
 
     image = torch.rand(1, 3, 6, 6)
     assert torch.allclose(Ensemble(Rows())(image), image + 2.5)
+
+
+@torch.no_grad()
+def test_the_ensemble_pads_as_the_network_does() -> None:
+    torch.manual_seed(0)
+    network = Strided().eval()
+    set_attributes(network, {"multiple_of": 4, "padding": "zeros"})
+    image = torch.rand(1, 3, 10, 7)
+    padded = F.pad(image, (0, 1, 0, 2))
+    expected = torch.zeros_like(padded)
+    for turns in range(4):
+        for flipped in ([], [3]):
+            view = padded.rot90(turns, (2, 3)).flip(flipped)
+            expected += network(view).flip(flipped).rot90(-turns, (2, 3)) / 8
+    assert torch.allclose(Ensemble(Torch(network, CPU))(image), expected[..., :10, :7], atol=1e-6)
+
+
+@pytest.mark.parametrize("padding", ["grey", "zeros", "replicate"])
+def test_exact_tiles_equal_the_whole_image_with_any_padding(padding: str) -> None:
+    engine = _engine("unet_res", "model.width=8", "model.depth=2", "model.blocks=1")
+    set_attributes(engine._network, {"padding": padding, "always_pad": True})
+    image = RNG.integers(0, 1 << 16, (391, 390, 3), np.uint16)
+    tiling = choose_tiling(engine, 391, 390, tile=136)
+    assert tiling.exact
+    assert np.array_equal(_restored(engine, image, tiling), _restored(engine, image, Tiling(0, 0, True)))
+
+
+def test_tiles_of_a_network_with_statistics_of_the_image_are_blended() -> None:
+    engine = Torch(FPNMobileNet(pyramid=16, width=8, norm="none", batch_statistics=True), CPU)
+    assert engine.receptive_radius is None
+    assert not choose_tiling(engine, 500, 500, tile=256).exact
+    assert all(value.isfinite().all() for value in engine._network.state_dict().values())

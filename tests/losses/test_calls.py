@@ -56,12 +56,31 @@ def _bound(prediction: Tensor, target: Tensor, blurred: float) -> Tensor:
         (_all_by_name, 702.5, {"restored", "sharp", "blurred", "global_step"}),
         (_optional, 2.5, {"restored", "sharp", "blurred"}),
         (partial(_bound, blurred=8.0), 10.0, {"restored", "sharp"}),
+        (lambda sharp, pred: (pred + 2 * sharp).mean(), 2.0, {"restored", "sharp"}),
+        (lambda target, restored: (restored + 2 * target).mean(), 2.0, {"restored", "sharp"}),
+        (lambda blurred, pred: (pred + 4 * blurred).mean(), 1.0, {"restored", "blurred"}),
+        (lambda blurred, pred, target: (pred + 2 * target + 4 * blurred).mean(), 2.5, {"restored", "sharp", "blurred"}),
     ],
 )  # fmt: skip
 def test_a_function_gets_what_its_arguments_name(function: Callable[..., Any], value: float, names: set[str]) -> None:
     call = _call(function)
     assert call(VALUES).item() == value  # powers of two: exact
     assert call.names == names
+
+
+@pytest.mark.parametrize(
+    ("function", "argument", "leading"),
+    [
+        (lambda target, prediction: 0, "target would get restored", ("restored", "sharp")),
+        (lambda pred, restored: 0, "pred would get sharp", ("restored", "sharp")),
+        (lambda fake_logits, real_logits: 0, "fake_logits would get real", ("real", "fake")),
+    ],
+)
+def test_names_that_mean_another_value_are_refused(
+    function: Callable[..., Any], argument: str, leading: tuple[str, str]
+) -> None:
+    with pytest.raises(UserError, match=f"loss own: the argument {argument}, because of its place"):
+        Call("loss own", function, leading=leading)
 
 
 def test_a_function_without_a_signature_gets_the_leading_values() -> None:

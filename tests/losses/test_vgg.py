@@ -56,6 +56,32 @@ def test_features_are_conv3_3_after_relu_of_torchvisions_network(network: nn.Mod
     torch.testing.assert_close(VGG(weights=saved, calibrated=False)(restored, sharp), expected)
 
 
+@pytest.mark.parametrize(("layer", "end"), [("conv1_1", 1), ("conv2_2", 8), ("conv3_3", 15), ("conv5_4", 35)])
+def test_features_before_relu_are_those_of_torchvisions_convolution(
+    network: nn.Module, saved: str, layer: str, end: int
+) -> None:
+    restored, sharp = torch.rand(2, 1, 3, 48, 48)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    # torchvision numbers its layers: 0 is conv1_1, 7 conv2_2, 14 conv3_3, 34 conv5_4.
+    assert isinstance(network.features[end - 1], nn.Conv2d)
+    first, second = (
+        network.features[:end]((image - mean.view(3, 1, 1)) / std.view(3, 1, 1)) for image in (restored, sharp)
+    )
+    term = VGG(layers=[layer], weights=saved, calibrated=False)
+    torch.testing.assert_close(term(restored, sharp), (first - second).square().mean())
+
+
+def test_relu_does_not_overwrite_features_that_are_compared_before_it(network: nn.Module, saved: str) -> None:
+    """Torchvision's ReLUs work in place; the features of conv1_2 have negative values."""
+    restored, sharp = torch.rand(2, 1, 3, 32, 32)
+    term = VGG(layers=["conv1_2", "conv2_1"], weights=saved, normalisation="symmetric", distance="l1", calibrated=False)
+    expected = [
+        (network.features[:end](2 * restored - 1) - network.features[:end](2 * sharp - 1)).abs().mean()
+        for end in (3, 6)
+    ]
+    torch.testing.assert_close(term(restored, sharp), torch.stack(expected).mean())
+
+
 def test_several_layers_are_averaged_and_l1_is_absolute(saved: str) -> None:
     restored, sharp = torch.rand(2, 1, 3, 32, 32)
     term = VGG(layers=["relu2_2", "relu1_1"], weights=saved, distance="l1", calibrated=False)
@@ -144,9 +170,11 @@ def test_missing_unreadable_and_mismatching_files_are_refused(tmp_path: Path) ->
         VGG(weights=str(tmp_path / "other.pth"))
 
 
-def test_unknown_layers_and_distances_are_refused() -> None:
-    known = "relu1_1, relu1_2, relu2_1, relu2_2, relu3_1, relu3_2, relu3_3, relu3_4, relu4_1, .*, relu4_4, relu5_1"
-    with pytest.raises(ValueError, match=rf"unknown VGG19 layers \['conv3_3'\]; known: {known}, .*, relu5_4$"):
-        VGG(layers=["conv3_3"], weights="random")
+def test_unknown_layers_distances_and_normalisations_are_refused() -> None:
+    known = "conv1_1, relu1_1, conv1_2, relu1_2, conv2_1, .*, conv3_4, relu3_4, conv4_1, .*, conv5_4, relu5_4"
+    with pytest.raises(ValueError, match=rf"unknown VGG19 layers \['conv3_5', 'pool1'\]; known: {known}$"):
+        VGG(layers=["pool1", "conv3_5"], weights="random")
     with pytest.raises(ValueError, match="unknown distance 'huber'"):
         VGG(distance="huber", weights="random")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="unknown normalisation 'none': imagenet or symmetric"):
+        VGG(normalisation="none", weights="random")  # type: ignore[arg-type]

@@ -66,9 +66,18 @@ def test_metrics_without_references() -> None:
     assert found == {"sharpness": sharpness(levels(image[None])).item()}
 
 
+def test_any_exception_of_a_metric_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: PSNR) -> torch.Tensor:
+        raise KeyError("state")
+
+    monkeypatch.setattr(PSNR, "compute", fail)
+    with pytest.raises(ValueError, match="psnr: KeyError: 'state'"):
+        _measurement("psnr").measure(torch.rand(3, 16, 16), [torch.rand(3, 16, 16)])
+
+
 def test_a_metric_that_is_nan_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PSNR, "compute", lambda self: torch.tensor(float("nan")))
-    with pytest.raises(ValueError, match="psnr is not a number"):
+    with pytest.raises(ValueError, match="metric.psnr is not a number for this image"):
         _measurement("psnr").measure(torch.rand(3, 16, 16), [torch.rand(3, 16, 16)])
 
 

@@ -1,10 +1,10 @@
-"""Instance norm and dropout, which choose their kernels themselves on CPUs."""
+"""Instance norm and dropout, which choose their kernels themselves on CPUs, and batch norm of each image."""
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from deblurlab.models.blocks import Dropout, InstanceNorm2d
+from deblurlab.models.blocks import Dropout, ImageBatchNorm2d, InstanceNorm2d
 
 
 def _normalised(x: Tensor) -> Tensor:
@@ -49,3 +49,23 @@ def test_dropout_zeroes_a_share_and_keeps_the_mean(p: float, dtype: torch.dtype)
 
 def test_dropout_of_everything_is_zero() -> None:
     assert torch.equal(Dropout(1.0)(torch.ones(8)), torch.zeros(8))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_batch_norm_of_each_image_is_that_of_a_batch_of_one_in_training(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    layer = nn.BatchNorm2d(5, eps=1e-3)
+    for tensor in (layer.weight, layer.bias, layer.running_mean):
+        tensor.data.normal_(generator=generator)
+    layer.to(dtype)
+    by_image = ImageBatchNorm2d(layer).to(dtype).eval()
+    before = {name: value.clone() for name, value in by_image.state_dict().items()}
+    x = 3 * torch.randn(3, 5, 8, 6, generator=generator, dtype=dtype) + 2
+    weight, bias = layer.weight.view(5, 1, 1), layer.bias.view(5, 1, 1)
+    mean, variance = x.mean((2, 3), keepdim=True), x.var((2, 3), keepdim=True, correction=0)
+    expected = (x - mean) / (variance + 1e-3).sqrt() * weight + bias
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-12
+    torch.testing.assert_close(by_image(x), expected, rtol=tolerance, atol=tolerance)
+    assert all(torch.equal(value, before[name]) for name, value in by_image.state_dict().items())
+    assert torch.equal(by_image.train()(x), layer.train()(x))  # the statistics of the batch
+    assert by_image.num_batches_tracked == 1

@@ -7,19 +7,29 @@ import pytest
 import torch
 from torch import nn
 
-from deblurlab.config import instantiate
+from deblurlab.config import find_target, instantiate, to_plain
+from deblurlab.config.networks import network_node
 from deblurlab.models import Model
+from deblurlab.models.blocks import ImageBatchNorm2d
 from deblurlab.models.cost import count_parameters
 from support import config, option_names, small
 
 
-@pytest.fixture(scope="module", params=option_names("model"))
+def _names() -> list[str]:
+    """Return every option, and one of each class with the arguments of its original code, marked by "original"."""
+    classes = {find_target(config(f"model={name}").model): name for name in option_names("model")}
+    return [*option_names("model"), *(f"{name} original" for kind, name in classes.items() if kind.original_arguments)]
+
+
+@pytest.fixture(scope="module", params=_names())
 def pristine(request: pytest.FixtureRequest) -> Model:
     """Return a small model, which the tests copy: composing the config and building it take longer than most tests."""
     torch.manual_seed(0)
-    chosen = f"model={request.param}"
+    name, _, original = request.param.partition(" ")
+    chosen = f"model={name}"
     overrides = [override for override in small(chosen) if override.startswith("model.")]
-    network = instantiate(config(chosen, *overrides).model)
+    node = to_plain(config(chosen, *overrides).model)
+    network = instantiate(network_node({**node, **(find_target(node).original_arguments if original else {})}))
     # A zero-initialised layer would block the gradient and hide the layers before it.
     for parameter in network.parameters():
         if not parameter.any():
@@ -29,7 +39,7 @@ def pristine(request: pytest.FixtureRequest) -> Model:
 
 def test_a_small_model_is_smaller(request: pytest.FixtureRequest, pristine: Model) -> None:
     """Each class declares `small_arguments`, so that tests of its options are fast."""
-    name = request.node.callspec.params["pristine"]
+    name = request.node.callspec.params["pristine"].removesuffix(" original")
     with torch.device("meta"):
         full = instantiate(config(f"model={name}").model)
     assert count_parameters(pristine) < count_parameters(full)
@@ -68,6 +78,7 @@ def test_min_size_is_restored(model: Model) -> None:
 
 
 def test_valid_sizes_are_not_padded(model: Model) -> None:
+    model.always_pad = False
     side = max(model.min_size, 4 * model.multiple_of)
     image = torch.rand(1, 3, side, side)
     restored = _restore(model, image)
@@ -84,8 +95,8 @@ def test_every_parameter_receives_a_gradient(model: Model) -> None:
 
 
 def test_evaluation_is_deterministic_and_independent_of_the_batch(model: Model) -> None:
-    model.eval()
-    images = torch.rand(3, 3, 40, 48)
+    model.double().eval()  # statistics of few pixels amplify rounding errors
+    images = torch.rand(3, 3, 40, 48, dtype=torch.float64)
     with torch.no_grad():
         batch = model(images)
         assert torch.equal(batch, model(images))
@@ -106,11 +117,13 @@ def test_loading_a_state_dict_restores_the_output(model: Model) -> None:
 def test_bfloat16_is_close_to_float32(model: Model) -> None:
     model.eval()
     image = torch.rand(1, 3, 48, 48)
+    # Statistics of the four pixels at the coarsest scale amplify rounding errors, those in training mode as well.
+    tolerance = 0.1 if any(isinstance(layer, ImageBatchNorm2d) for layer in model.modules()) else 0.03
     with torch.no_grad():
         exact = model(image)
         with torch.autocast("cpu", torch.bfloat16):
             low_precision = model(image)
-    assert (exact - low_precision).abs().mean() < 0.03 * exact.abs().mean()
+    assert (exact - low_precision).abs().mean() < tolerance * exact.abs().mean()
 
 
 def test_torch_export(model: Model) -> None:

@@ -88,3 +88,13 @@ def test_operations_are_counted_by_hand(kind: type[nn.Module]) -> None:
 def test_a_size_that_cannot_be_counted_is_named() -> None:
     with pytest.raises(SizeError, match="Strided can't restore an image of 255x255 pixels"):
         count_macs(Strided(), 255)
+
+
+@pytest.mark.parametrize("result", [None, [], {"restored": torch.zeros(1)}, ["x"]])
+def test_another_result_than_tensors_is_named(image: Tensor, result: object) -> None:
+    class Own(nn.Module):
+        def forward(self, blurred: Tensor) -> object:
+            return result
+
+    with pytest.raises(UserError, match="Own returned .*: a generator returns a tensor, or a list of them"):
+        run_generator(Own(), image)

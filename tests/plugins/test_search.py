@@ -106,17 +106,24 @@ def test_equal_settings_in_a_batch_are_trained_once(search: Run) -> None:
 
 
 @pytest.mark.untraced
-def test_an_own_metric_determines_the_direction(search: Run, tmp_path: Path) -> None:
-    """The metric of torchmetrics is minimized; a search can't go on in the other direction."""
+def test_an_own_metric_determines_the_direction(search: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A metric from outside is minimized; a search can't go on in the other direction."""
+    (tmp_path / "own_search.py").write_text(
+        "import torchmetrics.image\nclass Variation(torchmetrics.image.TotalVariation):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    named: set[str] = set()
+    monkeypatch.setattr("deblurlab.config.instantiation._named_in_python", named)
     file = tmp_path / "conf" / "metric" / "mine.yaml"
     file.parent.mkdir(parents=True)
-    node = "mine: {_target_: torchmetrics.image.TotalVariation, digits: 6"
+    node = "mine: {_target_: own_search.Variation, digits: 6"
     file.write_text(f"{node}}}\n")
     command = [
         *("--config-dir", str(tmp_path / "conf"), "metric=psnr+mine", "hydra.sweeper.objectives=[mine]"),
         *("loss.adv.weight=0.001", "hydra.sweeper.trials=4"),
     ]
     output = search(*command)
+    assert "own_search.Variation" in named
     distances = {(math.log10(float(call.split()[0])) + 1.5) ** 2: call.split()[0] for call in _calls()}
     assert len(distances) == 4
     assert f"mine {min(distances):.6f}  loss.vgg.weight={distances[min(distances)]}" in output

@@ -42,13 +42,13 @@ def _refused(release: Path, message: str) -> None:
 
 
 def _index(release: Path, change: Change) -> None:
-    index = json.loads((release / "release.json").read_text())
+    index = json.loads((release / "config.json").read_text())
     change(index)
-    (release / "release.json").write_text(json.dumps(index))
+    (release / "config.json").write_text(json.dumps(index))
 
 
 def _weights(release: Path, data: bytes) -> None:
-    (release / "weights.safetensors").write_bytes(data)
+    (release / "model.safetensors").write_bytes(data)
     _index(release, lambda index: index["weights"].update(sha256=hashlib.sha256(data).hexdigest()))
 
 
@@ -96,7 +96,7 @@ def test_weights_outside_of_the_release_are_not_read(name: Any, release: Path) -
 
 
 def test_a_link_out_of_the_release_is_not_followed(release: Path) -> None:
-    weights = release / "weights.safetensors"
+    weights = release / "model.safetensors"
     weights.rename(release.parent / "secret")
     weights.symlink_to(release.parent / "secret")
     _refused(release, "names a file outside the release")
@@ -106,18 +106,18 @@ def test_a_link_out_of_the_release_is_not_followed(release: Path) -> None:
 
 
 def test_a_sparse_file_is_not_read(release: Path) -> None:
-    os.truncate(release / "weights.safetensors", 1 << 40)
+    os.truncate(release / "model.safetensors", 1 << 40)
     _refused(release, "has more than 4 GiB")
 
 
 def test_an_index_that_is_not_text_is_refused(release: Path) -> None:
-    (release / "release.json").write_bytes(b"\xff\xfe\x00")
+    (release / "config.json").write_bytes(b"\xff\xfe\x00")
     _refused(release, "isn't the index of a release")
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "[]", "7", "null", "", "{}", "9" * 10_000])
 def test_an_index_with_another_structure_is_refused(text: str, release: Path) -> None:
-    (release / "release.json").write_text(text)
+    (release / "config.json").write_text(text)
     _refused(release, "isn't the index of a release")
 
 
@@ -155,7 +155,7 @@ HEADERS = {
 @pytest.mark.parametrize("kind", HEADERS)
 def test_a_damaged_weight_file_is_refused(kind: str, release: Path) -> None:
     _weights(release, HEADERS[kind])
-    with pytest.raises(UserError, match="weights.safetensors can't be read"):
+    with pytest.raises(UserError, match="model.safetensors can't be read"):
         read_release(release)
     _refused(release, "can't be read")
 
@@ -181,7 +181,7 @@ def test_tensors_of_other_dtypes_are_refused(dtype: torch.dtype, release: Path) 
 
 
 def test_a_flipped_bit_is_detected(release: Path) -> None:
-    file = release / "weights.safetensors"
+    file = release / "model.safetensors"
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(data)

@@ -298,11 +298,11 @@ def test_the_recipe_has_the_published_networks() -> None:
     module = build(config("experiment=cyclegan"))
     assert isinstance(module, CycleRestoration)
     assert [count_parameters(getattr(module, name)) for name in NETWORKS] == [11_378_179] * 2 + [2_764_737] * 2
-    assert module.weights == {"cycle": 10, "identity": 5, "adv_ls": 1}
+    assert module.weights == {"cycle": 20, "identity": 10, "adv_ls": 1}
     assert not same(state(module.generator), state(module.reblurrer))
     chosen = config("experiment=cyclegan", "loss=cycle+5*identity+adv_hinge", "model=unet_res", "discriminator=unet")
     module = build(chosen)
-    assert module.weights == {"cycle": 10, "identity": 5, "adv_hinge": 1}
+    assert module.weights == {"cycle": 20, "identity": 5, "adv_hinge": 1}
     assert type(module.reblurrer) is UNetRes
 
 

@@ -1,6 +1,7 @@
 """Runs with classes from outside: what they train, record, reuse and lock."""
 
 import csv
+import hashlib
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import torch
 from deblurlab.callbacks import EMA
 from deblurlab.checkpoints.io import read_checkpoint
 from deblurlab.checkpoints.load import generator_weights
+from deblurlab.runs.environment import source_revisions
 from deblurlab.runs.folder import Run
 from deblurlab.runs.untrusted import parse_json
 
@@ -149,6 +151,51 @@ def test_a_finished_run_says_so_and_whether_its_code_changed(
     assert "finished" not in again("fresh=true")
     source = parse_json((run / "results.json").read_text())["sources"]["own_code"]
     assert source["modified"] is True
+
+
+def test_a_resumed_run_says_that_its_code_changed_and_keeps_both_revisions(
+    train: Train, package: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["callbacks.ema._target_=own_code.MyEMA"]
+    run = train(*arguments)
+    first = parse_json((run / "results.json").read_text())["sources"]
+    assert first.keys() == {"own_code"}
+    (run / "results.json").unlink()
+    train(*arguments)
+    assert "has changed" not in capfd.readouterr().err
+    (run / "results.json").unlink()
+    package.write_text(MODULE + "\n# changed\n")
+    train(*arguments)
+    assert "The code of own_code has changed since runs/run was interrupted" in capfd.readouterr().err
+    results = parse_json((run / "results.json").read_text())
+    assert results["earlier_sources"] == [first]
+    assert results["sources"] != first
+
+
+def test_a_damaged_environment_file_is_one_line(train: Train) -> None:
+    run = train()
+    (run / "results.json").unlink()
+    (run / "environment.json").write_text("{")
+    with pytest.raises(SystemExit, match=r"runs/run/environment.json is damaged \(.*\): delete it"):
+        train()
+    assert (run / "checkpoints" / "last.ckpt").exists()
+
+
+def test_packages_without_init_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "without_init").mkdir()
+    (tmp_path / "without_init" / "terms.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = source_revisions({"loss": [{"_target_": "without_init.terms.Own"}], "model": {"_target_": "torch.nn.ReLU"}})
+    assert found.keys() == {"without_init"}
+    assert found["without_init"]["sha256"] == hashlib.sha256(b"x = 1\n").hexdigest()
+
+
+def test_a_training_without_a_validation_says_that_nothing_was_chosen(
+    train: Train, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = train("trainer.val_check_interval=10", "trainer.max_steps=3")
+    assert "gave callbacks.checkpoints.monitor=val/psnr a finite value: there is no best.ckpt" in capfd.readouterr().err
+    assert not (run / "checkpoints" / "best.ckpt").exists()
 
 
 def test_resuming_and_loading_say_from_which_step(train: Train, capfd: pytest.CaptureFixture[str]) -> None:

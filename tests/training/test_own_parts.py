@@ -48,6 +48,12 @@ def test_functions_and_plain_modules_train_like_the_same_term(own: Callable[...,
     assert same(state(trained.generator), state(expected.generator))
 
 
+@pytest.mark.parametrize("name", ["keys", "a.b"])
+def test_names_that_terms_cannot_have_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"loss.{name}: a term can't have this name"):
+        module({name: L1()})
+
+
 def test_a_loss_gets_the_blurred_image_and_the_step() -> None:
     steps: list[int] = []
 

@@ -184,7 +184,12 @@ def test_init_starts_from_the_weights_of_a_run_or_release(
         (["init=nowhere"], "there is no checkpoint nowhere"),
         (["ckpt=nowhere"], "there is no checkpoint nowhere"),
         (["ckpt=bare.ckpt"], "bare.ckpt holds no training state: .* init=bare.ckpt loads a generator's weights"),
-        (["callbacks.checkpoints.monitor=val/nope"], "monitor=val/nope was not measured; validation measured val/loss"),
+        (["callbacks.checkpoints.monitor=val/nope"], "monitor=val/nope isn't a metric of metric=; for another logged"),
+        (
+            ["callbacks.checkpoints.monitor=val/nope", "callbacks.checkpoints.mode=max"],
+            "monitor=val/nope was not measured; validation measured val/loss",
+        ),
+        (["callbacks.checkpoints.mode=Max"], "callbacks.checkpoints.mode=Max is unknown: max, min, or null"),
         (["fresh=no"], "fresh=no must be true or false"),
         (["seed=abc"], "seed=abc must be a whole number"),
         (["loss.l1.weight=0"], "every loss term has weight 0"),

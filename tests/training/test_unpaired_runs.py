@@ -157,7 +157,7 @@ def test_untrainable_combinations_are_rejected_before_anything_is_written(
         train("loss=cycle+l1")
     with pytest.raises(SystemExit, match="experiment=cyclegan, which trains on unpaired"):
         train(*folders)
-    assert list(Path("runs").iterdir()) == []
+    assert not Path("runs").exists()
 
 
 def test_the_best_checkpoint_can_be_selected_by_kid(train: Train, folders: list[str]) -> None:

@@ -1,5 +1,6 @@
 """Selection of the checkpoints that a run keeps."""
 
+import logging
 import math
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,8 @@ from deblurlab.callbacks.metrics import ImageMetrics
 from deblurlab.callbacks.resume import ResumeState, validation_metrics
 from deblurlab.checkpoints.io import try_read_training_state
 from deblurlab.errors import UserError
+
+_LOG = logging.getLogger(__name__)
 
 
 class Checkpoints(Checkpoint):
@@ -29,13 +32,15 @@ class Checkpoints(Checkpoint):
         mode: "max" if a higher value is better, "min" if a lower one is; None: as the measured metric says.
 
     Raises:
-        UserError: At the start: `mode` is None and `monitor` isn't a measured metric. After a validation: it did not
-            measure `monitor`.
+        UserError: `mode` is unknown. At the start: it is None, and `monitor` isn't a measured metric. After a
+            validation: it did not measure `monitor`.
     """
 
     def __init__(
         self, *, folder: str, every: int, monitor: str | None = "val/psnr", mode: Literal["max", "min"] | None = None
     ) -> None:
+        if mode not in ("max", "min", None):
+            raise UserError(f"callbacks.checkpoints.mode={mode} is unknown: max, min, or null for the metric's own")
         self._folder = Path(folder)
         self._every, self._monitor, self._mode = every, monitor, mode
         self._best: float | None = None
@@ -74,6 +79,15 @@ class Checkpoints(Checkpoint):
             f"callbacks.checkpoints.monitor={self._monitor} isn't a metric of metric=; for another logged value set "
             f"callbacks.checkpoints.mode=max or min"
         )
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Warn if no validation has chosen a checkpoint."""
+        if self._monitor is not None and self._best is None:
+            _LOG.warning(
+                "No validation gave callbacks.checkpoints.monitor=%s a finite value: there is no best.ckpt, and the "
+                "last checkpoint is used. Is trainer.val_check_interval longer than the training?",
+                self._monitor,
+            )
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Read the best value from `best.ckpt`; check that its direction is known."""

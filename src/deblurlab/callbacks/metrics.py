@@ -141,7 +141,9 @@ class ImageMetrics(pl.Callback):
         try:
             return self.measurement.measure(image, [reference / 255 for reference in references])
         except ValueError as error:
-            raise UserError(f"{name} cannot be measured: {error}") from error
+            raise UserError(
+                f"{name} cannot be measured: {error}; leave out the image, or the metric from metric="
+            ) from error
 
     def _finish(self, module: pl.LightningModule) -> tuple[dict[str, Tensor], dict[str, float]]:
         """Log the mean of each metric; return the values of all images, and those of metrics of sets."""

@@ -12,6 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch.distributed as dist
 
+from deblurlab._compat import write_logged_values
 from deblurlab.errors import UserError
 
 _TERMINATE = (signal.SIGTERM, signal.SIGINT)
@@ -83,6 +84,7 @@ class Preemption(pl.Callback):
         """Save a checkpoint and exit if a signal was received."""
         if number := self._agreed_signal(trainer, trainer.global_step):
             trainer.save_checkpoint(self._file)
+            write_logged_values(trainer)
             trainer.strategy.barrier()
             self._exit(trainer, number)
 

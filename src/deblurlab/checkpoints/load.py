@@ -14,9 +14,11 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from deblurlab import config
 from deblurlab.checkpoints.io import read_checkpoint
-from deblurlab.checkpoints.release import is_release, read_release
+from deblurlab.checkpoints.published import fit_weights, load_published, read_weights_file, unwrap_state_dict
+from deblurlab.checkpoints.release import is_release, local_path, read_release
 from deblurlab.checkpoints.safe_load import has_storage_for
 from deblurlab.checkpoints.trusted import build_trusted, without_pretrained
+from deblurlab.config.networks import set_attributes, split_attributes
 from deblurlab.errors import UserError, first_sentence
 from deblurlab.runs.folder import Run
 from deblurlab.runs.untrusted import read_yaml
@@ -52,7 +54,8 @@ def load_model(path: str | Path, *, trust: Sequence[str] = ()) -> nn.Module:
     """Return the trained generator of a run, a checkpoint or a release, in evaluation mode.
 
     Args:
-        path: Checkpoint, run folder or release.
+        path: Checkpoint, run folder or release, weights that another project published, or
+            `hf://owner/name[@revision]` for a release on the hub.
         trust: Packages and classes that the file may name besides the models of this package, in addition to those of
             the environment variable DEBLURLAB_TRUST. They are imported and called.
 
@@ -65,8 +68,11 @@ def load_model(path: str | Path, *, trust: Sequence[str] = ()) -> nn.Module:
         >>> network(torch.zeros(1, 3, 50, 70)).shape
         torch.Size([1, 3, 50, 70])
     """
-    path = Path(path)
-    node, weights = _read_model(path)
+    path = local_path(path)
+    content = read_weights_file(path) if path.is_file() else None
+    if content is not None and not _is_checkpoint(content):
+        return load_published(content, path).eval()
+    node, weights = _read_model(path, content)
     target = node.get("_target_") if isinstance(node, Mapping) else None
     if not isinstance(target, str):
         raise UserError(f"{path} doesn't name the model of its weights: init={path} loads them into a model you choose")
@@ -80,16 +86,24 @@ def load_model(path: str | Path, *, trust: Sequence[str] = ()) -> nn.Module:
     return generator.eval()
 
 
-def load_generator(generator: nn.Module, path: Path) -> str:
-    """Load the weights of a checkpoint, a run or a release into a generator; return which ones, for a message.
+def load_generator(generator: nn.Module, path: str | Path) -> str:
+    """Load the weights of a checkpoint, a run, a release or another project into a generator.
+
+    Returns:
+        Which ones, for a message.
 
     Raises:
         UserError: The weights can't be read or belong to another model.
     """
+    path = local_path(path)
     if is_release(path):
         _load(generator, read_release(path)[1], path)
         return str(path)
-    file, content = _read_best_checkpoint(path)
+    if path.is_file() and not _is_checkpoint(content := read_weights_file(path)):
+        state = unwrap_state_dict(content, path)
+        generator.load_state_dict(fit_weights(state, generator, path, f"the model {type(generator).__name__}"))
+        return str(path)
+    file, content = (path, content) if path.is_file() else _read_best_checkpoint(path)
     _load(generator, _select_weights(file, content), path)
     step = content.get("global_step")
     return f"{file} at step {step}" if isinstance(step, int) else str(file)
@@ -134,14 +148,25 @@ def _select_weights(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]
     return weights
 
 
-def _read_model(path: Path) -> tuple[Any, dict[str, Tensor]]:
-    """Return a model's config node, `{"_target_": ..., **arguments}` in a valid file, and its weights."""
+def _is_checkpoint(content: Any) -> bool:
+    """Return whether the content of a file is a checkpoint of deblurlab."""
+    state = content.get("state_dict") if isinstance(content, dict) else None
+    return isinstance(state, dict) and ("record" in content or any(str(k).startswith("generator.") for k in state))
+
+
+def _read_model(path: Path, content: Any) -> tuple[Any, dict[str, Tensor]]:
+    """Return a model's config node, `{"_target_": ..., **arguments}` in a valid file, and its weights.
+
+    Args:
+        path: Release, run folder or checkpoint.
+        content: Content of the checkpoint; None for folders.
+    """
     if is_release(path):
         index, weights = read_release(path)
         return {**index["model"]["arguments"], "_target_": index["model"]["class"]}, weights
     if path.is_dir() and not Run(path).config_file.is_file():
         raise UserError(f"{path} is neither a run nor a release")
-    file, content = _read_best_checkpoint(path)
+    file, content = _read_best_checkpoint(path) if content is None else (path, content)
     record = read_yaml(Run(path).config_file) if path.is_dir() else content.get("record")
     return record.get("model") if isinstance(record, dict) else None, _select_weights(file, content)
 
@@ -157,8 +182,9 @@ def _build(node: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path) -
     module, _, name = node["_target_"].rpartition(".")
     factory = getattr(import_module(module), name)
     arguments = {_RENAMED_ARGUMENTS.get(key, key): value for key, value in without_pretrained(node).items()}
+    arguments, attributes = split_attributes(factory, arguments)
     _check_weights_fit(factory, arguments, weights, path)
-    network: nn.Module = factory(**arguments)
+    network: nn.Module = set_attributes(factory(**arguments), attributes)
     return network
 
 

@@ -1,11 +1,12 @@
 """Releases: weights in a form that is safe to distribute.
 
-A release is a folder with `release.json` (class and arguments of the model, hash of the weights, metrics and their
-protocol) and `weights.safetensors`. Reading one never executes code from it.
+A release is a folder with `config.json` (class and arguments of the model, hash of the weights, metrics and their
+protocol), `model.safetensors`, and for a run `README.md`, its model card: the layout of a model repository on the hub.
+Earlier versions named the first two `release.json` and `weights.safetensors`. Reading one never executes code from it.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +15,38 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from deblurlab.checkpoints import hub
 from deblurlab.errors import UserError, first_sentence
-from deblurlab.runs.files import atomic_folder, write_json
+from deblurlab.runs.files import atomic_folder, write_json, write_text
 from deblurlab.runs.folder import Run
 from deblurlab.runs.untrusted import is_inside, is_safe_relative_path, parse_json, read_yaml
 
-_INDEX, _WEIGHTS, _FORMAT = "release.json", "weights.safetensors", 1
+_INDEX, _WEIGHTS, _CARD, _FORMAT = "config.json", "model.safetensors", "README.md", 1
+_EARLIER_INDEX = "release.json"
 _DTYPES = {"torch.float16", "torch.bfloat16", "torch.float32", "torch.float64", "torch.int64"}
 _MAX_BYTES = 4 << 30
 """Maximum size of the weights. A sparse file can claim any size."""
+_MAX_INDEX_BYTES = 16 << 20
 
 
 def is_release(folder: Path) -> bool:
     """Return whether a folder has the index of a release."""
-    return (folder / _INDEX).is_file()
+    return _index_file(folder).is_file()
 
 
-def release_run(folder: Path, run: Run, weights: Mapping[str, Tensor], *, half: bool = False) -> None:
-    """Write a release of a finished run's generator with the run's results.
+def local_path(path: str | Path) -> Path:
+    """Return the path of weights. `hf://owner/name[@revision]` is downloaded to the hub's cache.
+
+    Raises:
+        UserError: The address isn't valid, or the hub has no release there or can't be reached.
+    """
+    if not hub.is_address(path):
+        return Path(path)
+    return hub.download(str(path), {_INDEX: _MAX_INDEX_BYTES, _WEIGHTS: _MAX_BYTES})
+
+
+def release_run(folder: Path, run: Run, weights: Mapping[str, Tensor], card: str, *, half: bool = False) -> None:
+    """Write a release of a finished run's generator with the run's results and its model card.
 
     Raises:
         UserError: The run hasn't finished, or the folder exists.
@@ -39,11 +54,18 @@ def release_run(folder: Path, run: Run, weights: Mapping[str, Tensor], *, half: 
     results = run.results()
     if results is None:
         raise UserError(f"{run.folder} holds no finished run: only a run with results can be released")
-    write_release(folder, read_yaml(run.config_file)["model"], weights, {"run": results}, half=half)
+    write_release(folder, read_yaml(run.config_file)["model"], weights, {"run": results}, card=card, half=half)
 
 
 def write_release(
-    folder: Path, model: Any, weights: Mapping[str, Tensor], about: Mapping[str, Any], *, half: bool = False
+    folder: Path,
+    model: Any,
+    weights: Mapping[str, Tensor],
+    about: Mapping[str, Any],
+    *,
+    card: str | None = None,
+    half: bool = False,
+    check: Callable[[Path], object] | None = None,
 ) -> None:
     """Write a release.
 
@@ -52,7 +74,9 @@ def write_release(
         model: Config node of the model.
         weights: State dict.
         about: Provenance, added to the index.
+        card: Text of README.md, if any.
         half: Store floating-point weights in 16 bits.
+        check: Called with the folder before it gets its name; an error leaves none.
 
     Raises:
         UserError: The folder exists.
@@ -76,6 +100,10 @@ def write_release(
     with atomic_folder(folder) as temporary:
         (temporary / _WEIGHTS).write_bytes(data)
         write_json(temporary / _INDEX, index)
+        if check is not None:
+            check(temporary)
+        if card is not None:
+            write_text(temporary / _CARD, card)
 
 
 def read_release(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -105,8 +133,11 @@ def read_release(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def _read_index(folder: Path) -> tuple[dict[str, Any], Path, str]:
     """Return a release's index, the path of its weights and their SHA-256."""
+    path = _index_file(folder)
     try:
-        index = parse_json((folder / _INDEX).read_text())
+        if path.stat().st_size > _MAX_INDEX_BYTES:
+            raise ValueError(f"it has more than {_MAX_INDEX_BYTES >> 20} MiB")
+        index = parse_json(path.read_text())
         version = index["format"]
         if type(version) is not int or version != _FORMAT:
             raise UserError(
@@ -117,10 +148,17 @@ def _read_index(folder: Path) -> tuple[dict[str, Any], Path, str]:
         if not isinstance(index["model"]["arguments"], dict):
             raise TypeError("the model's arguments aren't an object")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / _INDEX} isn't the index of a release: {first_sentence(error)}") from error
-    if Path(name).name != name or not is_safe_relative_path(name) or not is_inside(folder / name, folder):
-        raise UserError(f"{folder / _INDEX} names a file outside the release: {name}")
-    return index, folder / name, sha256
+        raise UserError(f"{path} isn't the index of a release: {first_sentence(error)}") from error
+    file = folder / name
+    is_safe = Path(name).name == name and is_safe_relative_path(name)
+    if not is_safe or not (is_inside(file, folder) or hub.is_cached(folder, file)):
+        raise UserError(f"{path} names a file outside the release: {name}")
+    return index, file, sha256
+
+
+def _index_file(folder: Path) -> Path:
+    """Return the path of a release's index, which has another name in releases of earlier versions."""
+    return next((file for name in (_INDEX, _EARLIER_INDEX) if (file := folder / name).is_file()), folder / _INDEX)
 
 
 def _strings(node: Any, *keys: str) -> list[str]:

@@ -1,59 +1,57 @@
 """Safe loading of untrusted weight files. Never executes code; memory is bounded by the file's size."""
 
-import pickletools
+import io
 import struct
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+import safetensors.torch
 import torch
 from torch import Tensor
 
-_LEGACY_PICKLES = 5
-"""Number of pickles at the start of a file in the format before torch 1.6."""
-_ALLOWED_NAMES = {
-    "collections Counter",
-    "collections OrderedDict",
-    "torch Size",
-    "torch._utils _rebuild_tensor",
-    "torch._utils _rebuild_tensor_v2",
-    "torch._utils _rebuild_tensor_v3",
-    "torch._utils _rebuild_parameter",
-    "torch.storage UntypedStorage",
-}
-"""Globals in pickles of tensors and plain data, besides storage classes and dtypes."""
+from deblurlab.checkpoints.file_kinds import describe_other_file
+from deblurlab.checkpoints.unpickle import Storage, Unpickler, build_tensors
+
+_LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+"""First two pickles of a file in the format before torch 1.6."""
+_CHUNK = 1 << 20
+"""Bytes that are copied at once."""
 _MAX_SHARING = 4
 """Maximum ratio of the tensors' bytes to the bytes of their storages: weights may share storage."""
 
 
-def load_tensors(path: Path) -> Any:
-    """Load a file that any version of `torch.save` wrote to the CPU: tensors and plain data only.
+def load_tensors(path: Path, *, ignore_objects: bool = False) -> Any:
+    """Load tensors and plain data to the CPU.
+
+    The file is one of any version of `torch.save` or of safetensors.
+
+    Args:
+        path: The file.
+        ignore_objects: Replace objects of other classes by `Ignored`, without importing their class, instead of
+            refusing the file.
 
     Raises:
         OSError: The file can't be read.
-        ValueError: The file would take more memory than its size, or names globals that weights don't need.
-        Exception: Any other error of `torch.load` for a damaged or hostile file.
+        ValueError: The file is something else, would take more memory than its size, or names other classes.
+        Exception: Any other error for a damaged or hostile file.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
-        zipped = file.read(4) == b"PK\x03\x04"  # the test that torch uses
+        head = file.read(512)
+        if (other := describe_other_file(head)) is not None:
+            raise ValueError(other)
         file.seek(0)
-        if zipped:
+        if head[:4] == b"PK\x03\x04":
             with zipfile.ZipFile(file) as archive:
-                _check_archive(archive, file, size)
-                for name in archive.namelist():
-                    if name.casefold().endswith(".pkl"):  # torch ignores the case of record names
-                        with archive.open(name) as pickled:
-                            _check_pickle(pickled)
-        else:
-            for _ in range(_LEGACY_PICKLES):
-                _check_pickle(file)
-        file.seek(0)
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    if sum(_storages(content).values()) > size:  # torch doesn't check the sizes in legacy files
-        raise ValueError("it claims more bytes than it has")
-    return content
+                return _load_archive(archive, size, ignore_objects)
+        if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size:
+            return safetensors.torch.load_file(path)
+        if head[:1] != b"\x80":
+            raise ValueError("its format is unknown: files of torch.save and of safetensors are read")
+        return _load_legacy(file, size, ignore_objects)
 
 
 def has_storage_for(weights: Iterable[Tensor]) -> bool:
@@ -68,64 +66,69 @@ def has_storage_for(weights: Iterable[Tensor]) -> bool:
     return claimed <= _MAX_SHARING * sum(storages.values())
 
 
-def _storages(content: Any) -> dict[int, int]:
-    """Return the sizes in bytes of all storages in nested containers, by address. Each container is visited once."""
-    sizes, seen, left = {}, set(), [content]
-    while left:
-        item = left.pop()
-        if isinstance(item, Tensor):
-            storage = item.untyped_storage()
-            sizes[storage.data_ptr()] = storage.nbytes()
-        elif isinstance(item, (dict, list, tuple, set)) and id(item) not in seen:
-            seen.add(id(item))
-            left += item.values() if isinstance(item, dict) else item
-    return sizes
-
-
-def _check_archive(archive: zipfile.ZipFile, file: IO[bytes], size: int) -> None:
-    """Raise ValueError unless the archive's records are uncompressed, disjoint, distinct and have right checksums.
-
-    torch writes records this way, but doesn't check them when it reads.
-    """
-    records = archive.infolist()
-    if any(record.compress_type != zipfile.ZIP_STORED for record in records):
-        raise ValueError("its records are compressed, which torch's never are")
-    if len({record.filename.casefold() for record in records}) < len(records):
+def _load_archive(archive: zipfile.ZipFile, size: int, ignore_objects: bool) -> Any:
+    """Load an archive of torch. zipfile checks the checksum of each record that is read."""
+    records = {record.filename: record for record in archive.infolist()}
+    pickles = [name for name in records if name.rpartition("/")[2].casefold() == "data.pkl"]
+    if not pickles:
+        raise ValueError("it is a ZIP archive, but none of weights: unpack it, and give the file in it")
+    if any(name.endswith("/constants.pkl") for name in records):
+        raise ValueError("it is a TorchScript program: save its state_dict() with the original code")
+    if len({name.casefold() for name in records}) < len(archive.infolist()):
         raise ValueError("two of its records have the same name")
-    if sum(record.file_size for record in records) > size:
+    if any(record.compress_type != zipfile.ZIP_STORED for record in records.values()):
+        raise ValueError("its records are compressed, which those of weights never are")
+    if sum(record.file_size for record in records.values()) > size:
         raise ValueError("its records overlap")
-    if any(offset not in (archive.start_dir, 0xFFFFFFFF) for offset in _directory_offsets(file, size)):
-        raise ValueError("it has several directories")
-    if (damaged := archive.testzip()) is not None:
-        raise ValueError(f"the checksum of its record {damaged} is wrong: the file is damaged")
+    return _load_torch_archive(archive, pickles[0], size, ignore_objects)
 
 
-def _directory_offsets(file: IO[bytes], size: int) -> list[int]:
-    """Return the directory's offset according to each end record. Readers differ in which record they use."""
-    file.seek(size - 42)
-    locator, end = file.read(20), file.read(22)
-    if end[:4] != b"PK\x05\x06":
-        raise ValueError("it doesn't end as torch's archives do")
-    offsets = [struct.unpack("<L", end[16:20])[0]]
-    if locator[:4] == b"PK\x06\x07":
-        file.seek(struct.unpack("<Q", locator[8:16])[0])
-        offsets.append(struct.unpack("<Q", file.read(56)[48:56])[0])
-    return offsets
+def _load_torch_archive(archive: zipfile.ZipFile, pickled: str, size: int, ignore_objects: bool) -> Any:
+    folder = pickled[: -len("data.pkl")]
+    if folder + "byteorder" in archive.namelist() and archive.read(folder + "byteorder") != b"little":
+        raise ValueError("its numbers are big-endian: save it on a little-endian machine")
+    unpickler = Unpickler(io.BytesIO(archive.read(pickled)), size, ignore_objects=ignore_objects)
+    content, loaded = unpickler.load(), {}
+
+    def read(storage: Storage) -> Tensor:
+        if storage.key not in loaded:
+            record = archive.getinfo(f"{folder}data/{storage.key}")
+            if record.file_size != storage.nbytes:
+                raise ValueError("it claims more bytes than it has")
+            with archive.open(record) as source:
+                loaded[storage.key] = _read_bytes(source, storage.nbytes)
+        return loaded[storage.key]
+
+    return build_tensors(content, read)
 
 
-def _check_pickle(pickled: IO[bytes]) -> None:
-    """Raise ValueError if a pickle names other globals than weights need.
+def _load_legacy(file: IO[bytes], size: int, ignore_objects: bool) -> Any:
+    """Load a file in the format before torch 1.6: pickles, then the bytes of the storages that the last one lists."""
+    if Unpickler(file, 0, ignore_objects=ignore_objects).load() != _LEGACY_MAGIC:
+        raise ValueError("it is a pickle, but none that torch.save wrote")
+    protocol, system = (Unpickler(file, 0, ignore_objects=False).load() for _ in range(2))
+    if protocol != _LEGACY_PROTOCOL:
+        raise ValueError(f"its format has the version {protocol!r:.20}, which is unknown")
+    if not system["little_endian"]:
+        raise ValueError("its numbers are big-endian: save it on a little-endian machine")
+    unpickler = Unpickler(file, size, ignore_objects=ignore_objects)
+    content, loaded = unpickler.load(), {}
+    for key in Unpickler(file, 0, ignore_objects=False).load():
+        storage = unpickler.storages[key]
+        if struct.unpack("<q", file.read(8))[0] != storage.elements:
+            raise ValueError(f"it describes storage {key} twice")
+        loaded[key] = _read_bytes(file, storage.nbytes)
+    return build_tensors(content, lambda storage: loaded[storage.key])
 
-    `weights_only=True` also allows `bytearray(10**10)`, codecs and conversions: gigabytes in a few bytes.
-    """
-    for opcode, argument, _ in pickletools.genops(pickled):
-        if opcode.name == "STACK_GLOBAL" or (opcode.name == "GLOBAL" and not _is_allowed(str(argument))):
-            raise ValueError(f"it names {argument or 'things'}, which no weights do")
 
-
-def _is_allowed(name: str) -> bool:
-    module, _, attribute = name.partition(" ")
-    is_torch_type = module == "torch" and (
-        attribute.endswith("Storage") or isinstance(getattr(torch, attribute, None), torch.dtype)
-    )
-    return is_torch_type or name in _ALLOWED_NAMES
+def _read_bytes(source: IO[bytes], count: int) -> Tensor:
+    """Return bytes as `(count,)`."""
+    data = torch.empty(count, dtype=torch.uint8)
+    target, done = data.numpy(), 0
+    while done < count:
+        chunk = source.read(min(count - done, _CHUNK))
+        if not chunk:
+            raise ValueError("it is truncated")
+        target[done : done + len(chunk)] = np.frombuffer(chunk, np.uint8)
+        done += len(chunk)
+    return data

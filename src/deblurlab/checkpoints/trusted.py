@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from deblurlab.config.networks import set_multiple_of, sets_multiple_of
+from deblurlab.config.networks import set_attributes, split_attributes
 from deblurlab.errors import UserError, first_sentence
 from deblurlab.runs.untrusted import TRUST_VARIABLE, is_dotted_name, is_trusted, trusted_names
 
@@ -28,11 +28,11 @@ def build_trusted(node: Mapping[str, Any], trust: Sequence[str], path: Path) -> 
     target, arguments, names = node["_target_"], without_pretrained(node), trusted_names(trust)
     _check_trusted(target, names, path)
     network = _import(target, names, path)
-    multiple_of = arguments.pop("multiple_of", None) if sets_multiple_of(network) else None
+    arguments, attributes = split_attributes(network, arguments)
     built = network(**_build(arguments, names, path))
     if not isinstance(built, nn.Module):
         raise UserError(f"{path} names {target:.200}, which isn't a torch.nn.Module")
-    return built if multiple_of is None else set_multiple_of(built, multiple_of)
+    return set_attributes(built, attributes)
 
 
 def without_pretrained(node: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,11 +14,14 @@ def weights(arguments: list[str]) -> None:
     command = commands.add_parser("convert", help="convert a downloaded checkpoint", description=description)
     command.add_argument("file", type=Path, help="downloaded checkpoint")
     command.add_argument("--model", required=True, help="architecture: an option of the config group model")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="argument of the architecture, such as width=64"
+    )
     command.add_argument("-o", "--output", type=Path, help="folder of the release (default: the file's name)")
     options = parser.parse_args(arguments)
     output = options.output or Path(options.file.stem)
     with exit_with_message():
         from deblurlab.checkpoints.convert import convert
 
-        convert(options.file, options.model, output)
+        convert(options.file, options.model, output, options.set)
         print(output)

@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("inputs", nargs="*", metavar="IMAGE|FOLDER|GLOB|VIDEO", help="files to restore")
     add("-o", "--output", default="restored", help="output folder, or output file for one input (default: restored)")
-    add("--weights", help="release, run folder, checkpoint, ONNX file or name of a bundled model")
+    add("--weights", help="release, hf://owner/name, run, checkpoint, published weights, ONNX file or bundled model")
     add("--tile", default="auto", help="side of tiles in pixels, auto (large images only) or off (default: auto)")
     add("--overlap", default="auto", help="overlap of neighbouring tiles in pixels; auto: exact where affordable")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, ... (default: auto)")

@@ -6,7 +6,7 @@ from pathlib import Path
 from deblurlab.cli.exit_codes import exit_with_message
 from deblurlab.cli.trust import add_trust
 from deblurlab.errors import UserError
-from deblurlab.inference.bundled import DEFAULT
+from deblurlab.inference.bundled import DEFAULT, weights_folder
 
 _DESCRIPTION = (
     "Serve a web page for restoring images, and the HTTP API POST /restore. By default only for this machine."
@@ -21,13 +21,15 @@ def serve(arguments: list[str]) -> None:
         if len(set(names)) < len(names):
             raise UserError("two of --weights have the same name, which identifies the model: rename one of them")
 
+        paths = [weights_folder(weights) for weights in options.weights]  # before app, which puts the hub offline
+
         from deblurlab.inference.predictor import Restorer
         from deblurlab.serving import app
         from deblurlab.serving.limits import Limits
 
         restorers = {
-            name: Restorer.load(weights, device=options.device, trust=options.trust)
-            for name, weights in zip(names, options.weights, strict=True)
+            name: Restorer.load(path, device=options.device, trust=options.trust)
+            for name, path in zip(names, paths, strict=True)
         }
         limits = Limits(
             megabytes=options.max_megabytes,
@@ -43,7 +45,9 @@ def serve(arguments: list[str]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("deblurlab serve", description=_DESCRIPTION)
     add = parser.add_argument
-    text = "releases, run folders, checkpoints, ONNX files or names of bundled models (default: the bundled model)"
+    text = (
+        "releases, hf://owner/name, run folders, checkpoints, ONNX files or bundled models (default: the bundled model)"
+    )
     add("--weights", nargs="+", default=[None], help=text)
     add_trust(parser)
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, ... (default: auto)")

@@ -1,43 +1,47 @@
-"""The key `multiple_of` in the config node of a network whose class knows nothing of it."""
+"""Keys in the config node of a network that are attributes, not arguments of its class: how images are padded."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from deblurlab.config.instantiation import find_target
-from deblurlab.errors import UserError
 
-_MAX_MULTIPLE = 4096
-"""Largest `multiple_of`: images are padded to it."""
+_SETTER = "deblurlab.models.padding.set_attributes"
 
 
 def network_node(node: Any) -> Any:
-    """Return a network's node in which the key `multiple_of` sets an attribute, if the class has no such argument.
+    """Return a network's node in which `multiple_of`, `padding` and `always_pad` set attributes of the network.
 
     Args:
-        node: Plain data; anything but a node with `_target_` and `multiple_of` is returned unchanged.
+        node: Plain data; anything but a node with `_target_` and one of these keys is returned unchanged.
     """
-    if not (isinstance(node, dict) and "_target_" in node and "multiple_of" in node):
+    if not (isinstance(node, dict) and "_target_" in node and {"multiple_of", "padding", "always_pad"} & node.keys()):
         return node
-    if not sets_multiple_of(find_target(node)):
-        return node
-    arguments = {key: value for key, value in node.items() if key != "multiple_of"}
-    setter = f"{set_multiple_of.__module__}.{set_multiple_of.__name__}"
-    return {"_target_": setter, "network": arguments, "multiple_of": node["multiple_of"]}
+    arguments, attributes = split_attributes(find_target(node), node)
+    return {"_target_": _SETTER, "network": arguments, "attributes": attributes} if attributes else node
 
 
-def sets_multiple_of(network: Callable[..., Any]) -> bool:
-    """Return whether the key `multiple_of` is an attribute to set: the class has neither it nor an argument for it."""
-    return not hasattr(network, "multiple_of") and "multiple_of" not in inspect.signature(network).parameters
+def split_attributes(
+    network: Callable[..., Any], arguments: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the arguments of a network's class, and its attributes among them.
+
+    `padding` and `always_pad` are attributes if the class has no such argument; `multiple_of` is one if the class has
+    no such attribute either.
+    """
+    parameters = inspect.signature(network).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    keys = {"padding", "always_pad"} - parameters.keys() if not takes_any else set()
+    if not hasattr(network, "multiple_of") and "multiple_of" not in parameters:
+        keys.add("multiple_of")
+    attributes = {key: value for key, value in arguments.items() if key in keys}
+    return {key: value for key, value in arguments.items() if key not in keys}, attributes
 
 
-def set_multiple_of(network: Any, multiple_of: int) -> Any:
-    """Set the number that the sides of images are padded to a multiple of, and return the network.
+def set_attributes(network: Any, attributes: Mapping[str, Any]) -> Any:
+    """Set the attributes among a network's arguments, and return the network.
 
     Raises:
-        UserError: The number isn't possible.
+        UserError: A value isn't possible.
     """
-    if type(multiple_of) is not int or not 1 <= multiple_of <= _MAX_MULTIPLE:
-        raise UserError(f"model.multiple_of={multiple_of!s:.50} must be a whole number from 1 to {_MAX_MULTIPLE}")
-    network.multiple_of = multiple_of
-    return network
+    return find_target({"_target_": _SETTER})(network, attributes)

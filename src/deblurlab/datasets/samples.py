@@ -90,7 +90,7 @@ class PairDataset(Dataset[Sample]):
         blurred, sharp = read_pair(pair, self._read)
         if self._augmentations is not None:
             random_key = (self._seed, epoch, index)
-            blurred, sharp = apply_transform(self._augmentations[size], blurred, sharp, pair.blurred, random_key)
+            blurred, sharp = apply_transform(self._augmentations[size], blurred, sharp, pair.blurred, random_key, size)
         sample: Sample = {"blurred": to_tensor(blurred), "sharp": to_tensor(sharp), "name": pair.name, "index": index}
         if pair.extra_references:
             sample["extra_references"] = torch.stack([self._whole(image) for image in pair.extra_references])
@@ -144,12 +144,12 @@ class UnpairedDataset(Dataset[Sample]):
             image = read_checked(single.image, self._read)
             # Degradations apply to the first image of a pair only, so each image is passed as both.
             random_key = (self._seed, epoch, index, 1 + position)
-            images.append(to_tensor(apply_transform(transform, image, image, single.image, random_key)[position]))
+            images.append(to_tensor(apply_transform(transform, image, image, single.image, random_key, size)[position]))
         sample: Sample = {"blurred": images[0], "unpaired_sharp": images[1], "name": blurred.name, "index": index}
         if self._pairs:
             pair = self._pairs[int(random.integers(len(self._pairs)))]
             random_key = (self._seed, epoch, index, 3)
-            both = apply_transform(transform, *read_pair(pair, self._read), pair.blurred, random_key)
+            both = apply_transform(transform, *read_pair(pair, self._read), pair.blurred, random_key, size)
             sample["pair_blurred"], sample["pair_sharp"] = map(to_tensor, both)
         return sample
 
@@ -162,9 +162,9 @@ def read_checked(reference: Reference, read: Reader) -> Image:
     """
     image = read(reference)
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        found = f"{image.dtype} of shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
         raise UserError(
-            f"the reader of the data set returned {found} for {reference}: it must return RGB images, (H, W, 3) uint8"
+            f"the reader of the data set returned {_describe(image)} for {reference}: it must return RGB images, "
+            f"(H, W, 3) uint8"
         )
     return image
 
@@ -185,19 +185,39 @@ def read_pair(pair: Pair, read: Reader) -> tuple[Image, Image]:
 
 
 def apply_transform(
-    transform: PairTransform, blurred: Image, sharp: Image, reference: Reference, key: tuple[int, ...]
+    transform: PairTransform, blurred: Image, sharp: Image, reference: Reference, key: tuple[int, ...], size: int
 ) -> tuple[Image, Image]:
-    """Return two images transformed.
+    """Return two images transformed to crops, `(size, size, 3)` uint8.
 
     Raises:
-        UserError: The transform failed; the message names the image `reference`.
+        UserError: The transform failed, or returned something else; the message names the image `reference`.
     """
     try:
-        return transform(blurred, sharp, key=key)
+        images = transform(blurred, sharp, key=key)
+        expected = (size, size, 3)
+        if not isinstance(images, (tuple, list)) or len(images) != 2:
+            raise UserError(f"augment: {_class(transform)} returned {type(images).__name__} instead of two images")
+        for image in images:
+            if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape != expected:
+                raise UserError(
+                    f"augment: {_class(transform)} returned {_describe(image)} for {reference}: it must return "
+                    f"crops of augment.size={size}, {expected} uint8"
+                )
+        return images[0], images[1]
+    except UserError:
+        raise
     except ValueError as error:
         raise UserError(
             f"{reference} ({_size(blurred)}) can't be augmented: {error}. Lower augment.size, or remove such images"
         ) from error
+
+
+def _describe(image: object) -> str:
+    return f"{image.dtype} of shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+
+
+def _class(transform: PairTransform) -> str:
+    return getattr(transform, "__qualname__", type(transform).__qualname__)
 
 
 def to_tensor(image: Image) -> Tensor:

@@ -96,7 +96,12 @@ class TorchDataset(ImageSet):
         return [Pair(f"{i:06d}", Sampled(split, i, 0), Sampled(split, i, 1)) for i in range(count)]
 
     def _sample(self, split: Split, index: int) -> tuple[Image, Image]:
-        sample = self._datasets[split][index]
+        try:
+            sample = self._datasets[split][index]
+        except UserError:
+            raise
+        except Exception as error:  # a user's class may raise any
+            raise UserError(f"sample {index} of data.{split}: {type(error).__name__}: {error}") from error
         if not isinstance(sample, (tuple, list)) or len(sample) != 2:
             size = f" of {len(sample)}" if isinstance(sample, (tuple, list)) else ""
             raise UserError(

@@ -2,7 +2,7 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
@@ -54,6 +54,9 @@ def as_discriminator(network: nn.Module) -> nn.Module:
     The module's `forward` takes the image, or the image and the blurred image. It returns logits of any shape `(B,
     ...)` as a tensor, or a list or tuple of tensors, one per scale or head; or `DiscriminatorOutput`.
 
+    Raises:
+        UserError: `forward` takes the blurred image only.
+
     Example:
         >>> import torch
         >>> network = as_discriminator(nn.Conv2d(3, 1, 4, stride=2))
@@ -61,33 +64,55 @@ def as_discriminator(network: nn.Module) -> nn.Module:
         >>> [logits.shape for logits in network(image, image).logits]
         [torch.Size([2, 1, 3, 3])]
     """
-    if not _takes_blurred(network):
+    names = list(inspect.signature(network.forward).parameters)
+    if "blurred" in names:
+        network.register_forward_pre_hook(_by_name(names), with_kwargs=True)
+    elif not _takes_blurred(network):
         network.register_forward_pre_hook(_without_condition)
-    network.register_forward_hook(_normalised)
+    network.register_forward_hook(_normalised, with_kwargs=True)
     return network
 
 
+def _by_name(names: list[str]) -> Callable[..., Any]:
+    """Return a pre-hook that passes the blurred image by its name, and the image as the first other argument."""
+    image = next((name for name in names if name != "blurred"), None)
+    if image is None:
+        raise UserError("the discriminator's forward takes only blurred: it must take the image to judge as well")
+
+    def pass_by_name(network: nn.Module, images: tuple[Tensor, ...], options: dict[str, Any]) -> Any:
+        if len(images) < 2:  # passed by name already, or without a blurred image
+            return None
+        if names[0] == "blurred":
+            return (), {image: images[0], "blurred": images[1]}
+        return images[:1], {"blurred": images[1]}
+
+    return pass_by_name
+
+
 def _takes_blurred(network: nn.Module) -> bool:
-    """Return whether `forward` has a second argument for the blurred image: without default value, or of that name."""
+    """Return whether `forward` has a second argument without default value, for the blurred image."""
     parameters = list(inspect.signature(network.forward).parameters.values())
     if any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters[:2]):
         return True
     second = parameters[1] if len(parameters) > 1 else None
     if second is None or second.kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD:
         return False
-    return second.default is inspect.Parameter.empty or second.name == "blurred"
+    return second.default is inspect.Parameter.empty
 
 
 def _without_condition(network: nn.Module, images: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return images[:1]
 
 
-def _normalised(network: nn.Module, images: tuple[Tensor, ...], output: Any) -> DiscriminatorOutput:
+def _normalised(
+    network: nn.Module, images: tuple[Tensor, ...], options: dict[str, Tensor], output: Any
+) -> DiscriminatorOutput:
     """Return a discriminator's output as `DiscriminatorOutput`; a forward hook.
 
     Raises:
         UserError: These aren't logits of the batch.
     """
+    images = (*images, *options.values())
     whole = isinstance(output, DiscriminatorOutput)
     found = output.logits if whole else output
     logits = list(found) if isinstance(found, (list, tuple)) else [found]

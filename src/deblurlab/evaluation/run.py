@@ -62,8 +62,8 @@ def evaluate(
     _check_references(tasks, measurement)
     restorer.prepare(resolve_device(cfg.device), psf)
     _claim(run, cfg, measurement, overrides)
-    unsaved = [task for task in tasks if cfg.save and not restored_file(run, task).exists()]
-    if (finished := run.results()) is not None and not finished["failed"] and not unsaved:
+    finished = run.results()
+    if finished is not None and not finished["failed"] and not _unsaved(run, cfg, tasks):
         if not run.report_file.exists():
             write_evaluation(run)
         return finished
@@ -129,6 +129,11 @@ def _claim(run: Run, cfg: DictConfig, measurement: Measurement, overrides: Seque
     run.claim({**to_plain(cfg), "unavailable": sorted(measurement.unavailable)}, overrides)
 
 
+def _unsaved(run: Run, cfg: DictConfig, tasks: Sequence[Task]) -> set[str]:
+    """Return the keys of the tasks whose restored images are to be saved and aren't yet."""
+    return {task.key for task in tasks if cfg.save and not restored_file(run, task).exists()}
+
+
 def _measure_remaining(
     run: Run,
     cfg: DictConfig,
@@ -148,9 +153,7 @@ def _measure_remaining(
         for part in run.parts.glob("*.jsonl"):  # an interrupted evaluation of whole sets starts again
             part.unlink()
     shard, shards = parse_shard(cfg.shard)
-    done = {key for key, row in _read_rows(run).items() if row["error"] is None}
-    if cfg.save:
-        done -= {task.key for task in tasks if not restored_file(run, task).exists()}
+    done = {key for key, row in _read_rows(run).items() if row["error"] is None} - _unsaved(run, cfg, tasks)
     remaining = [task for i, task in enumerate(tasks) if i % shards == shard and task.key not in done]
     restored: dict[str, Tensor] = {}
     measured = evaluate_tasks(remaining, restorer, measurement, data.read)

@@ -3,6 +3,7 @@
 from importlib.resources import files
 from pathlib import Path
 
+from deblurlab.checkpoints.hub import is_address
 from deblurlab.errors import UserError
 
 DEFAULT = "fidelity"
@@ -15,19 +16,23 @@ def names() -> list[str]:
 
 
 def weights_folder(weights: str | Path | None) -> Path:
-    """Return the path of weights. An existing file or folder takes precedence over a bundled model of that name.
+    """Return the path of weights: a release on the hub, a file or folder, or else a bundled model of that name.
 
     Raises:
-        UserError: There is neither a file or folder nor a bundled model of that name.
+        UserError: There is neither a file or folder nor a bundled model of that name, or the hub has no such release.
     """
+    if weights is not None and is_address(weights):
+        from deblurlab.checkpoints.release import local_path  # imports torch
+
+        return local_path(weights)
     given = Path(weights if weights is not None else DEFAULT)
     if weights is not None and given.exists():
         return given
     if str(given) in names():
         return _folder() / given
     raise UserError(
-        f"there are no weights {given}: give a release, a run's folder, a checkpoint, an ONNX file, or one of "
-        f"{', '.join(names())}"
+        f"there are no weights {given}: give a release, a run's folder, a checkpoint, an ONNX file, hf://owner/name, "
+        f"or one of {', '.join(names())}"
     )
 
 

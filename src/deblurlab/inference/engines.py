@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from deblurlab.errors import SizeError
-from deblurlab.models.base import pad_reflect, run_generator
+from deblurlab.models.base import run_generator
+from deblurlab.models.memory_format import convert_memory_format
+from deblurlab.models.padding import PaddingMode, pad, padding_of
 
 DEFAULT_MULTIPLE = 32
 """Assumed stride of a network that doesn't define `multiple_of`, for tiles. Images aren't padded to it."""
@@ -22,6 +24,8 @@ class Engine:
     multiple_of: int = 1
     """Stride of the network: the product of its downsampling factors. A window is restored as in the whole image
     only if it starts at a multiple of it."""
+    padding: PaddingMode = "reflect"
+    """Values of padded pixels."""
 
     @property
     def receptive_radius(self) -> int | None:
@@ -54,8 +58,10 @@ class Torch(Engine):
     def __init__(self, network: nn.Module, device: torch.device, *, channels_last: bool = True) -> None:
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         self._device = device
-        self._network = network.eval().to(device).to(memory_format=self._format)
+        self._network = network.eval().to(device)
+        convert_memory_format(self._network, self._format)
         self.multiple_of = int(getattr(network, "multiple_of", DEFAULT_MULTIPLE))
+        self.padding = padding_of(network).mode
 
     @cached_property
     def receptive_radius(self) -> int | None:
@@ -93,7 +99,7 @@ class Ensemble(Engine):
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine, self.multiple_of = engine, engine.multiple_of
+        self._engine, self.multiple_of, self.padding = engine, engine.multiple_of, engine.padding
 
     @property
     def receptive_radius(self) -> int | None:
@@ -104,7 +110,8 @@ class Ensemble(Engine):
         """Restore `(B, 3, H, W)` eight times and average."""
         height, width = blurred.shape[-2:]
         bottom, right = (-size % self.multiple_of for size in (height, width))
-        even = pad_reflect(blurred, height + bottom, width + right)  # keeps the network's grid in place when flipped
+        # Padding keeps the network's grid in place when the image is flipped.
+        even = pad(blurred, height + bottom, width + right, self.padding)
         total = torch.zeros_like(even)
         for transposed in (False, True):
             for flips in ([], [2], [3], [2, 3]):

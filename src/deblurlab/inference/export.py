@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deblurlab.errors import UserError, first_sentence
 from deblurlab.inference.engines import Torch
 from deblurlab.inference.onnx_engine import OnnxRuntime
 from deblurlab.models import Model
+from deblurlab.models.padding import CONSTANTS, padding_of
 from deblurlab.runs.files import atomic_path
 
 Write = Callable[..., float]
@@ -28,15 +30,15 @@ _TOLERANCE = {False: 1e-4, True: 2e-2}
 class AnySize(nn.Module):
     """A generator with its padding in the graph: `(B, 3, H, W)` float in [0, 1], both sides at least `min_size`.
 
-    Any module is a generator; it may have the attributes `multiple_of` and `min_size` (default: 1).
+    Any module is a generator; it may have the attributes that `padding_of` reads.
     """
 
     def __init__(self, generator: nn.Module, *, half: bool) -> None:
         super().__init__()
         self.generator = generator.eval().half() if half else generator.eval()
-        self.multiple_of, self.half_precision = int(getattr(generator, "multiple_of", 1)), half
+        self.padding, self.half_precision = padding_of(generator), half
         # At a side of one stride the coarsest scale has one pixel, and torch.export would specialise the program to it.
-        self.min_size = max(_min_size(generator), self.multiple_of + 1)
+        self.min_size = max(self.padding.min_size, self.padding.multiple_of + 1)
 
     def forward(self, blurred: Tensor) -> Tensor:
         """Restore `(B, 3, H, W)`. Of a multi-scale generator, return the finest scale."""
@@ -45,25 +47,30 @@ class AnySize(nn.Module):
         restore = self.generator.restore if isinstance(self.generator, Model) else self.generator
         restored = restore(padded.half() if self.half_precision else padded)
         finest = restored if isinstance(restored, Tensor) else restored[-1]
-        if self.multiple_of == 1:
+        if not self._pads:
             return finest.float()
         rows, columns = (torch.arange(size, device=blurred.device) for size in (height, width))
         return finest.index_select(2, rows).index_select(3, columns).float()
 
+    @property
+    def _pads(self) -> bool:
+        return self.padding.multiple_of > 1 or self.padding.always
+
     def _pad(self, images: Tensor, dim: int) -> Tensor:
-        """Pad one side to the next multiple of the stride by reflection.
+        """Pad one side to a length that the generator accepts.
 
         torch.export would specialise `F.pad` for a padding of 0, but not an index.
         """
-        size, m = images.shape[dim], self.multiple_of
-        if m == 1:
+        size, m, mode = images.shape[dim], self.padding.multiple_of, self.padding.mode
+        if not self._pads:
             return images
-        positions = torch.arange((size + m - 1) // m * m, device=images.device)
-        return images.index_select(dim, size - 1 - (size - 1 - positions).abs())
-
-
-def _min_size(generator: nn.Module) -> int:
-    return int(getattr(generator, "min_size", 1))
+        length = (size // m + 1) * m if self.padding.always else (size + m - 1) // m * m
+        positions = torch.arange(length, device=images.device)
+        if mode in CONSTANTS:
+            ends = (0, 0, 0, m) if dim == 2 else (0, m)
+            return F.pad(images, ends, value=CONSTANTS[mode]).index_select(dim, positions)
+        reflected = size - 1 - (size - 1 - positions).abs()
+        return images.index_select(dim, reflected if mode == "reflect" else positions.clamp(max=size - 1))
 
 
 def export_onnx(generator: nn.Module, path: Path, *, half: bool = False) -> float:
@@ -113,10 +120,13 @@ def _export(
         raise UserError(f"there is no folder {path.parent}: create it first")
     engine = Torch(generator, torch.device("cpu"), channels_last=False)
     random = torch.Generator().manual_seed(0)
-    images = [torch.rand(n, 3, *(max(s, _min_size(generator)) for s in size), generator=random) for n, *size in _SIZES]
+    smallest = padding_of(generator).min_size
+    images = [torch.rand(n, 3, *(max(side, smallest) for side in size), generator=random) for n, *size in _SIZES]
     references = [engine(image) for image in images]
     # "reach" and, below, "smallest" are the keys of files exported by older versions.
-    metadata = {"multiple_of": engine.multiple_of, "reach": engine.receptive_radius, "half": half}
+    metadata = {
+        "multiple_of": engine.multiple_of, "reach": engine.receptive_radius, "half": half, "padding": engine.padding,
+    }  # fmt: skip
     network = AnySize(generator, half=half)
     min_size = network.min_size
     example = torch.rand(2, 3, 2 * min_size + 3, 2 * min_size + 5)

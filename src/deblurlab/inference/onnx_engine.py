@@ -10,7 +10,7 @@ from torch import Tensor
 
 from deblurlab.errors import SizeError, UserError, first_sentence
 from deblurlab.inference.engines import DEFAULT_MULTIPLE, Engine
-from deblurlab.models.base import pad_reflect
+from deblurlab.models.padding import MODES, PaddingMode, pad
 from deblurlab.runs.untrusted import parse_json
 
 _MAX_METADATA = 4096
@@ -50,7 +50,7 @@ class OnnxRuntime(Engine):
         self._path = path
         self._input, self._batched = inputs[0].name, inputs[0].shape[0] != 1
         metadata = self._session.get_modelmeta().custom_metadata_map.get("deblurlab", "{}")
-        self.multiple_of, self._min_size, self._receptive_radius = _parse_metadata(path, metadata)
+        self.multiple_of, self._min_size, self._receptive_radius, self.padding = _parse_metadata(path, metadata)
 
     @property
     def receptive_radius(self) -> int | None:
@@ -60,8 +60,7 @@ class OnnxRuntime(Engine):
     def __call__(self, blurred: Tensor) -> Tensor:
         """Restore `(B, 3, H, W)`; images below the minimum size are padded."""
         height, width = blurred.shape[-2:]
-        if min(height, width) < self._min_size:
-            blurred = pad_reflect(blurred, max(height, self._min_size), max(width, self._min_size))
+        blurred = pad(blurred, max(height, self._min_size), max(width, self._min_size), self.padding)
         try:
             parts = [blurred] if self._batched else torch.split(blurred, 1)
             results = [self._session.run(None, {self._input: part.contiguous().numpy()})[0] for part in parts]
@@ -101,14 +100,15 @@ def _external_file(message: Any, allowed: str) -> str | None:
     return None
 
 
-def _parse_metadata(path: Path, text: str) -> tuple[int, int, int | None]:
-    """Return `multiple_of`, the smallest side and the receptive radius from the metadata of an ONNX file.
+def _parse_metadata(path: Path, text: str) -> tuple[int, int, int | None, PaddingMode]:
+    """Return `multiple_of`, the smallest side, the receptive radius and the padding from the metadata of an ONNX file.
 
     Raises:
         UserError: The metadata is unreadable or out of range. Images are padded to these sizes.
     """
     try:  # "smallest" and "reach" are the keys of files exported by older versions
-        metadata = {"multiple_of": DEFAULT_MULTIPLE, "smallest": 1, "reach": None, **parse_json(text)}
+        defaults = {"multiple_of": DEFAULT_MULTIPLE, "smallest": 1, "reach": None, "padding": "reflect"}
+        metadata = {**defaults, **parse_json(text)}
     except (ValueError, TypeError) as error:
         raise UserError(f"{path} has unreadable metadata: {first_sentence(error)}") from error
     for key, minimum in (("multiple_of", 1), ("smallest", 1), ("reach", 0)):
@@ -116,7 +116,9 @@ def _parse_metadata(path: Path, text: str) -> tuple[int, int, int | None]:
         is_valid = type(number) is int and minimum <= number <= _MAX_METADATA
         if not (is_valid or (key == "reach" and number is None)):
             raise UserError(f"{path} has invalid metadata: {key}={str(number)[:100]}")
-    return metadata["multiple_of"], metadata["smallest"], metadata["reach"]
+    if (padding := metadata["padding"]) not in MODES:
+        raise UserError(f"{path} has invalid metadata: padding={str(padding)[:100]}")
+    return metadata["multiple_of"], metadata["smallest"], metadata["reach"], padding
 
 
 def _providers(onnxruntime: Any, device: str) -> list[str]:

@@ -58,8 +58,8 @@ class Restorer:
         """Load a trained network.
 
         Args:
-            weights: A release, a run folder, a checkpoint, an ONNX file or the name of a bundled model; None is the
-                default bundled model.
+            weights: A release, a run folder, a checkpoint, weights that another project published, an ONNX file or the
+                name of a bundled model; None is the default bundled model.
             device: A PyTorch device; "auto" is a GPU if there is one.
             engine: "torch", or "onnxruntime", which needs an ONNX file.
             tile: Side of a tile in pixels; None chooses one for large images, 0 disables tiling.

@@ -1,6 +1,7 @@
 """Calls of loss terms with the values that their signatures ask for."""
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,14 +16,21 @@ CONTEXT = ("restored", "sharp", "blurred", "global_step")
 `blurred` is the image that the generator restored, in training without pairs the input of the generator in question.
 `global_step` is the number of finished training steps.
 """
+_OTHER_MEANINGS = {
+    "restored": "targets?|gt|ground_truth|references?|labels?|y_true|hr|clean|sharp_.*",
+    "sharp": "pred.*|outputs?|inputs?|y_pred|sr|restored_.*",
+    "real": "fake.*|generated.*|restored.*",
+    "fake": "real.*|sharp.*",
+}
+"""Names of arguments, as patterns, that usually mean another value."""
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class Call:
     """A loss function and the values that it asks for, by the names of its arguments.
 
-    The signature is inspected once, here. The first arguments may have any names, such as `input` and `target` in
-    torch's losses; they get the `leading` values.
+    The signature is inspected once, here. Arguments of other names, such as `input` and `target` in torch's losses, get
+    those `leading` values that no argument names, in order.
 
     Args:
         name: Name of the function in messages, such as "loss mine".
@@ -31,7 +39,8 @@ class Call:
         further: Names of further values.
 
     Raises:
-        UserError: An argument without default has a name that is none of the values'.
+        UserError: An argument without default has a name that is none of the values', or one that usually means another
+            value than it would get.
     """
 
     def __init__(
@@ -92,6 +101,15 @@ def check_scalar(name: str, value: Any) -> Tensor:
     return value
 
 
+def _check_meaning(name: str, argument: str, value: str) -> None:
+    """Raise UserError if the name of an argument says that it expects another value than it gets."""
+    if argument != value and re.fullmatch(_OTHER_MEANINGS.get(value, ""), argument.lower()):
+        raise UserError(
+            f"{name}: the argument {argument} would get {value}, because of its place: call the arguments by the names "
+            f"of the values"
+        )
+
+
 def _requested(
     name: str, function: Callable[..., Any], leading: Sequence[str], further: Sequence[str]
 ) -> tuple[list[str], list[str]]:
@@ -102,14 +120,17 @@ def _requested(
         parameters = list(inspect.signature(target).parameters.values())
     except ValueError:  # a function in C may have none
         return list(leading), []
+    named = {parameter.name for parameter in parameters}
+    unnamed = [value for value in leading if value not in named]  # for arguments of other names, in order
     positional: list[str] = []
-    for value, parameter in zip(leading, parameters, strict=False):
+    for parameter in parameters:
         if parameter.kind is parameter.VAR_POSITIONAL:
-            return [*positional, *leading[len(positional) :]], []
+            return [*positional, *unnamed], []
         known = parameter.name in available
-        if parameter.kind not in _POSITIONAL or not (known or parameter.default is parameter.empty):
+        if parameter.kind not in _POSITIONAL or not (known or (unnamed and parameter.default is parameter.empty)):
             break
-        positional.append(parameter.name if known else value)
+        positional.append(parameter.name if known else unnamed.pop(0))
+        _check_meaning(name, parameter.name, positional[-1])
     bound = getattr(target, "keywords", {})  # of functools.partial
     keywords = []
     for parameter in parameters[len(positional) :]:

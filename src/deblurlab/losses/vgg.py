@@ -16,7 +16,8 @@ from deblurlab.losses.base import LossTerm
 
 _LOG = logging.getLogger(__name__)
 _URL = VGG19_Weights.IMAGENET1K_V1.url
-_LAYERS = [f"relu{block}_{i}" for block, n in enumerate((2, 2, 4, 4, 4), 1) for i in range(1, n + 1)]
+_STATISTICS = {"imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), "symmetric": ((0.5,) * 3, (0.5,) * 3)}
+"""Mean and standard deviation that images are normalised with."""
 
 
 class VGG(LossTerm):
@@ -24,12 +25,14 @@ class VGG(LossTerm):
 
         mean over layers l of mean(d(φ_l(restored) / s_l, φ_l(sharp) / s_l)),  d(x, y) = (x - y)² or |x - y|
 
-    The default layer is conv3_3, as in DeblurGAN (Kupyn et al., CVPR 2018, equation 4). Images are normalised with
-    ImageNet's mean and standard deviation. No parameter is trained.
+    The default layer is that of DeblurGAN (Kupyn et al., CVPR 2018, equation 4). The published code of DeblurGAN and of
+    DeblurGAN-v2 takes it before ReLU (conv3_3), that of DeblurGAN for images in [-1, 1]. No parameter is trained.
 
     Args:
-        layers: Names `relu<block>_<convolution>`; features are taken after ReLU.
+        layers: Names `relu<block>_<convolution>` for features after ReLU, `conv<block>_<convolution>` for those before.
         distance: d, "mse" or "l1".
+        normalisation: "imagenet" normalises images with ImageNet's mean and standard deviation, which the pretrained
+            features expect. "symmetric" converts them to [-1, 1].
         weights: "imagenet" uses torchvision's file, from the cache or downloaded. "auto" does too, but falls back to
             random features with a warning. "random" uses random features, which don't depend on the seed. Any other
             value is the path of a VGG19 state dict.
@@ -39,7 +42,7 @@ class VGG(LossTerm):
 
     Raises:
         UserError: The weights are unavailable or don't match the network.
-        ValueError: A layer or the distance is unknown.
+        ValueError: A layer, the distance or the normalisation is unknown.
 
     Example:
         >>> import torch
@@ -59,23 +62,25 @@ class VGG(LossTerm):
         *,
         layers: Sequence[str] = ("relu3_3",),
         distance: Literal["mse", "l1"] = "mse",
+        normalisation: Literal["imagenet", "symmetric"] = "imagenet",
         weights: str = "auto",
         calibrated: bool = True,
     ) -> None:
         super().__init__()
-        unknown = sorted(set(layers) - set(_LAYERS))
-        if unknown or not layers:
-            raise ValueError(f"unknown VGG19 layers {unknown}; known: {', '.join(_LAYERS)}")
+        self._layer_indices = sorted(_layer_indices(layers))
+        if normalisation not in _STATISTICS:
+            raise ValueError(f"unknown normalisation {normalisation!r}: {' or '.join(_STATISTICS)}")
         if distance not in ("mse", "l1"):
             raise ValueError(f"unknown distance {distance!r}: mse or l1")
         self._distance = F.mse_loss if distance == "mse" else F.l1_loss
-        relus = [i for i, layer in enumerate(make_layers(cfgs["E"])) if isinstance(layer, nn.ReLU)]
-        self._layer_indices = sorted(relus[_LAYERS.index(layer)] for layer in layers)
         self.features = make_layers(cfgs["E"])[: self._layer_indices[-1] + 1]
+        for i in self._layer_indices[:-1]:
+            if isinstance(relu := self.features[i + 1], nn.ReLU):
+                relu.inplace = False  # the features before it are compared
         self._weights = self._load_weights(weights)
         self.features.requires_grad_(False)
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
+        for name, values in zip(("mean", "std"), _STATISTICS[normalisation], strict=True):
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("scale", torch.ones(len(self._layer_indices)), persistent=False)
         if calibrated:
             with torch.no_grad():
@@ -98,7 +103,6 @@ class VGG(LossTerm):
         for i, layer in enumerate(self.features):
             x = layer(x)
             if i in self._layer_indices:
-                # No copy is needed: the next in-place ReLU works on the output of the next convolution.
                 activations.append(x)
         return activations
 
@@ -129,6 +133,26 @@ class VGG(LossTerm):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
         return "random"
+
+
+def _layer_indices(names: Sequence[str]) -> list[int]:
+    """Return the positions of layers in torchvision's network.
+
+    Raises:
+        ValueError: A name is unknown, or there is none.
+    """
+    positions: dict[str, int] = {}
+    block, convolution, i = 1, 1, 0
+    for item in cfgs["E"]:  # channels of a convolution, which a ReLU follows, or "M" for max pooling
+        if item == "M":
+            block, convolution, i = block + 1, 1, i + 1
+        else:
+            positions |= {f"conv{block}_{convolution}": i, f"relu{block}_{convolution}": i + 1}
+            convolution, i = convolution + 1, i + 2
+    unknown = sorted(set(names) - set(positions))
+    if unknown or not names:
+        raise ValueError(f"unknown VGG19 layers {unknown}; known: {', '.join(positions)}")
+    return [positions[name] for name in names]
 
 
 def _pink_noise() -> Tensor:

@@ -147,13 +147,16 @@ class Measurement:
             if isinstance(metric, ImageMetric) and metric.count != 1:
                 raise UserError(f"metric.{name} adds {int(metric.count)} values for one image instead of one")
             value = one_number(name, metric.compute())
-        except (ValueError, RuntimeError) as error:  # such as an image that is too small for the metric
-            raise ValueError(f"{name}: {error}") from error
+        except (UserError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # an image that is too small for the metric, or anything that a user's class raises
+            kind = "" if isinstance(error, (ValueError, RuntimeError)) else f"{type(error).__name__}: "
+            raise ValueError(f"{name}: {kind}{error}") from error
         finally:
             for part in _with_parts(metric):
                 part.reset()
         if value != value:
-            raise ValueError(f"{name} is not a number")
+            raise ValueError(f"metric.{name} is not a number for this image")
         return value
 
 

@@ -7,10 +7,10 @@ from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deblurlab.errors import SizeError, first_sentence
+from deblurlab.errors import SizeError, UserError, first_sentence
+from deblurlab.models.padding import PaddingMode, padding_of
 
 KeyRenaming = tuple[str, str | Callable[[re.Match[str]], str]]
 """Regular expression and replacement, as arguments of `re.sub`."""
@@ -46,16 +46,24 @@ class Model(nn.Module, ABC):
     finest scale alone in evaluation mode.
 
     A subclass implements `restore`. Its input has sides that are multiples of `multiple_of` and at least `min_size`
-    (itself a multiple of `multiple_of`). `forward` pads by reflection to such a size and crops the result.
+    (itself a multiple of `multiple_of`). `forward` pads to such a size and crops the result.
     """
 
     multiple_of: int = 1
     min_size: int = 1
+    padding: PaddingMode = "reflect"
+    """Values of padded pixels. The key `padding` of a config node sets it."""
+    always_pad: bool = False
+    """Pad sides that are multiples already by one more multiple, in evaluation mode. The key `always_pad` of a config
+    node sets it."""
     key_renamings: ClassVar[Sequence[KeyRenaming]] = ()
     """Renamings from the state-dict keys of the original project to those of this class, applied to every key in this
     order. A key that becomes empty is dropped: its weight isn't used by the forward pass."""
     provenance: ClassVar[Sequence[Provenance]] = ()
     """Origin of each variant; the first one with equal arguments describes an option of conf/model."""
+    original_arguments: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Arguments and attributes with which weights of the original project give its results. They replace those of
+    conf/model when such weights are converted."""
     small_arguments: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Arguments with which tests build a small network."""
 
@@ -65,26 +73,27 @@ class Model(nn.Module, ABC):
 
     def forward(self, blurred: Tensor) -> Restored:
         """Restore a batch of any size."""
-        padded = _pad(blurred, self.multiple_of, self.min_size)
+        padded = padding_of(self)(blurred)
         return _crop(self.restore(padded), padded.shape, blurred.shape)
 
 
 def run_generator(generator: nn.Module, blurred: Tensor) -> Restored:
     """Restore a batch of any size, `(B, 3, H, W)`, with a `Model` or with any other module.
 
-    Images for another module are padded by reflection to sides that are multiples of its attribute `multiple_of`
-    (default: 1), and its result is cropped. It must return images of the size of its input, or a list of which the last
-    ones have that size.
+    Images for another module are padded to sides that are multiples of its attribute `multiple_of` (default: 1), with
+    the values that its attribute `padding` names (default: reflection), and its result is cropped. It must return
+    images of the size of its input, or a list of which the last ones have that size.
 
     Raises:
+        UserError: The module returns neither a tensor nor a list of tensors.
         SizeError: The result has another size or, while gradients are disabled, the module raises an error.
     """
     if isinstance(generator, Model):
         restored: Restored = generator(blurred)
         return restored
-    multiple = getattr(generator, "multiple_of", 1)
-    padded = _pad(blurred, multiple)
-    name, size = type(generator).__name__, f"{blurred.shape[-1]}x{blurred.shape[-2]} pixels, multiple_of={multiple}"
+    padding = padding_of(generator)._replace(min_size=1)
+    padded, name = padding(blurred), type(generator).__name__
+    size = f"{blurred.shape[-1]}x{blurred.shape[-2]} pixels, multiple_of={padding.multiple_of}"
     try:
         restored = generator(padded)
     except (RuntimeError, ValueError, AssertionError, IndexError) as error:
@@ -92,17 +101,15 @@ def run_generator(generator: nn.Module, blurred: Tensor) -> Restored:
         if torch.is_grad_enabled() or isinstance(error, torch.OutOfMemoryError):
             raise
         raise SizeError(f"{name} can't restore an image of {size}: {first_sentence(error)}; {_REMEDY}") from error
-    finest = restored if isinstance(restored, Tensor) else restored[-1]
+    listed = [restored] if isinstance(restored, Tensor) else restored
+    if not isinstance(listed, (list, tuple)) or not listed or not all(isinstance(scale, Tensor) for scale in listed):
+        raise UserError(f"{name} returned {restored!r:.60}: a generator returns a tensor, or a list of them")
+    finest = listed[-1]
     if finest.shape != padded.shape:
         shapes = " for ".join("x".join(map(str, tensor.shape)) for tensor in (finest, padded))
-        raise SizeError(f"{name} can't restore an image of {size}: it returns {shapes}; {_REMEDY}")
+        remedy = f"; {_REMEDY}" if finest.shape[-2:] != padded.shape[-2:] else ""
+        raise SizeError(f"{name} can't restore an image of {size}: it returns {shapes}{remedy}")
     return _crop(restored, padded.shape, blurred.shape)
-
-
-def _pad(images: Tensor, multiple_of: int, min_size: int = 1) -> Tensor:
-    """Pad a batch at the bottom and right to sides of at least `min_size` that are multiples of `multiple_of`."""
-    height, width = (max(min_size, -(-side // multiple_of) * multiple_of) for side in images.shape[-2:])
-    return images if images.shape[-2:] == (height, width) else pad_reflect(images, height, width)
 
 
 def _crop(restored: Restored, padded: torch.Size, original: torch.Size) -> Restored:
@@ -114,13 +121,3 @@ def _crop(restored: Restored, padded: torch.Size, original: torch.Size) -> Resto
         return restored[..., :height, :width]
     factors = [padded[-2] // scale.shape[-2] for scale in restored]
     return [scale[..., : -(-height // n), : -(-width // n)] for scale, n in zip(restored, factors, strict=True)]
-
-
-def pad_reflect(images: Tensor, height: int, width: int) -> Tensor:
-    """Pad `(B, C, H, W)` at the bottom and right to `(B, C, height, width)` by reflection.
-
-    Where the padding exceeds what reflection can fill (H - 1 rows, W - 1 columns), the edge is replicated.
-    """
-    bottom, right = height - images.shape[-2], width - images.shape[-1]
-    reflected = F.pad(images, (0, min(right, images.shape[-1] - 1), 0, min(bottom, images.shape[-2] - 1)), "reflect")
-    return F.pad(reflected, (0, width - reflected.shape[-1], 0, height - reflected.shape[-2]), "replicate")

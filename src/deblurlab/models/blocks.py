@@ -58,6 +58,29 @@ class InstanceNorm2d(nn.InstanceNorm2d):
         return super().forward(x)
 
 
+class ImageBatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation that in evaluation mode uses the statistics of each image, not running ones.
+
+    In training mode it uses those of the batch, as usual. The two are equal for a batch of one image.
+
+    Args:
+        layer: Layer whose weights and, in timm's layers, activation it takes over.
+    """
+
+    def __init__(self, layer: nn.BatchNorm2d) -> None:
+        super().__init__(layer.num_features, eps=layer.eps, momentum=layer.momentum)
+        self.load_state_dict(layer.state_dict())
+        self.act = getattr(layer, "act", nn.Identity())
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the normalised `(B, C, H, W)` features."""
+        if self.training:
+            normalised = super().forward(input)
+        else:
+            normalised = F.instance_norm(input, weight=self.weight, bias=self.bias, eps=self.eps)
+        return self.act(normalised)
+
+
 class Dropout(nn.Dropout):
     """Dropout that draws its mask four times as fast on CPUs other than Intel's."""
 

@@ -9,9 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deblurlab.models.base import Model
-from deblurlab.models.blocks import Norm, convolution, normalisation
-
-Padding = tuple[int, int]
+from deblurlab.models.blocks import ImageBatchNorm2d, Norm, convolution, normalisation
 
 
 class FPN(Model):
@@ -21,20 +19,26 @@ class FPN(Model):
     are merged from coarse to fine and read by four heads. The output is tanh(residual) + image, in [-1, 1] inside.
     A subclass sets `channels` and `backbone` and implements `feature_maps`.
 
-    Differences from the published code: the backbone's batch norm uses running statistics in evaluation mode, not those
-    of the image; the output isn't clamped. Instance norm uses the statistics of each image in both modes, as published.
+    The published code restores in training mode: with `batch_statistics`, batch norm uses the statistics of each image
+    in evaluation mode, instead of running ones. Instance norm uses those of each image in both modes.
+    The code pads every side n with mid-grey to (n // 32 + 1) * 32, which are `padding` "grey" and `always_pad`. It
+    clamps the output, which isn't done here.
     """
 
     multiple_of = 32
+    original_arguments = {"batch_statistics": True, "padding": "grey", "always_pad": True}
     channels: ClassVar[Sequence[int]]
     """Channels of the backbone's five feature maps, fine to coarse."""
-    padding: ClassVar[Sequence[Padding]] = ((0, 0),) * 5
+    map_padding: ClassVar[Sequence[tuple[int, int]]] = ((0, 0),) * 5
     """Reflection padding (top and left, bottom and right) that brings each map to its nominal size."""
 
     backbone: nn.Module
 
-    def __init__(self, *, pyramid: int, width: int, norm: Norm = "instance") -> None:
+    def __init__(self, *, pyramid: int, width: int, norm: Norm, batch_statistics: bool) -> None:
         super().__init__()
+        self._batch_statistics = batch_statistics
+        if batch_statistics:
+            self.min_size = max(self.min_size, 2 * self.multiple_of)  # one pixel has no variance
         widths = [width, *[pyramid] * 4]
         self.lateral = nn.ModuleList(nn.Conv2d(c, w, 1, bias=False) for c, w in zip(self.channels, widths, strict=True))
         self.td = nn.ModuleDict({str(i): _conv_norm_relu(pyramid, pyramid, norm) for i in (1, 2, 3)})
@@ -51,6 +55,13 @@ class FPN(Model):
         self.smooth2 = _conv_norm_relu(width, width // 2, norm)
         self.final = convolution(width // 2, 3)
 
+    def set_backbone(self, backbone: nn.Module) -> None:
+        """Set the backbone, and the statistics that batch norm uses, at the end of the constructor."""
+        self.backbone = backbone
+        for name, layer in list(self.named_modules()):
+            if self._batch_statistics and isinstance(layer, nn.BatchNorm2d):
+                self.set_submodule(name, ImageBatchNorm2d(layer))
+
     @abstractmethod
     def feature_maps(self, image: Tensor) -> list[Tensor]:
         """Return the backbone's five feature maps, fine to coarse, of images in [-1, 1]."""
@@ -58,7 +69,7 @@ class FPN(Model):
     def restore(self, blurred: Tensor) -> Tensor:
         """Return image + tanh(residual), converted to [-1, 1] and back."""
         image = 2 * blurred - 1
-        levels = zip(self.feature_maps(image), self.lateral, self.padding, strict=True)
+        levels = zip(self.feature_maps(image), self.lateral, self.map_padding, strict=True)
         finest, *maps = [F.pad(lateral(m), (a, b, a, b), "reflect") for m, lateral, (a, b) in levels]
         for step, i in enumerate((2, 1, 0), start=1):
             maps[i] = self.td[str(step)](maps[i] + _upsample(maps[i + 1], 2))

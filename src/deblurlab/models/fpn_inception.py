@@ -44,7 +44,7 @@ class FPNInception(FPN):
     small_arguments = {"pyramid": 16, "width": 8}
     min_size = 128
     channels = (32, 64, 192, 1088, 2080)
-    padding = ((0, 1), (1, 1), (1, 2), (1, 1), (1, 1))  # the backbone's convolutions have no padding
+    map_padding = ((0, 1), (1, 1), (1, 2), (1, 1), (1, 1))  # the backbone's convolutions have no padding
     key_renamings = fpn_key_renamings(
         [
             (r"^fpn\.inception\.(repeat_2|block8|conv2d_7b|avgpool_1a|last_linear|classif)\..*", ""),
@@ -53,13 +53,20 @@ class FPNInception(FPN):
     )
 
     def __init__(
-        self, *, pyramid: int = 256, width: int = 128, norm: Norm = "instance", backbone_weights: str = "random"
+        self,
+        *,
+        pyramid: int = 256,
+        width: int = 128,
+        norm: Norm = "instance",
+        batch_statistics: bool = False,
+        backbone_weights: str = "random",
     ) -> None:
-        super().__init__(pyramid=pyramid, width=width, norm=norm)
+        super().__init__(pyramid=pyramid, width=width, norm=norm, batch_statistics=batch_statistics)
         network = _create_inception(pretrained=backbone_weights == "imagenet")
-        self.backbone = nn.ModuleDict({name: getattr(network, name) for stage in _STAGES for name in stage})
+        backbone = nn.ModuleDict({name: getattr(network, name) for stage in _STAGES for name in stage})
         if backbone_weights not in ("random", "imagenet"):
-            load_submodule(self.backbone, read_state_dict(Path(backbone_weights), key=_CONFIG_KEY), key=_CONFIG_KEY)
+            load_submodule(backbone, read_state_dict(Path(backbone_weights), key=_CONFIG_KEY), key=_CONFIG_KEY)
+        self.set_backbone(backbone)
 
     def feature_maps(self, image: Tensor) -> list[Tensor]:
         """Return the output of every stage."""

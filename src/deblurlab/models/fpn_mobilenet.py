@@ -49,14 +49,21 @@ class FPNMobileNet(FPN):
     )
 
     def __init__(
-        self, *, pyramid: int = 128, width: int = 64, norm: Norm = "instance", backbone_weights: str = "random"
+        self,
+        *,
+        pyramid: int = 128,
+        width: int = 64,
+        norm: Norm = "instance",
+        batch_statistics: bool = False,
+        backbone_weights: str = "random",
     ) -> None:
-        super().__init__(pyramid=pyramid, width=width, norm=norm)
-        self.backbone = mobilenet_v2().features[:16]
+        super().__init__(pyramid=pyramid, width=width, norm=norm, batch_statistics=batch_statistics)
+        backbone = mobilenet_v2().features[:16]
         if backbone_weights != "random":
             url = MobileNet_V2_Weights.IMAGENET1K_V1.url
             state = read_weights(backbone_weights, url, key=_CONFIG_KEY)
-            load_submodule(self.backbone, state, prefix="features.", key=_CONFIG_KEY)
+            load_submodule(backbone, state, prefix="features.", key=_CONFIG_KEY)
+        self.set_backbone(backbone)
 
     def feature_maps(self, image: Tensor) -> list[Tensor]:
         """Return the output of the last block of each resolution."""

@@ -7,6 +7,14 @@ from torch import Tensor, nn
 from deblurlab.models.base import Model, Provenance, Restored
 from deblurlab.models.blocks import convolution, residual_blocks
 
+_ORIGIN = Provenance(
+    title="MIMO-UNet+, ICCV 2021",
+    paper="https://arxiv.org/abs/2108.05054",
+    code="https://github.com/chosj95/MIMO-UNet",
+    licence="none given",
+    gopro="32.45 / 0.957 (README)",
+)
+
 
 class MIMOUNetPlus(Model):
     """Single U-Net with inputs and outputs at three scales.
@@ -15,18 +23,16 @@ class MIMOUNetPlus(Model):
     convolutional module (`scm`) extracts features of each downsampled image, a feature attention module (`fam`) merges
     them into the encoder, asymmetric feature fusion (`aff`) passes the features of all encoder scales to each decoder.
 
-    `blocks` residual blocks per stage: 20 for MIMO-UNet+ (16,107,651 parameters), 8 for MIMO-UNet. `dropout` is the
-    probability with which a channel of the skip connections is dropped in training mode.
+    `blocks` residual blocks per stage: 20 for MIMO-UNet+ (16,107,651 parameters), 8 for MIMO-UNet (6,807,171
+    parameters), which has no dropout. `dropout` is the probability with which a channel of the skip connections is
+    dropped in training mode.
     """
 
     provenance = (
-        Provenance(
-            title="MIMO-UNet+, ICCV 2021",
-            paper="https://arxiv.org/abs/2108.05054",
-            code="https://github.com/chosj95/MIMO-UNet",
-            licence="none given",
-            gopro="32.45 / 0.957 (README)",
+        _ORIGIN._replace(
+            title="MIMO-UNet, ICCV 2021", gopro="31.73 / 0.951 (README)", arguments={"blocks": 8, "dropout": 0}
         ),
+        _ORIGIN,
     )
     small_arguments = {"width": 16, "blocks": 1}
     multiple_of = 4

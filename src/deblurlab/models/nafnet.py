@@ -26,7 +26,7 @@ class NAFNet(Model):
     image (test-time local converter; Chu et al., "Improving Image Restoration by Revisiting Global Information
     Aggregation", ECCV 2022). The published window is 1.5 times the training crop; None averages over the whole image.
 
-    Difference from the published code: padding to a multiple of 16 is by reflection, not with zeros.
+    The published code pads images with zeros to a multiple of 16, which is `padding` "zeros".
 
     Raises:
         ValueError: `encoder` and `decoder` differ in length, or `window` is too small for the coarsest size.
@@ -37,6 +37,7 @@ class NAFNet(Model):
         _ORIGIN._replace(licence="MIT", gopro="33.71 / 0.9668 (README)", arguments={"width": 64}),
         _ORIGIN,
     )
+    original_arguments = {"padding": "zeros"}
     small_arguments = {"width": 4, "encoder": [1, 1, 1, 2]}
 
     def __init__(

@@ -27,8 +27,6 @@ from deblurlab.runs.folder import Run
 
 Rows = Sequence[dict[str, str]]
 Writer = Callable[[Rows, Sequence[str]], str]
-_MIN_GROUPS = 10
-"""Smallest number of groups of images with which a difference is called significant or not."""
 
 
 def table(folders: Sequence[Path], form: str, output: Path | None) -> None:
@@ -76,10 +74,10 @@ def sweep(folder: Path, form: str, output: Path | None, baseline: Sequence[str])
             console.print(note, style="dim", highlight=False, markup=False)
         print(write_sweep(ablation))
         return
-    exact = [
-        {key: "" if cell is None else str(cell) for key, cell in row.items()} for row in ablation_numbers(ablation)
-    ]
-    _write(exact if form == "csv" else rows, notes, form, output, text_columns=text_columns)
+    if form == "csv":
+        exact = ablation_numbers(ablation)
+        rows = [{key: "" if cell is None else str(cell) for key, cell in row.items()} for row in exact]
+    _write(rows, notes, form, output, text_columns=text_columns)
 
 
 def watch(folder: Path, baseline: Sequence[str], *, every: float = 30.0) -> None:
@@ -127,8 +125,8 @@ def compare(first: Path, second: Path) -> None:
         for metric, d in metrics.items():
             one_group = d.groups == 1
             significance = "significant" if d.significant else "not significant"
-            few = "one group: no interval" if one_group else f"fewer than {_MIN_GROUPS} groups"
-            conclusion = significance if d.groups >= _MIN_GROUPS else few
+            few = "one group: no interval" if one_group else f"fewer than {statistics.MIN_GROUPS} groups"
+            conclusion = significance if d.groups >= statistics.MIN_GROUPS else few
             info = infos[metric]
             text = partial(info.format, digits=info.digits + 2 if one_group else info.digits_for(d.high - d.low))
             interval = "-" if one_group else f"{text(d.low, '+')} .. {text(d.high, '+')}"
@@ -139,7 +137,8 @@ def compare(first: Path, second: Path) -> None:
     console = console if console.is_terminal else Console(width=140)
     console.print(comparison_table)
     console.print(
-        f"The bootstrap resamples groups; with fewer than {_MIN_GROUPS} its interval is too narrow.", style="dim"
+        f"The bootstrap resamples groups; with fewer than {statistics.MIN_GROUPS} its interval is too narrow.",
+        style="dim",
     )
 
 

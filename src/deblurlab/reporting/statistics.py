@@ -14,6 +14,8 @@ from deblurlab.runs.folder import Run
 
 _RESAMPLES = 10_000
 """Number of bootstrap samples."""
+MIN_GROUPS = 10
+"""Smallest number of groups of images with which a difference is called significant or not."""
 PerImage = Mapping[tuple[str, str], Mapping[str, float | None]]
 """(set, image) -> metric -> value."""
 
@@ -133,10 +135,15 @@ def compare(first: Path, second: Path) -> dict[str, dict[str, Difference]]:
             for key in (key for key in shared if key[0] == name):
                 a, b = (table[key].get(metric) for table in tables)
                 if a is not None and b is not None and np.isfinite([a, b]).all():
-                    groups.setdefault(key[1].rpartition("/")[0] or key[1], []).append(b - a)
+                    groups.setdefault(group_of(key[1]), []).append(b - a)
             if groups:
                 found.setdefault(name, {})[metric] = paired_bootstrap(groups)
     return found
+
+
+def group_of(image: str) -> str:
+    """Return the photograph or sequence that an image belongs to: its folder, or itself."""
+    return image.rpartition("/")[0] or image
 
 
 def _nearly_equal(a: float | None, b: float | None) -> bool:

@@ -41,7 +41,7 @@ class Checkpoint(_Network):
     """A trained generator from a run folder, a checkpoint, a release or a bundled model.
 
     Args:
-        path: The run folder (its best checkpoint is used), file or name.
+        path: The run folder (its best checkpoint is used), file or name; weights of other projects as well.
         trust: Packages and classes outside of deblurlab that the checkpoint may name, besides those of the environment
             variable DEBLURLAB_TRUST. They are imported and run.
         channels_last: Use the channels-last memory format.

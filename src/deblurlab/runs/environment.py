@@ -83,14 +83,15 @@ def source_revisions(config: Any) -> dict[str, dict[str, Any]]:
             spec = find_spec(package)
         except (ImportError, ValueError):
             continue
-        if spec is None or spec.origin in (None, "built-in", "frozen"):
+        if spec is None or spec.origin in ("built-in", "frozen"):
             continue
-        file = Path(str(spec.origin)).resolve()
-        if any(file.is_relative_to(folder) for folder in installed):
+        folders = [Path(place).resolve() for place in spec.submodule_search_locations or ()]  # also without __init__.py
+        places = folders or [Path(str(spec.origin)).resolve()]
+        if any(place.is_relative_to(folder) for place in places for folder in installed):
             continue
-        sources = sorted(file.parent.rglob("*.py")) if spec.submodule_search_locations else [file]
+        sources = sorted(source for folder in folders for source in folder.rglob("*.py")) or places
         digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
-        found[package] = {**_git_revision(file.parent), "sha256": digest}
+        found[package] = {**_git_revision(places[0] if folders else places[0].parent), "sha256": digest}
     return found
 
 

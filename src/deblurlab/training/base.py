@@ -63,6 +63,8 @@ class RestorationBase(Recorded):
         if (discriminator is None) == any(isinstance(term, DiscriminatorLoss) for term in modules.values()):
             raise ValueError("there is a discriminator exactly if some loss term needs it")
         for name, term in modules.items():
+            if "." in name or hasattr(nn.ModuleDict, name):
+                raise ValueError(f"loss.{name}: a term can't have this name; choose another one")
             if getattr(term, "compares", "pair") not in self.comparisons:
                 raise ValueError(f"loss {name} needs a second generator, sharp -> blurred: choose module=cycle")
         _check_trainable(modules, weights, settings.discriminator_start)

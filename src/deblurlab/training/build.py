@@ -5,7 +5,6 @@ import inspect
 import logging
 from collections.abc import Mapping
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -66,7 +65,7 @@ def build(cfg: DictConfig) -> Restoration:
     terms, weights = _loss_terms(cfg)
     generator = instantiate(network_node(OmegaConf.to_container(cfg.model, resolve=True)))
     if cfg.init is not None:
-        _LOG.info("Starting from the weights of %s.", load_generator(generator, Path(cfg.init)))
+        _LOG.info("Starting from the weights of %s.", load_generator(generator, cfg.init))
     adversarial = any(isinstance(term, DiscriminatorLoss) for term in terms.values())
     discriminator = instantiate(cfg.discriminator) if adversarial else None
     settings, make = _module_factory(cfg, adversarial=adversarial)

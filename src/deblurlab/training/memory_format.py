@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from deblurlab.models.memory_format import convert_memory_format
+
 ChannelsLast = bool | Literal["auto"]
 
 
@@ -33,7 +35,7 @@ def choose_memory_format(
 
 def set_memory_format(network: nn.Module, memory_format: torch.memory_format) -> RemovableHandle:
     """Convert a network, and from now on the images that it is called with; return the handle of the latter."""
-    network.to(memory_format=memory_format)
+    convert_memory_format(network, memory_format)
     return network.register_forward_pre_hook(partial(_convert_images, memory_format=memory_format))
 
 

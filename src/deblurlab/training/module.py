@@ -189,7 +189,7 @@ class Restoration(RestorationBase):
             term, call = self.terms[name], self._calls[name]
             with self.gradients_for(name):
                 if not isinstance(term, DiscriminatorLoss):
-                    value = multiscale_loss(term, call, images, values)
+                    value = multiscale_loss(term, call, images, values, self.settings.target_scales)
                 elif on_fake is None:
                     value = images[-1].new_zeros(())
                 else:

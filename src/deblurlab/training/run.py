@@ -28,6 +28,7 @@ from deblurlab.reporting import write_report
 from deblurlab.runs import environment
 from deblurlab.runs.files import write_csv, write_json
 from deblurlab.runs.folder import Run, check_fresh, check_name
+from deblurlab.runs.untrusted import parse_json
 from deblurlab.training.build import build, build_trainer, check_monitor, resolved_settings
 from deblurlab.training.module import Restoration
 
@@ -70,8 +71,7 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
             if is_leader:
                 _report_finished(run, cfg, finished)
             return finished
-        if is_leader:
-            write_json(run.environment_file, environment.describe())
+        sources = _record_environment(run, module.record) if is_leader else {}
         for logger in trainer.loggers:
             logger.log_hyperparams({**module.record, "options": dict(options or {})})
         _fit(cfg, run, trainer, module, loader, fresh=fresh)
@@ -90,7 +90,7 @@ def train(cfg: DictConfig, *, overrides: Sequence[str] = (), options: Mapping[st
             "validation": _validation_scores(trainer),
             **_test_results(module, loader, image_metrics),
             **environment.revision(),
-            "sources": environment.source_revisions(module.record),
+            **sources,
         }
         if is_leader:
             _write_results(run, trainer, results, _per_image_rows(loader, image_metrics))
@@ -103,6 +103,24 @@ def _check_data(cfg: DictConfig, module: Restoration, loader: DataModule, image_
     module.check_data(loader.data)
     image_metrics.check_data(loader.data)
     check_monitor(cfg, image_metrics)
+
+
+def _record_environment(run: Run, record: Mapping[str, Any]) -> Results:
+    """Write environment.json; return the revisions of code from outside, and of earlier code, with a warning."""
+    sources, earlier = environment.source_revisions(record), []
+    if run.environment_file.exists() and run.last_checkpoint.exists():
+        try:
+            before: dict[str, Any] = parse_json(run.environment_file.read_text())
+        except ValueError as error:
+            raise UserError(f"{run.environment_file} is damaged ({error}): delete it to resume without it") from error
+        earlier = [*before.get("earlier_sources", [])]
+        then = before.get("sources", sources)
+        if changed := [name for name in {**then, **sources} if then.get(name) != sources.get(name)]:
+            _LOG.warning("The code of %s has changed since %s was interrupted.", ", ".join(changed), run.folder)
+            earlier.append(then)
+    revisions = {"sources": sources, **({"earlier_sources": earlier} if earlier else {})}
+    write_json(run.environment_file, {**environment.describe(), **revisions})
+    return revisions
 
 
 def _report_finished(run: Run, cfg: DictConfig, results: Results) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from deblurlab.training.memory_format import ChannelsLast
+from deblurlab.training.multiscale import TargetScales
 
 Interval = Literal["step", "epoch"]
 
@@ -24,6 +25,8 @@ class StepSettings:
     """Generated images that are kept per process for the discriminator's updates (CycleGAN: 50); 0 uses none."""
     history: int = 0
     """Batches whose mean logits relativistic losses compare with (DeblurGAN-v2: 50); 0 uses the current batch."""
+    target_scales: TargetScales = "area"
+    """Downsampling of sharp images for generators with several scales, see `multiscale.downsample`."""
     gradient_clip: float | None = None
     """Maximum norm of each network's gradient; None doesn't clip."""
     accumulate: int = 1
@@ -40,6 +43,8 @@ class StepSettings:
             raise ValueError(f"accumulate={self.accumulate} must be at least 1")
         if self.interval not in get_args(Interval):
             raise ValueError(f"scheduler.interval={self.interval} is unknown: step or epoch")
+        if self.target_scales not in (known := get_args(TargetScales)):
+            raise ValueError(f"target_scales={self.target_scales} is unknown: {', '.join(known)}")
         if self.channels_last not in (True, False, "auto"):
             raise ValueError(f"channels_last={self.channels_last} is unknown: auto, true or false")
         if self.gradient_clip is not None and self.gradient_clip <= 0:
