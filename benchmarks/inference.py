@@ -35,7 +35,8 @@ from deblurlab.inference.engines import Engine, Torch
 from deblurlab.inference.export import export_onnx
 from deblurlab.inference.onnx_engine import OnnxRuntime
 from deblurlab.inference.tiling import Tiling
-from deblurlab.media.large_images import LargeImageWriter, open_image
+from deblurlab.media.large_image_writer import LargeImageWriter
+from deblurlab.media.large_images import open_image
 from deblurlab.media.pixels import InMemory, Pixels
 from deblurlab.synthesis.pairs import Synthesis
 from models import build

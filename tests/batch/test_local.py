@@ -170,7 +170,7 @@ def test_large_images_are_read_and_written_in_strips(
     _write(Path(f"in/x{suffix}"), image)
     assert restore("in", "-o", "whole", "--tile", "off") == 0
     monkeypatch.setattr(local, "IN_MEMORY", 1000)
-    monkeypatch.setattr("deblurlab.media.large_images.IN_MEMORY", 1000)
+    monkeypatch.setattr("deblurlab.media.large_image_writer.IN_MEMORY", 1000)
     assert restore("in", "-o", "tiled", "--tile", "256") == 0
     assert Path(f"tiled/x{suffix}").read_bytes() == Path(f"whole/x{suffix}").read_bytes()
     assert sorted(path.name for path in Path("tiled").iterdir()) == [".deblurlab.jsonl", f"x{suffix}"]

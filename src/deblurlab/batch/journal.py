@@ -2,19 +2,21 @@
 
 import json
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from deblurlab.batch.inputs import FileTask
+from deblurlab.errors import UserError
 
 JOURNAL = ".deblurlab.jsonl"
 """File in the output folder with one JSON line per restored file."""
 
 
 class Journal:
-    """Restored files of an output folder, with the size and time of their sources and a hash of the settings.
+    """Restored files of an output folder, with size and time of their sources, settings and what was not kept.
 
     Targets are stored relative to the folder, so the folder can be moved.
 
@@ -31,10 +33,25 @@ class Journal:
         """Return whether the target was restored from the same source with the same settings."""
         return self._read().get(self._key(task)) == self._record(task)
 
-    def add(self, task: FileTask) -> None:
-        """Append a restored file."""
-        with self._file.open("a") as file:
-            file.write(json.dumps({"target": self._key(task), **self._record(task)}) + "\n")
+    def add(self, task: FileTask, not_kept: Sequence[str] = ()) -> None:
+        """Append a restored file.
+
+        Args:
+            task: The file.
+            not_kept: Names of what the source holds and the restored file doesn't.
+
+        Raises:
+            UserError: The record can't be written. The restored file is complete.
+        """
+        record = {"target": self._key(task), **self._record(task), "not_kept": list(not_kept)}
+        try:
+            with self._file.open("a") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise UserError(
+                f"{self._file} can't be written ({error.strerror}): the files are restored, but the same command "
+                f"won't skip them"
+            ) from error
 
     def _key(self, task: FileTask) -> str:
         return os.path.relpath(task.target, self._file.parent)
@@ -51,8 +68,10 @@ class Journal:
     def _read(self) -> dict[str, dict[str, Any]]:
         """Return the last record of each target."""
         records: dict[str, dict[str, Any]] = {}
-        for line in self._file.read_text().splitlines() if self._file.is_file() else []:
+        text = self._file.read_text(errors="replace") if self._file.is_file() else ""
+        for line in text.splitlines():
             with suppress(ValueError, KeyError, TypeError, AttributeError):  # an interrupted process left half a line
                 record = json.loads(line)
+                record.pop("not_kept", None)
                 records[record.pop("target")] = record
         return records

@@ -20,7 +20,8 @@ from deblurlab.batch.video import restore_video
 from deblurlab.errors import UserError
 from deblurlab.inference.predictor import Restorer
 from deblurlab.inference.tiling import seam_error
-from deblurlab.media.large_images import IN_MEMORY, MAX_PIXELS, LargeImage, LargeImageWriter, open_image
+from deblurlab.media.large_image_writer import IN_MEMORY, LargeImageWriter
+from deblurlab.media.large_images import MAX_PIXELS, LargeImage, open_image
 from deblurlab.media.pixels import InMemory, Rows
 from deblurlab.media.video import SUFFIXES as VIDEO_SUFFIXES
 
@@ -118,6 +119,7 @@ class _FileRestorer:
         self._restorer, self._options, self._console = restorer, options, console
         folder = options.output.parent if is_file_name(options.output) else options.output
         self._journal = Journal(folder, f"{restorer.settings} side_by_side={options.side_by_side}")
+        self._journal_error = ""
         self._seam_error_printed = False
         self.restored = self.skipped = self.failures = 0
         self.unsupported = Counter[str]()
@@ -191,7 +193,7 @@ class _FileRestorer:
         try:
             with writer:
                 writer.finish()
-            self._finish(task)
+            self._finish(task, writer.not_kept)
         except Exception as error:
             self._fail(task, error)
 
@@ -212,9 +214,16 @@ class _FileRestorer:
             self.report_failure(f"{task.source}: {report.broken} damaged frames were left out")
         self._finish(task)
 
-    def _finish(self, task: FileTask) -> None:
-        self._journal.add(task)
+    def _finish(self, task: FileTask, not_kept: Sequence[str]) -> None:
         self.restored += 1
+        if not_kept:
+            self._print(f"{task.source}: not kept: {', '.join(not_kept)}")
+        try:
+            self._journal.add(task, not_kept)
+        except UserError as error:
+            if not self._journal_error:
+                self._journal_error = str(error)
+                self._print(f"deblurlab: {error}")
 
     def _fail(self, task: FileTask, error: Exception) -> None:
         self.report_failure(failure_message(task.source, error))

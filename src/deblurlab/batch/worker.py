@@ -12,7 +12,8 @@ import torch
 from deblurlab.batch.messages import failure_message
 from deblurlab.errors import UserError
 from deblurlab.inference.predictor import Restorer
-from deblurlab.media.large_images import LargeImageWriter, open_image
+from deblurlab.media.large_image_writer import LargeImageWriter
+from deblurlab.media.large_images import open_image
 from deblurlab.runs.cpus import available_cpus
 from deblurlab.runs.storage import open_store
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from deblurlab.errors import UserError
 from deblurlab.inference.predictor import Restorer
-from deblurlab.media.large_images import LargeImageWriter, TooLargeError, open_image
+from deblurlab.media.large_image_writer import LargeImageWriter
+from deblurlab.media.large_images import TooLargeError, open_image
 from deblurlab.serving.limits import Limits
 
 

@@ -1,0 +1,85 @@
+"""Contents of image files besides their pixels, as they are stored: read, adapted to another format, written.
+
+libvips and Pillow read and write the pixels. Their own handling of metadata loses tags that they don't know.
+"""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+from deblurlab.errors import UserError
+from deblurlab.media.metadata import bmp, jpeg, png, tiff, webp
+from deblurlab.media.metadata.ifd import read_directory
+from deblurlab.media.metadata.record import Metadata, upright
+
+__all__ = ["HOLDS", "Metadata", "adapt", "read_metadata", "upright"]
+
+_READERS = {"png": png.read, "jpeg": jpeg.read, "tiff": tiff.read, "webp": webp.read, "bmp": bmp.read}
+HOLDS = {
+    "png": png.HOLDS, "jpeg": jpeg.HOLDS, "tiff": tiff.HOLDS, "webp": webp.HOLDS, "bmp": bmp.HOLDS,
+    "avif": frozenset({"exif", "xmp", "profile"}), "heif": frozenset({"exif", "xmp", "profile"}),
+}  # fmt: skip
+"""What files of each format can hold."""
+_NAMES = {
+    "exif": "EXIF",
+    "xmp": "XMP",
+    "profile": "colour profile",
+    "photoshop": "IPTC and Photoshop data",
+    "resolution": "resolution",
+}
+_RESOLUTION_TAG = 282
+
+
+def read_metadata(path: Path, kind: str) -> Metadata:
+    """Return what an image file of a format holds besides its pixels.
+
+    Raises:
+        UserError: The colours are HDR, or the file is damaged.
+    """
+    return _READERS[kind](path)
+
+
+def adapt(
+    metadata: Metadata, kind: str, names: tuple[object, object], *, geometry_changes: bool
+) -> tuple[Metadata, list[str]]:
+    """Return what a file of another format can hold of an image's metadata, and the names of what is lost.
+
+    Args:
+        metadata: Contents of the source.
+        kind: Format of the target.
+        names: Names of both files for messages.
+        geometry_changes: Whether the target has another size, which gain maps don't fit.
+
+    Raises:
+        UserError: The colours would be wrong without what is lost.
+    """
+    lost, kept = list(metadata.dropped), replace(metadata)
+    for attribute, name in _NAMES.items():
+        value = getattr(metadata, attribute)
+        too_large = kind == "jpeg" and len(value or b"") > {"exif": jpeg.MAX_EXIF, "xmp": jpeg.MAX_XMP}.get(
+            attribute, 1 << 30
+        )
+        if not value or (attribute in HOLDS[kind] and not too_large):
+            continue
+        setattr(kept, attribute, None if attribute == "resolution" else b"")
+        if attribute == "profile":
+            raise UserError(_colour_message(names, name))
+        if attribute != "resolution" or _RESOLUTION_TAG not in read_directory(io.BytesIO(metadata.exif)):
+            lost.append(name)
+    kept.blocks = []
+    for block in metadata.blocks:
+        if kind == metadata.kind and not (geometry_changes and block.name == jpeg.GAIN_MAP):
+            kept.blocks.append(block)
+        elif block.colour:
+            raise UserError(_colour_message(names, block.name))
+        elif block.name and block.name not in lost:
+            lost.append(block.name)
+    kept.extra_samples = metadata.extra_samples if kind == "tiff" else ()
+    return kept, lost
+
+
+def _colour_message(names: tuple[object, object], content: str) -> str:
+    source, target = names
+    return (
+        f"{source} has a {content}, without which its colours are wrong, and {target} can't store it: keep its format"
+    )

@@ -1,0 +1,149 @@
+"""Directories of TIFF files and of EXIF: tags with their values, in little-endian order whatever the file's is."""
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import BinaryIO, NamedTuple, Union
+
+EXIF_DIRECTORY, GPS_DIRECTORY = 34665, 34853
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+_NUMBERS = {3: 2, 4: 4, 5: 4, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+"""Bytes of a number of each type; a rational is two numbers."""
+_MAX_TAGS = 4096
+
+
+class Tag(NamedTuple):
+    """Type and value of a tag."""
+
+    type: int
+    value: bytes
+
+
+Directory = dict[int, Union[Tag, "Directory"]]
+
+
+@dataclass(frozen=True)
+class _Format:
+    order: str
+    big: bool
+
+    @property
+    def entry(self) -> str:
+        return self.order + ("HHQ8s" if self.big else "HHI4s")
+
+    @property
+    def pointer(self) -> str:
+        return self.order + ("Q" if self.big else "I")
+
+    @property
+    def count(self) -> str:
+        return self.order + ("Q" if self.big else "H")
+
+
+def read_directory(file: BinaryIO) -> Directory:
+    """Return the first directory of a TIFF file or of EXIF, with those of EXIF and GPS in it; empty if it is damaged."""
+    try:
+        layout, start = _header(file)
+        return _read(file, layout, start, nested=True)
+    except struct.error:
+        return {}
+
+
+def pack_directory(
+    directory: Mapping[int, Tag | Directory], start: int, entries: Mapping[int, bytes], big: bool
+) -> bytes:
+    """Return a little-endian directory with the values of its tags after it.
+
+    Args:
+        directory: The tags.
+        start: Position of the directory in the file.
+        entries: Further tags, as the bytes of their entries.
+        big: Whether the file is a BigTIFF.
+    """
+    layout = _Format("<", big)
+    inline, size = struct.calcsize(layout.pointer), struct.calcsize(layout.entry)
+    packed, count = dict(entries), len({*entries, *directory})
+    values_start, values = start + struct.calcsize(layout.count) + count * size + inline, b""
+    for code, tag in directory.items():
+        position = values_start + len(values)
+        pointer = struct.pack(layout.pointer, position)
+        if isinstance(tag, dict):
+            values += _even(pack_directory(tag, position, {}, big))
+            packed[code] = struct.pack(layout.entry, code, 16 if big else 4, 1, pointer)
+            continue
+        field = tag.value.ljust(inline, b"\0") if len(tag.value) <= inline else pointer
+        packed[code] = struct.pack(layout.entry, code, tag.type, len(tag.value) // _SIZES[tag.type], field)
+        values += _even(tag.value) if len(tag.value) > inline else b""
+    body = b"".join(packed[code] for code in sorted(packed))
+    return struct.pack(layout.count, count) + body + bytes(inline) + values
+
+
+def add_tags(file: BinaryIO, directory: Mapping[int, Tag | Directory], without: frozenset[int]) -> None:
+    """Append the directory of a little-endian TIFF file with further tags, and without some, to the file."""
+    layout, start = _header(file)
+    file.seek(start)
+    (count,) = struct.unpack(layout.count, file.read(struct.calcsize(layout.count)))
+    size = struct.calcsize(layout.entry)
+    found = [file.read(size) for _ in range(count)]
+    kept = {code: entry for entry in found if (code := int.from_bytes(entry[:2], "little")) not in without}
+    end = file.seek(0, 2)
+    file.write(bytes(end % 2))
+    position = file.tell()
+    file.write(pack_directory(directory, position, kept, layout.big))
+    file.seek(8 if layout.big else 4)
+    file.write(struct.pack(layout.pointer, position))
+
+
+def pack_exif(directory: Mapping[int, Tag | Directory]) -> bytes:
+    """Return EXIF as a TIFF structure."""
+    return b"II*\0\x08\0\0\0" + pack_directory(directory, 8, {}, big=False)
+
+
+def _header(file: BinaryIO) -> tuple[_Format, int]:
+    """Return the format of a TIFF file, and the position of its first directory."""
+    file.seek(0)
+    start = file.read(16)
+    order = ">" if start[:2] == b"MM" else "<"
+    (version,) = struct.unpack_from(order + "H", start, 2)
+    layout = _Format(order, version == 43)
+    return layout, struct.unpack_from(layout.pointer, start, 8 if layout.big else 4)[0]
+
+
+def _read(file: BinaryIO, layout: _Format, start: int, *, nested: bool) -> Directory:
+    file.seek(start)
+    (count,) = struct.unpack(layout.count, file.read(struct.calcsize(layout.count)))
+    size = struct.calcsize(layout.entry)
+    entries = [file.read(size) for _ in range(min(count, _MAX_TAGS))]
+    end, found = file.seek(0, 2), Directory()
+    for entry in entries:
+        if len(entry) < size:
+            break
+        code, kind, length, field = struct.unpack(layout.entry, entry)
+        total = _SIZES.get(kind, 0) * length
+        if not total or total > end:
+            continue
+        if total > len(field):
+            file.seek(struct.unpack(layout.pointer, field)[0])
+            value = file.read(total)
+        else:
+            value = field[:total]
+        if len(value) < total:
+            continue
+        value = _little_endian(value, kind, layout.order)
+        if code in (EXIF_DIRECTORY, GPS_DIRECTORY):
+            if nested:
+                found[code] = _read(file, layout, int.from_bytes(value, "little"), nested=False)
+        else:
+            found[code] = Tag(kind, value)
+    return found
+
+
+def _little_endian(value: bytes, kind: int, order: str) -> bytes:
+    width = _NUMBERS.get(kind, 1)
+    if order == "<" or width == 1:
+        return value
+    return b"".join(value[i : i + width][::-1] for i in range(0, len(value), width))
+
+
+def _even(value: bytes) -> bytes:
+    return value + bytes(len(value) % 2)

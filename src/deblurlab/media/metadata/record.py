@@ -1,0 +1,99 @@
+"""Record of everything that an image file holds besides its pixels."""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from deblurlab.errors import UserError
+
+_ORIENTATION = 0x0112
+_HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
+"""Transfer characteristics of ITU-T H.273 whose values are no standard dynamic range."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of a file that only files of the same format can hold."""
+
+    name: str
+    """Name for the user, such as "comment"; empty if nothing is lost without it."""
+    content: bytes
+    """The part as it is stored: a PNG chunk, a JPEG segment, the value of a TIFF tag."""
+    colour: bool = False
+    """Whether the colours are wrong without it."""
+    tag: tuple[int, int] = (0, 0)
+    """Code and type of a TIFF tag."""
+
+
+@dataclass
+class Metadata:
+    """Contents of an image file besides its pixels. A reader fills it, a writer applies it or lists what is lost."""
+
+    kind: str
+    """Format of the file: png, jpeg, tiff, webp, bmp, avif or heif."""
+    exif: bytes = b""
+    """EXIF as a TIFF structure."""
+    xmp: bytes = b""
+    profile: bytes = b""
+    """ICC profile."""
+    photoshop: bytes = b""
+    """Photoshop's image resources, which contain IPTC."""
+    resolution: tuple[float, float] | None = None
+    """Pixels per metre, horizontally and vertically."""
+    blocks: list[Block] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    """Names of contents that no restored file can hold."""
+    extra_samples: tuple[int, ...] = ()
+    """TIFF's ExtraSamples: 0 a band without meaning, 1 premultiplied and 2 plain transparency."""
+
+    @property
+    def orientation(self) -> int:
+        """EXIF orientation, 1 to 8; 1 if there is none."""
+        found = next((value for _, value in _orientations(self.exif)), 1)
+        return found if 1 <= found <= 8 else 1
+
+    def check_transfer(self, name: object, transfer: int) -> None:
+        """Raise UserError if a transfer characteristic of H.273, or the one in the profile, is that of HDR."""
+        for value in (transfer, _profile_transfer(self.profile)):
+            if value in _HDR_TRANSFERS:
+                kind = _HDR_TRANSFERS[value]
+                raise UserError(f"{name} is HDR ({kind}): convert it to grey or RGB with standard dynamic range")
+
+
+def upright(exif: bytes) -> bytes:
+    """Return EXIF with the orientation 1, for pixels that are already rotated; nothing else changes."""
+    changed = bytearray(exif)
+    for offset, _ in _orientations(exif):
+        struct.pack_into(_order(exif) + "H", changed, offset, 1)
+    return bytes(changed)
+
+
+def _orientations(exif: bytes) -> Iterator[tuple[int, int]]:
+    """Yield offset and value of the orientations in the first directory of a TIFF structure; nothing if it is damaged."""
+    order = _order(exif)
+    try:
+        (start,) = struct.unpack_from(order + "I", exif, 4)
+        (count,) = struct.unpack_from(order + "H", exif, start)
+        for entry in range(start + 2, start + 2 + 12 * count, 12):
+            tag, kind, length = struct.unpack_from(order + "HHI", exif, entry)
+            if (tag, kind, length) == (_ORIENTATION, 3, 1):
+                yield entry + 8, struct.unpack_from(order + "H", exif, entry + 8)[0]
+    except struct.error:
+        return
+
+
+def _order(exif: bytes) -> str:
+    return ">" if exif[:2] == b"MM" else "<"
+
+
+def _profile_transfer(profile: bytes) -> int:
+    """Return the transfer characteristic in the tag `cicp` of an ICC profile (ICC.1:2022), 0 if there is none."""
+    try:
+        (count,) = struct.unpack_from(">I", profile, 128)
+        for i in range(min(count, 200)):
+            name, offset, _ = struct.unpack_from(">4sII", profile, 132 + 12 * i)
+            if name == b"cicp":
+                return profile[offset + 9]
+    except (struct.error, IndexError):
+        pass
+    return 0

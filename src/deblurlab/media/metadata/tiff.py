@@ -1,0 +1,104 @@
+"""Tags of TIFF files."""
+
+import io
+import struct
+from pathlib import Path
+
+from PIL import TiffTags
+
+from deblurlab.media.metadata.ifd import (
+    EXIF_DIRECTORY,
+    GPS_DIRECTORY,
+    Directory,
+    Tag,
+    add_tags,
+    pack_exif,
+    read_directory,
+)
+from deblurlab.media.metadata.record import Block, Metadata
+
+HOLDS = frozenset({"exif", "xmp", "profile", "photoshop", "resolution"})
+_PIXELS = {
+    *range(254, 270), 273, *range(277, 282), 284, *range(288, 294), 297, 317, *range(320, 333), 338, 339, 340, 341,
+    347, *range(512, 522), 529, 530, 531, 532, 559, 50838, 50839,
+}  # fmt: skip
+"""Tags that say how the pixels are stored."""
+_ORIENTATION, _X, _Y, _UNIT, _DESCRIPTION, _EXTRA = 274, 282, 283, 296, 270, 338
+_XMP, _PHOTOSHOP, _PROFILE = 700, 34377, 34675
+_EXIF = {
+    270,
+    271,
+    272,
+    274,
+    305,
+    306,
+    315,
+    316,
+    18246,
+    18249,
+    33432,
+    *range(40091, 40096),
+    EXIF_DIRECTORY,
+    GPS_DIRECTORY,
+}
+"""Tags that EXIF has too, besides the resolution."""
+_COLOUR = {301, 318, 319}
+_METRES = {2: 0.0254, 3: 0.01}
+
+
+def read(path: Path) -> Metadata:
+    """Return what a TIFF file holds besides its pixels."""
+    with path.open("rb") as file:
+        tags = read_directory(file)
+    found, exif, sizes = Metadata("tiff"), Directory(), {}
+    for code, tag in tags.items():
+        if isinstance(tag, dict) or code in _EXIF:
+            exif[code] = tag
+        elif code == _EXTRA:
+            found.extra_samples = struct.unpack(f"<{len(tag.value) // 2}H", tag.value)
+        elif code in (_XMP, _PHOTOSHOP, _PROFILE):
+            setattr(found, {_XMP: "xmp", _PHOTOSHOP: "photoshop", _PROFILE: "profile"}[code], tag.value)
+        elif code not in _PIXELS:
+            sizes[code] = tag
+            name = "" if code in (_X, _Y, _UNIT) else f"TIFF tag {TiffTags.lookup(code).name or code}"
+            found.blocks.append(Block(name, tag.value, colour=code in _COLOUR, tag=(code, tag.type)))
+    found.resolution = _resolution(sizes)
+    if exif.get(_ORIENTATION) == Tag(3, b"\1\0"):
+        del exif[_ORIENTATION]
+    if isinstance(description := exif.get(_DESCRIPTION), Tag) and description.value.startswith(b'{"shape"'):
+        del exif[_DESCRIPTION]  # tifffile's description of the array
+    found.exif = pack_exif(exif) if exif else b""
+    found.check_transfer(path, 0)
+    return found
+
+
+def write(path: Path, metadata: Metadata) -> None:
+    """Add tags to a TIFF file, instead of those that its encoder wrote."""
+    tags = read_directory(io.BytesIO(metadata.exif)) if metadata.exif else Directory()
+    tags = {
+        code: tag for code, tag in tags.items() if code not in (_PIXELS | {_X, _Y, _UNIT, _XMP, _PHOTOSHOP, _PROFILE})
+    }
+    blocks: Directory = {block.tag[0]: Tag(block.tag[1], block.content) for block in metadata.blocks}
+    if metadata.resolution and _X not in blocks:
+        x, y = (struct.pack("<II", round(254 * size), 10_000) for size in metadata.resolution)
+        tags |= {_X: Tag(5, x), _Y: Tag(5, y), _UNIT: Tag(3, b"\2\0")}
+    for code, kind, content in (
+        (_XMP, 1, metadata.xmp),
+        (_PHOTOSHOP, 7, metadata.photoshop),
+        (_PROFILE, 7, metadata.profile),
+    ):
+        if content:
+            tags[code] = Tag(kind, content)
+    if metadata.extra_samples:
+        tags[_EXTRA] = Tag(3, struct.pack(f"<{len(metadata.extra_samples)}H", *metadata.extra_samples))
+    with path.open("rb+") as file:
+        add_tags(file, tags | blocks, frozenset({_X, _Y, _UNIT, _ORIENTATION}))
+
+
+def _resolution(tags: dict[int, Tag]) -> tuple[float, float] | None:
+    try:
+        unit = tags[_UNIT].value[0] if _UNIT in tags else 2
+        (a, b), (c, d) = (struct.unpack("<II", tags[code].value) for code in (_X, _Y))
+        return (a / b / _METRES[unit], c / d / _METRES[unit]) if a and c else None
+    except (KeyError, IndexError, struct.error, ZeroDivisionError):
+        return None
