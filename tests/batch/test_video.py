@@ -119,7 +119,7 @@ def test_an_interrupted_restoration_resumes(
     )
     process.start()
     until = time.monotonic() + 60
-    while len(list(tmp_path.glob(".out.*.parts/*.nut"))) < 2 and time.monotonic() < until:
+    while len(list(tmp_path.glob(".*.parts/*.nut"))) < 2 and time.monotonic() < until:
         time.sleep(0.002)
     process.kill()
     process.join()

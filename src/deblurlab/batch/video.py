@@ -1,5 +1,6 @@
 """Restoration of videos, frame by frame, in segments that an interrupted restoration resumes from."""
 
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -16,9 +17,11 @@ from filelock import FileLock, Timeout
 
 from deblurlab.errors import UserError
 from deblurlab.inference.predictor import Restorer
+from deblurlab.media.containers import missing_end
 from deblurlab.media.large_images import MAX_PIXELS
 from deblurlab.media.pixels import InMemory, Pixels
-from deblurlab.media.video import VideoEncoder, VideoReader, frame_pixels, mux, open_video, video_errors
+from deblurlab.media.video import VideoReader, open_video, video_errors
+from deblurlab.media.video_writer import VideoEncoder, check_support, mux
 from deblurlab.runs.files import atomic_path
 
 SEGMENT = 100
@@ -32,6 +35,8 @@ class VideoReport:
     frames: int = 0
     broken: int = 0
     """Number of frames that couldn't be decoded completely."""
+    missing_end: str = ""
+    """In which way the source is incomplete; empty if it is complete."""
     resumed: int = 0
     """Number of frames that an earlier call restored."""
     megapixels: float = 0.0
@@ -61,8 +66,8 @@ def restore_video(
 ) -> VideoReport:
     """Restore a video into a file of the same format.
 
-    Audio, subtitles and metadata are copied. Frames keep their timestamps and are rotated upright. Finished segments
-    are stored beside the target until the video is complete, so that a second call resumes.
+    Other streams, chapters and metadata are copied. Frames keep their timestamps and are rotated upright. Finished
+    segments are stored beside the target until the video is complete, so that a second call resumes.
 
     Args:
         source: The video.
@@ -73,11 +78,11 @@ def restore_video(
         advance: Called with the restored fraction of the video, 0 to 1.
 
     Raises:
-        UserError: The source isn't a readable video, its frames are too large, the disk is full, another process
-            restores the same video, or PyAV isn't installed.
+        UserError: The source isn't a readable video, it has properties that the target can't keep, its frames are too
+            large, the disk is full, another process restores the same video, or PyAV isn't installed.
     """
     with video_errors(source, target):
-        folder = target.with_name(f".{target.stem}.{_digest(source, restorer, side_by_side)}.parts")
+        folder = target.with_name(f".{_digest(source, target, restorer, side_by_side)}.parts")
         lock = FileLock(folder.with_suffix(".lock"))
         try:
             lock.acquire(blocking=False)
@@ -86,15 +91,14 @@ def restore_video(
         try:
             with open_video(source, max_pixels) as reader:
                 folder.mkdir(exist_ok=True)
+                check_support(source, reader, folder, target.suffix)
                 restoration = _Restoration(reader, restorer, side_by_side, advance)
                 restoration.write_segments(folder, target.suffix)
-            report = restoration.report
-            if not report.frames:
-                raise UserError(f"{source} holds no frame that can be decoded")
-            with atomic_path(target, unique=True) as temporary:
-                mux(sorted(folder.glob("*.nut")), source, temporary)
+                with atomic_path(target, unique=True) as temporary:
+                    mux(sorted(folder.glob("*.nut")), source, temporary, reader)
             shutil.rmtree(folder)
-            report.broken = reader.broken
+            report = restoration.report
+            report.broken, report.missing_end = reader.broken, missing_end(source)
             return report
         finally:
             with suppress(OSError):  # not empty: finished segments stay
@@ -130,7 +134,7 @@ class _Restoration:
                 file, start, busy = folder / f"{number:06d}.nut", time.perf_counter(), self.report.busy
                 with (
                     atomic_path(file, fsync=False) as temporary,
-                    VideoEncoder(temporary, self.reader.stream, suffix) as encoder,
+                    VideoEncoder(temporary, self.reader, suffix) as encoder,
                 ):
                     self._write_segment(chain([first], islice(frames, SEGMENT - 1)), encoder, decoding, encoding)
                 self.report.waiting += time.perf_counter() - start - (self.report.busy - busy)
@@ -154,17 +158,18 @@ class _Restoration:
 
     def _restore(self, frame: Any) -> Pixels:
         """Return the restored pixels of a frame, or both images next to each other if `side_by_side` is set."""
-        blurred = frame_pixels(frame)
+        blurred = self.reader.pixels(frame)
         start = time.perf_counter()
-        restored = np.concatenate([rows for _, rows in self.restorer.rows(InMemory(blurred))])
+        restored = np.concatenate([rows for _, rows in self.restorer.rows(InMemory(blurred, blurred.shape[2]))])
         self.report.busy += time.perf_counter() - start
         self.report.frames += 1
         self.report.megapixels += blurred.shape[0] * blurred.shape[1] / 1e6
         return np.concatenate([blurred, restored], axis=1) if self.side_by_side else restored
 
 
-def _digest(source: Path, restorer: Restorer, side_by_side: bool) -> str:
-    """Return an identifier of the source's content and the settings."""
+def _digest(source: Path, target: Path, restorer: Restorer, side_by_side: bool) -> str:
+    """Return an identifier of the source's content, the target's name and the settings."""
     state = source.stat()
-    content = f"{source.absolute()} {state.st_size} {state.st_mtime_ns} {restorer.settings} {side_by_side}"
-    return sha256(content.encode()).hexdigest()[:12]
+    settings = f"{target.name} {restorer.settings} {side_by_side}"
+    content = f"{source.absolute()} {state.st_size} {state.st_mtime_ns} {settings}"
+    return sha256(os.fsencode(content)).hexdigest()[:12]

@@ -1,0 +1,178 @@
+"""Encoding and muxing of restored videos."""
+
+import heapq
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from deblurlab.errors import UserError
+from deblurlab.media.pixels import Pixels
+from deblurlab.media.video import VideoReader, main_stream, open_container
+from deblurlab.media.video_properties import VideoProperties, read_properties
+
+if TYPE_CHECKING:  # PyAV loads FFmpeg
+    import av
+
+_ENCODERS = {".webm": ("libvpx-vp9", {"crf": "20", "b": "0", "auto-alt-ref": "0"})}
+_H264 = "libx264", {"crf": "16", "bf": "0"}  # no B-frames, so that segments can be concatenated
+
+
+class VideoEncoder:
+    """Encoder of a file (in the format NUT) with one video stream. A context manager.
+
+    Args:
+        path: The file to write.
+        reader: The source, whose frame rate and properties the stream has as far as the encoder can store them.
+        suffix: Suffix of the final video, which chooses the codec: VP9 for .webm, otherwise H.264.
+    """
+
+    def __init__(self, path: Path, reader: VideoReader, suffix: str) -> None:
+        import av
+
+        self._container = av.open(str(path), "w", format="nut")
+        self._reader, self._suffix = reader, suffix
+        self._stream: Any = None
+
+    def write(self, pixels: Pixels, frame: "av.VideoFrame") -> None:
+        """Encode pixels `(H, W, 1)` (grey) or `(H, W, 3)` (RGB) with the time of a frame."""
+        import av
+
+        properties = self._reader.properties.converted()
+        even = properties.layout != "444"  # chroma subsampling needs even sides
+        height, width = (side - side % 2 if even else side for side in pixels.shape[:2])
+        if self._stream is None:
+            self._add_stream(width, height, frame)
+        array = np.ascontiguousarray(
+            pixels[:height, :width].squeeze(-1) if pixels.shape[2] == 1 else pixels[:height, :width]
+        )
+        encoded = av.VideoFrame.from_ndarray(array, format=self._reader.properties.array_format).reformat(
+            format=self._stream.codec_context.pix_fmt,
+            dst_colorspace=properties.matrix,
+            dst_color_range=properties.range,
+        )
+        encoded.pts, encoded.time_base = frame.pts, frame.time_base
+        self._container.mux(self._stream.encode(encoded))
+
+    def _add_stream(self, width: int, height: int, frame: "av.VideoFrame") -> None:
+        import av
+
+        codec, options = _ENCODERS.get(self._suffix.lower(), _H264)
+        properties = self._reader.properties.converted()
+        if codec == "libx264":
+            values = {"mastering-display": properties.mastering, "cll": properties.light}
+            options = options | {"x264-params": ":".join(f"{name}={value}" for name, value in values.items() if value)}
+        self._stream = self._container.add_stream(codec, rate=self._reader.rate, options=options)
+        context = self._stream.codec_context
+        formats = [pixel_format.name for pixel_format in av.Codec(codec, "w").video_formats or ()]
+        wanted = properties.encoded_format
+        context.pix_fmt = wanted if wanted in formats else "yuv420p"
+        context.width, context.height = width, height
+        context.time_base = frame.time_base or Fraction(1, 90000)
+        _tag(context, properties)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: Any, error: Any, at: Any) -> None:
+        if self._stream is not None and error is None:
+            self._container.mux(self._stream.encode(None))
+        self._container.close()
+
+
+def check_support(source: Path, reader: VideoReader, folder: Path, suffix: str) -> None:
+    """Encode and mux the first frame in a folder, and compare its properties with those of the source.
+
+    Raises:
+        UserError: The restored video would lose a property, or its container can't store a stream of the source.
+    """
+    import av
+
+    segment, trial = folder / "trial.segment", folder / f"trial{suffix}"
+    try:
+        with VideoEncoder(segment, reader, suffix) as encoder:
+            frame = reader.first
+            encoder.write(reader.pixels(frame), frame)
+        try:
+            mux([segment], source, trial, reader, headers_only=True)
+        except (ValueError, av.error.FFmpegError) as error:
+            raise UserError(f"{source} can't be restored to a {suffix} file: {error}: choose another -o") from error
+        with open_container(trial) as container:
+            stream = main_stream(trial, container)
+            result = read_properties(trial, stream, next(container.decode(stream)))
+    finally:
+        segment.unlink(missing_ok=True)
+        trial.unlink(missing_ok=True)
+    lost = reader.properties.converted().lost(result, frame.width)
+    if lost:
+        remedy = "choose -o with .mkv" if suffix == ".webm" else "convert it first"
+        raise UserError(f"{source} has {' and '.join(lost)}, which a restored {suffix} file can't keep: {remedy}")
+
+
+def mux(
+    segments: Sequence[Path], source: Path, target: Path, reader: VideoReader, *, headers_only: bool = False
+) -> None:
+    """Write a video from encoded segments and the other streams, chapters and metadata of the source.
+
+    Args:
+        segments: Files of `VideoEncoder`, in order.
+        source: The original video.
+        target: The file to write; its suffix chooses the container format.
+        reader: The reader of the source.
+        headers_only: Write the headers of the other streams without their packets.
+    """
+    import av
+
+    with (
+        open_container(source) as original,
+        av.open(str(segments[0])) as first,
+        av.open(str(target), "w") as out,
+    ):
+        main = main_stream(source, original)
+        video = out.add_stream_from_template(first.streams.video[0])
+        video.time_base = main.time_base
+        video.codec_context.framerate = reader.rate
+        _tag(video.codec_context, reader.properties.converted())
+        video.metadata.update(main.metadata)
+        out.metadata.update(original.metadata)
+        out.set_chapters(original.chapters())
+        copies = {}
+        for stream in original.streams:
+            if stream.type in ("audio", "subtitle", "video", "attachment") and stream.index != main.index:
+                copies[stream.index] = out.add_stream_from_template(stream, opaque=True)
+                copies[stream.index].metadata.update(stream.metadata)
+                copies[stream.index].disposition = stream.disposition
+                if stream.type == "video":
+                    copies[stream.index].codec_context.framerate = stream.average_rate or 0
+        packets = [] if headers_only else _copied(original, copies)
+        merged = heapq.merge(_restored(segments, video), packets, key=lambda item: item[0].dts * item[0].time_base)
+        for packet, stream in merged:
+            packet.stream = stream
+            out.mux(packet)
+
+
+def _restored(segments: Sequence[Path], video: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the packets of segments, each with the stream that it is written to."""
+    import av
+
+    for segment in segments:
+        with av.open(str(segment)) as container:
+            yield from ((packet, video) for packet in container.demux(video=0) if packet.dts is not None)
+
+
+def _copied(original: Any, copies: dict[int, Any]) -> Iterator[tuple[Any, Any]]:
+    """Yield the packets of the other streams, each with the stream that it is written to."""
+    streams = [stream for stream in original.streams if stream.index in copies and stream.type != "attachment"]
+    if streams:
+        for packet in original.demux(streams):
+            if packet.dts is not None:
+                yield packet, copies[packet.stream.index]
+
+
+def _tag(context: Any, properties: VideoProperties) -> None:
+    """Set the aspect ratio and the colour properties of a codec context."""
+    context.sample_aspect_ratio = properties.aspect
+    context.color_range, context.colorspace = properties.range, properties.matrix
+    context.color_primaries, context.color_trc = properties.primaries, properties.transfer
