@@ -11,7 +11,7 @@ import numpy as np
 import pyvips
 import tifffile
 
-from deblurlab.errors import UserError, first_sentence
+from deblurlab.errors import UserError
 from deblurlab.media.heif import write_heif
 from deblurlab.media.images import JPEG_SUFFIXES
 from deblurlab.media.large_images import LargeImage, error_message
@@ -106,10 +106,7 @@ class LargeImageWriter:
                 f"{like.path} has {like.bits} bits per channel, {name} can't store them: choose PNG or TIFF"
             )
         if max(self._width, like.height) > (side := _MAX_SIDE.get(self._kind, 2**31)):
-            size = f"{self._width} x {like.height}"
-            raise UserError(
-                f"{like.path}: {name} can't have {size} pixels, at most {side} per side: choose PNG or TIFF"
-            )
+            raise UserError(f"{name} can't have more than {side} pixels per side: choose PNG or TIFF for {like.path}")
 
     def _allocate(self, name: str) -> int:
         """Create an uncompressed TIFF without pixels and return the offset of its first row.

@@ -141,7 +141,8 @@ def _open_bmp(path: Path, error: pyvips.Error, max_pixels: int) -> pyvips.Image:
         with Image.open(path, formats=["BMP"]) as opened:
             _check_size(path, opened.width, opened.height, max_pixels)
             mode = {"1": "L", "L": "L", "RGBA": "RGBA"}.get(opened.mode, "RGB")
-            return pyvips.Image.new_from_array(np.asarray(opened.convert(mode)))
+            image = pyvips.Image.new_from_array(np.asarray(opened.convert(mode)))
+            return image.copy(interpretation="b-w" if mode == "L" else "srgb")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as other:
         message = error_message(error)
         raise UserError(f"{path} isn't an image that can be read, or it is damaged: {message}") from other

@@ -56,9 +56,7 @@ def adapt(
     lost, kept = list(metadata.dropped), replace(metadata)
     for attribute, name in _NAMES.items():
         value = getattr(metadata, attribute)
-        too_large = kind == "jpeg" and len(value or b"") > {"exif": jpeg.MAX_EXIF, "xmp": jpeg.MAX_XMP}.get(
-            attribute, 1 << 30
-        )
+        too_large = kind == "jpeg" and attribute in jpeg.LIMITS and len(value) > jpeg.LIMITS[attribute]
         if not value or (attribute in HOLDS[kind] and not too_large):
             continue
         setattr(kept, attribute, None if attribute == "resolution" else b"")

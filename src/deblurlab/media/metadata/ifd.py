@@ -41,7 +41,7 @@ class _Format:
 
 
 def read_directory(file: BinaryIO) -> Directory:
-    """Return the first directory of a TIFF file or of EXIF, with those of EXIF and GPS in it; empty if it is damaged."""
+    """Return the first directory of a TIFF file or EXIF, with those of EXIF and GPS in it; empty if it is damaged."""
     try:
         layout, start = _header(file)
         return _read(file, layout, start, nested=True)
@@ -50,7 +50,7 @@ def read_directory(file: BinaryIO) -> Directory:
 
 
 def pack_directory(
-    directory: Mapping[int, Tag | Directory], start: int, entries: Mapping[int, bytes], big: bool
+    directory: Mapping[int, Tag | Directory], start: int, entries: Mapping[int, bytes], *, big: bool
 ) -> bytes:
     """Return a little-endian directory with the values of its tags after it.
 
@@ -68,7 +68,7 @@ def pack_directory(
         position = values_start + len(values)
         pointer = struct.pack(layout.pointer, position)
         if isinstance(tag, dict):
-            values += _even(pack_directory(tag, position, {}, big))
+            values += _even(pack_directory(tag, position, {}, big=big))
             packed[code] = struct.pack(layout.entry, code, 16 if big else 4, 1, pointer)
             continue
         field = tag.value.ljust(inline, b"\0") if len(tag.value) <= inline else pointer
@@ -89,7 +89,7 @@ def add_tags(file: BinaryIO, directory: Mapping[int, Tag | Directory], without: 
     end = file.seek(0, 2)
     file.write(bytes(end % 2))
     position = file.tell()
-    file.write(pack_directory(directory, position, kept, layout.big))
+    file.write(pack_directory(directory, position, kept, big=layout.big))
     file.seek(8 if layout.big else 4)
     file.write(struct.pack(layout.pointer, position))
 

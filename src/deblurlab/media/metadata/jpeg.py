@@ -10,7 +10,8 @@ from deblurlab.media.metadata.record import Block, Metadata
 from deblurlab.media.metadata.splice import inserted
 
 HOLDS = frozenset({"exif", "xmp", "profile", "photoshop", "resolution"})
-MAX_EXIF, MAX_XMP = 65_527, 65_504
+LIMITS = {"exif": 65_527, "xmp": 65_504}
+"""Largest sizes in bytes."""
 _EXIF, _XMP, _ICC, _PHOTOSHOP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0", b"Photoshop 3.0\0"
 _ISO_GAIN_MAP, _MPF = b"urn:iso:std:iso:ts:21496:-1\0", b"MPF\0"
 _MAX_SEGMENT = 65_533
@@ -82,10 +83,8 @@ def _add(found: Metadata, marker: int, data: bytes) -> None:
     elif marker == 0xFE:
         found.blocks.append(Block("comment", _segment(marker, data)))
     elif 0xE1 <= marker <= 0xEF and marker != 0xEE:  # APP14 says how the old pixels were encoded
-        extended = data.startswith(b"http://ns.adobe.com/xmp/extension/\0")
-        name = (
-            "extended XMP" if extended else GAIN_MAP if data.startswith(_ISO_GAIN_MAP) else f"APP{marker - 0xE0} data"
-        )
+        known = {b"http://ns.adobe.com/xmp/extension/\0": "extended XMP", _ISO_GAIN_MAP: GAIN_MAP}
+        name = next((known[start] for start in known if data.startswith(start)), f"APP{marker - 0xE0} data")
         found.blocks.append(Block(name, _segment(marker, data)))
 
 
@@ -108,7 +107,7 @@ def _segments(content: mmap.mmap) -> Iterator[tuple[int, int, bytes]]:
 
 
 def _add_images(found: Metadata, content: mmap.mmap, end: int, base: int, index: bytes) -> int:
-    """Add the further images of a multi-picture file: gain maps as blocks, others as lost; return the last one's end."""
+    """Add the further images of a multi-picture file, gain maps as blocks, others as lost; return where they end."""
     images = []
     for _, size, offset, *_ in _entries(index):
         image = content[base + offset : base + offset + size] if offset else b""

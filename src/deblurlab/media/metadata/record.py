@@ -69,7 +69,7 @@ def upright(exif: bytes) -> bytes:
 
 
 def _orientations(exif: bytes) -> Iterator[tuple[int, int]]:
-    """Yield offset and value of the orientations in the first directory of a TIFF structure; nothing if it is damaged."""
+    """Yield offset and value of the orientations in the first directory of EXIF; nothing more if it is damaged."""
     order = _order(exif)
     try:
         (start,) = struct.unpack_from(order + "I", exif, 4)

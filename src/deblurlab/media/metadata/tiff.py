@@ -6,15 +6,7 @@ from pathlib import Path
 
 from PIL import TiffTags
 
-from deblurlab.media.metadata.ifd import (
-    EXIF_DIRECTORY,
-    GPS_DIRECTORY,
-    Directory,
-    Tag,
-    add_tags,
-    pack_exif,
-    read_directory,
-)
+from deblurlab.media.metadata.ifd import Directory, Tag, add_tags, pack_exif, read_directory
 from deblurlab.media.metadata.record import Block, Metadata
 
 HOLDS = frozenset({"exif", "xmp", "profile", "photoshop", "resolution"})
@@ -25,22 +17,7 @@ _PIXELS = {
 """Tags that say how the pixels are stored."""
 _ORIENTATION, _X, _Y, _UNIT, _DESCRIPTION, _EXTRA = 274, 282, 283, 296, 270, 338
 _XMP, _PHOTOSHOP, _PROFILE = 700, 34377, 34675
-_EXIF = {
-    270,
-    271,
-    272,
-    274,
-    305,
-    306,
-    315,
-    316,
-    18246,
-    18249,
-    33432,
-    *range(40091, 40096),
-    EXIF_DIRECTORY,
-    GPS_DIRECTORY,
-}
+_EXIF = {270, 271, 272, 274, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096)}
 """Tags that EXIF has too, besides the resolution."""
 _COLOUR = {301, 318, 319}
 _METRES = {2: 0.0254, 3: 0.01}
@@ -50,19 +27,19 @@ def read(path: Path) -> Metadata:
     """Return what a TIFF file holds besides its pixels."""
     with path.open("rb") as file:
         tags = read_directory(file)
-    found, exif, sizes = Metadata("tiff"), Directory(), {}
+    found, exif, others = Metadata("tiff"), Directory(), {}
     for code, tag in tags.items():
-        if isinstance(tag, dict) or code in _EXIF:
+        if isinstance(tag, dict) or code in _EXIF:  # the directories of EXIF and GPS, and single tags
             exif[code] = tag
         elif code == _EXTRA:
             found.extra_samples = struct.unpack(f"<{len(tag.value) // 2}H", tag.value)
         elif code in (_XMP, _PHOTOSHOP, _PROFILE):
             setattr(found, {_XMP: "xmp", _PHOTOSHOP: "photoshop", _PROFILE: "profile"}[code], tag.value)
         elif code not in _PIXELS:
-            sizes[code] = tag
+            others[code] = tag
             name = "" if code in (_X, _Y, _UNIT) else f"TIFF tag {TiffTags.lookup(code).name or code}"
             found.blocks.append(Block(name, tag.value, colour=code in _COLOUR, tag=(code, tag.type)))
-    found.resolution = _resolution(sizes)
+    found.resolution = _resolution(others)
     if exif.get(_ORIENTATION) == Tag(3, b"\1\0"):
         del exif[_ORIENTATION]
     if isinstance(description := exif.get(_DESCRIPTION), Tag) and description.value.startswith(b'{"shape"'):
@@ -75,9 +52,8 @@ def read(path: Path) -> Metadata:
 def write(path: Path, metadata: Metadata) -> None:
     """Add tags to a TIFF file, instead of those that its encoder wrote."""
     tags = read_directory(io.BytesIO(metadata.exif)) if metadata.exif else Directory()
-    tags = {
-        code: tag for code, tag in tags.items() if code not in (_PIXELS | {_X, _Y, _UNIT, _XMP, _PHOTOSHOP, _PROFILE})
-    }
+    replaced = _PIXELS | {_X, _Y, _UNIT, _XMP, _PHOTOSHOP, _PROFILE}
+    tags = {code: tag for code, tag in tags.items() if code not in replaced}
     blocks: Directory = {block.tag[0]: Tag(block.tag[1], block.content) for block in metadata.blocks}
     if metadata.resolution and _X not in blocks:
         x, y = (struct.pack("<II", round(254 * size), 10_000) for size in metadata.resolution)
