@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deblurlab.errors import UserError
-from deblurlab.media.images import SUFFIXES, natural_key
+from deblurlab.media.heif import HEIC_SUFFIXES, can_read_heic
+from deblurlab.media.images import natural_key
+from deblurlab.media.large_images import RESTORABLE_SUFFIXES
 from deblurlab.media.signatures import is_image_or_video
 from deblurlab.media.video import SUFFIXES as VIDEO_SUFFIXES
+from deblurlab.media.video import container_error
 from deblurlab.runs.untrusted import is_inside
 
 _OTHER_SUFFIXES = {
-    ".avi", ".avif", ".cr2", ".cr3", ".dng", ".exr", ".gif", ".hdr", ".heic", ".heif", ".jp2", ".jxl", ".mpeg", ".mpg",
+    ".avi", ".cr2", ".cr3", ".dng", ".exr", ".gif", ".hdr", ".jp2", ".jxl", ".mpeg", ".mpg",
     ".nef", ".arw", ".pdf", ".pgm", ".ppm", ".psd", ".svg", ".tga", ".wmv",
 }  # fmt: skip
 """Suffixes of other images and videos, which can't be written."""
@@ -56,13 +59,14 @@ def find_inputs(inputs: Sequence[str], output: Path) -> Inputs:
         if not found and path.is_dir() and path.absolute().is_relative_to(output.absolute()):
             errors.append(f"{given} is inside the output folder: choose another one with -o")
         elif not found:
-            errors.append(f"{given}: there are no images or videos ({', '.join(sorted(SUFFIXES | VIDEO_SUFFIXES))})")
+            errors.append(f"{given}: there are no images or videos ({', '.join(sorted(RESTORABLE_SUFFIXES | VIDEO_SUFFIXES))})")
         for file, name in found:
             target = output if is_file_name(output) else output / name
             if path.is_dir() and not is_inside(file, path):
                 errors.append(f"{file} links to a file outside of {path}: to restore it, name it as an input")
             elif (target.suffix.lower() in VIDEO_SUFFIXES) != (file.suffix.lower() in VIDEO_SUFFIXES):
-                errors.append(f"{file} can't be restored to {target}: one is an image, the other a video")
+                message = f"{file} can't be restored to {target}: one is an image, the other a video"
+                errors.append(container_error(file) or message)
             elif sources.setdefault(target, file) != file:
                 errors.append(f"{file} and {sources[target]} would both be restored to {target}: use one -o each")
     return Inputs([FileTask(source, target) for target, source in sources.items()], errors, unsupported)
@@ -73,13 +77,13 @@ def check_output(output: Path) -> None:
     if output.suffix.lower() in _OTHER_SUFFIXES and not output.exists():
         raise UserError(
             f"-o {output}: files of type {output.suffix} can't be written; choose one of "
-            f"{', '.join(sorted(SUFFIXES | VIDEO_SUFFIXES))}, or the name of a folder"
+            f"{', '.join(sorted(RESTORABLE_SUFFIXES | VIDEO_SUFFIXES))}, or the name of a folder"
         )
 
 
 def is_file_name(output: Path) -> bool:
     """Return whether the output is a file, not a folder: it has the suffix of an image or a video."""
-    return output.suffix.lower() in SUFFIXES | VIDEO_SUFFIXES and not output.is_dir()
+    return output.suffix.lower() in RESTORABLE_SUFFIXES | VIDEO_SUFFIXES and not output.is_dir()
 
 
 def _search(folder: Path, output: Path, unsupported: Counter[str], errors: list[str]) -> list[Path]:
@@ -116,8 +120,10 @@ def _find_files(given: str, output: Path) -> list[tuple[Path, Path]]:
 
 
 def _is_input(file: Path, output: Path) -> bool:
+    suffix = file.suffix.lower()
     return (
-        file.suffix.lower() in SUFFIXES | VIDEO_SUFFIXES
+        suffix in RESTORABLE_SUFFIXES | VIDEO_SUFFIXES
+        and (suffix not in HEIC_SUFFIXES or can_read_heic())
         and not file.name.startswith(".")
         and file.is_file()
         and not file.absolute().is_relative_to(output.absolute())

@@ -20,6 +20,8 @@ from deblurlab.batch.video import restore_video
 from deblurlab.errors import UserError
 from deblurlab.inference.predictor import Restorer
 from deblurlab.inference.tiling import seam_error
+from deblurlab.media.heif import HEIC_SUFFIXES, can_read_heic
+from deblurlab.media.heif import REMEDY as HEIC_REMEDY
 from deblurlab.media.large_image_writer import IN_MEMORY, LargeImageWriter
 from deblurlab.media.large_images import MAX_PIXELS, LargeImage, open_image
 from deblurlab.media.pixels import InMemory, Rows
@@ -210,9 +212,9 @@ class _FileRestorer:
         self._megapixels += report.megapixels
         if self._options.fps_report:
             self._print(f"{task.source}: {report}")
-        if report.broken:
-            self.report_failure(f"{task.source}: {report.broken} damaged frames were left out")
-        self._finish(task)
+        for problem in report.problems:
+            self.report_failure(f"{task.source}: {problem}")
+        self._finish(task, report.not_kept)
 
     def _finish(self, task: FileTask, not_kept: Sequence[str]) -> None:
         self.restored += 1
@@ -242,6 +244,7 @@ class _FileRestorer:
         line = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "restored")
         if self.unsupported:
             line += f", {self.unsupported.total()} of unsupported kinds ({', '.join(sorted(self.unsupported))})"
+            line += f"; {HEIC_REMEDY}" if HEIC_SUFFIXES & set(self.unsupported) and not can_read_heic() else ""
         if self._megapixels < 1:
             return line
         wall = time.perf_counter() - self._start

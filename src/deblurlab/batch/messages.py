@@ -3,10 +3,13 @@
 from pathlib import Path
 
 from deblurlab.errors import SizeError, UserError, first_sentence
+from deblurlab.media.video import container_error
 
 
 def failure_message(source: str | Path, error: Exception) -> str:
     """Return the message for an image or video that can't be restored."""
+    if isinstance(source, Path) and (message := container_error(source)):
+        return message
     if isinstance(error, UserError) and not isinstance(error, SizeError):
         return str(error)
     cause = "out of memory: use a smaller --tile" if isinstance(error, MemoryError) else first_sentence(error)

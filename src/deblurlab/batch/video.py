@@ -37,6 +37,8 @@ class VideoReport:
     """Number of frames that couldn't be decoded completely."""
     missing_end: str = ""
     """In which way the source is incomplete; empty if it is complete."""
+    not_kept: list[str] = field(default_factory=list)
+    """Names of what the source has and the restored video hasn't."""
     resumed: int = 0
     """Number of frames that an earlier call restored."""
     megapixels: float = 0.0
@@ -44,6 +46,13 @@ class VideoReport:
     """Seconds in which the network was running."""
     waiting: float = 0.0
     """Seconds in which the network waited for decoding and encoding."""
+
+    @property
+    def problems(self) -> list[str]:
+        """Messages about frames that are missing in the restored video."""
+        broken = [f"{self.broken} damaged frames were left out"] if self.broken else []
+        missing = f"the video is incomplete ({self.missing_end}): what could be read was restored"
+        return [*broken, missing] if self.missing_end else broken
 
     def __str__(self) -> str:
         restored, total = self.frames - self.resumed, self.busy + self.waiting
@@ -98,7 +107,7 @@ def restore_video(
                     mux(sorted(folder.glob("*.nut")), source, temporary, reader)
             shutil.rmtree(folder)
             report = restoration.report
-            report.broken, report.missing_end = reader.broken, missing_end(source)
+            report.broken, report.missing_end, report.not_kept = reader.broken, missing_end(source), reader.not_kept
             return report
         finally:
             with suppress(OSError):  # not empty: finished segments stay

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from deblurlab.errors import UserError, first_sentence
 from deblurlab.media.containers import missing_end
 from deblurlab.media.pixels import Pixels
+from deblurlab.media.signatures import video_container
 from deblurlab.media.video_properties import VideoProperties, read_properties
 
 if TYPE_CHECKING:  # PyAV loads FFmpeg
@@ -19,6 +20,10 @@ if TYPE_CHECKING:  # PyAV loads FFmpeg
 SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm"}
 _INPUT_OPTIONS = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm", "protocol_whitelist": "file"}
 """Formats that FFmpeg may read. Playlists and scripts, which name other files, are excluded."""
+_CONTAINERS = {"MP4": (".mp4", ".m4v", ".mov"), "MOV": (".mov", ".mp4", ".m4v"), "Matroska": (".mkv", ".webm")}
+"""Suffixes of the containers that `video_container` names."""
+COPIED = ("audio", "subtitle", "video", "attachment")
+"""Types of streams that are copied."""
 _ATTACHED_PICTURE = 1 << 10
 """Disposition of a stream that is a cover image."""
 
@@ -45,6 +50,17 @@ def video_errors(source: Path, target: Path) -> Iterator[None]:
         missing = missing_end(source) if source.is_file() else ""
         reason = f"it is incomplete ({missing})" if missing else first_sentence(error)
         raise UserError(f"{source} can't be read as a video: {reason}") from error
+
+
+def container_error(path: Path) -> str:
+    """Return the message for a video whose container, by its content, isn't that of its name; empty for other files."""
+    container = video_container(path)
+    suffixes = _CONTAINERS.get(container, ())
+    if not container or path.suffix.lower() in suffixes:
+        return ""
+    if suffixes:
+        return f"{path} is a video ({container}): give it the suffix {' or '.join(suffixes)}"
+    return f"{path} is a video ({container}), which can't be restored: convert it to MP4, MOV, MKV or WebM"
 
 
 def open_container(path: Path) -> Any:
@@ -89,6 +105,12 @@ class VideoReader:
     def rate(self) -> Fraction:
         """Average frame rate."""
         return Fraction(self.stream.average_rate or self.stream.guessed_rate or 25)
+
+    @property
+    def not_kept(self) -> list[str]:
+        """Names of streams and properties that a restored video lacks."""
+        data = {stream.name or "data" for stream in self.container.streams if stream.type not in COPIED}
+        return self.properties.not_kept + [f"{name} stream" for name in sorted(data)]
 
     def frames(self) -> Iterator["av.VideoFrame"]:
         """Yield all frames that can be decoded and count the others in `broken`.

@@ -19,8 +19,6 @@ _RGB, _BT709, _UNSPECIFIED = 0, 1, 2
 _MATRICES = {_RGB, _BT709, _UNSPECIFIED, 4, 5, 6, 7, 9}
 """Numbers of the matrices (ITU-T H.273) that FFmpeg converts to RGB."""
 _SIDE_DATA = {
-    "A53_CC": "closed captions",
-    "AMBIENT_VIEWING_ENVIRONMENT": "an ambient viewing environment",
     "DOVI_METADATA": "Dolby Vision",
     "DOVI_RPU_BUFFER": "Dolby Vision",
     "DYNAMIC_HDR_PLUS": "HDR10+",
@@ -29,7 +27,14 @@ _SIDE_DATA = {
     "SPHERICAL": "a spherical projection",
     "STEREO3D": "two views (3D)",
 }
-"""Side data of frames that changes how they are shown."""
+"""Side data of frames without which they are shown in another way."""
+_NAMED_SIDE_DATA = {
+    "A53_CC": "closed captions",
+    "AMBIENT_VIEWING_ENVIRONMENT": "ambient viewing environment",
+    "GOP_TIMECODE": "time codes",
+    "S12M_TIMECODE": "time codes",
+}
+"""Further side data that isn't kept."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,8 @@ class VideoProperties:
     """Maximum content and frame-average light level (CTA-861.3), separated by a comma; empty if there is none."""
     side_data: frozenset[str]
     """Names of the side data in `_SIDE_DATA`."""
+    other_data: frozenset[str]
+    """Names of the side data in `_NAMED_SIDE_DATA`."""
 
     @property
     def deep(self) -> bool:
@@ -104,6 +111,12 @@ class VideoProperties:
         if self.layout == "rgb":
             return replace(upright, layout="444", range=_LIMITED, matrix=_BT709)
         return upright
+
+    @property
+    def not_kept(self) -> list[str]:
+        """Names of properties that are left out or stored with less precision."""
+        precision = [f"{self.bits} bits per component ({_DEEPEST} are stored)"] if self.bits > _DEEPEST else []
+        return precision + sorted(self.other_data)
 
     def lost(self, result: "VideoProperties", width: int) -> list[str]:
         """Return the names of the properties that `result`, `width` pixels wide, doesn't have."""
@@ -160,6 +173,7 @@ def read_properties(path: Any, stream: Any, frame: "av.VideoFrame") -> VideoProp
         mastering=_mastering(side_data.get("MASTERING_DISPLAY_METADATA")),
         light=_light(side_data.get("CONTENT_LIGHT_LEVEL")),
         side_data=frozenset(_SIDE_DATA[name] for name in side_data if name in _SIDE_DATA),
+        other_data=frozenset(_NAMED_SIDE_DATA[name] for name in side_data if name in _NAMED_SIDE_DATA),
     )
 
 

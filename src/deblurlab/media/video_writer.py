@@ -10,7 +10,7 @@ import numpy as np
 
 from deblurlab.errors import UserError
 from deblurlab.media.pixels import Pixels
-from deblurlab.media.video import VideoReader, main_stream, open_container
+from deblurlab.media.video import COPIED, VideoReader, main_stream, open_container
 from deblurlab.media.video_properties import VideoProperties, read_properties
 
 if TYPE_CHECKING:  # PyAV loads FFmpeg
@@ -140,7 +140,7 @@ def mux(
         out.set_chapters(original.chapters())
         copies = {}
         for stream in original.streams:
-            if stream.type in ("audio", "subtitle", "video", "attachment") and stream.index != main.index:
+            if stream.type in COPIED and stream.index != main.index:
                 copies[stream.index] = out.add_stream_from_template(stream, opaque=True)
                 copies[stream.index].metadata.update(stream.metadata)
                 copies[stream.index].disposition = stream.disposition
