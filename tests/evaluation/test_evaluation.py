@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -349,6 +350,18 @@ def test_fresh_keeps_trainings_and_keeps_the_run_if_settings_are_invalid(evaluat
     assert (run / "results.json").is_file()
 
 
+def test_names_that_are_not_utf8_are_escaped(evaluate: Evaluate, tmp_path: Path) -> None:
+    for side in ("blurred", "sharp"):
+        (tmp_path / side).mkdir()
+        write_png(tmp_path / side / os.fsdecode(b"caf\xe9.png"), np.full((16, 16, 3), 90, np.uint8))
+    run = evaluate(
+        "restorer=identity", "data=pairs", "save=true", "name=run",
+        *(f"data.{split}{side}={tmp_path / side}" for split in ("", "test_") for side in ("blurred", "sharp")),
+    )  # fmt: skip
+    assert [row["image"] for row in _rows(run)] == [r"caf\xe9"]
+    assert (run / "restored" / "pairs" / r"caf\xe9.png").exists()
+
+
 def test_equal_images_have_infinite_psnr_and_no_gain(
     evaluate: Evaluate, gopro_copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -359,8 +372,9 @@ def test_equal_images_have_infinite_psnr_and_no_gain(
         run = evaluate("data=gopro", f"data.root={gopro_copy}", "name=run")
         output = capsys.readouterr().out
         assert "nan" not in output
-        assert "inf" not in output.replace("infinite", "")
-    assert _results(run)["sets"]["gopro"]["psnr"] is None
+        assert re.search(r"PSNR \(dB\).*\n.*\n.* inf ", output)
+        assert "inf: an image equals its reference" in output
+    assert _results(run)["sets"]["gopro"]["psnr"] == float("inf")
     assert _rows(run)[0]["psnr"] == "inf"
 
 

@@ -82,7 +82,11 @@ def test_a_folder_is_complete_or_missing(tmp_path: Path) -> None:
 
 
 def test_json_and_csv(tmp_path: Path) -> None:
-    write_json(tmp_path / "a.json", {"a": [1.5, float("nan"), {"b": float("inf")}]})
-    assert json.loads((tmp_path / "a.json").read_text()) == {"a": [1.5, None, {"b": None}]}
+    inf, text = float("inf"), 'he said: "Infinity'
+    write_json(tmp_path / "a.json", {"a": [1.5, float("nan"), inf, {"b": -inf, "c": text, 'Infinity"': inf}]})
+    written = (tmp_path / "a.json").read_text()
+    assert json.loads(written, parse_constant=pytest.fail) == {
+        "a": [1.5, None, inf, {"b": -inf, "c": text, 'Infinity"': inf}]
+    }
     write_csv(tmp_path / "a.csv", [{"x": 1, "y": "a,b"}, {"x": 2, "y": ""}])
     assert (tmp_path / "a.csv").read_text() == 'x,y\n1,"a,b"\n2,\n'

@@ -2,10 +2,12 @@
 
 import argparse
 import logging
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -83,18 +85,22 @@ def _load(options: argparse.Namespace) -> "ImageSet":
         UserError: The data set or one of its settings doesn't exist.
     """
     from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
+    from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
     from deblurlab import config
     from deblurlab.config import instantiate
 
     compose = partial(config.compose, f"data={options.set}", config_dirs=options.config_dir)
-    overrides = list(options.overrides)
-    if options.root is not None:
-        overrides.insert(0, options.root if "=" in options.root else f"data.root={options.root}")
+    overrides, arguments = list(options.overrides), {}
+    if options.root is not None and (Path(options.root).exists() or "=" not in options.root):
+        arguments["root"] = options.root.replace("${", r"\${")  # no interpolation
+    elif options.root is not None:
+        overrides.insert(0, options.root)
     try:
         node = compose(*overrides).data
-        data_set: ImageSet = instantiate(node)
+        if arguments and "root" not in node:
+            raise ConfigKeyError("Could not override 'data.root'.")
+        data_set: ImageSet = instantiate(node, **arguments)
     except (HydraException, OmegaConfBaseException) as error:
         own = {path.stem for folder in options.config_dir for path in (folder / "data").glob("*.yaml")}
         if options.set not in (known := sorted({*config.options("data"), *own})):
@@ -113,8 +119,8 @@ def _check(options: argparse.Namespace) -> int:
     from deblurlab.datasets.checks import Findings, inspect_splits
 
     splits = data_set.splits()
-    if options.fix_list is not None and not all(_files_of(item) for items in splits.values() for item in items):
-        raise UserError(f"--fix-list lists pairs of files, and data={options.set} has other items: leave it out")
+    if options.fix_list is not None:
+        _check_listable(chain.from_iterable(splits.values()), options.set)
     findings = Findings({}, {})
     total = sum(len(pairs) for pairs in splits.values())
     for findings in _with_progress(inspect_splits(data_set, splits), "checking", total):  # noqa: B007
@@ -123,9 +129,22 @@ def _check(options: argparse.Namespace) -> int:
     if options.fix_list is not None:
         pairs = map(_files_of, findings.usable)
         lines = [" ".join(shlex.quote(str(path.absolute())) for path in files) for files in pairs]
-        options.fix_list.write_text("".join(f"{line}\n" for line in lines))
+        options.fix_list.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         print(f"{len(lines)} good pairs: {options.fix_list}")
     return 1 if findings.problems else 0
+
+
+def _check_listable(items: Iterable["Item"], data_set: str) -> None:
+    """Raise UserError if a list of pairs can't hold an item."""
+    for item in items:
+        if not (files := _files_of(item)):
+            raise UserError(f"--fix-list lists pairs of files, and data={data_set} has other items: leave it out")
+        for file in files:
+            try:
+                str(file).encode()
+            except UnicodeEncodeError as error:
+                shown = os.fsencode(file).decode(errors="backslashreplace")
+                raise UserError(f"--fix-list can't list {shown}: its name isn't UTF-8; rename it") from error
 
 
 def _files_of(item: "Item") -> list[Path]:

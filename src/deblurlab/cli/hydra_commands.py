@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 from deblurlab import config
 from deblurlab._compat import hydra_version_base
 from deblurlab.cli.exit_codes import exit_with_message
+from deblurlab.config.overrides import check_syntax
 from deblurlab.dataloading.fork_server import start_fork_server
 from deblurlab.errors import UserError
 
@@ -122,11 +123,17 @@ def _check_launcher(cfg: DictConfig, context: Any) -> None:
 
 
 def _overrides_first(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with overrides before flags: Hydra's parser refuses overrides on both sides of a flag."""
+    """Return the arguments with overrides before flags: Hydra's parser refuses overrides on both sides of a flag.
+
+    Raises:
+        SystemExit: An override can't be parsed.
+    """
     flags, overrides = list[str](), list[str]()
     for previous, argument in pairwise(["", *arguments]):
         is_flag = argument.startswith("-") or previous in _FLAGS_WITH_VALUE
         (flags if is_flag else overrides).append(argument)
+    with exit_with_message():
+        check_syntax(overrides)
     return [*overrides, *flags]
 
 

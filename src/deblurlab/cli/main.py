@@ -1,5 +1,6 @@
 """Dispatch of `deblurlab <command>`. A command's module is imported only when the command runs."""
 
+import io
 import sys
 from importlib import import_module
 
@@ -42,5 +43,7 @@ def main() -> None:
     command = arguments[0]
     if command not in _MODULES:
         sys.exit(f"deblurlab: there is no command {command}\n\n{_USAGE}")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may have any bytes
     module = import_module(f"deblurlab.cli.{_MODULES[command]}")
     getattr(module, command)(arguments[1:])

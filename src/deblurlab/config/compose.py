@@ -10,6 +10,7 @@ from omegaconf import DictConfig, open_dict
 
 from deblurlab._compat import hydra_version_base, separate_hydra_state
 from deblurlab.config.instantiation import allow_targets, targets_of_user
+from deblurlab.config.overrides import check_syntax
 from deblurlab.config.search_path import CONF, SearchPath, search_folders
 from deblurlab.config.sums import PathSource, SumSource
 
@@ -33,7 +34,7 @@ def compose(*overrides: str, name: str = "train", config_dirs: Sequence[str | Pa
             in the overrides, also with the whitelist of Hydra 1.4.
 
     Raises:
-        UserError: A folder doesn't exist.
+        UserError: A folder doesn't exist, or an override can't be parsed.
         hydra.errors.HydraException: An option or key doesn't exist.
 
     Example:
@@ -42,6 +43,7 @@ def compose(*overrides: str, name: str = "train", config_dirs: Sequence[str | Pa
         (0.1, 0.001)
     """
     register()
+    check_syntax(overrides)
     with separate_hydra_state(), search_folders(config_dirs), initialize_config_dir(str(CONF), **hydra_version_base()):
         cfg = hydra.compose(name, overrides=["run=none", *overrides], return_hydra_config=True)
     allow_targets(targets_of_user(cfg.hydra))

@@ -10,6 +10,7 @@ import numpy as np
 from deblurlab.datasets.base import FileSet, Split, Store
 from deblurlab.datasets.listing import Item, Pair, match_pairs, missing_error
 from deblurlab.errors import UserError
+from deblurlab.media.images import is_hidden
 
 _LOG = logging.getLogger(__name__)
 _REFERENCE_SPLIT = {"train": 1600, "val": 300, "test": 313}
@@ -98,7 +99,8 @@ class GoPro(FileSet):
 
     def _sequences(self, split: str) -> list[str]:
         folder = self.root / split
-        return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+        names = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+        return sorted(name for name in names if not is_hidden(Path(name)))
 
     def _validation_sequences(self) -> list[str]:
         if not (self.root / "train").is_dir():

@@ -1,6 +1,7 @@
 """Items of a data set: pairs and single images, and the functions that list them."""
 
 import codecs
+import os
 import re
 import shlex
 from collections import Counter
@@ -194,7 +195,7 @@ def read_pair_list(file: Path, root: Path, *, sharp_first: bool = False) -> list
         blurred, sharp = reversed(words) if sharp_first else words
         if (first := numbers.setdefault(root / blurred, number)) != number:
             raise UserError(f"line {number} of {file} lists {blurred} again, after line {first}: remove one of them")
-        pairs.append(Pair(blurred.with_suffix("").as_posix(), root / blurred, root / sharp))
+        pairs.append(Pair(_name(blurred), root / blurred, root / sharp))
     if not pairs:
         raise UserError(f"{file} lists no pairs")
     return pairs
@@ -251,10 +252,15 @@ def missing_error(name: str, folder: Path, files: str, page: str) -> UserError:
 
 def _files_by_name(folder: Path) -> dict[str, Path]:
     files = find_images(folder)
-    names = [path.relative_to(folder).with_suffix("").as_posix() for path in files]
+    names = [_name(path.relative_to(folder)) for path in files]
     duplicates = sorted(name for name, count in Counter(names).items() if count > 1)
     if duplicates:
         raise UserError(
             f"{folder} has several files called {list_first(duplicates)} with different suffixes: rename them"
         )
     return dict(zip(names, files, strict=True))
+
+
+def _name(path: Path) -> str:
+    r"""Return a relative path without suffix as text: bytes that aren't UTF-8 become escapes such as \xe9."""
+    return os.fsencode(path.with_suffix("").as_posix()).decode(errors="backslashreplace")

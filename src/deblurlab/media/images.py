@@ -109,8 +109,8 @@ def natural_key(name: str | PurePath) -> tuple[Any, ...]:
 
 
 def is_hidden(path: PurePath) -> bool:
-    """Return whether a relative path leads to a hidden file or through a hidden folder."""
-    return any(part.startswith(".") for part in path.parts)
+    """Return whether a relative path leads to a hidden file or through a hidden folder, such as macOS's in archives."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
 
 
 def _describe_mode(image: Image.Image) -> str:

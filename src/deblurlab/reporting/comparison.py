@@ -1,5 +1,6 @@
 """Comparison of several evaluations in one table."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -54,6 +55,9 @@ def table_notes(evaluations: Sequence[Results]) -> list[str]:
     metrics = metrics_of(*evaluations)
     for metric, why in {m: w for results in evaluations for m, w in results["unavailable"].items()}.items():
         lines.append(f"{metrics[metric].heading} {MISSING}: {why}")
+    means = [values.get(m) for results in evaluations for values in results["sets"].values() for m in metrics]
+    if math.inf in means:
+        lines.append("inf: an image equals its reference, so that the mean of all images is infinite")
     for results in evaluations:
         failed = list(results["failed"].items())
         lines += [f"{results['name']}: {image} failed: {error}" for image, error in failed[:5]]

@@ -4,12 +4,16 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal, overload
 from uuid import uuid4
+
+_INFINITY = re.compile(r'^(?P<before> *(?:"(?:[^"\\]|\\.)*": )?-?)Infinity(?=,?$)', re.MULTILINE)
+"""Infinity as a value in indented JSON: each value has a line of its own."""
 
 
 @contextmanager
@@ -84,8 +88,9 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file atomically. Numbers that JSON lacks (infinite, NaN) become null."""
-    write_text(path, json.dumps(_finite(content), indent=2) + "\n")
+    """Write a JSON file atomically. NaN becomes null; infinity becomes 1e999, which parsers read as infinity."""
+    text = json.dumps(_without_nan(content), indent=2)
+    write_text(path, _INFINITY.sub(r"\g<before>1e999", text) + "\n")
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -101,9 +106,9 @@ def _temporary(path: Path, suffix: str, *, unique: bool) -> Path:
     return path.with_name(f".{uuid4().hex}.partial{suffix}" if unique else f".{path.name}.partial")
 
 
-def _finite(value: Any) -> Any:
+def _without_nan(value: Any) -> Any:
     if isinstance(value, float):
-        return value if abs(value) < float("inf") else None
+        return value if value == value else None
     if isinstance(value, Mapping):
-        return {key: _finite(v) for key, v in value.items()}
-    return [_finite(v) for v in value] if isinstance(value, (list, tuple)) else value
+        return {key: _without_nan(v) for key, v in value.items()}
+    return [_without_nan(v) for v in value] if isinstance(value, (list, tuple)) else value

@@ -61,6 +61,8 @@ def build(cfg: DictConfig) -> Restoration:
             raise UserError(f"trainer.{key} doesn't work with manual optimization: use {ours}={cfg.trainer[key]}")
     if not isinstance(cfg.seed, int):
         raise UserError(f"seed={cfg.seed} must be a whole number")
+    if not isinstance(every := cfg.scheduler.get("every", 1), int) or every < 1:
+        raise UserError(f"scheduler.every={every} must be a whole number, at least 1")
     pl.seed_everything(cfg.seed, verbose=False)
     terms, weights = _loss_terms(cfg)
     generator = instantiate(network_node(OmegaConf.to_container(cfg.model, resolve=True)))
