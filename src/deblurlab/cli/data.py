@@ -93,7 +93,7 @@ def _load(options: argparse.Namespace) -> "ImageSet":
     compose = partial(config.compose, f"data={options.set}", config_dirs=options.config_dir)
     overrides, arguments = list(options.overrides), {}
     if options.root is not None and (Path(options.root).exists() or "=" not in options.root):
-        arguments["root"] = options.root.replace("${", r"\${")  # no interpolation
+        arguments["root"] = options.root
     elif options.root is not None:
         overrides.insert(0, options.root)
     try:
