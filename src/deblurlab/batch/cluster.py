@@ -19,8 +19,7 @@ from rich.progress import track
 from deblurlab.batch.worker import Result, Worker
 from deblurlab.errors import UserError, first_sentence
 from deblurlab.inference.predictor import Restorer
-from deblurlab.media.images import SUFFIXES
-from deblurlab.media.large_images import MAX_PIXELS
+from deblurlab.media.large_images import MAX_PIXELS, RESTORABLE_SUFFIXES
 from deblurlab.runs.storage import open_store
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # must be set before Ray is imported
@@ -81,7 +80,7 @@ def restore(job: ClusterJob, load: Callable[..., Restorer]) -> int:
     found = source.keys()
     images = [key for key in found if _is_image(key) and not (source.address + key).startswith(target.address)]
     if not images:
-        raise UserError(f"{job.source}: there are no images ({', '.join(sorted(SUFFIXES))})")
+        raise UserError(f"{job.source}: there are no images ({', '.join(sorted(RESTORABLE_SUFFIXES))})")
     existing = set() if job.overwrite else set(target.keys())
     keys = [key for key in images if key not in existing]
     console, failures = Console(stderr=True, highlight=False, soft_wrap=True), 0
@@ -170,7 +169,7 @@ def plan_workers(resources: Mapping[str, float], job: ClusterJob, images: int) -
 
 def _is_image(key: str) -> bool:
     path = PurePosixPath(key)
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    return path.suffix.lower() in RESTORABLE_SUFFIXES and not path.name.startswith(".")
 
 
 def _connect(ray: Any, address: str | None) -> Any:

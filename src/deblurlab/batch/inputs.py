@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deblurlab.errors import UserError
-from deblurlab.media.heif import HEIC_SUFFIXES, can_read_heic
+from deblurlab.media.heif import HEIC_SUFFIXES, REMEDY, can_read_heic
 from deblurlab.media.images import natural_key
 from deblurlab.media.large_images import RESTORABLE_SUFFIXES
 from deblurlab.media.signatures import is_image_or_video
@@ -16,6 +16,7 @@ from deblurlab.media.video import SUFFIXES as VIDEO_SUFFIXES
 from deblurlab.media.video import container_error
 from deblurlab.runs.untrusted import is_inside
 
+_INPUT_SUFFIXES = RESTORABLE_SUFFIXES | VIDEO_SUFFIXES
 _OTHER_SUFFIXES = {
     ".avi", ".cr2", ".cr3", ".dng", ".exr", ".gif", ".hdr", ".jp2", ".jxl", ".mpeg", ".mpg",
     ".nef", ".arw", ".pdf", ".pgm", ".ppm", ".psd", ".svg", ".tga", ".wmv",
@@ -59,7 +60,7 @@ def find_inputs(inputs: Sequence[str], output: Path) -> Inputs:
         if not found and path.is_dir() and path.absolute().is_relative_to(output.absolute()):
             errors.append(f"{given} is inside the output folder: choose another one with -o")
         elif not found:
-            errors.append(f"{given}: there are no images or videos ({', '.join(sorted(RESTORABLE_SUFFIXES | VIDEO_SUFFIXES))})")
+            errors.append(f"{given}: there are no images or videos ({', '.join(sorted(_INPUT_SUFFIXES))})")
         for file, name in found:
             target = output if is_file_name(output) else output / name
             if path.is_dir() and not is_inside(file, path):
@@ -72,18 +73,24 @@ def find_inputs(inputs: Sequence[str], output: Path) -> Inputs:
     return Inputs([FileTask(source, target) for target, source in sources.items()], errors, unsupported)
 
 
+def describe_unsupported(unsupported: Counter[str]) -> str:
+    """Return number and suffixes of the files whose kind can't be restored, with the remedy if there is one."""
+    text = f"{unsupported.total()} of unsupported kinds ({', '.join(sorted(unsupported))})"
+    return f"{text}; {REMEDY}" if HEIC_SUFFIXES & set(unsupported) and not can_read_heic() else text
+
+
 def check_output(output: Path) -> None:
     """Raise UserError if an output that doesn't exist has the suffix of a kind of file that can't be written."""
     if output.suffix.lower() in _OTHER_SUFFIXES and not output.exists():
         raise UserError(
             f"-o {output}: files of type {output.suffix} can't be written; choose one of "
-            f"{', '.join(sorted(RESTORABLE_SUFFIXES | VIDEO_SUFFIXES))}, or the name of a folder"
+            f"{', '.join(sorted(_INPUT_SUFFIXES))}, or the name of a folder"
         )
 
 
 def is_file_name(output: Path) -> bool:
     """Return whether the output is a file, not a folder: it has the suffix of an image or a video."""
-    return output.suffix.lower() in RESTORABLE_SUFFIXES | VIDEO_SUFFIXES and not output.is_dir()
+    return output.suffix.lower() in _INPUT_SUFFIXES and not output.is_dir()
 
 
 def _search(folder: Path, output: Path, unsupported: Counter[str], errors: list[str]) -> list[Path]:
@@ -122,7 +129,7 @@ def _find_files(given: str, output: Path) -> list[tuple[Path, Path]]:
 def _is_input(file: Path, output: Path) -> bool:
     suffix = file.suffix.lower()
     return (
-        suffix in RESTORABLE_SUFFIXES | VIDEO_SUFFIXES
+        suffix in _INPUT_SUFFIXES
         and (suffix not in HEIC_SUFFIXES or can_read_heic())
         and not file.name.startswith(".")
         and file.is_file()

@@ -13,15 +13,13 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from deblurlab.batch.inputs import FileTask, check_output, find_inputs, is_file_name
+from deblurlab.batch.inputs import FileTask, check_output, describe_unsupported, find_inputs, is_file_name
 from deblurlab.batch.journal import Journal
 from deblurlab.batch.messages import failure_message
 from deblurlab.batch.video import restore_video
 from deblurlab.errors import UserError
 from deblurlab.inference.predictor import Restorer
 from deblurlab.inference.tiling import seam_error
-from deblurlab.media.heif import HEIC_SUFFIXES, can_read_heic
-from deblurlab.media.heif import REMEDY as HEIC_REMEDY
 from deblurlab.media.large_image_writer import IN_MEMORY, LargeImageWriter
 from deblurlab.media.large_images import MAX_PIXELS, LargeImage, open_image
 from deblurlab.media.pixels import InMemory, Rows
@@ -243,8 +241,7 @@ class _FileRestorer:
         counts = {"restored": self.restored, "skipped": self.skipped, "failed": self.failures}
         line = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "restored")
         if self.unsupported:
-            line += f", {self.unsupported.total()} of unsupported kinds ({', '.join(sorted(self.unsupported))})"
-            line += f"; {HEIC_REMEDY}" if HEIC_SUFFIXES & set(self.unsupported) and not can_read_heic() else ""
+            line += f", {describe_unsupported(self.unsupported)}"
         if self._megapixels < 1:
             return line
         wall = time.perf_counter() - self._start
