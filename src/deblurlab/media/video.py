@@ -24,7 +24,7 @@ _CONTAINERS = {"MP4": (".mp4", ".m4v", ".mov"), "MOV": (".mov", ".mp4", ".m4v"),
 """Suffixes of the containers that `video_container` names."""
 COPIED = ("audio", "subtitle", "video", "attachment")
 """Types of streams that are copied."""
-_ATTACHED_PICTURE = 1 << 10
+ATTACHED_PICTURE = 1 << 10
 """Disposition of a stream that is a cover image."""
 
 
@@ -76,7 +76,7 @@ def main_stream(path: Path, container: Any) -> Any:
     Raises:
         UserError: There is none.
     """
-    streams = [stream for stream in container.streams.video if not stream.disposition & _ATTACHED_PICTURE]
+    streams = [stream for stream in container.streams.video if not stream.disposition & ATTACHED_PICTURE]
     if not streams:
         raise UserError(f"{path} has no video stream")
     best = container.streams.best("video")

@@ -105,7 +105,8 @@ class VideoProperties:
         """
         bits = _DEEPEST if self.deep else 8
         aspect = 1 / self.aspect if self.aspect and self.orientation.transpose else self.aspect
-        upright = replace(self, bits=bits, aspect=aspect, orientation=Orientation())
+        matrix = _UNSPECIFIED if self.matrix == _RGB else self.matrix
+        upright = replace(self, bits=bits, aspect=aspect, orientation=Orientation(), matrix=matrix)
         if self.layout == "grey":
             return replace(upright, layout="420", range=_FULL)
         if self.layout == "rgb":
@@ -156,7 +157,7 @@ def read_properties(path: Any, stream: Any, frame: "av.VideoFrame") -> VideoProp
     if matrix not in _MATRICES:
         raise UserError(f"the colours of {path} have the matrix {matrix}, which FFmpeg can't convert to RGB")
     layout = _layout(frame.format)
-    if side_data.get("STEREO3D", b"\0\0\0\0")[:4] == bytes(4):  # two-dimensional
+    if not any(side_data.get("STEREO3D", b"")[:4]):  # two-dimensional
         side_data.pop("STEREO3D", None)
     return VideoProperties(
         bits=max(component.bits for component in frame.format.components),

@@ -10,13 +10,15 @@ import numpy as np
 
 from deblurlab.errors import UserError
 from deblurlab.media.pixels import Pixels
-from deblurlab.media.video import COPIED, VideoReader, main_stream, open_container
+from deblurlab.media.video import ATTACHED_PICTURE, COPIED, VideoReader, main_stream, open_container
 from deblurlab.media.video_properties import VideoProperties, read_properties
 
 if TYPE_CHECKING:  # PyAV loads FFmpeg
     import av
 
 _ENCODERS = {".webm": ("libvpx-vp9", {"crf": "20", "b": "0", "auto-alt-ref": "0"})}
+_PICTURES = {"mjpeg": "jpeg", "png": "png", "bmp": "bmp", "gif": "gif", "webp": "webp"}
+"""Media types of cover images by codec."""
 _H264 = "libx264", {"crf": "16", "bf": "0"}  # no B-frames, so that segments can be concatenated
 
 
@@ -135,17 +137,13 @@ def mux(
         video.time_base = main.time_base
         video.codec_context.framerate = reader.rate
         _tag(video.codec_context, reader.properties.converted())
-        video.metadata.update(main.metadata)
+        video.metadata.update({key: value for key, value in main.metadata.items() if key.lower() != "alpha_mode"})
         out.metadata.update(original.metadata)
         out.set_chapters(original.chapters())
         copies = {}
         for stream in original.streams:
             if stream.type in COPIED and stream.index != main.index:
-                copies[stream.index] = out.add_stream_from_template(stream, opaque=True)
-                copies[stream.index].metadata.update(stream.metadata)
-                copies[stream.index].disposition = stream.disposition
-                if stream.type == "video":
-                    copies[stream.index].codec_context.framerate = stream.average_rate or 0
+                copies[stream.index] = _add_copy(out, stream, source)
         packets = [] if headers_only else _copied(original, copies)
         merged = heapq.merge(_restored(segments, video), packets, key=lambda item: item[0].dts * item[0].time_base)
         for packet, stream in merged:
@@ -162,11 +160,36 @@ def _restored(segments: Sequence[Path], video: Any) -> Iterator[tuple[Any, Any]]
             yield from ((packet, video) for packet in container.demux(video=0) if packet.dts is not None)
 
 
+def _add_copy(out: Any, stream: Any, source: Path) -> Any:
+    """Add a stream to an output container that another one is copied to."""
+    if out.format.name == "matroska" and stream.disposition & ATTACHED_PICTURE:
+        name, kind = stream.metadata.get("filename", "cover"), stream.metadata.get("mimetype", "")
+        return out.add_attachment(
+            name, kind or f"image/{_PICTURES[stream.codec_context.name]}", _picture(source, stream.index)
+        )
+    copy = out.add_stream_from_template(stream, opaque=True)
+    copy.metadata.update(stream.metadata)
+    copy.disposition = stream.disposition
+    if stream.type == "video":
+        copy.codec_context.framerate = stream.average_rate or 0
+    return copy
+
+
+def _picture(source: Path, index: int) -> bytes:
+    """Return the cover image of a stream."""
+    with open_container(source) as container:
+        return bytes(next(packet for packet in container.demux(container.streams[index]) if packet.size))
+
+
 def _copied(original: Any, copies: dict[int, Any]) -> Iterator[tuple[Any, Any]]:
     """Yield the packets of the other streams, each with the stream that it is written to."""
-    streams = [stream for stream in original.streams if stream.index in copies and stream.type != "attachment"]
+    streams = [
+        stream for stream in original.streams if stream.index in copies and copies[stream.index].type != "attachment"
+    ]
     if streams:
         for packet in original.demux(streams):
+            if packet.size and packet.stream.disposition & ATTACHED_PICTURE:
+                packet.dts = packet.pts = 0
             if packet.dts is not None:
                 yield packet, copies[packet.stream.index]
 
