@@ -28,12 +28,14 @@ def can_read_heic() -> bool:
     return importlib.util.find_spec("pillow_heif") is not None
 
 
-def is_heif(start: bytes) -> str:
-    """Return avif or heif if the first bytes of a file are those of one, otherwise an empty text."""
+def heif_kind(start: bytes) -> str:
+    """Return avif, avis (animated) or heif if the first bytes of a file are those of one, otherwise an empty text."""
     if start[4:8] != b"ftyp":
         return ""
+    if start[8:12] == b"avis":
+        return "avis"
     brands = {start[8:12], *(start[i : i + 4] for i in range(16, int.from_bytes(start[:4], "big"), 4))}
-    if brands & {b"avif", b"avis"}:
+    if brands & {b"avif"}:
         return "avif"
     return "heif" if brands & {b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"hevc", b"hevx"} else ""
 

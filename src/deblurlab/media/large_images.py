@@ -13,7 +13,7 @@ from PIL import Image
 
 from deblurlab._compat import vips_loader
 from deblurlab.errors import UserError, first_sentence
-from deblurlab.media.heif import AVIF_SUFFIXES, HEIC_SUFFIXES, is_heif, open_heic, read_avif_metadata
+from deblurlab.media.heif import AVIF_SUFFIXES, HEIC_SUFFIXES, heif_kind, open_heic, read_avif_metadata
 from deblurlab.media.images import SUFFIXES
 from deblurlab.media.metadata import Metadata, read_metadata
 from deblurlab.media.pixels import Pixels
@@ -33,6 +33,7 @@ _INTERPRETATIONS = {
 _COLOURS = {"srgb": 3, "rgb16": 3, "rgb": 3, "b-w": 1, "grey16": 1}
 _EXTRA_SAMPLES = {0: "a band that is neither colour nor transparency", 1: "premultiplied transparency"}
 """Values of TIFF's ExtraSamples that aren't plain transparency."""
+_ANIMATED = "{} is animated or has several pages: save each page as a separate file"
 _KINDS = ("png", "jpeg", "tiff", "webp", "bmp", "avif", "heif")
 
 
@@ -86,7 +87,9 @@ def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> LargeImage:
     if path.stat().st_size == 0:
         raise UserError(f"{path} is empty")
     with path.open("rb") as file:
-        kind = is_heif(file.read(64))
+        kind = heif_kind(file.read(64))
+    if kind == "avis":
+        raise UserError(_ANIMATED.format(path))
     if kind == "heif":
         image, metadata, bits = open_heic(path, lambda width, height: _check_size(path, width, height, max_pixels))
         image = image.copy(interpretation=_INTERPRETATIONS[image.bands < 3, image.format])
@@ -127,7 +130,7 @@ def _check_image(image: pyvips.Image, path: Path, kind: str, max_pixels: int) ->
         )
     pages = image.get("n-pages") if image.get_typeof("n-pages") else 1
     if pages > 1 or (kind == "png" and _is_animated_png(path)):
-        raise UserError(f"{path} is animated or has several pages: save each page as a separate file")
+        raise UserError(_ANIMATED.format(path))
 
 
 def _check_size(path: Path, width: int, height: int, max_pixels: int) -> None:

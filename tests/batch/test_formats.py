@@ -1,0 +1,228 @@
+"""What `deblurlab restore` keeps, converts and refuses of each image format. docs/restoring.md has the same table."""
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pillow_heif
+import pytest
+import tifffile
+from PIL import Image
+
+import image_sources as sources
+from deblurlab.config import CONF
+from image_sources import ALPHA, DATE, LATITUDE, MAKER, PROFILE, RATING, XMP
+from support_tables import markdown
+
+FORMATS = {
+    "PNG": ".png", "JPEG": ".jpg", "TIFF": ".tif", "WebP": ".webp", "BMP": ".bmp", "AVIF": ".avif", "HEIC": ".heic",
+}  # fmt: skip
+Check = Callable[[Path, Path], None]
+
+
+def _open(path: Path) -> Image.Image:
+    """Open a file with Pillow; HEIC with the pixels and the information of pillow-heif."""
+    if path.suffix != ".heic":
+        with Image.open(path) as image:
+            image.load()
+            return image
+    opened = pillow_heif.open_heif(path)
+    image = opened.to_pillow()
+    image.info.update(opened.info)
+    return image
+
+
+def _exif(path: Path) -> Image.Exif:
+    exif = Image.Exif()
+    if path.suffix == ".heic":
+        exif.load(pillow_heif.open_heif(path).info["exif"])
+        return exif
+    with Image.open(path) as image:  # Pillow turns a TIFF upright when it decodes it
+        exif = image.getexif()
+        for directory in (0x8769, 0x8825):
+            exif.get_ifd(directory)
+    return exif
+
+
+def _chunks(path: Path) -> list[tuple[bytes, bytes]]:
+    content, position, found = path.read_bytes(), 8, []
+    while position < len(content):
+        (length,) = struct.unpack_from(">I", content, position)
+        found.append((content[position + 4 : position + 8], content[position + 8 : position + 8 + length]))
+        position += 12 + length
+    return found
+
+
+def _bits(path: Path) -> int:
+    if path.suffix == ".png":
+        return path.read_bytes()[24]
+    if path.suffix == ".tif":
+        return int(tifffile.imread(path).dtype.itemsize * 8)
+    if path.suffix == ".heic":
+        return int(pillow_heif.open_heif(path, convert_hdr_to_8bit=False).info["bit_depth"])
+    boxes = path.read_bytes()
+    return boxes[boxes.index(b"pixi") + 9]  # after version and flags and the number of channels
+
+
+def _same_depth(before: Path, after: Path) -> None:
+    assert _bits(before) == _bits(after) > 8
+
+
+def _same_alpha(before: Path, after: Path) -> None:
+    found = np.asarray(_open(after))
+    assert found.shape == (48, 64, 4)
+    assert np.abs(found[..., 3].astype(int) - ALPHA).max() <= (6 if after.suffix == ".heic" else 0)
+
+
+def _same_profile(before: Path, after: Path) -> None:
+    if after.suffix == ".bmp":
+        content = after.read_bytes()
+        offset, length = struct.unpack_from("<II", content, 14 + 112)
+        assert content[14 + offset : 14 + offset + length] == PROFILE
+    else:
+        assert _open(after).info["icc_profile"] == PROFILE
+
+
+def _same_exif(before: Path, after: Path) -> None:
+    exif = _exif(after)
+    assert (exif[0x010F], exif[0x4746]) == (MAKER, RATING)
+    assert exif.get_ifd(0x8769)[0x9003] == DATE
+    assert tuple(map(float, exif.get_ifd(0x8825)[2])) == LATITUDE
+
+
+def _same_xmp(before: Path, after: Path) -> None:
+    if after.suffix == ".tif":
+        assert bytes(tifffile.TiffFile(after).pages[0].tags[700].value) == XMP
+    else:
+        assert _open(after).info["xmp"] == XMP
+
+
+def _same_direction(before: Path, after: Path) -> None:
+    if after.suffix in (".avif", ".heic"):  # their decoders turn the pixels
+        assert _exif(after).get(0x0112, 1) == 1
+    else:
+        assert _exif(after)[0x0112] == 6
+    shown = np.asarray(_open(after)).astype(int)
+    if after.suffix in (".png", ".jpg", ".webp"):
+        shown = np.rot90(shown, 3)
+    assert np.abs(shown - np.rot90(sources.RGB, 3)).mean() < 30
+
+
+def _same_pixels(before: Path, after: Path) -> None:
+    """The network with small random weights changes pixels slightly; those of another rotation would differ by 60."""
+    found = np.asarray(_open(after).convert("RGB")).astype(int)
+    assert np.abs(found - np.asarray(_open(before).convert("RGB"))).mean() < 30
+
+
+def _same_tags(before: Path, after: Path) -> None:
+    old, new = (
+        [found for found in _chunks(path) if found[0] in (b"gAMA", b"cHRM", b"cICP")] for path in (before, after)
+    )
+    assert old == new
+    assert len(new) == 3
+
+
+def _same_resolution(before: Path, after: Path) -> None:
+    assert _open(after).info["dpi"] == pytest.approx((300, 200), abs=0.02)
+
+
+def _no_resolution(before: Path, after: Path) -> None:
+    image = _open(after)
+    if after.suffix == ".jpg":
+        assert image.info["jfif_unit"] == 0
+    elif after.suffix == ".bmp":
+        assert after.read_bytes()[38:46] == bytes(8)
+    elif after.suffix == ".tif":
+        assert not {282, 283, 296} & {tag.code for tag in tifffile.TiffFile(after).pages[0].tags}
+    else:
+        assert "dpi" not in image.info
+        assert 282 not in image.getexif()
+
+
+def _same_text(before: Path, after: Path) -> None:
+    old, new = _open(before), _open(after)
+    if after.suffix == ".jpg":
+        assert new.info["comment"] == b"taken by hand"
+    elif after.suffix == ".tif":
+        tags = tifffile.TiffFile(after).pages[0].tags
+        assert (tags[270].value, tags[306].value) == ("taken by hand", DATE)
+    else:
+        assert new.text == old.text == {"parameters": "taken by hand", "Titel": "Grün", "long": "x" * 500}
+
+
+def _same_second(before: Path, after: Path) -> None:
+    _same_pixels(before, after)
+    with Image.open(before) as old, Image.open(after) as new:
+        assert (old.n_frames, new.n_frames) == (2, 2)
+        old.seek(1)
+        new.seek(1)
+        assert np.array_equal(np.asarray(new), np.asarray(old))
+
+
+def _one_image(before: Path, after: Path) -> None:
+    assert _open(after).format == "JPEG"
+    assert getattr(_open(after), "n_frames", 1) == 1
+
+
+def _same_fourth(before: Path, after: Path) -> None:
+    old, new = tifffile.TiffFile(before).pages[0], tifffile.TiffFile(after).pages[0]
+    assert new.tags["ExtraSamples"].value == old.tags["ExtraSamples"].value
+    assert np.array_equal(new.asarray()[..., 3], ALPHA)
+
+
+ALL = tuple(FORMATS)
+WITH_EXIF = tuple(kind for kind in FORMATS if kind != "BMP")
+CASES: dict[str, tuple[Callable[[Path], None], Check, dict[str, str]]] = {
+    "more than 8 bits": (sources.deep, _same_depth, dict.fromkeys(("PNG", "TIFF", "AVIF", "HEIC"), "kept")),
+    "transparency": (sources.transparent, _same_alpha, dict.fromkeys(set(ALL) - {"JPEG"}, "kept")),
+    "ICC profile": (sources.with_profile, _same_profile, dict.fromkeys(ALL, "kept")),
+    "EXIF": (sources.with_exif, _same_exif, dict.fromkeys(WITH_EXIF, "kept")),
+    "XMP": (sources.with_xmp, _same_xmp, dict.fromkeys(WITH_EXIF, "kept")),
+    "orientation": (
+        sources.turned, _same_direction,
+        dict.fromkeys(WITH_EXIF, "kept") | dict.fromkeys(("AVIF", "HEIC"), "turned upright"),
+    ),
+    "colour tags (cICP, gAMA, cHRM)": (sources.colour_tags, _same_tags, {"PNG": "kept"}),
+    "HDR (PQ, HLG)": (sources.hdr, _same_pixels, dict.fromkeys(ALL, "refused")),
+    "animation, pages": (
+        sources.animated, _same_pixels, dict.fromkeys(("PNG", "TIFF", "WebP", "AVIF", "HEIC"), "refused"),
+    ),
+    "resolution": (
+        sources.with_resolution, _same_resolution, dict.fromkeys(("PNG", "JPEG", "TIFF", "BMP"), "kept"),
+    ),
+    "no resolution": (sources.without_resolution, _no_resolution, dict.fromkeys(ALL, "kept")),
+    "text, comment": (sources.with_text, _same_text, dict.fromkeys(("PNG", "JPEG", "TIFF"), "kept")),
+    "gain map": (sources.gain_map, _same_second, {"JPEG": "kept"}),
+    "second image (MPO)": (sources.second_image, _one_image, {"JPEG": "named"}),
+    "fourth band, not transparency": (sources.infrared, _same_fourth, {"TIFF": "kept"}),
+    "premultiplied transparency": (sources.premultiplied, _same_fourth, {"TIFF": "kept"}),
+}  # fmt: skip
+"""Property: how a file with it is written, the check of the restored file, and the outcome for each format."""
+MESSAGES = {"HDR (PQ, HLG)": "is HDR (", "animation, pages": "is animated or has several pages"}
+COMBINATIONS = [(kind, name, outcome) for name, (*_, outcomes) in CASES.items() for kind, outcome in outcomes.items()]
+IDS = [f"{kind}-{name}" for kind, name, _ in COMBINATIONS]
+
+
+@pytest.mark.parametrize(("kind", "name", "outcome"), sorted(COMBINATIONS), ids=sorted(IDS))
+def test_properties_of_files(
+    restore: Callable[..., int], capsys: pytest.CaptureFixture[str], kind: str, name: str, outcome: str
+) -> None:
+    write, check, _ = CASES[name]
+    source, target = Path(f"in/x{FORMATS[kind]}"), Path(f"out/x{FORMATS[kind]}")
+    source.parent.mkdir()
+    write(source)
+    code = restore(source, "-o", "out")
+    errors = capsys.readouterr().err
+    if outcome == "refused":
+        assert code == 1
+        assert MESSAGES[name] in errors
+        assert not target.exists()
+        return
+    assert (code, "not kept" in errors) == (0, outcome == "named"), errors
+    check(source, target)
+
+
+def test_the_documentation_has_the_table() -> None:
+    rows = [{"property": name} | {kind: CASES[name][2].get(kind, "") for kind in FORMATS} for name in CASES]
+    assert f"### What is kept: images\n\n{markdown(rows)}" in (CONF.parent / "docs" / "restoring.md").read_text()
