@@ -36,9 +36,9 @@ class Source(NamedTuple):
     """Whether the file has chapters and an audio stream in German that isn't a default."""
 
 
-def write_source(path: Path, source: Source, frames: int = 3) -> Path:
+def write_source(path: Path, source: Source, frames: int = 3, options: Mapping[str, str] = {}) -> Path:
     """Write a video of a moving scene, 96x64."""
-    with av.open(str(path), "w") as out:
+    with av.open(str(path), "w", options=dict(options)) as out:
         picture = cv2.imencode(".png", np.full((32, 32, 3), 90, np.uint8))[1].tobytes()
         if source.cover and path.suffix == ".mkv":
             out.add_attachment("cover.png", "image/png", picture)

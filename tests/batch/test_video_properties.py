@@ -25,6 +25,11 @@ HEVC_HDR = Source(
 )
 CONTAINERS = {".mp4": "MP4 (H.264)", ".mov": "MOV (H.264)", ".mkv": "MKV (H.264)", ".webm": "WebM (VP9)"}
 
+CODECS = {
+    "libx264": "H.264", "libx264rgb": "H.264", "libx265": "HEVC", "libvpx-vp9": "VP9", "libsvtav1": "AV1",
+    "ffv1": "FFV1", "prores_ks": "ProRes", "png": "PNG",
+}  # fmt: skip
+
 
 class Case(NamedTuple):
     """A property of a video in a container, and what becomes of it."""
@@ -175,11 +180,14 @@ def test_the_sources_have_their_properties(tmp_path: Path) -> None:
 
 
 def table() -> list[dict[str, str]]:
-    """Return the rows of the documentation's table: outcome and codec of the source by property and container."""
+    """Return the rows of the documentation's table: outcomes by container, and the codecs of the sources."""
     rows: dict[str, dict[str, str]] = {}
     for case in VIDEO_PROPERTIES:
         row = rows.setdefault(case.property, {"property": case.property, **dict.fromkeys(CONTAINERS.values(), "")})
         row[CONTAINERS[case.container]] = case.outcome
+    for name, row in rows.items():
+        codecs = dict.fromkeys(CODECS[case.source.codec] for case in VIDEO_PROPERTIES if case.property == name)
+        row["tested with"] = ", ".join(codecs)
     return list(rows.values())
 
 

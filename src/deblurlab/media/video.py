@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # PyAV loads FFmpeg
 SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm"}
 _INPUT_OPTIONS = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm", "protocol_whitelist": "file"}
 """Formats that FFmpeg may read. Playlists and scripts, which name other files, are excluded."""
-_CONTAINERS = {"MP4": (".mp4", ".m4v", ".mov"), "MOV": (".mov", ".mp4", ".m4v"), "Matroska": (".mkv", ".webm")}
+_CONTAINERS = {"MP4": ".mp4 or .mov", "MOV": ".mov", "Matroska": ".mkv or .webm"}
 """Suffixes of the containers that `video_container` names."""
 COPIED = ("audio", "subtitle", "video", "attachment")
 """Types of streams that are copied."""
@@ -53,13 +53,12 @@ def video_errors(source: Path, target: Path) -> Iterator[None]:
 
 
 def container_error(path: Path) -> str:
-    """Return the message for a video whose container, by its content, isn't that of its name; empty for other files."""
-    container = video_container(path)
-    suffixes = _CONTAINERS.get(container, ())
-    if not container or path.suffix.lower() in suffixes:
+    """Return the message for a video that isn't restored because of its container or suffix; empty for other files."""
+    container, is_video = video_container(path), path.suffix.lower() in SUFFIXES
+    if not container or (is_video and container in _CONTAINERS):
         return ""
-    if suffixes:
-        return f"{path} is a video ({container}): give it the suffix {' or '.join(suffixes)}"
+    if container in _CONTAINERS:
+        return f"{path} is a video ({container}): give it the suffix {_CONTAINERS[container]}"
     return f"{path} is a video ({container}), which can't be restored: convert it to MP4, MOV, MKV or WebM"
 
 
@@ -149,7 +148,9 @@ def open_video(path: Path, max_pixels: int) -> Iterator[VideoReader]:
         stream = _limited_stream(path, container, max_pixels)
         first = next((frame for frame in _decode(container, stream) if frame is not None), None)
         if first is None:
-            raise UserError(f"{path} holds no frame that can be decoded")
+            missing = missing_end(path)
+            reason = f": it is incomplete ({missing})" if missing else ""
+            raise UserError(f"{path} holds no frame that can be decoded{reason}")
         properties = read_properties(path, stream, first)
     with open_container(path) as container:
         yield VideoReader(path, container, _limited_stream(path, container, max_pixels), first, properties)

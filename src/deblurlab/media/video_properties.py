@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from deblurlab.errors import UserError
 from deblurlab.media.pixels import Pixels
-
-if TYPE_CHECKING:  # PyAV loads FFmpeg
-    import av
 
 _DEEPEST = 10
 """Bits per component that H.264 stores at most."""
@@ -136,12 +134,14 @@ class VideoProperties:
         lost = [text for name, text in names.items() if getattr(self, name) != getattr(result, name)]
         if (self.range == _FULL) != (result.range == _FULL):
             lost.append("another range of its components")
-        if abs((self.aspect or 1) - (result.aspect or 1)) * width > 1:  # Matroska stores the width in whole pixels
+        if (
+            abs(float(self.aspect or 1) - float(result.aspect or 1)) * width > 1
+        ):  # Matroska stores the width in whole pixels
             lost.append(f"pixels of aspect ratio {self.aspect.numerator}:{self.aspect.denominator}")
         return lost + sorted(self.side_data - result.side_data)
 
 
-def read_properties(path: Any, stream: Any, frame: "av.VideoFrame") -> VideoProperties:
+def read_properties(path: Path, stream: Any, frame: Any) -> VideoProperties:
     """Return the properties of a video stream and its first frame.
 
     Raises:

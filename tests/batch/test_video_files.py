@@ -1,0 +1,173 @@
+"""Videos of other containers, incomplete videos, long names, and streams beside the main one."""
+
+import struct
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from deblurlab.media.containers import missing_end
+from video_sources import RNG, Source, observe, write_source
+
+H264 = Source("libx264")
+Command = Callable[..., int]
+
+
+def _lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().err.splitlines()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("x.avi", "AVI"), ("x.mpg", "MPEG"), ("x.ts", "MPEG transport stream"),
+                                            ("x.flv", "FLV"), ("x.ogv", "Ogg")])  # fmt: skip
+def test_videos_of_other_containers_are_named(
+    restore: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, kind: str
+) -> None:
+    codec = {"x.mpg": "mpeg2video", "x.flv": "flv", "x.ogv": "libtheora"}.get(name, "libx264")
+    if name == "x.ogv":  # PyAV has no encoder of Theora
+        Path(name).write_bytes(b"OggS\0\2" + bytes(20) + b"\1\x2a\x80theora")
+    else:
+        write_source(tmp_path / name, Source(codec, context={"framerate": 25}))
+    message = f"deblurlab: {name} is a video ({kind}), which can't be restored: convert it to MP4, MOV, MKV or WebM"
+    assert restore(name, "-o", "out") == 1
+    assert _lines(capsys) == [message, "0 restored, 1 failed"]
+    assert restore(name, "-o", "out.mp4") == 1
+    assert _lines(capsys)[0] == message
+
+
+def test_a_video_with_another_suffix_is_named(
+    restore: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_source(tmp_path / "x.mp4", H264).rename("x.jpg")
+    write_source(tmp_path / "y.mkv", H264).rename("y.mp4")  # is read as what it is
+    write_source(tmp_path / "z.avi", H264).rename("z.mkv")
+    restore("x.jpg", "y.mp4", "z.mkv", "-o", "out")
+    assert sorted(_lines(capsys)) == [
+        "1 restored, 2 failed",
+        "deblurlab: x.jpg is a video (MP4): give it the suffix .mp4 or .mov",
+        "deblurlab: z.mkv is a video (AVI), which can't be restored: convert it to MP4, MOV, MKV or WebM",
+    ]
+
+
+def test_an_mp4_without_its_index_is_incomplete(
+    restore: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = write_source(tmp_path / "x.mp4", H264).read_bytes()
+    at = content.index(b"moov") - 4
+    (tmp_path / "x.mp4").write_bytes(content[:at])
+    (tmp_path / "y.mp4").write_bytes(content[: at - 10])
+    assert restore("x.mp4", "y.mp4", "-o", "out") == 1
+    assert _lines(capsys)[:2] == [
+        "deblurlab: x.mp4 can't be read as a video: it is incomplete (its index (moov) is missing, as after an "
+        "interrupted recording or transfer)",
+        f"deblurlab: y.mp4 can't be read as a video: it is incomplete (it ends after {at - 10} of {at} bytes or more)",
+    ]
+
+
+@pytest.mark.parametrize("name", ["x.mkv", "x.webm", "x.mp4"])
+def test_of_a_video_without_its_end_the_rest_is_restored(
+    restore: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """The MP4 file begins with its index."""
+    source = Source("libvpx-vp9" if name == "x.webm" else "libx264", tracks=True)
+    path = write_source(
+        tmp_path / name, source, frames=30, options={"movflags": "faststart"} if name == "x.mp4" else {}
+    )
+    content, all_times = path.read_bytes(), observe(path)["times"]
+    assert missing_end(path) == ""
+    size = len(content) * 9 // 10
+    path.write_bytes(content[:size])
+    assert restore(name, "-o", "out") == 1
+    (message, *_) = _lines(capsys)
+    assert f"{name}: the video is incomplete (it ends after {size} of {len(content)} bytes" in message
+    assert message.endswith("what could be read was restored")
+    times = observe(tmp_path / "out" / name)["times"]
+    assert 5 <= len(times) < 30
+    assert times == all_times[: len(times)]
+
+
+def test_incomplete_boxes_and_segments(tmp_path: Path) -> None:
+    """Sizes by hand: boxes of 8, 24 (with a 64-bit length) and 8 bytes; a segment of 5 bytes after 5 + 4 + 1."""
+    path, box = tmp_path / "x", struct.Struct(">I4s").pack
+    boxes = box(8, b"ftyp") + box(1, b"mdat") + struct.pack(">Q", 24) + bytes(8) + box(8, b"moov")
+    matroska = b"\x1aE\xdf\xa3\x80" + b"\x18S\x80g\x85" + bytes(5)
+    for content, missing in [
+        (boxes, ""),
+        (boxes[:-8], "its index (moov) is missing, as after an interrupted recording or transfer"),
+        (boxes[:-12], "it ends after 28 of 32 bytes or more"),
+        (boxes[:-8] + box(0, b"moov") + bytes(3), ""),  # up to the end
+        (boxes[:8] + box(4, b"moov"), ""),  # no box: the decoder decides
+        (matroska, ""),
+        (matroska[:-1], "it ends after 14 of 15 bytes"),
+        (matroska.replace(b"\x85", b"\xff")[:-1], ""),  # of unknown length
+        (matroska[:7], ""),
+        (b"\x1aE\xdf\xa3\0", ""),
+        (b"", ""),
+    ]:
+        path.write_bytes(content)
+        assert missing_end(path) == missing, content
+
+
+@pytest.mark.parametrize("name", ["x" * 240 + ".mp4", "é" * 120 + ".mkv"])
+def test_names_of_240_bytes(restore: Command, tmp_path: Path, name: str) -> None:
+    write_source(tmp_path / name, H264)
+    assert restore(name, "-o", "out") == 0
+    assert observe(tmp_path / "out" / name)["times"] == observe(tmp_path / name)["times"]
+    assert sorted(path.name for path in Path("out").iterdir()) == [".deblurlab.jsonl", name]
+
+
+def test_the_main_stream_of_several_is_restored_and_the_others_are_copied(restore: Command, tmp_path: Path) -> None:
+    """The first stream is one image that isn't marked as a cover."""
+    with av.open("x.mkv", "w") as out:
+        image: Any = out.add_stream("mjpeg", rate=1, width=32, height=32, pix_fmt="yuvj420p")
+        film: Any = out.add_stream("libx264", rate=Fraction(24), width=96, height=64, pix_fmt="yuv420p")
+        font = out.add_attachment("a.ttf", "font/ttf", b"letters")
+        assert font.type == "attachment"
+        scene = RNG.integers(0, 256, (64, 96, 3), np.uint8)
+        out.mux(image.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(scene[:32, :32]))))
+        out.mux(image.encode(None))
+        for _ in range(5):
+            out.mux(film.encode(av.VideoFrame.from_ndarray(scene)))
+        out.mux(film.encode(None))
+    assert restore("x.mkv", "-o", "out") == 0
+    with av.open("x.mkv") as before, av.open("out/x.mkv") as after:
+        assert [(s.codec_context.name, s.codec_context.width) for s in after.streams.video] == [
+            ("h264", 96), ("mjpeg", 32),
+        ]  # fmt: skip
+        assert [(s.name, s.data) for s in after.streams.attachments] == [("a.ttf", b"letters")]
+        assert after.streams.video[0].average_rate == 24
+        images = [next(c.decode(c.streams.video[i])).to_ndarray() for c, i in ((before, 0), (after, 1))]
+        assert np.array_equal(*images)
+
+
+def test_frames_that_change_their_size_are_refused(
+    restore: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second half is that of another video, with its own parameters in the stream."""
+    with av.open("x.mkv", "w") as out:
+        stream: Any = None
+        for side in (64, 96):
+            encoder = av.CodecContext.create("libx264", "w")
+            encoder.width, encoder.height, encoder.pix_fmt = side, side, "yuv420p"  # type: ignore[attr-defined]
+            encoder.time_base, encoder.options = Fraction(1, 24), {"bf": "0"}
+            frames: list[Any] = []
+            for _ in range(3):
+                frames += encoder.encode(av.VideoFrame(side, side, "yuv420p"))  # type: ignore[attr-defined]
+            frames += encoder.encode(None)  # type: ignore[attr-defined]
+            if stream is None:
+                stream = out.add_mux_stream("h264", rate=24, width=side, height=side)
+            for i, packet in enumerate(frames):
+                packet.stream, packet.pts, packet.dts, packet.time_base = stream, i + side, i + side, Fraction(1, 24)
+                out.mux(packet)
+    assert restore("x.mkv", "-o", "out") == 1
+    assert "the frames of x.mkv change their size, format, orientation or interlacing after 4." in _lines(capsys)[0]
+    assert not Path("out/x.mkv").exists()
+
+
+def test_what_is_not_kept_is_named(restore: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_source(tmp_path / "x.mkv", Source("ffv1", "yuv420p12le"))
+    assert restore("x.mkv", "-o", "out") == 0
+    assert _lines(capsys) == ["x.mkv: not kept: 12 bits per component (10 are stored)", "1 restored"]
