@@ -117,7 +117,9 @@ def hdr(path: Path) -> None:
     if path.suffix == ".png":
         save(path)
         insert(path, chunk(b"cICP", bytes([9, 16, 0, 1])))
-    elif path.suffix in (".avif", ".heic"):
+    elif path.suffix == ".heic":
+        save(path, color_primaries=9, transfer_characteristics=16, matrix_coefficients=9, full_range_flag=1)
+    elif path.suffix == ".avif":
         save(path)
         content = path.read_bytes()
         at = content.index(b"colrnclx") + 8

@@ -59,7 +59,7 @@ def open_heic(path: Path, check_size: Callable[[int, int], None]) -> tuple[pyvip
         if len(opened) > 1:
             raise UserError(f"{path} is animated or has several pages: save each page as a separate file")
         check_size(*opened.size)
-        info, pixels = opened.info, np.asarray(opened)
+        info, pixels = opened.info, np.array(opened)  # a copy: its memory belongs to the decoder
     except (OSError, ValueError, RuntimeError, EOFError, SyntaxError) as error:
         raise UserError(f"{path} is damaged or truncated ({error}): replace it") from error
     metadata = Metadata("heif", xmp=info.get("xmp") or b"", profile=info.get("icc_profile") or b"")
