@@ -113,6 +113,7 @@ def observe(path: Path) -> dict[str, Any]:
                          container.chapters()],
             "audio": [(s.metadata.get("language"), s.disposition) for s in container.streams.audio],
             "views": side_data.get("STEREO3D", b"")[:4],
+            "timecode": stream.metadata.get("timecode", stream.metadata.get("TIMECODE")),
             "language": (stream.metadata.get("language"), stream.metadata.get("title", stream.metadata.get("name"))),
             "pixels": np.stack([frame.to_ndarray(format="rgb48le") for frame in frames]) / 65535,
         }  # fmt: skip

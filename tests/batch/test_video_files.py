@@ -171,3 +171,19 @@ def test_what_is_not_kept_is_named(restore: Command, tmp_path: Path, capsys: pyt
     write_source(tmp_path / "x.mkv", Source("ffv1", "yuv420p12le"))
     assert restore("x.mkv", "-o", "out") == 0
     assert _lines(capsys) == ["x.mkv: not kept: 12 bits per component (10 are stored)", "1 restored"]
+
+
+def test_data_streams_are_named(restore: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with av.open("x.mp4", "w") as out:
+        stream: Any = out.add_stream("libx264", rate=24, width=96, height=64, pix_fmt="yuv420p")
+        stream.metadata["timecode"] = "01:02:03:04"  # in a data stream, which isn't lost
+        data: Any = out.add_mux_stream("bin_data", time_base=Fraction(1, 24))
+        data.metadata["handler_name"] = "GoPro MET"
+        out.mux(stream.encode(av.VideoFrame(96, 64, "yuv420p")))
+        out.mux(stream.encode(None))
+        packet = av.Packet(b"position")
+        packet.stream, packet.pts, packet.dts, packet.time_base = data, 0, 0, Fraction(1, 24)
+        packet.duration = 1
+        out.mux(packet)
+    assert restore("x.mp4", "-o", "out") == 0
+    assert _lines(capsys) == ["x.mp4: not kept: data stream GoPro MET", "1 restored"]

@@ -115,7 +115,7 @@ VIDEO_PROPERTIES = [
     *cases("HDR10: mastering display, light level", "refused",
            {".webm": H264._replace(options={"x264-params": f"mastering-display={MASTERING}:cll=1000,400"})},
            message="HDR mastering display metadata and HDR content light level", source_container=".mp4"),
-    *cases("interlaced frames", "refused", h264(options=INTERLACED), message="interlaced frames (deinterlace them"),
+    *cases("interlaced frames", "refused", h264(options=INTERLACED), message="interlaced frames, which"),
     *cases("interlaced frames", "refused", {".webm": H264._replace(options=INTERLACED)}, message="interlaced frames",
            source_container=".mkv"),
     *cases("aspect ratio of pixels", "kept", h264(context=ANAMORPHIC), "aspect"),
@@ -137,6 +137,8 @@ VIDEO_PROPERTIES = [
         ".webm": VP9._replace(metadata={"stereo_mode": "left_right"}),
     }, values={"views": bytes([1, 0, 0, 0])}),
     *cases("cover image", "kept", h264("mp4", "mkv", cover=True), "rate", values={"covers": [("png", 32)]}),
+    *cases("time code of the start", "kept", h264(metadata={"timecode": "01:02:03:04"}),
+           values={"timecode": "01:02:03:04"}),
     *cases("chapters, languages, dispositions", "kept", everywhere(tracks=True, metadata={"language": "fra"}),
            "chapters", "audio", "language"),
 ]  # fmt: skip

@@ -24,6 +24,8 @@ _CONTAINERS = {"MP4": ".mp4 or .mov", "MOV": ".mov", "Matroska": ".mkv or .webm"
 """Suffixes of the containers that `video_container` names."""
 COPIED = ("audio", "subtitle", "video", "attachment")
 """Types of streams that are copied."""
+_NEVER_READ = 48
+"""Discard level of a stream that FFmpeg represents otherwise, such as that of chapters. Time codes are also metadata."""
 ATTACHED_PICTURE = 1 << 10
 """Disposition of a stream that is a cover image."""
 
@@ -108,8 +110,12 @@ class VideoReader:
     @property
     def not_kept(self) -> list[str]:
         """Names of streams and properties that a restored video lacks."""
-        data = {stream.name or "data" for stream in self.container.streams if stream.type not in COPIED}
-        return self.properties.not_kept + [f"{name} stream" for name in sorted(data)]
+        data = [
+            f"data stream {stream.metadata.get('handler_name', stream.index)}"
+            for stream in self.container.streams
+            if stream.type not in COPIED and "timecode" not in stream.metadata and stream.discard != _NEVER_READ
+        ]
+        return self.properties.not_kept + data
 
     def frames(self) -> Iterator["av.VideoFrame"]:
         """Yield all frames that can be decoded and count the others in `broken`.

@@ -16,6 +16,8 @@ _LIMITED, _FULL = 1, 2
 _RGB, _BT709, _UNSPECIFIED = 0, 1, 2
 _MATRICES = {_RGB, _BT709, _UNSPECIFIED, 4, 5, 6, 7, 9}
 """Numbers of the matrices (ITU-T H.273) that FFmpeg converts to RGB."""
+_RESERVED = {0, 3}
+"""Numbers of primaries and transfer functions without a meaning, which are stored as unspecified."""
 _SIDE_DATA = {
     "DOVI_METADATA": "Dolby Vision",
     "DOVI_RPU_BUFFER": "Dolby Vision",
@@ -123,7 +125,7 @@ class VideoProperties:
             "bits": f"{self.bits} bits per component",
             "layout": f"chroma {':'.join(self.layout)}",
             "transparent": "transparency",
-            "interlaced": "interlaced frames (deinterlace them first)",
+            "interlaced": "interlaced frames",
             "orientation": "an orientation",
             "primaries": f"colour primaries {self.primaries}",
             "transfer": f"transfer function {self.transfer}",
@@ -168,8 +170,8 @@ def read_properties(path: Path, stream: Any, frame: Any) -> VideoProperties:
         orientation=orientation,
         aspect=stream.sample_aspect_ratio or Fraction(0),
         range=int(frame.color_range),
-        primaries=int(frame.color_primaries),
-        transfer=int(frame.color_trc),
+        primaries=_UNSPECIFIED if frame.color_primaries in _RESERVED else int(frame.color_primaries),
+        transfer=_UNSPECIFIED if frame.color_trc in _RESERVED else int(frame.color_trc),
         matrix=matrix,
         mastering=_mastering(side_data.get("MASTERING_DISPLAY_METADATA")),
         light=_light(side_data.get("CONTENT_LIGHT_LEVEL")),

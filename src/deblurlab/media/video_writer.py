@@ -109,7 +109,9 @@ def check_support(source: Path, reader: VideoReader, folder: Path, suffix: str) 
         trial.unlink(missing_ok=True)
     lost = reader.properties.converted().lost(result, frame.width)
     if lost:
-        remedy = "choose -o with .mkv" if suffix == ".webm" else "convert it first"
+        remedy = "deinterlace it first" if "interlaced frames" in lost else "convert it first"
+        if suffix == ".webm" and not reader.properties.transparent:
+            remedy += ", or choose -o with the suffix .mkv"
         raise UserError(f"{source} has {' and '.join(lost)}, which a restored {suffix} file can't keep: {remedy}")
 
 
