@@ -181,9 +181,32 @@ def test_data_streams_are_named(restore: Command, tmp_path: Path, capsys: pytest
         data.metadata["handler_name"] = "GoPro MET"
         out.mux(stream.encode(av.VideoFrame(96, 64, "yuv420p")))
         out.mux(stream.encode(None))
-        packet = av.Packet(b"position")
-        packet.stream, packet.pts, packet.dts, packet.time_base = data, 0, 0, Fraction(1, 24)
-        packet.duration = 1
-        out.mux(packet)
+        for i in range(3):
+            packet = av.Packet(b"position")
+            packet.stream, packet.pts, packet.dts, packet.time_base = data, i, i, Fraction(1, 24)
+            out.mux(packet)
     assert restore("x.mp4", "-o", "out") == 0
     assert _lines(capsys) == ["x.mp4: not kept: data stream GoPro MET", "1 restored"]
+
+
+@pytest.mark.parametrize("name", ["x.mp4", "x.mkv"])
+def test_a_title_that_is_not_utf_8_is_kept(restore: Command, tmp_path: Path, name: str) -> None:
+    path = write_source(tmp_path / name, H264._replace(tracks=True))
+    content = path.read_bytes()
+    assert content.count(b"start") > 0  # title of the chapter
+    path.write_bytes(content.replace(b"start", b"st\xe4rt"))
+    assert restore(name, "-o", "out") == 0
+    with av.open(str(tmp_path / "out" / name), metadata_errors="surrogateescape") as container:
+        assert container.chapters()[0]["metadata"]["title"] == "st\udce4rt"
+
+
+def test_streams_that_the_container_cannot_store_are_refused_before_any_work(
+    restore: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_source(tmp_path / "x.mp4", H264._replace(tracks=True))
+    assert restore("x.mp4", "-o", "out.webm") == 1
+    assert _lines(capsys)[0] == (
+        "deblurlab: x.mp4 can't be restored to a .webm file: 'webm' format does not support 'aac' codec: choose another "
+        "-o"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.mp4"]

@@ -25,7 +25,7 @@ _CONTAINERS = {"MP4": ".mp4 or .mov", "MOV": ".mov", "Matroska": ".mkv or .webm"
 COPIED = ("audio", "subtitle", "video", "attachment")
 """Types of streams that are copied."""
 _NEVER_READ = 48
-"""Discard level of a stream that FFmpeg represents otherwise, such as that of chapters. Time codes are also metadata."""
+"""Discard level of a stream that FFmpeg represents otherwise, such as that of chapters."""
 ATTACHED_PICTURE = 1 << 10
 """Disposition of a stream that is a cover image."""
 
@@ -94,6 +94,8 @@ class VideoReader:
     first: Any
     """The first frame."""
     properties: VideoProperties
+    not_kept: list[str]
+    """Names of streams and properties that a restored video lacks."""
     broken: int = 0
     """Number of frames that couldn't be decoded completely."""
 
@@ -106,16 +108,6 @@ class VideoReader:
     def rate(self) -> Fraction:
         """Average frame rate."""
         return Fraction(self.stream.average_rate or self.stream.guessed_rate or 25)
-
-    @property
-    def not_kept(self) -> list[str]:
-        """Names of streams and properties that a restored video lacks."""
-        data = [
-            f"data stream {stream.metadata.get('handler_name', stream.index)}"
-            for stream in self.container.streams
-            if stream.type not in COPIED and "timecode" not in stream.metadata and stream.discard != _NEVER_READ
-        ]
-        return self.properties.not_kept + data
 
     def frames(self) -> Iterator["av.VideoFrame"]:
         """Yield all frames that can be decoded and count the others in `broken`.
@@ -151,7 +143,7 @@ def open_video(path: Path, max_pixels: int) -> Iterator[VideoReader]:
             `max_pixels`, or frames that can't be converted.
     """
     with open_container(path) as container:
-        stream = _limited_stream(path, container, max_pixels)
+        stream, data = _limited_stream(path, container, max_pixels), _data_streams(container)
         first = next((frame for frame in _decode(container, stream) if frame is not None), None)
         if first is None:
             missing = missing_end(path)
@@ -159,7 +151,20 @@ def open_video(path: Path, max_pixels: int) -> Iterator[VideoReader]:
             raise UserError(f"{path} holds no frame that can be decoded{reason}")
         properties = read_properties(path, stream, first)
     with open_container(path) as container:
-        yield VideoReader(path, container, _limited_stream(path, container, max_pixels), first, properties)
+        stream = _limited_stream(path, container, max_pixels)
+        yield VideoReader(path, container, stream, first, properties, properties.not_kept + data)
+
+
+def _data_streams(container: Any) -> list[str]:
+    """Return the names of data streams, except those that FFmpeg reads as chapters and time codes.
+
+    Decoding changes the discard level by which chapters are recognised.
+    """
+    return [
+        f"data stream {stream.metadata.get('handler_name', stream.index)}"
+        for stream in container.streams
+        if stream.type not in COPIED and "timecode" not in stream.metadata and stream.discard != _NEVER_READ
+    ]
 
 
 def _limited_stream(path: Path, container: Any, max_pixels: int) -> Any:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:  # PyAV loads FFmpeg
     import av
 
 _ENCODERS = {".webm": ("libvpx-vp9", {"crf": "20", "b": "0", "auto-alt-ref": "0"})}
-_PICTURES = {"mjpeg": "jpeg", "png": "png", "bmp": "bmp", "gif": "gif", "webp": "webp"}
-"""Media types of cover images by codec."""
+_PICTURES = {"mjpeg": "jpeg"}
+"""Media types of cover images by codec, where they differ."""
 _H264 = "libx264", {"crf": "16", "bf": "0"}  # no B-frames, so that segments can be concatenated
 
 
@@ -47,10 +47,9 @@ class VideoEncoder:
         height, width = (side - side % 2 if even else side for side in pixels.shape[:2])
         if self._stream is None:
             self._add_stream(width, height, frame)
-        array = np.ascontiguousarray(
-            pixels[:height, :width].squeeze(-1) if pixels.shape[2] == 1 else pixels[:height, :width]
-        )
-        encoded = av.VideoFrame.from_ndarray(array, format=self._reader.properties.array_format).reformat(
+        array = pixels[:height, :width, 0] if pixels.shape[2] == 1 else pixels[:height, :width]
+        array_format = self._reader.properties.array_format
+        encoded = av.VideoFrame.from_ndarray(np.ascontiguousarray(array), format=array_format).reformat(
             format=self._stream.codec_context.pix_fmt,
             dst_colorspace=properties.matrix,
             dst_color_range=properties.range,
@@ -100,6 +99,8 @@ def check_support(source: Path, reader: VideoReader, folder: Path, suffix: str) 
         try:
             mux([segment], source, trial, reader, headers_only=True)
         except (ValueError, av.error.FFmpegError) as error:
+            if isinstance(error, OSError):  # of the disk
+                raise
             raise UserError(f"{source} can't be restored to a {suffix} file: {error}: choose another -o") from error
         with open_container(trial) as container:
             stream = main_stream(trial, container)
@@ -132,7 +133,7 @@ def mux(
     with (
         open_container(source) as original,
         av.open(str(segments[0])) as first,
-        av.open(str(target), "w") as out,
+        av.open(str(target), "w", metadata_errors="surrogateescape") as out,
     ):
         main = main_stream(source, original)
         video = out.add_stream_from_template(first.streams.video[0])
@@ -165,10 +166,9 @@ def _restored(segments: Sequence[Path], video: Any) -> Iterator[tuple[Any, Any]]
 def _add_copy(out: Any, stream: Any, source: Path) -> Any:
     """Add a stream to an output container that another one is copied to."""
     if out.format.name == "matroska" and stream.disposition & ATTACHED_PICTURE:
-        name, kind = stream.metadata.get("filename", "cover"), stream.metadata.get("mimetype", "")
-        return out.add_attachment(
-            name, kind or f"image/{_PICTURES[stream.codec_context.name]}", _picture(source, stream.index)
-        )
+        name, codec = stream.metadata.get("filename", "cover"), stream.codec_context.name
+        kind = stream.metadata.get("mimetype", f"image/{_PICTURES.get(codec, codec)}")
+        return out.add_attachment(name, kind, _picture(source, stream.index))
     copy = out.add_stream_from_template(stream, opaque=True)
     copy.metadata.update(stream.metadata)
     copy.disposition = stream.disposition
