@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms, ImageOps
 
 import deblurlab
 from deblurlab.errors import UserError
@@ -15,6 +15,7 @@ from support import small_release
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (40, 56, 3), np.uint8)
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,66 @@ def test_grey_and_transparency_are_kept(restorer: Restorer) -> None:
     assert np.array_equal(rgba[..., 3], IMAGE[..., 1])
     assert np.array_equal(rgba[..., :3], restorer.restore(IMAGE))
     assert restorer.restore(Image.fromarray(rgba)).mode == "RGBA"
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
+def test_files_and_pil_images_are_turned_upright(
+    restorer: Restorer, tmp_path: Path, orientation: int, suffix: str
+) -> None:
+    """Pillow turns the expected image."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = orientation, "a camera"
+    Image.fromarray(IMAGE).save(tmp_path / f"x.{suffix}", exif=exif.tobytes(), icc_profile=PROFILE)
+    with Image.open(tmp_path / f"x.{suffix}") as opened:
+        turned = ImageOps.exif_transpose(opened)
+        restored = restorer.restore(opened)
+    expected = restorer.restore(np.asarray(turned))
+    assert expected.shape == ((40, 56, 3) if orientation < 5 else (56, 40, 3))
+    found = restorer.restore(tmp_path / f"x.{suffix}")
+    assert np.abs(found.astype(int) - expected).max() <= (2 if suffix in ("jpg", "webp") else 0)  # another decoder
+    assert np.array_equal(restored, expected)
+    assert restored.info["icc_profile"] == PROFILE
+    assert restored.getexif().get(0x0112, 1) == 1
+    if suffix != "tif":  # where Pillow has EXIF in the tags of the opened file only
+        assert restored.getexif()[0x010F] == "a camera"
+
+
+def test_a_transparent_colour_becomes_an_alpha_channel(restorer: Restorer, tmp_path: Path) -> None:
+    pixels = IMAGE.copy()
+    pixels[5, 7] = 1, 2, 3
+    Image.fromarray(pixels).save(tmp_path / "x.png", transparency=(1, 2, 3))
+    alpha = np.full((40, 56), 255)
+    alpha[5, 7] = 0
+    with Image.open(tmp_path / "x.png") as opened:
+        restored = restorer.restore(opened)
+    assert "transparency" not in restored.info
+    for found in (np.asarray(restored), restorer.restore(tmp_path / "x.png")):
+        assert np.array_equal(found[..., 3], alpha)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (IMAGE.astype(np.float32), r"an array \(40, 56, 3\) of float32 has values from 0 to 255, .*: divide it by 255"),
+        (
+            torch.rand(3, 9, 9) * 4 - 2,
+            r"a tensor \(3, 9, 9\) has values from -.* must be in \[0, 1\]: scale or clip it",
+        ),
+        (np.full((9, 9), np.nan), r"an array \(9, 9\) of float64 has values that aren't finite: replace them"),
+    ],
+)
+def test_floats_out_of_range_are_refused(restorer: Restorer, image: object, message: str) -> None:
+    with pytest.raises(UserError, match=message) as refused:
+        restorer.restore(image)
+    assert "\n" not in str(refused.value)
+
+
+def test_rounding_errors_are_no_reason_to_refuse_floats(restorer: Restorer) -> None:
+    image = np.clip(IMAGE / 255 * 1.0002 - 0.0001, -0.0001, 1.0001)
+    assert image.min() < 0
+    assert image.max() > 1
+    assert restorer.restore(image).max() <= 1
 
 
 def test_lists_and_batches_equal_single_images(restorer: Restorer, expected: np.ndarray) -> None:

@@ -11,6 +11,7 @@ import skimage.data
 from PIL import Image
 from playwright.sync_api import Page, Request, expect
 
+import image_sources as sources
 from support import served
 
 
@@ -44,6 +45,32 @@ def test_the_api_returns_an_image_of_the_same_format_and_size(address: str, phot
     status, untouched = _post(address, photograph.read_bytes(), "?strength=0")
     with Image.open(io.BytesIO(untouched)) as same, Image.open(photograph) as blurred:
         assert np.abs(np.asarray(same).astype(int) - np.asarray(blurred)).mean() < 2
+
+
+def test_the_api_takes_forms(address: str, photograph: Path) -> None:
+    content = photograph.read_bytes()
+    answer = httpx.post(f"{address}/restore", files={"file": ("holiday.jpg", content, "image/jpeg")}, timeout=60)
+    assert (answer.status_code, answer.content) == (200, _post(address, content)[1])
+    for form, message in (
+        ({"files": {"a": content, "b": content}}, "the form must hold one file"),
+        ({"files": {"a": content}, "data": {"strength": "0"}}, "'strength' is not a file: give model and strength in"),
+        ({"files": {"a": b"not an image"}}, "the file isn't an image"),
+    ):
+        answer = httpx.post(f"{address}/restore", timeout=60, **form)
+        assert (answer.status_code, message in answer.text) == (422, True), answer.text
+    large = httpx.post(f"{address}/restore", files={"a": b"x" * 1_030_000}, timeout=60)
+    assert (large.status_code, "more than 1 megabytes" in large.text) == (413, True)
+
+
+def test_the_api_names_what_an_image_has_lost(address: str, tmp_path: Path) -> None:
+    sources.second_image(tmp_path / "x.jpg")
+    content = (tmp_path / "x.jpg").read_bytes()
+    assert (
+        httpx.post(f"{address}/restore", content=content, timeout=60).headers["X-Not-Kept"] == "the second image (MPO)"
+    )
+    sources.save(tmp_path / "x.avif")
+    status, answer = _post(address, (tmp_path / "x.avif").read_bytes())
+    assert (status, b"the file is HEIC or AVIF, which the server doesn't accept" in answer) == (422, True)
 
 
 @pytest.mark.parametrize(

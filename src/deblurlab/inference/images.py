@@ -1,17 +1,23 @@
 """Conversion between tensors and the image types of the public API (path, PIL, NumPy, tensor)."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from deblurlab.errors import UserError
 from deblurlab.media.large_images import open_image
-from deblurlab.media.pixels import full_scale, round_to
+from deblurlab.media.pixels import Pixels, full_scale, round_to
+
+_ROWS = {1: 1, 2: 1, 3: -1, 4: -1, 5: 1, 6: 1, 7: -1, 8: -1}
+_COLUMNS = {1: 1, 2: -1, 3: -1, 4: 1, 5: 1, 6: -1, 7: -1, 8: 1}
+"""Direction of the rows and columns of each EXIF orientation, after transposition if it is 5 or more."""
+_ROUNDING = 1e-3
 
 
 class Unpacked(NamedTuple):
@@ -32,19 +38,53 @@ def unpack(image: Any) -> Unpacked:
         raise _unsupported(image)
     if isinstance(image, (str, Path)):
         opened = open_image(Path(image))
-        rows = opened.read(opened.height)
+        rows = turn_upright(opened.read(opened.height), opened.metadata.orientation)
         return unpack(rows[..., 0] if opened.bands == 1 else rows)
     if isinstance(image, Image.Image):
-        if image.mode not in ("L", "LA", "RGB", "RGBA"):
-            raise UserError(f"a PIL.Image of mode {image.mode} can't be restored: convert it to RGB or L")
-        array = unpack(np.asarray(image))
-        return Unpacked(array.images, lambda restored: Image.fromarray(array.pack(restored)))
+        return _unpack_pil(image)
     if isinstance(image, Tensor) and image.ndim in (3, 4) and image.is_floating_point() and image.shape[-3] == 3:
+        _check_range(image, f"a tensor {tuple(image.shape)}")
         images = image.detach().float().cpu().reshape(-1, *image.shape[-3:])
         return Unpacked(images, lambda restored: restored.clamp(0, 1).to(image).view(image.shape))
     if isinstance(image, np.ndarray) and image.ndim in (2, 3, 4) and _is_supported(image.dtype):
+        if image.dtype.kind == "f":
+            _check_range(image, f"an array {image.shape} of {image.dtype}")
         return _unpack_array(image if image.ndim > 2 else image[..., None], image.shape)
     raise _unsupported(image)
+
+
+def turn_upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Return `(H, W, C)` as an EXIF orientation, 1 to 8, says to show it."""
+    pixels = pixels.swapaxes(0, 1) if orientation >= 5 else pixels
+    rows, columns = slice(None, None, _ROWS[orientation]), slice(None, None, _COLUMNS[orientation])
+    return np.ascontiguousarray(pixels[rows, columns])
+
+
+def _unpack_pil(image: Image.Image) -> Unpacked:
+    """Convert a `PIL.Image`, turned upright. The result has the same metadata, without the orientation."""
+    image = ImageOps.exif_transpose(image)
+    if "transparency" in image.info and image.mode in ("L", "RGB"):  # one colour is transparent
+        image = image.convert(f"{image.mode}A")
+    if image.mode not in ("L", "LA", "RGB", "RGBA"):
+        raise UserError(f"a PIL.Image of mode {image.mode} can't be restored: convert it to RGB or L")
+    array = unpack(np.asarray(image))
+
+    def pack(restored: Tensor) -> Image.Image:
+        packed = Image.fromarray(array.pack(restored))
+        packed.info = {key: value for key, value in image.info.items() if key != "transparency"}
+        return packed
+
+    return Unpacked(array.images, pack)
+
+
+def _check_range(image: Any, name: str) -> None:
+    """Raise UserError if floats are outside of [0, 1], with a margin for rounding errors."""
+    low, high = float(image.min()), float(image.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise UserError(f"{name} has values that aren't finite: replace them")
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
+        scale = "divide it by 255" if low >= 0 and 2 < high <= 255 else "scale or clip it"
+        raise UserError(f"{name} has values from {low:g} to {high:g}, floats must be in [0, 1]: {scale}")
 
 
 def _is_supported(dtype: np.dtype[Any]) -> bool:

@@ -103,10 +103,11 @@ class Restorer:
 
         An image is a path, a `PIL.Image`, an array `(H, W, 3)`, `(H, W)` or `(N, H, W, 3)` of uint8, uint16 or floats
         in [0, 1], or a tensor `(3, H, W)` or `(N, 3, H, W)` of floats in [0, 1]. The result has the same type; for
-        a path it is an array. An alpha channel is kept.
+        a path it is an array. An alpha channel is kept. Paths and `PIL.Image`s with an EXIF orientation give upright
+        images; the result of a `PIL.Image` has its profile and EXIF in `info`.
 
         Raises:
-            UserError: A file can't be read, or an image has another type.
+            UserError: A file can't be read, an image has another type, or floats are outside of [0, 1].
         """
         is_list = isinstance(images, (list, tuple))
         opened = [unpack(image) for image in (images if is_list else [images])]

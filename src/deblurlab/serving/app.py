@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -23,6 +24,7 @@ try:
     from anyio import CapacityLimiter, to_thread
     from fastapi import Depends, FastAPI, HTTPException, Query, Request
     from fastapi.responses import FileResponse, JSONResponse
+    from starlette.datastructures import UploadFile
     from starlette.middleware.trustedhost import TrustedHostMiddleware
     from starlette.types import ASGIApp
 
@@ -90,19 +92,46 @@ def _add_api(app: FastAPI, service: RestoreService, folder: Path) -> None:
         model: str = next(iter(service.restorers)),
         strength: Annotated[float, Query(ge=0, le=1)] = 1.0,
     ) -> FileResponse:
-        """Restore the image in the request's body; return an image of the same format."""
+        """Restore the image in the request's body or form; return an image of the same format."""
         blurred = place / "blurred"
-        with blurred.open("wb") as file:
-            async for chunk in request.stream():
-                file.write(chunk)
+        await _store(request, blurred)
         try:
             with hide_path(blurred, "the file"):
-                target = await to_thread.run_sync(service.restore, blurred, None, model, strength, limiter=threads)
+                restored = await to_thread.run_sync(service.restore, blurred, None, model, strength, limiter=threads)
         except LimitError as error:
             raise HTTPException(error.status, str(error)) from error
         except UserError as error:
             raise HTTPException(422, str(error)) from error
-        return FileResponse(target, media_type=f"image/{target.suffix[1:]}")
+        lost = ", ".join(restored.not_kept).encode("ascii", "backslashreplace").decode()
+        return FileResponse(
+            restored.file,
+            media_type=f"image/{restored.file.suffix[1:]}",
+            headers={"X-Not-Kept": lost} if lost else None,
+        )
+
+
+async def _store(request: Request, target: Path) -> None:
+    """Write the body of a request to a file, or the file in its form.
+
+    Raises:
+        HTTPException: The form doesn't hold exactly one file.
+    """
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        with target.open("wb") as file:
+            async for chunk in request.stream():
+                file.write(chunk)
+        return
+    async with request.form(max_files=2, max_fields=10) as form:
+        files = [value for value in form.values() if isinstance(value, UploadFile)]
+        texts = [name for name, value in form.multi_items() if isinstance(value, str)]
+        if texts:
+            raise HTTPException(
+                422, f"the form field {texts[0]!r} is not a file: give model and strength in the address"
+            )
+        if len(files) != 1:
+            raise HTTPException(422, "the form must hold one file")
+        with target.open("wb") as file:
+            await to_thread.run_sync(shutil.copyfileobj, files[0].file, file)
 
 
 async def _on_type_error(request: Request, error: Exception) -> JSONResponse:

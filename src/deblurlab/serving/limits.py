@@ -59,7 +59,7 @@ class RequestLimitMiddleware:
         self._app, self._limits, self._folder = app, limits, folder
         self._free_slots = limits.queue + 1
         max_file = int(limits.megabytes * 1e6)
-        self._max_body = {_RESTORE: max_file, _UPLOAD: max_file + _MAX_OVERHEAD, _JOIN: _MAX_OVERHEAD}
+        self._max_body = {_RESTORE: max_file + _MAX_OVERHEAD, _UPLOAD: max_file + _MAX_OVERHEAD, _JOIN: _MAX_OVERHEAD}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check a request and pass it on; answer with an error if it is rejected."""

@@ -60,10 +60,12 @@ def _on_restore(service: RestoreService, folder: Path) -> Callable[[str | None, 
         target = results / f"{source.stem}_restored{suffix}"
         try:
             with hide_path(source, source.name):
-                service.restore(source, target, model, strength)
+                restored = service.restore(source, target, model, strength)
             previews = _preview(source, results, "before"), _preview(target, results, "after")
         except UserError as error:
             raise gr.Error(str(error), print_exception=False) from error
+        if restored.not_kept:
+            gr.Info(f"Not kept: {', '.join(restored.not_kept)}")
         return previews, gr.DownloadButton(value=str(target), interactive=True)
 
     return restore

@@ -5,9 +5,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from deblurlab.errors import UserError
 from deblurlab.inference.predictor import Restorer
+from deblurlab.media.heif import heif_kind
 from deblurlab.media.large_image_writer import LargeImageWriter
 from deblurlab.media.large_images import TooLargeError, open_image
 from deblurlab.serving.limits import Limits
@@ -26,6 +28,14 @@ class LimitError(UserError):
         self.status = status
 
 
+class Restored(NamedTuple):
+    """A restored file."""
+
+    file: Path
+    not_kept: list[str]
+    """Names of what the source holds and the file doesn't."""
+
+
 class RestoreService:
     """Restoration of one file at a time; other calls wait. Thread-safe."""
 
@@ -33,7 +43,7 @@ class RestoreService:
         self.restorers, self.limits = restorers, limits
         self._lock = threading.Lock()
 
-    def restore(self, source: Path, target: Path | None, name: str, strength: float) -> Path:
+    def restore(self, source: Path, target: Path | None, name: str, strength: float) -> Restored:
         """Restore a file into `target`, by default a file of the same format beside the source.
 
         Args:
@@ -41,9 +51,6 @@ class RestoreService:
             target: File to write.
             name: Name of the restorer.
             strength: Weight of the restored image in the result, 0 to 1.
-
-        Returns:
-            The written file.
 
         Raises:
             LimitError: The file is too large, or the restoration takes too long.
@@ -55,6 +62,9 @@ class RestoreService:
             raise UserError(f"the strength must be between 0 and 1, not {strength:g}")
         if source.stat().st_size > self.limits.megabytes * 1e6:
             raise LimitError(413, f"the file has more than {self.limits.megabytes:g} megabytes")
+        with source.open("rb") as file:
+            if heif_kind(file.read(64)):  # their decoders aren't meant for files of strangers
+                raise UserError(f"{source} is HEIC or AVIF, which the server doesn't accept: convert it to JPEG or PNG")
         restorer = Restorer(self.restorers[name].engine, strength=strength)
         deadline = time.monotonic() + self.limits.seconds
         with self._locked(deadline):
@@ -69,7 +79,7 @@ class RestoreService:
                         raise LimitError(504, f"the restoration took more than {self.limits.seconds:g} seconds")
                     writer.write(restored)
                 writer.finish()
-        return target
+        return Restored(target, writer.not_kept)
 
     @contextmanager
     def _locked(self, deadline: float) -> Iterator[None]:
