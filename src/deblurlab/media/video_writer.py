@@ -101,7 +101,7 @@ def check_support(source: Path, reader: VideoReader, folder: Path, suffix: str) 
         except (ValueError, av.error.FFmpegError) as error:
             if isinstance(error, OSError):  # of the disk
                 raise
-            raise UserError(f"{source} can't be restored to a {suffix} file: {error}: choose another -o") from error
+            raise UserError(f"{source} can't be restored to a {suffix} file: {error}: choose another suffix") from error
         with open_container(trial) as container:
             stream = main_stream(trial, container)
             result = read_properties(trial, stream, next(container.decode(stream)))
