@@ -68,7 +68,7 @@ def test_options_that_exclude_each_other_are_refused(tmp_path: Path) -> None:
 def test_unusable_sources_and_targets_are_refused(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     ray = ("--engine", "ray", "--input")
-    assert "there are no images (.bmp, .jpeg" in _error_message(*ray, tmp_path, "-o", tmp_path / "out")
+    assert "there are no images (.avif, .bmp, " in _error_message(*ray, tmp_path, "-o", tmp_path / "out")
     (tmp_path / "in").mkdir()
     write_png(tmp_path / "in" / "x.png", np.zeros((8, 8, 3), np.uint8))
     assert "would be overwritten: choose another -o" in _error_message(*ray, tmp_path / "in", "-o", tmp_path)

@@ -3,12 +3,14 @@
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pillow_heif
 import pytest
 import tifffile
 from PIL import Image
+from PIL.MpoImagePlugin import MpoImageFile
 
 import image_sources as sources
 from deblurlab.config import CONF
@@ -21,12 +23,12 @@ FORMATS = {
 Check = Callable[[Path, Path], None]
 
 
-def _open(path: Path) -> Image.Image:
+def _open(path: Path) -> Any:
     """Open a file with Pillow; HEIC with the pixels and the information of pillow-heif."""
     if path.suffix != ".heic":
-        with Image.open(path) as image:
-            image.load()
-            return image
+        with Image.open(path) as found:
+            found.load()
+            return found
     opened = pillow_heif.open_heif(path)
     image = opened.to_pillow()
     image.info.update(opened.info)
@@ -154,6 +156,8 @@ def _same_text(before: Path, after: Path) -> None:
 def _same_second(before: Path, after: Path) -> None:
     _same_pixels(before, after)
     with Image.open(before) as old, Image.open(after) as new:
+        assert isinstance(old, MpoImageFile)
+        assert isinstance(new, MpoImageFile)
         assert (old.n_frames, new.n_frames) == (2, 2)
         old.seek(1)
         new.seek(1)

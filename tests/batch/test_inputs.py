@@ -82,7 +82,8 @@ def test_the_command_counts_them_and_exits_with_1(
 
 @pytest.mark.parametrize("suffix", [".gif", ".JXL", ".avi"])
 def test_an_output_of_another_kind_is_refused(tmp_path: Path, suffix: str) -> None:
-    with pytest.raises(UserError, match=f"result{suffix}: files of type {suffix} can't be written; choose one of .avif, .bmp"):
+    message = f"result{suffix}: files of type {suffix} can't be written; choose one of .avif, .bmp"
+    with pytest.raises(UserError, match=message):
         check_output(tmp_path / f"result{suffix}")
     (tmp_path / f"folder{suffix}").mkdir()
     check_output(tmp_path / f"folder{suffix}")

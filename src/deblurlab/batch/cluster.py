@@ -90,6 +90,8 @@ def restore(job: ClusterJob, load: Callable[..., Restorer]) -> int:
         results = _results(ray, job, load, keys)
         for result in track(results, "restoring", len(keys), console=console, disable=not console.is_terminal):
             waiting.discard(result["key"])
+            if result["not_kept"]:
+                console.print(result["not_kept"], markup=False)
             if result["error"]:
                 failures += 1
                 console.print(f"deblurlab: {result['error']}", markup=False)

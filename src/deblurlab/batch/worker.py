@@ -28,6 +28,8 @@ class Result(TypedDict):
     error: str
     worker_error: str
     """Reason why this worker can't restore any image."""
+    not_kept: str
+    """What the image has lost, as a line for the user; empty if nothing."""
 
 
 class Worker:
@@ -54,31 +56,35 @@ class Worker:
 
     def __call__(self, row: dict[str, str]) -> Result:
         """Restore the image `row["key"]`."""
-        key, message = row["key"], ""
+        key, message, lost = row["key"], "", ""
         try:
             if not self._worker_error:
-                self._restore(key)
+                names = self._restore(key)
+                lost = f"{self._source.address}{key}: not kept: {', '.join(names)}" if names else ""
         except Exception as error:
             message = failure_message(f"{self._source.address}{key}", error)
-        return {"key": key, "error": message, "worker_error": self._worker_error}
+        return {"key": key, "error": message, "worker_error": self._worker_error, "not_kept": lost}
 
-    def _restore(self, key: str) -> None:
+    def _restore(self, key: str) -> list[str]:
+        """Restore an image; return the names of what it has lost."""
         with tempfile.TemporaryDirectory(prefix="deblurlab-") as folder:
             suffix, address = PurePosixPath(key).suffix, self._source.address + key
             blurred, restored = Path(folder) / f"blurred{suffix}", Path(folder) / f"restored{suffix}"
             _retry(lambda: self._source.fetch(key, blurred))
             try:
-                self._compute(blurred, restored)
+                lost = self._compute(blurred, restored)
             except UserError as error:
                 raise UserError(str(error).replace(str(blurred), address).replace(str(restored), address)) from error
             _retry(lambda: self._target.put(restored, key))
+            return lost
 
-    def _compute(self, blurred: Path, restored: Path) -> None:
+    def _compute(self, blurred: Path, restored: Path) -> list[str]:
         image = open_image(blurred, self._max_pixels)
         with LargeImageWriter(restored, image) as writer:
             for _, rows in self._restorer.rows(image):
                 writer.write(rows)
             writer.finish()
+            return writer.not_kept
 
 
 def _retry(transfer: Callable[[], None]) -> None:

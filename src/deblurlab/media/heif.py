@@ -11,7 +11,7 @@ import pyvips
 from PIL import Image
 
 from deblurlab.errors import UserError
-from deblurlab.media.metadata.record import Metadata, upright
+from deblurlab.media.metadata_record import Metadata, upright
 from deblurlab.media.pixels import Pixels
 
 AVIF_SUFFIXES, HEIC_SUFFIXES = {".avif"}, {".heic", ".heif"}

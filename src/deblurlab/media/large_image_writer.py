@@ -12,10 +12,11 @@ import pyvips
 import tifffile
 
 from deblurlab.errors import UserError
+from deblurlab.media import bmp_headers, jpeg_segments, png_chunks, tiff_tags, webp_chunks
 from deblurlab.media.heif import write_heif
 from deblurlab.media.images import JPEG_SUFFIXES
 from deblurlab.media.large_images import LargeImage, error_message
-from deblurlab.media.metadata import adapt, bmp, jpeg, png, tiff, webp
+from deblurlab.media.metadata import adapt
 from deblurlab.media.pixels import Pixels
 from deblurlab.runs.files import atomic_path
 
@@ -150,21 +151,21 @@ class LargeImageWriter:
             case kind:
                 pixels = image.numpy().reshape(image.height, image.width, image.bands)
                 if kind == "bmp":
-                    bmp.write(Path(target), pixels, self._metadata)
+                    bmp_headers.write(Path(target), pixels, self._metadata)
                 else:
                     write_heif(Path(target), pixels, self._metadata, self._like.bits)
 
     def _add_metadata(self, target: Path) -> None:
         match self._kind:
             case "png":
-                png.write(target, self._metadata)
+                png_chunks.write(target, self._metadata)
             case "jpeg":
-                jpeg.write(target, self._metadata)
+                jpeg_segments.write(target, self._metadata)
             case "tiff":
-                tiff.write(target, self._metadata)
+                tiff_tags.write(target, self._metadata)
             case "webp":
                 alpha = self._like.bands > self._like.colours
-                webp.write(target, self._metadata, self._width, self._like.height, alpha=alpha)
+                webp_chunks.write(target, self._metadata, self._width, self._like.height, alpha=alpha)
 
     def _write_error(self, error: Exception) -> UserError:
         """Return the error of a file that couldn't be written, with advice if the storage is the cause."""

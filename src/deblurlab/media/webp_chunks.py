@@ -3,8 +3,8 @@
 import struct
 from pathlib import Path
 
-from deblurlab.media.metadata.record import Metadata
-from deblurlab.media.metadata.splice import inserted
+from deblurlab.media.metadata_record import Metadata
+from deblurlab.media.splice import inserted
 
 HOLDS = frozenset({"exif", "xmp", "profile"})
 _FLAGS = {b"ICCP": 0x20, b"ALPH": 0x10, b"EXIF": 0x08, b"XMP ": 0x04}

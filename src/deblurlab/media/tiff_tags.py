@@ -6,8 +6,8 @@ from pathlib import Path
 
 from PIL import TiffTags
 
-from deblurlab.media.metadata.ifd import Directory, Tag, add_tags, pack_exif, read_directory
-from deblurlab.media.metadata.record import Block, Metadata
+from deblurlab.media.metadata_record import Block, Metadata
+from deblurlab.media.tiff_directories import Directory, Tag, add_tags, pack_exif, read_directory
 
 HOLDS = frozenset({"exif", "xmp", "profile", "photoshop", "resolution"})
 _PIXELS = {

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from deblurlab.media.metadata.record import Block, Metadata
+from deblurlab.media.metadata_record import Block, Metadata
 from deblurlab.media.pixels import Pixels
 
 HOLDS = frozenset({"profile", "resolution"})

@@ -6,19 +6,20 @@ libvips and Pillow read and write the pixels. Their own handling of metadata los
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from deblurlab.errors import UserError
-from deblurlab.media.metadata import bmp, jpeg, png, tiff, webp
-from deblurlab.media.metadata.ifd import read_directory
-from deblurlab.media.metadata.record import Metadata, upright
+from deblurlab.media import bmp_headers, jpeg_segments, png_chunks, tiff_tags, webp_chunks
+from deblurlab.media.metadata_record import Metadata
+from deblurlab.media.tiff_directories import read_directory
 
-__all__ = ["HOLDS", "Metadata", "adapt", "read_metadata", "upright"]
+__all__ = ["Metadata", "adapt", "read_metadata"]
 
-_READERS = {"png": png.read, "jpeg": jpeg.read, "tiff": tiff.read, "webp": webp.read, "bmp": bmp.read}
-HOLDS = {
-    "png": png.HOLDS, "jpeg": jpeg.HOLDS, "tiff": tiff.HOLDS, "webp": webp.HOLDS, "bmp": bmp.HOLDS,
-    "avif": frozenset({"exif", "xmp", "profile"}), "heif": frozenset({"exif", "xmp", "profile"}),
+_FORMATS: dict[str, Any] = {
+    "png": png_chunks, "jpeg": jpeg_segments, "tiff": tiff_tags, "webp": webp_chunks, "bmp": bmp_headers,
 }  # fmt: skip
+_IN_BOXES = frozenset({"exif", "xmp", "profile"})
+_HOLDS = {kind: module.HOLDS for kind, module in _FORMATS.items()} | {"avif": _IN_BOXES, "heif": _IN_BOXES}
 """What files of each format can hold."""
 _NAMES = {
     "exif": "EXIF",
@@ -36,7 +37,8 @@ def read_metadata(path: Path, kind: str) -> Metadata:
     Raises:
         UserError: The colours are HDR, or the file is damaged.
     """
-    return _READERS[kind](path)
+    found: Metadata = _FORMATS[kind].read(path)
+    return found
 
 
 def adapt(
@@ -56,8 +58,9 @@ def adapt(
     lost, kept = list(metadata.dropped), replace(metadata)
     for attribute, name in _NAMES.items():
         value = getattr(metadata, attribute)
-        too_large = kind == "jpeg" and attribute in jpeg.LIMITS and len(value) > jpeg.LIMITS[attribute]
-        if not value or (attribute in HOLDS[kind] and not too_large):
+        limit = jpeg_segments.LIMITS.get(attribute) if kind == "jpeg" else None
+        too_large = bool(limit and len(value) > limit)
+        if not value or (attribute in _HOLDS[kind] and not too_large):
             continue
         setattr(kept, attribute, None if attribute == "resolution" else b"")
         if attribute == "profile":
@@ -66,7 +69,7 @@ def adapt(
             lost.append(name)
     kept.blocks = []
     for block in metadata.blocks:
-        if kind == metadata.kind and not (geometry_changes and block.name == jpeg.GAIN_MAP):
+        if kind == metadata.kind and not (geometry_changes and block.name == jpeg_segments.GAIN_MAP):
             kept.blocks.append(block)
         elif block.colour:
             raise UserError(_colour_message(names, block.name))

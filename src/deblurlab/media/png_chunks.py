@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from deblurlab.errors import UserError
-from deblurlab.media.metadata.record import Block, Metadata
-from deblurlab.media.metadata.splice import inserted
+from deblurlab.media.metadata_record import Block, Metadata
+from deblurlab.media.splice import inserted
 
 HOLDS = frozenset({"exif", "xmp", "profile", "resolution"})
 _XMP = b"XML:com.adobe.xmp"

@@ -6,8 +6,8 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from deblurlab.media.metadata.record import Block, Metadata
-from deblurlab.media.metadata.splice import inserted
+from deblurlab.media.metadata_record import Block, Metadata
+from deblurlab.media.splice import inserted
 
 HOLDS = frozenset({"exif", "xmp", "profile", "photoshop", "resolution"})
 LIMITS = {"exif": 65_527, "xmp": 65_504}
