@@ -75,7 +75,6 @@ def test_what_is_lost_is_named_and_recorded(
             "has a colour tag cICP, without which its colours are wrong, and y.jpg can't",
         ),
         (sources.infrared, "x.tif", "y.png", "a band that is neither colour nor transparency, y.png can't store it"),
-        (sources.premultiplied, "x.tif", "y.png", "premultiplied transparency, y.png can't store it: choose TIFF"),
         (sources.transparent, "x.png", "y.jpg", "transparency, y.jpg can't store it: choose PNG, TIFF or WebP"),
         (sources.deep, "x.png", "y.avif", "16 bits per channel, y.avif can't store them: choose PNG or TIFF"),
     ],
@@ -122,7 +121,7 @@ def test_a_gain_map_of_ultra_hdr_is_found_by_other_readers(restore: Restore) -> 
     assert after.get("gainmap-max-content-boost") == before.get("gainmap-max-content-boost")
 
 
-def test_premultiplied_and_big_endian_tiff_keep_their_tags(restore: Restore) -> None:
+def test_big_endian_tiff_keep_their_tags(restore: Restore) -> None:
     """GeoTIFF tags, in a BigTIFF of the other byte order."""
     scale = (33550, 12, 3, (0.5, 0.25, 0.0), True)
     tifffile.imwrite(

@@ -175,6 +175,14 @@ def _same_fourth(before: Path, after: Path) -> None:
     assert np.array_equal(new.asarray()[..., 3], ALPHA)
 
 
+def _divided(before: Path, after: Path) -> None:
+    page = tifffile.TiffFile(after).pages[0]
+    assert page.tags["ExtraSamples"].value == (2,)
+    visible = ALPHA > 100
+    assert np.array_equal(page.asarray()[..., 3], ALPHA)
+    assert np.abs(page.asarray()[..., :3].astype(int) - sources.RGB)[visible].mean() < 30
+
+
 ALL = tuple(FORMATS)
 WITH_EXIF = tuple(kind for kind in FORMATS if kind != "BMP")
 CASES: dict[str, tuple[Callable[[Path], None], Check, dict[str, str]]] = {
@@ -200,7 +208,7 @@ CASES: dict[str, tuple[Callable[[Path], None], Check, dict[str, str]]] = {
     "gain map": (sources.gain_map, _same_second, {"JPEG": "kept"}),
     "second image (MPO)": (sources.second_image, _one_image, {"JPEG": "named"}),
     "fourth band, not transparency": (sources.infrared, _same_fourth, {"TIFF": "kept"}),
-    "premultiplied transparency": (sources.premultiplied, _same_fourth, {"TIFF": "kept"}),
+    "premultiplied transparency": (sources.premultiplied, _divided, {"TIFF": "converted (divided)"}),
 }  # fmt: skip
 """Property: how a file with it is written, the check of the restored file, and the outcome for each format."""
 MESSAGES = {"HDR (PQ, HLG)": "is HDR (", "animation, pages": "is animated or has several pages"}

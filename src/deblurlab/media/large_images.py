@@ -31,8 +31,6 @@ _INTERPRETATIONS = {
     (True, "uchar"): "b-w", (True, "ushort"): "grey16", (False, "uchar"): "srgb", (False, "ushort"): "rgb16",
 }  # fmt: skip
 _COLOURS = {"srgb": 3, "rgb16": 3, "rgb": 3, "b-w": 1, "grey16": 1}
-_EXTRA_SAMPLES = {0: "a band that is neither colour nor transparency", 1: "premultiplied transparency"}
-"""Values of TIFF's ExtraSamples that aren't plain transparency."""
 _ANIMATED = "{} is animated or has several pages: save each page as a separate file"
 _KINDS = ("png", "jpeg", "tiff", "webp", "bmp", "avif", "heif")
 
@@ -54,11 +52,11 @@ class LargeImage:
 
     @property
     def other_bands(self) -> str:
-        """Name of further bands that aren't one plain alpha channel; empty if there are none."""
+        """Name of further bands that aren't one alpha channel; empty if there are none."""
         if self.bands > self.colours + 1:
             return f"{self.bands - self.colours} bands besides its colours"
-        kinds = self.metadata.extra_samples[: self.bands - self.colours]
-        return next((_EXTRA_SAMPLES[kind] for kind in kinds if kind in _EXTRA_SAMPLES), "")
+        unknown = 0 in self.metadata.extra_samples[: self.bands - self.colours]
+        return "a band that is neither colour nor transparency" if unknown else ""
 
     def read(self, count: int) -> Pixels:
         """Return the next `count` rows, `(count, W, bands)`.

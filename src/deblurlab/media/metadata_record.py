@@ -44,7 +44,7 @@ class Metadata:
     dropped: list[str] = field(default_factory=list)
     """Names of contents that no restored file can hold."""
     extra_samples: tuple[int, ...] = ()
-    """TIFF's ExtraSamples: 0 a band without meaning, 1 premultiplied and 2 plain transparency."""
+    """TIFF's ExtraSamples: 0 is a band without meaning, 2 transparency. Readers give no premultiplied colours (1)."""
 
     @property
     def orientation(self) -> int:

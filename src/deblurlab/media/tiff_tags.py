@@ -32,7 +32,8 @@ def read(path: Path) -> Metadata:
         if isinstance(tag, dict) or code in _EXIF:  # the directories of EXIF and GPS, and single tags
             exif[code] = tag
         elif code == _EXTRA:
-            found.extra_samples = struct.unpack(f"<{len(tag.value) // 2}H", tag.value)
+            kinds = struct.unpack(f"<{len(tag.value) // 2}H", tag.value[: len(tag.value) // 2 * 2])
+            found.extra_samples = tuple(2 if kind == 1 else kind for kind in kinds)  # libvips divides by transparency
         elif code in (_XMP, _PHOTOSHOP, _PROFILE):
             setattr(found, {_XMP: "xmp", _PHOTOSHOP: "photoshop", _PROFILE: "profile"}[code], tag.value)
         elif code not in _PIXELS:
