@@ -75,13 +75,16 @@ def main_stream(path: Path, container: Any) -> Any:
     """Return the video stream that is restored: the one that FFmpeg prefers, but no cover image.
 
     Raises:
-        UserError: There is none.
+        UserError: There is none, or its codec is unknown.
     """
     streams = [stream for stream in container.streams.video if not stream.disposition & ATTACHED_PICTURE]
     if not streams:
         raise UserError(f"{path} has no video stream")
     best = container.streams.best("video")
-    return best if best in streams else streams[0]
+    stream = best if best in streams else streams[0]
+    if stream.codec_context is None:
+        raise UserError(f"the video of {path} has a codec that FFmpeg can't decode: convert it first")
+    return stream
 
 
 @dataclass
@@ -110,16 +113,18 @@ class VideoReader:
         return Fraction(self.stream.average_rate or self.stream.guessed_rate or 25)
 
     def frames(self) -> Iterator["av.VideoFrame"]:
-        """Yield all frames that can be decoded and count the others in `broken`.
+        """Yield all frames that can be decoded and have increasing times; count the others in `broken`.
 
         Raises:
             UserError: A frame has another size, pixel format or orientation than the first one, or only one of the two
                 is interlaced.
         """
+        last = None
         for frame in _decode(self.container, self.stream):
-            if frame is None:
+            if frame is None or frame.pts is None or (last is not None and frame.pts <= last):
                 self.broken += 1
                 continue
+            last = frame.pts
             if _constants(frame) != _constants(self.first):
                 raise UserError(
                     f"the frames of {self.path} change their size, format, orientation or interlacing after "
@@ -173,7 +178,6 @@ def _limited_stream(path: Path, container: Any, max_pixels: int) -> Any:
     context = stream.codec_context
     if context.width * context.height > max_pixels:
         raise UserError(f"the frames of {path} have more than --max-pixels {max_pixels}")
-    stream.thread_type = "AUTO"
     context.options = {"max_pixels": str(max_pixels)}  # for frames larger than the header declares
     return stream
 
@@ -192,9 +196,11 @@ def _decode(container: Any, stream: Any) -> Iterator[Any]:
         if packet is None:
             return
         try:
-            yield from packet.decode()
-        except av.error.InvalidDataError:
+            frames = packet.decode()
+        except av.error.FFmpegError:  # decoders outside of FFmpeg raise other errors than InvalidDataError
             yield None
+        else:
+            yield from frames
 
 
 def _constants(frame: "av.VideoFrame") -> tuple[Any, ...]:

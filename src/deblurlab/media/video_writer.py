@@ -101,9 +101,11 @@ def check_support(source: Path, reader: VideoReader, folder: Path, suffix: str) 
         except (ValueError, av.error.FFmpegError) as error:
             if isinstance(error, OSError):  # of the disk
                 raise
-            raise UserError(f"{source} can't be restored to a {suffix} file: {error}: choose another suffix") from error
+            raise UserError(
+                f"{source} can't be restored to a {suffix} file: {error}: choose another suffix or convert it first"
+            ) from error
         with open_container(trial) as container:
-            stream = main_stream(trial, container)
+            stream = container.streams.video[0]
             result = read_properties(trial, stream, next(container.decode(stream)))
     finally:
         segment.unlink(missing_ok=True)
@@ -140,6 +142,7 @@ def mux(
         video.time_base = main.time_base
         video.codec_context.framerate = reader.rate
         _tag(video.codec_context, reader.properties.converted())
+        video.disposition = main.disposition
         video.metadata.update({key: value for key, value in main.metadata.items() if key.lower() != "alpha_mode"})
         out.metadata.update(original.metadata)
         out.set_chapters(original.chapters())
@@ -169,6 +172,8 @@ def _add_copy(out: Any, stream: Any, source: Path) -> Any:
         name, codec = stream.metadata.get("filename", "cover"), stream.codec_context.name
         kind = stream.metadata.get("mimetype", f"image/{_PICTURES.get(codec, codec)}")
         return out.add_attachment(name, kind, _picture(source, stream.index))
+    if stream.codec_context is None and stream.type != "attachment":
+        raise ValueError(f"the codec of its {stream.type} stream {stream.index} is unknown")
     copy = out.add_stream_from_template(stream, opaque=True)
     copy.metadata.update(stream.metadata)
     copy.disposition = stream.disposition
@@ -184,16 +189,23 @@ def _picture(source: Path, index: int) -> bytes:
 
 
 def _copied(original: Any, copies: dict[int, Any]) -> Iterator[tuple[Any, Any]]:
-    """Yield the packets of the other streams, each with the stream that it is written to."""
+    """Yield the packets of the other streams, each with the stream that it is written to.
+
+    Times that don't increase, which muxers refuse, are raised, as FFmpeg does.
+    """
     streams = [
         stream for stream in original.streams if stream.index in copies and copies[stream.index].type != "attachment"
     ]
-    if streams:
-        for packet in original.demux(streams):
-            if packet.size and packet.stream.disposition & ATTACHED_PICTURE:
-                packet.dts = packet.pts = 0
-            if packet.dts is not None:
-                yield packet, copies[packet.stream.index]
+    last: dict[int, int] = {}
+    for packet in original.demux(streams) if streams else ():
+        index = packet.stream.index
+        if packet.size and packet.stream.disposition & ATTACHED_PICTURE:
+            packet.dts = packet.pts = 0
+        if packet.dts is not None:
+            step = packet.stream.type != "subtitle"  # subtitles may have the same time
+            packet.dts = last[index] = max(packet.dts, last.get(index, packet.dts - step) + step)
+            packet.pts = max(packet.dts, packet.dts if packet.pts is None else packet.pts)
+            yield packet, copies[index]
 
 
 def _tag(context: Any, properties: VideoProperties) -> None:
