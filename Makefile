@@ -41,7 +41,7 @@ audit: $(READY)  ## known vulnerabilities of the locked packages
 	$(BIN)/pip-audit --require-hashes --disable-pip -r requirements.lock
 
 fuzz: $(READY)  ## fuzz the file readers, each for SECONDS; findings are kept in build/fuzz
-	for kind in release frames; do \
+	for kind in release frames images; do \
 		mkdir -p build/fuzz/$$kind; \
 		$(BIN)/python tests/fuzz/fuzz_$$kind.py -max_total_time=$(SECONDS) -max_len=4096 -timeout=20 -print_final_stats=1 \
 			-dict=tests/fuzz/words.dict -artifact_prefix=build/fuzz/$$kind- build/fuzz/$$kind tests/fuzz/corpus/$$kind || exit 1; \

@@ -1,19 +1,29 @@
 """Fuzz targets: bytes become files, and reading them must return their content or raise UserError.
 
-An input is a text and bytes with `SEPARATOR` between them. SHA256 in the text is replaced by the right checksum, since
-mutations would never get past it otherwise.
+The input of `images` is the file; the others are a text and bytes with `SEPARATOR` between them. SHA256 in the text is
+replaced by the right checksum, since mutations would never get past it otherwise.
 """
 
 import json
+import logging
 import os
 import tempfile
+import warnings
 import zlib
 from hashlib import sha256
 from pathlib import Path
 
+import cv2
+import numpy as np
+import tifffile
+from PIL import Image
+
 from deblurlab.checkpoints.release import read_release
 from deblurlab.datasets.frame_store import FrameStore
 from deblurlab.errors import UserError
+from deblurlab.media.large_image_writer import LargeImageWriter
+from deblurlab.media.large_images import open_image
+from deblurlab.media.pixels import full_scale
 
 SEPARATOR = b"\n---\n"
 IMAGES = ("a.png", "b/c.png")
@@ -66,3 +76,95 @@ def frames(data: bytes) -> None:
     assert len(read) == len(store)
     parts = [image.tobytes() for image in read]
     assert pixels in (b"".join(parts), b"".join(reversed(parts)))
+
+
+def images(data: bytes) -> None:
+    """Read an image file, and write it again without changing its pixels.
+
+    Pillow and tifffile must read the same pixels from the input, where they accept it, and from the output.
+    """
+    with tempfile.TemporaryDirectory(dir=_ROOT) as name:
+        source = Path(name) / "x"
+        source.write_bytes(data)
+        try:
+            image = open_image(source, max_pixels=1 << 16)
+            pixels = image.read(image.height)
+            target = Path(name) / f"y.{image.kind}"
+            with LargeImageWriter(target, image) as writer:
+                writer.write(pixels)
+                writer.finish()
+        except UserError:
+            return
+        _compare(pixels, source, tolerance=LOSSY.get(image.kind, 0))
+        if image.kind in ("png", "tiff", "bmp"):
+            assert _compare(pixels, target, tolerance=0), "no other program reads the restored file"
+
+
+LOSSY = {"jpeg": 4, "webp": 4, "avif": 8, "heif": 8}
+"""Mean difference of two decoders in levels."""
+
+
+def _compare(pixels: np.ndarray, file: Path, *, tolerance: float) -> bool:
+    """Compare pixels with those that another program reads from a file; return whether it reads it."""
+    is_tiff = file.read_bytes()[:2] in (b"II", b"MM")
+    other = _tifffile(file) if is_tiff else _opencv(file) if pixels.dtype == np.uint16 else _pillow(file)
+    if other is None:
+        return False
+    other = other if other.ndim == 3 else other[..., None]
+    if other.shape[:2] != pixels.shape[:2]:
+        raise AssertionError(f"{file.name}: {pixels.shape} instead of {other.shape}")
+    bands = min(other.shape[2], pixels.shape[2])
+    difference = np.abs(other[..., :bands].astype(int) - pixels[..., :bands]).mean()
+    assert difference <= tolerance, f"{file.name}: differs by {difference}"
+    return True
+
+
+def _pillow(file: Path) -> np.ndarray | None:
+    """Return pixels as Pillow reads them, without rotation; None if it doesn't."""
+    try:
+        with warnings.catch_warnings(), Image.open(file, formats=("PNG", "JPEG", "BMP", "WEBP")) as image:
+            warnings.simplefilter("ignore")
+            if ";16" in str(image.tile):  # which becomes 8 bits
+                return None
+            if image.mode == "P":
+                image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+            return np.asarray(image.convert("L") if image.mode == "1" else image)
+    except Exception:
+        return None
+
+
+def _opencv(file: Path) -> np.ndarray | None:
+    """Return 16-bit pixels as OpenCV reads them; None if it doesn't."""
+    image = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+    if image is None or image.dtype != np.uint16:
+        return None
+    return image[..., [2, 1, 0, 3][: image.shape[2]]] if image.ndim == 3 else image
+
+
+class _Refuse(logging.Handler):
+    """Raises what a library logs about a damaged file."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise ValueError(record.getMessage())
+
+
+def _tifffile(file: Path) -> np.ndarray | None:
+    """Return pixels as tifffile reads them; None if it warns, or if they are another form of the colours."""
+    log, handler = logging.getLogger("tifffile"), _Refuse(logging.WARNING)
+    log.addHandler(handler)
+    try:
+        with tifffile.TiffFile(file) as opened:
+            page = opened.pages[0]
+            if page.photometric not in (0, 1, 2) or 1 in page.extrasamples:
+                return None
+            pixels = page.asarray()
+            pixels = pixels.transpose(1, 2, 0) if page.planarconfig == 2 and pixels.ndim == 3 else pixels
+            pixels = pixels.astype(np.uint8) * 255 if page.bitspersample == 1 else pixels.copy()
+            if page.photometric == 0:
+                colours = pixels if pixels.ndim == 2 else pixels[..., 0]
+                colours[...] = full_scale(pixels) - colours
+            return pixels
+    except Exception:
+        return None
+    finally:
+        log.removeHandler(handler)

@@ -34,7 +34,7 @@ def heif_kind(start: bytes) -> str:
         return ""
     if start[8:12] == b"avis":
         return "avis"
-    brands = {start[8:12], *(start[i : i + 4] for i in range(16, int.from_bytes(start[:4], "big"), 4))}
+    brands = {start[8:12], *(start[i : i + 4] for i in range(16, min(len(start), int.from_bytes(start[:4], "big")), 4))}
     if brands & {b"avif"}:
         return "avif"
     return "heif" if brands & {b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"hevc", b"hevx"} else ""

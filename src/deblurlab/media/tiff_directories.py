@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple, Union
 
@@ -10,6 +11,8 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 _NUMBERS = {3: 2, 4: 4, 5: 4, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 """Bytes of a number of each type; a rational is two numbers."""
 _MAX_TAGS = 4096
+_DAMAGED = (struct.error, ValueError, OverflowError, OSError)
+"""Errors of positions outside of the file."""
 
 
 class Tag(NamedTuple):
@@ -45,7 +48,7 @@ def read_directory(file: BinaryIO) -> Directory:
     try:
         layout, start = _header(file)
         return _read(file, layout, start, nested=True)
-    except struct.error:
+    except _DAMAGED:
         return {}
 
 
@@ -132,7 +135,8 @@ def _read(file: BinaryIO, layout: _Format, start: int, *, nested: bool) -> Direc
         value = _little_endian(value, kind, layout.order)
         if code in (EXIF_DIRECTORY, GPS_DIRECTORY):
             if nested:
-                found[code] = _read(file, layout, int.from_bytes(value, "little"), nested=False)
+                with suppress(*_DAMAGED):
+                    found[code] = _read(file, layout, int.from_bytes(value, "little"), nested=False)
         else:
             found[code] = Tag(kind, value)
     return found
