@@ -102,6 +102,8 @@ class LargeImageWriter:
             raise UserError(f"{like.path} has {like.other_bands}, {name} can't store it: choose TIFF")
         if transparent and (self._kind == "jpeg" or (self._kind in ("bmp", "avif", "heif") and like.colours == 1)):
             raise UserError(f"{like.path} has transparency, {name} can't store it: choose PNG, TIFF or WebP")
+        if self._kind in ("bmp", "webp") and like.metadata.profile[16:20] == b"GRAY":
+            raise UserError(f"{like.path} has a profile for grey, {name} stores colours: choose PNG, TIFF or JPEG")
         if like.bits > {"bmp": 8, "avif": 12, "heif": 12}.get(self._kind, 16):
             raise UserError(
                 f"{like.path} has {like.bits} bits per channel, {name} can't store them: choose PNG or TIFF"
