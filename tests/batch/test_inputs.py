@@ -1,5 +1,6 @@
 """Which files `deblurlab restore` finds, and what it says of others."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,6 +79,21 @@ def test_the_command_counts_them_and_exits_with_1(
     assert restore(str(tmp_path / "in"), "-o", str(tmp_path / "out")) == 1
     assert "1 restored, 1 of unsupported kinds (.gif)" in capfd.readouterr().err
     assert Image.open(tmp_path / "out" / "a.jfif").format == "JPEG"
+
+
+def test_without_pillow_heif_heic_is_counted_with_the_remedy(
+    tmp_path: Path, restore: Callable[..., int], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    (tmp_path / "in").mkdir()
+    _save(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    assert restore(str(tmp_path / "in"), "-o", str(tmp_path / "out")) == 1
+    remedy = "HEIC needs pillow-heif: pip install 'deblurlab[heif]'"
+    assert f"1 restored, 1 of unsupported kinds (.heic); {remedy}" in capfd.readouterr().err
+    assert restore(str(tmp_path / "in/phone.HEIC"), "-o", str(tmp_path / "out")) == 1
+    assert f"phone.HEIC: {remedy}" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".JXL", ".avi"])

@@ -108,7 +108,7 @@ def restore_files(inputs: Sequence[str], restorer: Restorer, options: Options) -
             advance(1)
         if writing is not None:
             writing.result()
-    console.print(work.summary())
+    console.print(work.summary(), markup=False)
     return 1 if work.failures or work.unsupported else 0
 
 
