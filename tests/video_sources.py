@@ -1,6 +1,6 @@
 """Videos with a given property, and what PyAV reads from a video: for the table of properties that are kept."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,8 +36,14 @@ class Source(NamedTuple):
     """Whether the file has chapters and an audio stream in German that isn't a default."""
 
 
-def write_source(path: Path, source: Source, frames: int = 3, options: Mapping[str, str] = {}) -> Path:
-    """Write a video of a moving scene, 96x64."""
+def write_source(
+    path: Path,
+    source: Source,
+    frames: int = 3,
+    times: Sequence[int] | None = None,
+    options: Mapping[str, str] = {},
+) -> Path:
+    """Write a video of a moving scene, 96x64; `times` in units of 1001/24000 s, `options` of the container."""
     with av.open(str(path), "w", options=dict(options)) as out:
         picture = cv2.imencode(".png", np.full((32, 32, 3), 90, np.uint8))[1].tobytes()
         if source.cover and path.suffix == ".mkv":
@@ -65,7 +71,7 @@ def write_source(path: Path, source: Source, frames: int = 3, options: Mapping[s
             )
             colours = {} if source.pix_fmt.startswith(("g", "rgb", "a")) else _conversion(source)
             frame = rgb.reformat(format=source.pix_fmt, **colours)
-            frame.pts, frame.time_base = i, 1 / RATE
+            frame.pts, frame.time_base = times[i] if times else i, 1 / RATE
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
     return path

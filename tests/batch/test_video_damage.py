@@ -3,7 +3,6 @@
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import av
 import pytest
@@ -78,19 +77,16 @@ def test_incomplete_boxes_and_segments(tmp_path: Path) -> None:
         assert missing_end(path) == missing, content
 
 
-def _remux(source: Path, target: Path, change: Callable[[int, Any], None]) -> Path:
-    """Copy the packets of all streams; `change` gets the number of a packet in its stream, and the packet."""
-    with av.open(str(source)) as before, av.open(str(target), "w") as after:
-        streams = [after.add_stream_from_template(stream, opaque=True) for stream in before.streams]
-        numbers = dict.fromkeys(range(len(streams)), 0)
-        for packet in before.demux():
-            if packet.dts is not None:
-                index = packet.stream.index
-                change(numbers[index], packet)
-                numbers[index] += 1
-                packet.stream = streams[index]
-                after.mux(packet)
-    return target
+def _set_time(path: Path, stream: int, number: int, ticks: int) -> None:
+    """Change the time of a packet of a Matroska file: the two bytes before its flags and data."""
+    content = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        packets = [bytes(packet) for packet in container.demux(container.streams[stream]) if packet.size]
+    at = 0
+    for packet in packets[: number + 1]:
+        at = content.index(packet, at + 1)
+    content[at - 3 : at - 1] = ticks.to_bytes(2, "big")
+    path.write_bytes(content)
 
 
 @pytest.mark.parametrize("number", [3, 8])
@@ -110,22 +106,24 @@ def test_a_frame_that_cannot_be_decoded_is_left_out_and_reported(
     assert observe(Path("out/x.mkv"))["times"] == times[:number] + times[number + 1 :]
 
 
-def test_times_that_do_not_increase(restore: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_times_that_decrease(restore: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A frame is left out and reported; copied packets are kept at a later time."""
-
-    previous: dict[int, int] = {}
-
-    def change(number: int, packet: Any) -> None:
-        if number == 2:
-            packet.pts = packet.dts = previous[packet.stream.index]
-        previous[packet.stream.index] = packet.dts
-
-    source = H264._replace(options={"g": "1", "bf": "0"}, tracks=True)
-    path = _remux(write_source(tmp_path / "y.mkv", source, frames=5), tmp_path / "x.mkv", change)
-    assert observe(path)["times"] == [0, 42, 42, 125, 167]
-    assert restore("x.mkv", "-o", "out.mp4") == 1  # the muxer of MP4 refuses equal times
+    path = write_source(tmp_path / "x.mkv", H264._replace(options={"g": "1", "bf": "0"}, tracks=True), frames=5)
+    _set_time(path, 0, 2, 21)
+    _set_time(path, 1, 3, 2)
+    assert observe(path)["times"] == [0, 42, 21, 125, 167]
+    assert restore("x.mkv", "-o", "out") == 1
     assert "x.mkv: 1 damaged frames were left out" in _lines(capsys)[0]
-    assert observe(Path("out.mp4"))["times"] == [0, 42, 125, 167]
-    with av.open(str(path)) as before, av.open("out.mp4") as after:
+    assert observe(Path("out/x.mkv"))["times"] == [0, 42, 125, 167]
+    with av.open(str(path)) as before, av.open("out/x.mkv") as after:
         old, new = ([bytes(p) for p in c.demux(audio=0) if p.size] for c in (before, after))
         assert old == new
+
+
+@pytest.mark.parametrize("name", ["x.mp4", "x.mkv"])
+def test_frames_at_very_irregular_times_are_kept(restore: Command, tmp_path: Path, name: str) -> None:
+    times = [0, 3, 4, 100, 101, 102, 400, 401, 1000]
+    write_source(tmp_path / name, H264, frames=len(times), times=times)
+    assert restore(name, "-o", "out") == 0
+    expected = [round(1001 * time / 24) for time in times]
+    assert observe(Path("out") / name)["times"] == pytest.approx(expected, abs=1)

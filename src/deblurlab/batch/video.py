@@ -103,6 +103,8 @@ def restore_video(
                 check_support(source, reader, folder, target.suffix)
                 restoration = _Restoration(reader, restorer, side_by_side, advance)
                 restoration.write_segments(folder, target.suffix)
+                if not restoration.report.frames:
+                    raise UserError(f"{source} holds no frame with a time")
                 with atomic_path(target, unique=True) as temporary:
                     mux(sorted(folder.glob("*.nut")), source, temporary, reader)
             shutil.rmtree(folder)

@@ -154,7 +154,12 @@ def mux(
         merged = heapq.merge(_restored(segments, video), packets, key=lambda item: item[0].dts * item[0].time_base)
         for packet, stream in merged:
             packet.stream = stream
-            out.mux(packet)
+            try:
+                out.mux(packet)
+            except av.error.ArgumentError as error:
+                raise UserError(
+                    f"a {target.suffix} file can't store the times of the {stream.type} of {source}"
+                ) from error
 
 
 def _restored(segments: Sequence[Path], video: Any) -> Iterator[tuple[Any, Any]]:
@@ -163,13 +168,17 @@ def _restored(segments: Sequence[Path], video: Any) -> Iterator[tuple[Any, Any]]
 
     for segment in segments:
         with av.open(str(segment)) as container:
-            yield from ((packet, video) for packet in container.demux(video=0) if packet.dts is not None)
+            for packet in container.demux(video=0):
+                if packet.size:
+                    packet.dts = packet.pts  # there are no B-frames; the format NUT has no dts
+                    yield packet, video
 
 
 def _add_copy(out: Any, stream: Any, source: Path) -> Any:
     """Add a stream to an output container that another one is copied to."""
     if out.format.name == "matroska" and stream.disposition & ATTACHED_PICTURE:
-        name, codec = stream.metadata.get("filename", "cover"), stream.codec_context.name
+        name = stream.metadata.get("filename", "cover").encode(errors="surrogateescape").decode(errors="replace")
+        codec = stream.codec_context.name
         kind = stream.metadata.get("mimetype", f"image/{_PICTURES.get(codec, codec)}")
         return out.add_attachment(name, kind, _picture(source, stream.index))
     if stream.codec_context is None and stream.type != "attachment":
@@ -191,7 +200,7 @@ def _picture(source: Path, index: int) -> bytes:
 def _copied(original: Any, copies: dict[int, Any]) -> Iterator[tuple[Any, Any]]:
     """Yield the packets of the other streams, each with the stream that it is written to.
 
-    Times that don't increase, which muxers refuse, are raised, as FFmpeg does.
+    Times that decrease, which muxers refuse, are raised, as FFmpeg does.
     """
     streams = [
         stream for stream in original.streams if stream.index in copies and copies[stream.index].type != "attachment"
@@ -202,8 +211,7 @@ def _copied(original: Any, copies: dict[int, Any]) -> Iterator[tuple[Any, Any]]:
         if packet.size and packet.stream.disposition & ATTACHED_PICTURE:
             packet.dts = packet.pts = 0
         if packet.dts is not None:
-            step = packet.stream.type != "subtitle"  # subtitles may have the same time
-            packet.dts = last[index] = max(packet.dts, last.get(index, packet.dts - step) + step)
+            packet.dts = last[index] = max(packet.dts, last.get(index, packet.dts))
             packet.pts = max(packet.dts, packet.dts if packet.pts is None else packet.pts)
             yield packet, copies[index]
 
