@@ -155,7 +155,7 @@ class _Refuse(logging.Handler):
 
 
 def _tifffile(file: Path, *, strict: bool) -> np.ndarray | None:
-    """Return pixels as tifffile reads them; None if they are another form of the colours, or, if `strict`, if it warns."""
+    """Return pixels as tifffile reads them; None if they are another form of the colours, or if a strict one warns."""
     log, handler = logging.getLogger("tifffile"), _Refuse(logging.WARNING)
     if strict:
         log.addHandler(handler)
