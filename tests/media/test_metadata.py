@@ -153,3 +153,31 @@ def test_profiles_for_grey_are_refused_by_formats_that_store_colours(tmp_path: P
     assert _rewrite(tmp_path / "x.png", tmp_path / "y.jpg") == []
     with Image.open(tmp_path / "y.jpg") as image:
         assert (image.mode, image.info["icc_profile"]) == ("L", profile)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".avif"])
+def test_exif_that_no_program_can_read_is_named(tmp_path: Path, suffix: str) -> None:
+    sources.with_exif(tmp_path / f"x{suffix}")
+    content = (tmp_path / f"x{suffix}").read_bytes()
+    assert content.count(b"MM\0*") == 1
+    content = content.replace(b"MM\0*", b"MX\0*")
+    if suffix == ".png":  # whose chunks have checksums
+        start = content.index(b"eXIf") - 4
+        size = int.from_bytes(content[start : start + 4], "big")
+        content = (
+            content[:start]
+            + sources.chunk(b"eXIf", content[start + 8 : start + 8 + size])
+            + content[start + 12 + size :]
+        )
+    (tmp_path / f"x{suffix}").write_bytes(content)
+    assert _rewrite(tmp_path / f"x{suffix}", tmp_path / f"y{suffix}") == ["damaged EXIF"]
+    with Image.open(tmp_path / f"y{suffix}") as image:
+        assert "exif" not in image.info
+
+
+def test_a_heic_file_without_an_image_is_refused(tmp_path: Path) -> None:
+    sources.save(tmp_path / "x.heic")
+    content = (tmp_path / "x.heic").read_bytes()
+    (tmp_path / "x.heic").write_bytes(content.replace(b"iinf", b"free").replace(b"iloc", b"free"))
+    with pytest.raises(UserError, match="x.heic is damaged or truncated"):
+        open_image(tmp_path / "x.heic")

@@ -60,7 +60,7 @@ def open_heic(path: Path, check_size: Callable[[int, int], None]) -> tuple[pyvip
             raise UserError(f"{path} is animated or has several pages: save each page as a separate file")
         check_size(*opened.size)
         info, pixels = opened.info, np.array(opened)  # a copy: its memory belongs to the decoder
-    except (OSError, ValueError, RuntimeError, EOFError, SyntaxError) as error:
+    except (OSError, ValueError, RuntimeError, EOFError, SyntaxError, IndexError) as error:
         raise UserError(f"{path} is damaged or truncated ({error}): replace it") from error
     metadata = Metadata("heif", xmp=info.get("xmp") or b"", profile=info.get("icc_profile") or b"")
     metadata.exif = upright((info.get("exif") or b"").removeprefix(_EXIF))
@@ -68,7 +68,7 @@ def open_heic(path: Path, check_size: Callable[[int, int], None]) -> tuple[pyvip
         *(["the depth image"] if info.get("depth_images") else []),
         *(f"auxiliary image {name.rpartition(':')[2]}" for name in info.get("aux") or {}),
     ]
-    _check_colours(path, metadata)
+    _check(path, metadata)
     image = pyvips.Image.new_from_array(np.ascontiguousarray(pixels))
     return image, metadata, int(info.get("bit_depth") or 8)
 
@@ -87,7 +87,7 @@ def read_avif_metadata(path: Path, image: pyvips.Image) -> Metadata:
     metadata.exif = upright(field("exif-data").removeprefix(_EXIF))
     if image.get_typeof("gainmap-data"):
         metadata.dropped.append("gain map")
-    _check_colours(path, metadata)
+    _check(path, metadata)
     return metadata
 
 
@@ -129,8 +129,9 @@ def _write_deep_avif(path: Path, pixels: Pixels, metadata: Metadata, bits: int) 
     image.heifsave(str(path), compression="av1", bitdepth=bits, Q=_QUALITY, subsample_mode="off")
 
 
-def _check_colours(path: Path, metadata: Metadata) -> None:
-    """Raise UserError if the colours are HDR, or of other primaries than sRGB without a profile."""
+def _check(path: Path, metadata: Metadata) -> None:
+    """Drop damaged EXIF; raise UserError if the colours are HDR, or of other primaries than sRGB without a profile."""
+    metadata.drop_damaged_exif()
     for primaries, transfer in _colour_boxes(path):
         metadata.check_transfer(path, transfer)
         if primaries not in (_BT709, _UNSPECIFIED) and not metadata.profile:

@@ -38,6 +38,7 @@ def read_metadata(path: Path, kind: str) -> Metadata:
         UserError: The colours are HDR, or the file is damaged.
     """
     found: Metadata = _FORMATS[kind].read(path)
+    found.drop_damaged_exif()
     return found
 
 

@@ -52,6 +52,12 @@ class Metadata:
         found = next((value for _, value in _orientations(self.exif)), 1)
         return found if 1 <= found <= 8 else 1
 
+    def drop_damaged_exif(self) -> None:
+        """Remove EXIF that has no header, which other programs can't read."""
+        if self.exif and self.exif[:4] not in (b"II*\0", b"MM\0*"):
+            self.exif = b""
+            self.dropped.append("damaged EXIF")
+
     def check_transfer(self, name: object, transfer: int) -> None:
         """Raise UserError if a transfer characteristic of H.273, or the one in the profile, is that of HDR."""
         for value in (transfer, _profile_transfer(self.profile)):
