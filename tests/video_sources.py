@@ -97,10 +97,10 @@ def _add_tracks(out: Any, suffix: str) -> None:
 
 
 def observe(path: Path) -> dict[str, Any]:
-    """Return what PyAV reads from a video: its first video stream that is no cover image."""
-    with av.open(str(path)) as container:
+    """Return what PyAV reads from a video: the first video stream that is no cover image."""
+    with av.open(str(path), metadata_errors="surrogateescape") as container:
         covers = [s for s in container.streams.video if s.disposition & av.stream.Disposition.attached_pic]
-        (stream,) = [s for s in container.streams.video if s not in covers]
+        stream = next(s for s in container.streams.video if s not in covers)
         frames: list[Any] = list(container.decode(stream))
         first, components = frames[0], frames[0].format.components
         side_data = {data.type.name: bytes(data) for data in first.side_data}
