@@ -181,3 +181,13 @@ def test_a_heic_file_without_an_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.heic").write_bytes(content.replace(b"iinf", b"free").replace(b"iloc", b"free"))
     with pytest.raises(UserError, match="x.heic is damaged or truncated"):
         open_image(tmp_path / "x.heic")
+
+
+@pytest.mark.parametrize("damaged", [sources.chunk(b"tEXt", b"a\0b")[:-1] + b"?", sources.chunk(b"gAMA", b"")])
+def test_damaged_chunks_are_named_and_not_repaired(tmp_path: Path, damaged: bytes) -> None:
+    sources.save(tmp_path / "x.png")
+    tags = sources.chunk(b"gAMA", (50_000).to_bytes(4, "big")) + sources.chunk(b"gAMA", (60_000).to_bytes(4, "big"))
+    sources.insert(tmp_path / "x.png", damaged + tags)
+    assert _rewrite(tmp_path / "x.png", tmp_path / "y.png") == ["a damaged chunk"]
+    with Image.open(tmp_path / "y.png") as image:
+        assert image.info == {"gamma": 0.5}

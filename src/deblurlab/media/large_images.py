@@ -66,7 +66,7 @@ class LargeImage:
         """
         try:
             content = self._region.fetch(0, self._next_row, self.width, count) if count else b""
-        except pyvips.Error as error:
+        except (pyvips.Error, UnicodeDecodeError) as error:
             raise UserError(f"{self.path} is damaged or truncated ({error_message(error)}): replace it") from error
         self._next_row += count
         return np.frombuffer(content, self.dtype).reshape(count, self.width, self.bands)
@@ -107,7 +107,7 @@ def _open(path: Path, kind: str, max_pixels: int) -> tuple[pyvips.Image, str]:
         raise UserError(f"{path} is {loader}: convert it to one of {', '.join(_KINDS)}")
     try:
         image = pyvips.Image.new_from_source(source, "", access="sequential", fail_on="error")
-    except pyvips.Error as error:
+    except (pyvips.Error, UnicodeDecodeError) as error:  # pyvips may cut the message within a character
         image = _open_bmp(path, error, max_pixels)
         loader = "bmp"
     _check_size(path, image.width, image.height, max_pixels)
@@ -136,7 +136,7 @@ def _check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
         raise TooLargeError(f"{path} has {width} x {height} pixels, more than {max_pixels}: raise --max-pixels")
 
 
-def _open_bmp(path: Path, error: pyvips.Error, max_pixels: int) -> pyvips.Image:
+def _open_bmp(path: Path, error: Exception, max_pixels: int) -> pyvips.Image:
     """Open a BMP file, which libvips can't read, with Pillow."""
     try:
         with Image.open(path, formats=["BMP"]) as opened:

@@ -24,6 +24,8 @@ _SRGB_VALUES = {
 _TEXT = {b"tEXt", b"zTXt", b"iTXt"}
 _NOT_KEPT = {b"bKGD": "background colour", b"sBIT": "significant bits", b"caBX": "content credentials (C2PA)"}
 """Chunks that don't hold for the restored pixels. tIME, hIST and sPLT are out of date as well, but not missed."""
+_SIZES = {b"pHYs": 9, b"cICP": 4, b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"mDCV": 24, b"cLLI": 8}
+_DAMAGED = b""
 _MAX_INFLATED = 1 << 26
 
 
@@ -33,10 +35,12 @@ def read(path: Path) -> Metadata:
     Raises:
         UserError: The colours are HDR.
     """
-    found = Metadata("png")
+    found, kinds = Metadata("png"), set[bytes]()
     with path.open("rb") as file:
         for kind, content in _chunks(file):
-            _add(found, kind, content, path)
+            if kind not in _SIZES or kind not in kinds:  # the first one counts
+                _add(found, kind, content, path)
+            kinds.add(kind)
     found.check_transfer(path, 0)
     _select_colours(found)
     return found
@@ -61,6 +65,8 @@ def write(path: Path, metadata: Metadata) -> None:
 
 def _add(found: Metadata, kind: bytes, content: bytes, path: Path) -> None:
     match kind:
+        case _ if kind == _DAMAGED:
+            found.dropped += [] if "a damaged chunk" in found.dropped else ["a damaged chunk"]
         case b"eXIf":
             found.exif = content
         case b"iCCP":
@@ -74,7 +80,7 @@ def _add(found: Metadata, kind: bytes, content: bytes, path: Path) -> None:
         case b"pHYs":
             found.blocks.append(Block("pixel aspect ratio", _chunk(kind, content)))
         case _ if kind in _COLOUR:
-            if kind == b"cICP" and len(content) == 4:
+            if kind == b"cICP":
                 found.check_transfer(path, content[1])
             found.blocks.append(Block(f"colour tag {kind.decode()}", _chunk(kind, content), colour=True))
         case _ if kind in _TEXT:
@@ -102,6 +108,8 @@ def _select_colours(found: Metadata) -> None:
 def _chunks(file: BinaryIO, *, pixels: bool = False) -> Iterator[tuple[bytes, bytes]]:
     """Yield type and content of each chunk until the file's end, without IDAT unless `pixels` is set.
 
+    The type of a damaged chunk is `_DAMAGED`; libvips ignores it if it doesn't hold pixels.
+
     Raises:
         UserError: A chunk ends after the file.
     """
@@ -114,9 +122,9 @@ def _chunks(file: BinaryIO, *, pixels: bool = False) -> Iterator[tuple[bytes, by
         if kind == b"IDAT" and not pixels:
             file.seek(length + 4, 1)
             continue
-        content = file.read(length)
-        file.seek(4, 1)
-        yield kind, content
+        content, checksum = file.read(length), file.read(4)
+        is_whole = checksum == struct.pack(">I", zlib.crc32(kind + content)) and length == _SIZES.get(kind, length)
+        yield (kind if is_whole and kind.isalpha() else _DAMAGED), content
         if kind == b"IEND":
             return
 
