@@ -4,7 +4,6 @@ import re
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -74,6 +73,8 @@ def image_size(path: Path) -> tuple[int, int]:
 
 def write_png(path: Path, image: npt.NDArray[np.uint8]) -> None:
     """Write an RGB image `(H, W, 3)` to a PNG file atomically."""
+    import cv2  # which reading and restoring of files don't need
+
     _, content = cv2.imencode(".png", image[..., ::-1])
     with atomic_write(path, "wb", unique=True, fsync=False) as file:  # several processes may write the same image
         file.write(content.tobytes())
