@@ -162,7 +162,7 @@ def _tifffile(file: Path, *, strict: bool) -> np.ndarray | None:
     try:
         with tifffile.TiffFile(file) as opened:
             page = opened.pages[0]
-            if page.photometric not in (0, 1, 2) or 1 in page.extrasamples:
+            if page.photometric not in (0, 1, 2) or 1 in page.extrasamples or not sum(page.databytecounts):
                 return None
             pixels = page.asarray()
             pixels = pixels.transpose(1, 2, 0) if page.planarconfig == 2 and pixels.ndim == 3 else pixels
