@@ -71,7 +71,7 @@ def deep(path: Path) -> None:
         pillow_heif.from_bytes("RGB;16", (64, 48), RGB16.tobytes()).save(path, quality=95)
     else:
         image = pyvips.Image.new_from_memory(RGB16.tobytes(), 64, 48, 3, "ushort").copy(interpretation="rgb16")
-        image.heifsave(str(path), compression="av1", bitdepth=10, Q=95)
+        image.heifsave(str(path), compression="av1", bitdepth=10, Q=95, keep="none")
 
 
 def transparent(path: Path) -> None:

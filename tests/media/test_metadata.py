@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import pyvips
 import tifffile
 from PIL import Image, PngImagePlugin
 
@@ -173,6 +174,21 @@ def test_exif_that_no_program_can_read_is_named(tmp_path: Path, suffix: str) -> 
     assert _rewrite(tmp_path / f"x{suffix}", tmp_path / f"y{suffix}") == ["damaged EXIF"]
     with Image.open(tmp_path / f"y{suffix}") as image:
         assert "exif" not in image.info
+
+
+def test_avif_of_10_bits_keeps_xmp_and_profile_and_names_exif(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x4746] = sources.RATING
+    content = (sources.RGB.astype(np.uint16) * 257).tobytes()
+    image = pyvips.Image.new_from_memory(content, 64, 48, 3, "ushort").copy(interpretation="rgb16")
+    fields = {"exif-data": exif.tobytes(), "xmp-data": sources.XMP, "icc-profile-data": sources.PROFILE}
+    for name, value in fields.items():
+        image.set_type(pyvips.GValue.blob_type, name, value)
+    image.heifsave(str(tmp_path / "x.avif"), compression="av1", bitdepth=10)
+    assert _rewrite(tmp_path / "x.avif", tmp_path / "y.avif") == ["EXIF"]
+    with Image.open(tmp_path / "y.avif") as found:
+        assert (found.info["xmp"], found.info["icc_profile"]) == (sources.XMP, sources.PROFILE)
+        assert "exif" not in found.info
 
 
 def test_a_heic_file_without_an_image_is_refused(tmp_path: Path) -> None:

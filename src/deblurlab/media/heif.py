@@ -21,6 +21,8 @@ _BT709, _UNSPECIFIED = 1, 2
 _BOXES = {b"meta": 4, b"iprp": 0, b"ipco": 0}
 """Boxes that contain other boxes, and the bytes before these."""
 _QUALITY = 95
+_XMP_AND_PROFILE = 2 + 8
+"""Flags of libvips' VipsForeignKeep."""
 
 
 def can_read_heic() -> bool:
@@ -116,17 +118,16 @@ def write_heif(path: Path, pixels: Pixels, metadata: Metadata, bits: int) -> Non
 
 
 def _write_deep_avif(path: Path, pixels: Pixels, metadata: Metadata, bits: int) -> None:
-    """Write 10 or 12 bits per channel with libvips; Pillow's encoder has 8."""
+    """Write 10 or 12 bits per channel with libvips; Pillow's encoder has 8. EXIF isn't written: libvips loses tags."""
     image = pyvips.Image.new_from_array(pixels)
     image = image.copy(interpretation="rgb16" if pixels.shape[2] > 1 else "grey16")
     for name, content in (
-        ("exif-data", metadata.exif and _EXIF + metadata.exif),
         ("xmp-data", metadata.xmp),
         ("icc-profile-data", metadata.profile),
     ):
         if content:
             image.set_type(pyvips.GValue.blob_type, name, content)
-    image.heifsave(str(path), compression="av1", bitdepth=bits, Q=_QUALITY, subsample_mode="off")
+    image.heifsave(str(path), compression="av1", bitdepth=bits, Q=_QUALITY, subsample_mode="off", keep=_XMP_AND_PROFILE)
 
 
 def _check(path: Path, metadata: Metadata) -> None:

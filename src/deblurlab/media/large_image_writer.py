@@ -58,6 +58,8 @@ class LargeImageWriter:
         )
         if like.bits > 8 and self._kind in ("jpeg", "webp"):
             self.not_kept.append(f"{like.bits} bits per channel (8 are written)")
+        if like.bits > 8 and self._kind == "avif" and self._metadata.exif:
+            self.not_kept.append("EXIF")
         self._spool: Any = None
         if self._width * like.height > IN_MEMORY:
             self._spool = tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".rows")  # noqa: SIM115
