@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deblurlab.datasets.listing import match_pairs, read_pair_list
+from deblurlab.datasets.listing import match_pairs
+from deblurlab.datasets.pair_list import read_pair_list
 from deblurlab.errors import UserError
 from deblurlab.media.images import write_png
 

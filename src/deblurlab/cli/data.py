@@ -91,11 +91,9 @@ def _load(options: argparse.Namespace) -> "ImageSet":
     from deblurlab.config import instantiate
 
     compose = partial(config.compose, f"data={options.set}", config_dirs=options.config_dir)
-    overrides, arguments = list(options.overrides), {}
-    if options.root is not None and (Path(options.root).exists() or "=" not in options.root):
-        arguments["root"] = options.root
-    elif options.root is not None:
-        overrides.insert(0, options.root)
+    is_folder = options.root is not None and (Path(options.root).exists() or "=" not in options.root)
+    arguments = {"root": options.root} if is_folder else {}
+    overrides = [*filter(None, [options.root if not is_folder else None]), *options.overrides]
     try:
         node = compose(*overrides).data
         if arguments and "root" not in node:
@@ -140,11 +138,8 @@ def _check_listable(items: Iterable["Item"], data_set: str) -> None:
         if not (files := _files_of(item)):
             raise UserError(f"--fix-list lists pairs of files, and data={data_set} has other items: leave it out")
         for file in files:
-            try:
-                str(file).encode()
-            except UnicodeEncodeError as error:
-                shown = os.fsencode(file).decode(errors="backslashreplace")
-                raise UserError(f"--fix-list can't list {shown}: its name isn't UTF-8; rename it") from error
+            if (shown := os.fsencode(file).decode(errors="backslashreplace")) != str(file):
+                raise UserError(f"--fix-list can't list {shown}: its name isn't UTF-8; rename it")
 
 
 def _files_of(item: "Item") -> list[Path]:

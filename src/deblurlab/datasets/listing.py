@@ -1,12 +1,8 @@
 """Items of a data set: pairs and single images, and the functions that list them."""
 
-import codecs
 import os
-import re
-import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -151,7 +147,7 @@ def match_pairs(blurred: Path, sharp: Path) -> list[Pair]:
     Raises:
         UserError: A folder is missing or empty, or a file has no counterpart in the other folder.
     """
-    left, right = _files_by_name(blurred), _files_by_name(sharp)
+    left, right = _files_byitem_name(blurred), _files_by_name(sharp)
     for here, there, unmatched in (
         (blurred, sharp, left.keys() - right.keys()),
         (sharp, blurred, right.keys() - left.keys()),
@@ -173,68 +169,6 @@ def list_singles(folder: Path) -> list[Single]:
     return [Single(name, path) for name, path in _files_by_name(folder).items()]
 
 
-def read_pair_list(file: Path, root: Path, *, sharp_first: bool = False) -> list[Pair]:
-    """Return the pairs that a text file lists: two paths per line, relative to `root`.
-
-    The paths are separated by blanks, a tab or a comma; shell quoting is allowed, backslashes may separate folders. The
-    text is UTF-8, UTF-16 with a byte order mark, or Windows-1252. The blurred image comes first unless `sharp_first`.
-    Empty lines and lines that begin with # are ignored.
-
-    Raises:
-        UserError: The file is missing or isn't text, a line doesn't hold two paths, an image doesn't exist, or a pair
-            is listed twice.
-    """
-    if not file.is_file():
-        raise UserError(f"there is no list of pairs {file}")
-    pairs: list[Pair] = []
-    numbers: dict[Path, int] = {}
-    for number, line in enumerate(re.split(r"\r\n|\r|\n", _read_text(file)), start=1):
-        if not line.strip() or line.strip().startswith("#"):
-            continue
-        words = _split_line(line.strip(), root, f"line {number} of {file}")
-        blurred, sharp = reversed(words) if sharp_first else words
-        if (first := numbers.setdefault(root / blurred, number)) != number:
-            raise UserError(f"line {number} of {file} lists {blurred} again, after line {first}: remove one of them")
-        pairs.append(Pair(_name(blurred), root / blurred, root / sharp))
-    if not pairs:
-        raise UserError(f"{file} lists no pairs")
-    return pairs
-
-
-def _read_text(file: Path) -> str:
-    """Return the text of a file in one of the encodings that editors on Linux, macOS and Windows write.
-
-    Raises:
-        UserError: The file is in none of them.
-    """
-    content = file.read_bytes()
-    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    for encoding in ("utf-16",) if marked else ("utf-8-sig", "cp1252"):
-        with suppress(UnicodeDecodeError):
-            return content.decode(encoding)
-    raise UserError(f"{file} isn't text in UTF-8, UTF-16 or Windows-1252: save it as UTF-8")
-
-
-def _split_line(line: str, root: Path, place: str) -> list[Path]:
-    """Return the two existing files that a line names, relative to `root`.
-
-    Raises:
-        UserError: The line doesn't hold two paths, or one of them doesn't exist.
-    """
-    splits = [line.split("\t"), line.split(), line.split(",")]
-    with suppress(ValueError):  # an apostrophe in a name
-        splits.insert(2, shlex.split(line))
-    pairs = [[word.strip() for word in words] for words in splits if len(words) == 2]
-    pairs += [[word.replace("\\", "/") for word in words] for words in pairs]
-    for words in pairs:
-        if all((root / word).is_file() for word in words):
-            return [Path(word) for word in words]
-    if not pairs:
-        raise UserError(f"{place} holds {len(line.split())} paths instead of two: {line}")
-    missing = next(word for word in pairs[0] if not (root / word).is_file())
-    raise UserError(f"{place}: there is no image {root / missing}")
-
-
 def missing_error(name: str, folder: Path, files: str, page: str) -> UserError:
     """Return the error for a data set that isn't on disk. Nothing is downloaded automatically.
 
@@ -252,7 +186,7 @@ def missing_error(name: str, folder: Path, files: str, page: str) -> UserError:
 
 def _files_by_name(folder: Path) -> dict[str, Path]:
     files = find_images(folder)
-    names = [_name(path.relative_to(folder)) for path in files]
+    names = [item_name(path.relative_to(folder)) for path in files]
     duplicates = sorted(name for name, count in Counter(names).items() if count > 1)
     if duplicates:
         raise UserError(
@@ -261,6 +195,6 @@ def _files_by_name(folder: Path) -> dict[str, Path]:
     return dict(zip(names, files, strict=True))
 
 
-def _name(path: Path) -> str:
+def item_name(path: Path) -> str:
     r"""Return a relative path without suffix as text: bytes that aren't UTF-8 become escapes such as \xe9."""
     return os.fsencode(path.with_suffix("").as_posix()).decode(errors="backslashreplace")

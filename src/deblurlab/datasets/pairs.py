@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deblurlab.datasets.base import FileSet, Split, Store
-from deblurlab.datasets.listing import Item, Pair, hold_out, match_pairs, read_pair_list
+from deblurlab.datasets.listing import Item, Pair, hold_out, match_pairs
+from deblurlab.datasets.pair_list import read_pair_list
 from deblurlab.errors import UserError
 
 Pairs = list[Pair]  # the constructor of Folders has an argument called list

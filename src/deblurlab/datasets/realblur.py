@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Literal
 
 from deblurlab.datasets.base import FileSet, Split, Store
-from deblurlab.datasets.listing import Item, Pair, missing_error, read_pair_list
+from deblurlab.datasets.listing import Item, Pair, missing_error
+from deblurlab.datasets.pair_list import read_pair_list
 
 
 class RealBlur(FileSet):
