@@ -91,12 +91,12 @@ def _load(options: argparse.Namespace) -> "ImageSet":
     from deblurlab.config import instantiate
 
     compose = partial(config.compose, f"data={options.set}", config_dirs=options.config_dir)
-    is_folder = options.root is not None and (Path(options.root).exists() or "=" not in options.root)
-    arguments = {"root": options.root} if is_folder else {}
-    overrides = [*filter(None, [options.root if not is_folder else None]), *options.overrides]
+    root = options.root
+    arguments = {} if root is None or ("=" in root and not Path(root).exists()) else {"root": root}
+    overrides = [*([root] if root and not arguments else []), *options.overrides]
     try:
         node = compose(*overrides).data
-        if arguments and "root" not in node:
+        if arguments and "root" not in node.keys():  # noqa: SIM118 - also without a value
             raise ConfigKeyError("Could not override 'data.root'.")
         data_set: ImageSet = instantiate(node, **arguments)
     except (HydraException, OmegaConfBaseException) as error:
@@ -119,8 +119,7 @@ def _check(options: argparse.Namespace) -> int:
     splits = data_set.splits()
     if options.fix_list is not None:
         _check_listable(chain.from_iterable(splits.values()), options.set)
-    findings = Findings({}, {})
-    total = sum(len(pairs) for pairs in splits.values())
+    findings, total = Findings({}, {}), sum(map(len, splits.values()))
     for findings in _with_progress(inspect_splits(data_set, splits), "checking", total):  # noqa: B007
         pass
     _print_findings(findings)

@@ -147,7 +147,7 @@ def match_pairs(blurred: Path, sharp: Path) -> list[Pair]:
     Raises:
         UserError: A folder is missing or empty, or a file has no counterpart in the other folder.
     """
-    left, right = _files_byitem_name(blurred), _files_by_name(sharp)
+    left, right = _files_by_name(blurred), _files_by_name(sharp)
     for here, there, unmatched in (
         (blurred, sharp, left.keys() - right.keys()),
         (sharp, blurred, right.keys() - left.keys()),
