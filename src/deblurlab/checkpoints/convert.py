@@ -8,10 +8,10 @@ from hydra.errors import HydraException
 
 from deblurlab import config
 from deblurlab.checkpoints.load import load_model
-from deblurlab.checkpoints.published import fit_weights, original_node, read_weights_file, unwrap_state_dict
+from deblurlab.checkpoints.published import fit_weights, original_node, read_weights_file, state_dicts
 from deblurlab.checkpoints.release import write_release
 from deblurlab.config import instantiate
-from deblurlab.config.networks import network_node
+from deblurlab.config.networks import ATTRIBUTES, network_node
 from deblurlab.errors import UserError, first_sentence
 
 
@@ -31,13 +31,15 @@ def convert(file: Path, model: str, folder: Path, arguments: Sequence[str] = ())
     """
     if model not in config.options("model"):
         raise UserError(f"there is no model {model}; known: {', '.join(config.options('model'))}")
-    overrides = [f"model={model}", *(f"model.{argument}" for argument in arguments)]
+    given = dict(argument.lstrip("+").partition("=")[::2] for argument in arguments)
+    added = [f"{'++' if key in ATTRIBUTES else ''}model.{key}={value}" for key, value in given.items()]
+    overrides = [f"model={model}", *added]
     try:
         node = config.to_plain(config.compose(*overrides).model)
     except HydraException as error:
         raise UserError(f"{' '.join(arguments)} isn't possible for model={model}: {first_sentence(error)}") from error
     network = instantiate(network_node(node))
-    state = unwrap_state_dict(read_weights_file(file), file)
-    weights = fit_weights(state, network, file, " ".join(overrides))
+    states = state_dicts(read_weights_file(file), file)
+    weights = fit_weights(states, network, file, " ".join(overrides))
     source = {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
-    write_release(folder, original_node(node, network), weights, {"source": source}, check=load_model)
+    write_release(folder, original_node(node, network, given), weights, {"source": source}, check=load_model)
