@@ -179,8 +179,8 @@ def test_a_repository_of_another_project_is_refused(hub: Hub, published: Reposit
     published.commit({"config.json": b'{"architectures": ["BertModel"], "model_type": "bert"}'})
     for address in ("hf://me/small", "hf://me/small@main"):
         message = (
-            rf"^{address}/config\.json isn't the index of a release of deblurlab \(it has no 'format'\): deblurlab export "
-            r"writes releases, deblurlab weights convert makes them from published weights$"
+            rf"^{address}/config\.json isn't the index of a release of deblurlab \(it has no 'format'\): "
+            r"deblurlab export writes releases, and deblurlab weights convert does from published weights$"
         )
         with pytest.raises(UserError, match=message):
             load_model(address)

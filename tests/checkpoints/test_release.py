@@ -57,7 +57,7 @@ def test_a_changed_file_is_refused(release: Path) -> None:
     ("key", "value", "message"),
     [("format", 2, "release of format 2, this version of deblurlab reads 1: update deblurlab"),
      ("format", True, "release of format True"),
-     ("weights", {"file": "../\x1b[31m", "sha256": ""}, r"outside the release, '../\\x1b\[31m': no release of deblurlab"),
+     ("weights", {"file": "../\x1b[31m", "sha256": ""}, r"outside the release, '../\\x1b\[31m': no release"),
      ("weights", {"file": "model.safetensors", "sha256": "\x1b[31m"}, r"not \\x1b\[31m; download or export it again$"),
      ("weights", {}, r"config.json isn't the index of a release of deblurlab \(it has no 'file'\): deblurlab export")],
 )  # fmt: skip

@@ -151,8 +151,8 @@ def _read_index(folder: Path, *, address: str | None = None) -> tuple[dict[str, 
         version = index["format"]
         if type(version) is not int or version != _FORMAT:
             raise UserError(
-                f"{address or folder} is a release of format {version!r:.50}, this version of deblurlab reads {_FORMAT}: "
-                f"update deblurlab"
+                f"{address or folder} is a release of format {version!r:.50}, this version of deblurlab reads "
+                f"{_FORMAT}: update deblurlab"
             )
         name, sha256 = _strings(index["weights"], "file", "sha256")
         _strings(index["model"], "class")
