@@ -84,7 +84,7 @@ def _load(file: IO[bytes], path: Path, ignore_objects: bool) -> Any:
             raise OtherFileError(f"it is incomplete: {AGAIN}")
         return safetensors.torch.load_file(path)
     if head[:1] != b"\x80":
-        raise OtherFileError(f"its format is unknown: give a file of torch.save or of safetensors; if it is one, {AGAIN}")
+        raise OtherFileError(f"its format is unknown: give a file of torch.save or safetensors; if it is one, {AGAIN}")
     return _load_legacy(file, size, ignore_objects)
 
 
