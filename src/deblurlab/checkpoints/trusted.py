@@ -60,8 +60,8 @@ def _check_trusted(target: Any, names: Sequence[str], path: Path) -> None:
     example = target if is_dotted_name(target) and len(target) <= 100 else "CLASS"  # never quotes a shell's syntax
     raise UserError(
         f"{path} names {printable(str(target), 200)}, which isn't a model of deblurlab: loading it runs that class. If "
-        f"you trust it, add --trust {example}, or trust=[{example}] to evaluate, or set {TRUST_VARIABLE}={example} once "
-        f"for all commands"
+        f"you trust it, add --trust {example}, or trust=[{example}] to evaluate, or set {TRUST_VARIABLE}={example} "
+        f"once for all commands"
     )
 
 
