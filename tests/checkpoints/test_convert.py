@@ -18,6 +18,7 @@ from deblurlab.cli.convert import weights as weights_command
 from deblurlab.config import instantiate
 from deblurlab.errors import UserError
 from deblurlab.models import DeepDeblur, MIMOUNetPlus, NAFNet, ResNet
+from security.hostile import bounded
 from support import config
 
 
@@ -178,11 +179,15 @@ def test_arguments_of_the_model_are_set(tmp_path: Path, monkeypatch: pytest.Monk
     loaded = load_model("out")
     assert (loaded.intro.out_channels, loaded.image_padding) == (8, "zeros")
     assert read_release(Path("out"))[0]["model"]["arguments"]["window"] == 192
+    refused = "isn't possible for model=nafnet_32"
     for argument, message in (
-        ("with=8", "with=8 isn't possible for model=nafnet_32: Could not override 'model.with'."),
+        ("with=8", rf"--set with=8 {refused}: Could not override 'model.with'; its arguments are width=32, .*"),
+        ("width=abc", rf"--set width=abc {refused}: not all arguments converted .*; its arguments are width=32, .*"),
+        ("width=-1", rf"--set width=-1 {refused}: Trying to create tensor with negative dimension.*; its arguments .*"),
+        ("width=1000000", "a.pth doesn't fit model=nafnet_32 model.width=1000000; of another shape: .*"),
         ("width=6", "a.pth doesn't fit model=nafnet_32 model.width=6; of another shape: .*"),
     ):
-        with pytest.raises(SystemExit, match=f"^deblurlab: {message}$"):
+        with bounded(), pytest.raises(SystemExit, match=f"^deblurlab: {message}$"):
             weights_command([*command[:-1], "other", "--set", argument])
 
 

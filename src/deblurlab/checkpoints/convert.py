@@ -4,7 +4,8 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra.errors import HydraException
+import torch
+from hydra.errors import HydraException, InstantiationException
 
 from deblurlab import config
 from deblurlab.checkpoints.load import load_model
@@ -36,9 +37,18 @@ def convert(file: Path, model: str, folder: Path, arguments: Sequence[str] = ())
     overrides = [f"model={model}", *added]
     try:
         node = config.to_plain(config.compose(*overrides).model)
+        with torch.device("meta"):  # a wrong size of the network takes no memory
+            network = instantiate(network_node(node))
     except HydraException as error:
-        raise UserError(f"{' '.join(arguments)} isn't possible for model={model}: {first_sentence(error)}") from error
-    network = instantiate(network_node(node))
+        if not arguments:
+            raise
+        own = error.__cause__ if isinstance(error, InstantiationException) else None
+        cause = first_sentence(own or error).rstrip(".")
+        known = config.to_plain(config.compose(f"model={model}").model)
+        values = ", ".join(f"{key}={value}" for key, value in known.items() if key != "_target_")
+        raise UserError(
+            f"--set {' '.join(arguments)} isn't possible for model={model}: {cause}; its arguments are {values}"
+        ) from error
     states = state_dicts(read_weights_file(file), file)
     weights = fit_weights(states, network, file, " ".join(overrides))
     source = {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}

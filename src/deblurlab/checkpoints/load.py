@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from deblurlab import config
+from deblurlab.checkpoints.file_kinds import describe_folder
 from deblurlab.checkpoints.io import read_checkpoint
 from deblurlab.checkpoints.published import fit_weights, load_published, read_weights_file, state_dicts
 from deblurlab.checkpoints.release import is_release, local_path, read_release
 from deblurlab.checkpoints.safe_load import has_storage_for
 from deblurlab.checkpoints.trusted import build_trusted, without_pretrained
 from deblurlab.config.networks import set_attributes, split_attributes
-from deblurlab.errors import UserError, first_sentence
+from deblurlab.errors import UserError, first_sentence, printable
 from deblurlab.runs.folder import Run
 from deblurlab.runs.untrusted import read_yaml
 
@@ -173,7 +174,7 @@ def _read_model(path: Path, content: Any) -> tuple[Any, dict[str, Tensor]]:
         index, weights = read_release(path)
         return {**index["model"]["arguments"], "_target_": index["model"]["class"]}, weights
     if path.is_dir() and not Run(path).config_file.is_file():
-        raise UserError(f"{path} is neither a run nor a release")
+        raise UserError(f"{path} is neither a run nor a release: {describe_folder(path)}")
     file, content = _read_best_checkpoint(path) if content is None else (path, content)
     record = read_yaml(Run(path).config_file) if path.is_dir() else content.get("record")
     return record.get("model") if isinstance(record, dict) else None, _select_weights(file, content)
@@ -232,4 +233,4 @@ def _short(value: Any) -> str:
 
 def _first_mismatch(error: RuntimeError) -> str:
     lines = [line.strip() for line in str(error).splitlines()]
-    return lines[1] if len(lines) > 1 else lines[0]
+    return printable(lines[1] if len(lines) > 1 else lines[0], 300)
