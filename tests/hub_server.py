@@ -46,6 +46,8 @@ class Hub:
         self.blobs: dict[str, bytes] = {}
         self.requests: list[str] = []
         """Methods and paths."""
+        self.failure: tuple[int, str] | None = None
+        """Status and message of the answer to every request for a file."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -116,6 +118,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _file(self, *, body: bool) -> None:
         """Answer `/owner/name/resolve/revision/file`; large files are elsewhere, as on the hub."""
         self.hub.requests.append(f"{self.command} {self.path}")
+        if self.hub.failure is not None:
+            return self._error(*self.hub.failure)
         if self.path.startswith("/blob/"):
             return self._answer(200, self.hub.blobs[self.path.removeprefix("/blob/")], body=body)
         match = re.fullmatch(r"/(?:api/resolve-cache/models/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path)

@@ -1,5 +1,6 @@
 """Exception for errors that the user can fix, and helpers for its messages."""
 
+import unicodedata
 from collections.abc import Sequence
 
 
@@ -15,22 +16,32 @@ class SizeError(UserError, ValueError):
     """Image of a size that a network can't restore. Images of other sizes may succeed."""
 
 
+def printable(text: str, limit: int = 500) -> str:
+    r"""Return a text of a file for a message: control characters, which a terminal would obey, as escapes.
+
+    >>> printable("\x1b[31mred\n")
+    '\\x1b[31mred\\n'
+    """
+    short = text if len(text) <= limit else text[:limit] + "..."
+    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c)[0] == "C" else c for c in short)
+
+
 def list_first(names: Sequence[str], count: int = 3) -> str:
-    """Return the first `count` names for a message, with the number of the others.
+    """Return the first `count` names for a message, printable, with the number of the others.
 
     >>> list_first(["a", "b", "c", "d"], 2)
     'a, b and 2 more'
     """
-    return ", ".join(names[:count]) + (f" and {len(names) - count} more" if len(names) > count else "")
+    return ", ".join(map(printable, names[:count])) + (f" and {len(names) - count} more" if len(names) > count else "")
 
 
 def first_sentence(error: BaseException) -> str:
-    """Return the first sentence of an error's message, or the error's class if it has none.
+    """Return the first sentence of an error's message, printable, or the error's class if it has none.
 
     The messages of torch.load continue with advice on how to run code from the file.
     """
     lines = str(error).strip().splitlines()
-    return lines[0].split(". ")[0] if lines else type(error).__name__
+    return printable(lines[0].split(". ")[0]) if lines else type(error).__name__
 
 
 def user_cause(error: BaseException) -> BaseException:

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 import originals
 from deblurlab.checkpoints.convert import convert
 from deblurlab.checkpoints.load import load_model
-from deblurlab.checkpoints.published import rename_keys, unwrap_state_dict
+from deblurlab.checkpoints.published import rename_keys, state_dicts
 from deblurlab.checkpoints.release import read_release
 from deblurlab.cli.convert import weights as weights_command
 from deblurlab.config import instantiate
 from deblurlab.errors import UserError
-from deblurlab.models import DeepDeblur, MIMOUNetPlus, ResNet
+from deblurlab.models import DeepDeblur, MIMOUNetPlus, NAFNet, ResNet
+from security.hostile import bounded
 from support import config
 
 
@@ -82,7 +83,7 @@ def test_a_downloaded_file_becomes_a_release(model: str, tmp_path: Path) -> None
 def test_the_state_dict_of_each_project_is_found(key: str | None) -> None:
     tensor = torch.zeros(1)
     content = {"module.a": tensor}
-    assert unwrap_state_dict({key: content, "epoch": 3} if key else content, Path("f")) == {"a": tensor}
+    assert state_dicts({key: content, "epoch": 3} if key else content, Path("f"))[-1] == {"a": tensor}
 
 
 def test_blocks_with_other_indices_are_mapped() -> None:
@@ -151,7 +152,7 @@ def test_files_without_a_state_dict_are_refused(tmp_path: Path, monkeypatch: pyt
 
 def test_nested_wrappers_are_removed() -> None:
     tensor = torch.zeros(1)
-    assert unwrap_state_dict({"state_dict": {"params": {"module.a": tensor, "step": 3}}}, Path("f")) == {"a": tensor}
+    assert state_dicts({"state_dict": {"params": {"module.a": tensor, "step": 3}}}, Path("f"))[-1] == {"a": tensor}
 
 
 def test_the_command_writes_a_release(
@@ -176,11 +177,25 @@ def test_arguments_of_the_model_are_set(tmp_path: Path, monkeypatch: pytest.Monk
     command = ["convert", "a.pth", "--model", "nafnet_32", "-o", "out"]
     weights_command([*command, "--set", "width=8", "--set", "window=192"])
     loaded = load_model("out")
-    assert (loaded.intro.out_channels, loaded.padding) == (8, "zeros")
+    assert (loaded.intro.out_channels, loaded.image_padding) == (8, "zeros")
     assert read_release(Path("out"))[0]["model"]["arguments"]["window"] == 192
+    refused = "isn't possible for model=nafnet_32"
     for argument, message in (
-        ("with=8", "with=8 isn't possible for model=nafnet_32: Could not override 'model.with'."),
+        ("with=8", rf"--set with=8 {refused}: Could not override 'model.with'; its arguments are width=32, .*"),
+        ("width=abc", rf"--set width=abc {refused}: not all arguments converted .*; its arguments are width=32, .*"),
+        ("width=-1", rf"--set width=-1 {refused}: Trying to create tensor with negative dimension.*; its arguments .*"),
+        ("width=1000000", "a.pth doesn't fit model=nafnet_32 model.width=1000000; of another shape: .*"),
         ("width=6", "a.pth doesn't fit model=nafnet_32 model.width=6; of another shape: .*"),
     ):
-        with pytest.raises(SystemExit, match=f"^deblurlab: {message}$"):
+        with bounded(), pytest.raises(SystemExit, match=f"^deblurlab: {message}$"):
             weights_command([*command[:-1], "other", "--set", argument])
+
+
+def test_arguments_that_are_given_replace_those_of_the_original_code(tmp_path: Path) -> None:
+    options, file = ["width=8", "encoder=[1]", "decoder=[1]"], tmp_path / "nafnet.pth"
+    torch.save(NAFNet(width=8, encoder=[1], decoder=[1]).state_dict(), file)
+    for given, padding in ((), "zeros"), (("padding=reflect",), "reflect"), (("+padding=replicate",), "replicate"):
+        folder = tmp_path / padding
+        convert(file, "nafnet_16", folder, [*options, *given])
+        assert load_model(folder).image_padding == padding
+        assert load_model(folder / "model.safetensors").image_padding == padding

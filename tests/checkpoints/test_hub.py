@@ -119,7 +119,11 @@ def test_the_cache_is_used_while_the_hub_cannot_be_reached(
     _set_endpoint("http://127.0.0.1:9", monkeypatch)
     assert local_path("hf://me/small") == before
     read_release(before)
-    assert "can't be reached" in _refused("hf://me/other")
+    for address in ("hf://me/other", "hf://me/small@v1.0"):
+        message = (
+            rf"{address} isn't in the cache, and the hub can't be reached \(.*\): check the connection, HF_ENDPOINT .*"
+        )
+        assert re.fullmatch(message, _refused(address))
 
 
 def _unreachable(address: str, monkeypatch: pytest.MonkeyPatch, hub: Hub) -> str:
@@ -145,6 +149,24 @@ def test_what_the_hub_does_not_have_is_one_line(published: Repository, hub: Hub)
         assert "isn't an address" in _refused(address) or "failed" in _refused(address)
 
 
+def test_answers_of_the_hub_are_told_from_a_lost_connection(
+    published: Repository, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.failure = 401, "Invalid credentials in Authorization header"  # what the hub answers to an expired token
+    assert _refused("hf://me/small@main") == (
+        "hf://me/small@main failed: the hub refuses the token (Invalid credentials in Authorization header): give a "
+        "valid one: `hf auth login`, or the environment variable HF_TOKEN"
+    )
+    hub.failure = 501, "\x1b[31mtomorrow"
+    assert _refused("hf://me/small") == (
+        r"hf://me/small failed: the hub answers with an error (501, \x1b[31mtomorrow): try again later"
+    )
+    hub.failure = None
+    folder = local_path("hf://me/small")
+    hub.failure = 501, "maintenance"
+    assert local_path("hf://me/small") == folder
+
+
 def test_a_token_opens_a_private_repository(
     published: Repository, monkeypatch: pytest.MonkeyPatch, release: Path
 ) -> None:
@@ -153,10 +175,16 @@ def test_a_token_opens_a_private_repository(
     assert _same(read_release(local_path("hf://me/small"))[1], read_release(release)[1])
 
 
-def test_a_repository_of_another_project_is_refused(published: Repository) -> None:
+def test_a_repository_of_another_project_is_refused(hub: Hub, published: Repository) -> None:
     published.commit({"config.json": b'{"architectures": ["BertModel"], "model_type": "bert"}'})
-    with pytest.raises(UserError, match="config.json isn't the index of a release"):
-        load_model("hf://me/small")
+    for address in ("hf://me/small", "hf://me/small@main"):
+        message = (
+            rf"^{address}/config\.json isn't the index of a release of deblurlab \(it has no 'format'\): "
+            r"deblurlab export writes releases, and deblurlab weights convert does from published weights$"
+        )
+        with pytest.raises(UserError, match=message):
+            load_model(address)
+    assert not [request for request in hub.requests if "model.safetensors" in request]  # it may have gigabytes
 
 
 def test_changed_weights_are_refused(published: Repository) -> None:
@@ -224,12 +252,19 @@ def test_pushing_without_rights_or_connection_is_one_line_and_writes_nothing(
 
     assert "needs a token of the hub" in message("me/net")
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
-    assert "401" in message("me/net")
+    assert message("me/net") == (
+        "deblurlab: --push me/net failed: the hub refuses the token (Invalid username or password.): give a valid one: "
+        "`hf auth login`, or the environment variable HF_TOKEN"
+    )
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    assert "You don't have the rights to create a model under you" in message("you/net")
+    assert message("you/net") == (
+        "deblurlab: --push you/net failed: the hub refuses it (You don't have the rights to create a model under you): "
+        "check the owner's name and the rights of the token, from `hf auth login`, or the environment variable HF_TOKEN"
+    )
     assert "isn't the name of a repository" in message("net")
     _set_endpoint("http://127.0.0.1:9", monkeypatch)
-    assert "failed" in message("me/net")
+    unreachable = r"deblurlab: --push me/net failed: the hub can't be reached \(.*refused.*\): check the connection, .*"
+    assert re.fullmatch(unreachable, message("me/net"))
 
 
 def test_options_of_releases_are_refused_for_other_formats(capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,7 +61,8 @@ def test_an_invalid_checkpoint_holds_no_generator(tmp_path: Path) -> None:
 def test_a_run_and_a_checkpoint_name_their_model(tmp_path: Path) -> None:
     model = UNetRes(width=4, depth=1, blocks=1)
     node = {"_target_": "deblurlab.models.UNetRes", "width": 4, "depth": 1, "blocks": 1}
-    content = {"state_dict": {f"generator.{name}": value for name, value in model.state_dict().items()}}
+    weights = {f"generator.{name}": value for name, value in model.state_dict().items()}
+    content = {"state_dict": weights, "pytorch-lightning_version": "2.6.0"}
     run = Run(tmp_path / "run")
     run.checkpoints.mkdir(parents=True)
     torch.save(content, run.best_checkpoint)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import originals
 from deblurlab.checkpoints.convert import convert
 from deblurlab.checkpoints.load import load_generator, load_model
-from deblurlab.checkpoints.published import find_models, unwrap_state_dict
+from deblurlab.checkpoints.published import find_models, state_dicts
 from deblurlab.cli.convert import weights as weights_command
 from deblurlab.cli.restore import restore as restore_command
 from deblurlab.errors import UserError
@@ -53,18 +53,59 @@ def test_wrappers_and_prefixes_are_removed(prefix: str, keys: tuple[str, ...], s
     content: Any = {prefix + name: value for name, value in state.items()}
     for key in reversed(keys):
         content = {key: content, "epoch": 3}
-    assert same(unwrap_state_dict(content, Path("f")), state)
+    assert same(state_dicts(content, Path("f"))[-1], state)
 
 
 def test_of_several_networks_the_generator_is_taken() -> None:
     tensors = {name: torch.full((1,), float(i)) for i, name in enumerate(["net_g.a", "net_d.a", "loss.vgg.a"])}
-    assert same(unwrap_state_dict({"state_dict": tensors}, Path("f")), {"a": torch.zeros(1)})
+    assert same(state_dicts({"state_dict": tensors}, Path("f"))[-1], {"a": torch.zeros(1)})
     averaged = {"n_averaged": torch.tensor(3), "module.a": torch.ones(1)}
-    assert same(unwrap_state_dict(averaged, Path("f")), {"a": torch.ones(1)})
+    assert same(state_dicts(averaged, Path("f"))[-1], {"a": torch.ones(1)})
     compiled = {"encoder._orig_mod.a": torch.ones(1), "b": torch.ones(1)}
-    assert unwrap_state_dict(compiled, Path("f")).keys() == {"encoder.a", "b"}
+    assert state_dicts(compiled, Path("f"))[-1].keys() == {"encoder.a", "b"}
     better = {"params": {"a": torch.zeros(1)}, "params_ema": {"a": torch.ones(1)}}
-    assert same(unwrap_state_dict(better, Path("f")), {"a": torch.ones(1)})
+    assert same(state_dicts(better, Path("f"))[-1], {"a": torch.ones(1)})
+
+
+class Nested(nn.Module):
+    """Network whose own names begin like prefixes."""
+
+    def __init__(self, part: str) -> None:
+        super().__init__()
+        self.add_module(part, nn.Conv2d(3, 3, 1))
+        self.scale = nn.Parameter(torch.zeros(3, 1, 1))
+
+
+@pytest.mark.parametrize("part", ["generator", "module", "model", "net"])
+@pytest.mark.parametrize("prefix", ["", "module.", "net_g."])
+def test_own_names_that_look_like_prefixes_stay(part: str, prefix: str, tmp_path: Path) -> None:
+    saved, loaded = Nested(part), Nested(part)
+    nn.init.uniform_(saved.scale)
+    torch.save({"params": {prefix + name: value for name, value in saved.state_dict().items()}}, tmp_path / "a.pth")
+    load_generator(loaded, tmp_path / "a.pth")
+    assert same(loaded.state_dict(), saved.state_dict())
+
+
+def test_names_with_and_without_a_prefix_are_refused(tmp_path: Path) -> None:
+    state = {name: torch.zeros(value.shape) for name, value in Nested("a").state_dict().items()}
+    torch.save({**state, **{f"module.{name}": value for name, value in state.items()}}, tmp_path / "a.pth")
+    with pytest.raises(UserError, match=r"a\.pth doesn't fit the model Nested; unknown: module\.a\.bias"):
+        load_generator(Nested("a"), tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.complex64, torch.float32])
+def test_weights_in_the_layout_of_a_training_are_checked(dtype: torch.dtype, tmp_path: Path) -> None:
+    state = Nested("a").state_dict()
+    state["scale"] = torch.full_like(state["scale"], torch.nan) if dtype == torch.float32 else state["scale"].to(dtype)
+    torch.save({"state_dict": {f"generator.{name}": value for name, value in state.items()}}, tmp_path / "a.pth")
+    with pytest.raises(UserError, match=r"a\.pth holds (NaN|weights of the type)"):
+        load_generator(Nested("a"), tmp_path / "a.pth")
+
+
+def test_averaged_weights_are_preferred() -> None:
+    for key in ("params_ema", "state_dict_ema", "model_ema", "ema"):
+        content = {"state_dict": {"a": torch.zeros(1)}, key: {"a": torch.ones(1)}}
+        assert same(state_dicts(content, Path("f"))[-1], {"a": torch.ones(1)})
 
 
 def test_other_objects_beside_the_weights_are_ignored(tmp_path: Path, state: dict[str, Tensor]) -> None:
@@ -167,7 +208,7 @@ def test_a_release_that_cannot_be_loaded_is_not_written(
     ],
 )
 def test_models_are_recognised_by_names_and_shapes(shapes: originals.Shapes, models: list[str]) -> None:
-    found = find_models({name: torch.zeros(()).expand(shape) for name, shape in shapes.items()})
+    found = find_models([{name: torch.zeros(()).expand(shape) for name, shape in shapes.items()}])
     assert list(found) == models
     if "nafnet_64" in models:
         assert (found["nafnet_64"]["width"], found["nafnet_64"]["padding"]) == (64, "zeros")

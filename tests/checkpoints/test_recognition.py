@@ -1,5 +1,6 @@
 """Networks that spandrel recognises, with random weights in the layout of their projects."""
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -151,7 +152,7 @@ def test_unknown_networks_name_the_converter(spandrel: Any, tmp_path: Path, monk
         (torch.full((3,), torch.nan), "holds NaN or infinity"),
         (torch.ones(3, dtype=torch.int8), "holds weights of the type int8"),
         (torch.ones(1).expand(1 << 40), "holds weights that are larger than their bytes"),
-        (torch.ones(4), "spandrel can't build it"),
+        (torch.ones(4), "holds weights like those of NAFNet, .*; of another shape: ending.bias: correct the weights'"),
     ],
 )
 def test_other_weights_are_refused(spandrel: Any, value: Tensor, message: str) -> None:
@@ -169,3 +170,31 @@ def test_shapes_of_a_larger_network_take_no_memory(spandrel: Any) -> None:
     blocks = {f"middle_blks.{i}.w": torch.ones(1) for i in range(5000)}
     with bounded(), pytest.raises(UserError, match="its shapes describe a larger network than there are weights for"):
         load_with_spandrel({**_kbnet().state_dict(), **blocks}, Path("a.pth"))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_missing_and_unexpected_weights_are_named(spandrel: Any, name: str) -> None:
+    state: dict[str, Tensor] = NETWORKS[name][0]().state_dict()
+    last = [key for key in state if key.endswith("bias")][-1]
+    convert = r"deblurlab weights convert a\.pth --model NAME converts the weights of the models of deblurlab"
+
+    def message(differences: str) -> str:
+        start = rf"a\.pth holds weights like those of {name[:5]}\w*, but spandrel can't build it; "
+        return f"^{start}{differences}: correct the weights' names and shapes; {convert}$"
+
+    with pytest.raises(UserError, match=message(rf"missing: {re.escape(last)}")):
+        load_with_spandrel({key: value for key, value in state.items() if key != last}, Path("a.pth"))
+    with pytest.raises(UserError, match=message("unexpected: foo.weight, total_ops")):
+        load_with_spandrel({**state, "foo.weight": torch.ones(1), "total_ops": torch.ones(1)}, Path("a.pth"))
+    if name == "NAFNet":  # spandrel counts these blocks by the names of any of their weights
+        blocks = {key: value for key, value in state.items() if not key.startswith("ups.1.")}
+        with pytest.raises(UserError, match=message(r"missing: ups\.1\.0\.weight")):
+            load_with_spandrel(blocks, Path("a.pth"))
+    renamed = {key if key != last else "odd\x1b[31m": value for key, value in state.items()}
+    with pytest.raises(UserError, match=message(rf"missing: {re.escape(last)}; unexpected: odd\\x1b\[31m")):
+        load_with_spandrel(renamed, Path("a.pth"))
+
+
+def test_names_of_unknown_weights_are_printed_without_control_characters(spandrel: Any) -> None:
+    with pytest.raises(UserError, match=r"an unknown network \(2 tensors, \\x1b\[31mred\\n and 1 more\): deblurlab"):
+        load_with_spandrel({"\x1b[31mred\n": torch.zeros(2), "a": torch.zeros(2)}, Path("a.pth"))

@@ -55,9 +55,11 @@ def test_a_changed_file_is_refused(release: Path) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
-    [("format", 2, "release of format 2"), ("format", True, "release of format True"),
-     ("weights", {"file": "../x", "sha256": ""}, "outside the release"),
-     ("weights", {}, "isn't the index of a release")],
+    [("format", 2, "release of format 2, this version of deblurlab reads 1: update deblurlab"),
+     ("format", True, "release of format True"),
+     ("weights", {"file": "../\x1b[31m", "sha256": ""}, r"outside the release, '../\\x1b\[31m': no release"),
+     ("weights", {"file": "model.safetensors", "sha256": "\x1b[31m"}, r"not \\x1b\[31m; download or export it again$"),
+     ("weights", {}, r"config.json isn't the index of a release of deblurlab \(it has no 'file'\): deblurlab export")],
 )  # fmt: skip
 def test_an_invalid_index_is_refused(release: Path, key: str, value: object, message: str) -> None:
     index = json.loads((release / "config.json").read_text())

@@ -1,7 +1,9 @@
 """Loading of weight files: all formats of torch, nothing but tensors and plain data."""
 
 import gzip
+import io
 import pickle
+import struct
 import tarfile
 import zipfile
 from argparse import Namespace
@@ -21,11 +23,13 @@ from torch import nn
 from deblurlab.checkpoints.safe_load import has_storage_for, load_tensors
 from deblurlab.checkpoints.unpickle import Ignored
 
-CONTENT = {
+CONTENT: dict[str, Any] = {
     "tensor": torch.arange(6, dtype=torch.int64).view(2, 3), "half": torch.ones(2).half(), "dtype": torch.bfloat16,
     "parameter": nn.Parameter(torch.ones(2)), "size": torch.Size([2]), "counter": Counter({1: 2}),
-    "ordered": OrderedDict(a=1.5), "plain": [None, True, (1, "x")],
+    "ordered": OrderedDict(a=1.5), "marked": nn.Parameter(torch.zeros(2)), "plain": [None, True, (1, "x")],
 }  # fmt: skip
+CONTENT["marked"].frozen = True  # an attribute is stored beside the tensor
+AGAIN = "download it again, or use an earlier checkpoint"
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -93,6 +97,11 @@ def _zip(path: Path) -> None:
         archive.writestr("weights.pth", b"x" * 99)
 
 
+def _npz(path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez(file, a=np.ones(2))
+
+
 def _tar(path: Path) -> None:
     with tarfile.open(path, "w") as archive:
         archive.add(__file__)
@@ -107,7 +116,7 @@ def _script(path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "it is empty: download it again"),
+        (b"", f"^it is empty: {AGAIN}$"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n", "Git LFS pointer.*git lfs pull"),
         (b"\n<!DOCTYPE html><html>", r"a web page \(HTML\), not the file"),
         (b"\xef\xbb\xbf<HTML lang=en>", r"a web page \(HTML\), not the file"),
@@ -121,6 +130,8 @@ def _script(path: Path) -> None:
         (b"\x89HDF\r\n\x1a\n\0", "an HDF5 file"),
         (pickle.dumps({"a": 1}), "a pickle, but none that torch.save wrote"),
         (b"\0\1\2\3", "its format is unknown"),
+        (b"\x93NUMPY\1\0", "a single array: write all of them to an .npz file"),
+        (_npz, "^it is an archive of numpy.savez: give it the suffix .npz$"),
     ],
 )  # fmt: skip
 def test_other_files_are_named(tmp_path: Path, content: bytes | Callable[[Path], None], message: str) -> None:
@@ -137,3 +148,90 @@ def test_tensors_need_storage_for_a_quarter_of_their_bytes() -> None:
     assert not has_storage_for([number.expand(5)])
     shared = torch.ones(8)
     assert has_storage_for([shared, shared[:4], torch.ones(2).double()])
+
+
+def _saved(*, zipped: bool) -> bytes:
+    torch.save({"a": torch.arange(99.0)}, saved := io.BytesIO(), _use_new_zipfile_serialization=zipped)
+    return saved.getvalue()
+
+
+def _flipped(data: bytes) -> bytes:
+    """Return data with a changed bit of the number 50."""
+    place = data.index(struct.pack("<f", 50))
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+def _archive(pickled: bytes) -> bytes:
+    with zipfile.ZipFile(written := io.BytesIO(), "w") as archive:
+        archive.writestr("a/data.pkl", pickled)
+    return written.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (_saved(zipped=True)[:700], None),
+        (_saved(zipped=True)[:-1], None),
+        (safetensors.torch.save({"a": torch.ones(9)})[:40], None),
+        (_saved(zipped=False)[:-1], "it is truncated"),
+        (_saved(zipped=False)[:30], "not enough data in stream to read uint4"),
+        (safetensors.torch.save({"a": torch.ones(9)})[:-1], "Error while deserializing header: .*"),
+        (_flipped(_saved(zipped=True)), "Bad CRC-32 for file '.*/data/0'"),
+        (_archive(b"garbage"), "no newline found when trying to read stringnl"),
+        (_archive(b"\x80\x02]" + b"]" * 100_000 + b"a" * 100_000 + b"."), "maximum recursion depth exceeded.*"),
+    ],
+    ids=[
+        "cut zip", "zip without its last byte", "cut header", "legacy without its last byte", "cut legacy",
+        "safetensors without its last byte", "flipped bit", "garbage", "deep",
+    ],
+)  # fmt: skip
+def test_damaged_files_say_so(tmp_path: Path, data: bytes, reason: str | None) -> None:
+    file = tmp_path / "a.pth"
+    file.write_bytes(data)
+    described = f"it is damaged \\({reason}\\)" if reason else "it is incomplete"
+    with pytest.raises(ValueError, match=f"^{described}: {AGAIN}$"):
+        load_tensors(file)
+
+
+@pytest.mark.filterwarnings("ignore:.*(quantize|sparse|nested)")
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("ignored", [True, False])
+def test_tensors_that_are_not_dense_numbers_are_named(tmp_path: Path, zipped: bool, ignored: bool) -> None:
+    kinds = {
+        "quantized": torch.quantize_per_tensor(torch.ones(3), 1.0, 0, torch.qint8),
+        "sparse": torch.eye(3).to_sparse(),
+        "nested": torch.nested.nested_tensor([torch.ones(2)]),
+    }
+    for kind, tensor in kinds.items():
+        torch.save({"a": tensor}, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+        with pytest.raises(ValueError, match=rf"^it holds {kind} tensors: save .*\(\), with the original code$"):
+            load_tensors(tmp_path / "a.pth", ignore_objects=ignored)
+
+
+def test_names_of_classes_have_no_control_characters(tmp_path: Path) -> None:
+    file = tmp_path / "a.pth"
+    file.write_bytes(_archive(b"\x80\x02cx\ny\x1b[31m\n."))
+    with pytest.raises(ValueError, match=r"^it names x\.y\\x1b\[31m, which no weights do: save its state_dict\(\)"):
+        load_tensors(file)
+    assert load_tensors(file, ignore_objects=True).__name__ == r"x.y\x1b[31m"
+
+
+@pytest.mark.parametrize("name", ["deblur.model-523000.index", "deblur.model-523000.data-00000-of-00001", "x.meta"])
+def test_files_of_tensorflow_checkpoints_are_named(tmp_path: Path, name: str) -> None:
+    """The variables are bare numbers: their file may begin like any other."""
+    (tmp_path / name).write_bytes(b"\x80\2")
+    described = r"TensorFlow checkpoint: write its variables to an \.npz file with numpy\.savez .* docs/training\.md$"
+    with pytest.raises(ValueError, match=f"^it is a part of a {described}"):
+        load_tensors(tmp_path / name)
+    with pytest.raises(ValueError, match=f"^it is the folder of a {described}"):
+        load_tensors(tmp_path)
+
+
+def test_of_a_folder_the_files_of_weights_are_named(tmp_path: Path) -> None:
+    (tmp_path / "args.txt").touch()
+    with pytest.raises(ValueError, match="^it is a folder without weights: give the file"):
+        load_tensors(tmp_path)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/model-1000.pt").touch()
+    with pytest.raises(ValueError, match=r"give the file of the weights in it \(\S*/models/model-1000\.pt\)$"):
+        load_tensors(tmp_path)

@@ -103,6 +103,11 @@ def test_a_class_that_cannot_be_imported_is_one_line(tmp_path: Path, target: str
         load_model(_release(tmp_path / "release", {"_target_": target}), trust=[target])
 
 
+def test_the_name_of_a_class_has_no_control_characters(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"names x\.\\x1b\[31mNet, which isn't a model of deblurlab: .*--trust CLASS"):
+        load_model(_release(tmp_path / "release", {"_target_": "x.\x1b[31mNet"}))
+
+
 def test_nested_nodes_are_built_and_must_be_trusted_too(tmp_path: Path) -> None:
     node = {**NODE, "activation": {"_target_": "torch.nn.LeakyReLU", "negative_slope": 0.5}}
     release = _release(tmp_path / "release", node)

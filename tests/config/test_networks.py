@@ -21,7 +21,7 @@ def test_padding_is_an_attribute_of_any_class_without_such_an_argument() -> None
     keys = {"padding": "grey", "always_pad": True}
     for node in ({"_target_": "plain_models.Pyramid"}, {"_target_": "deblurlab.models.UNetRes", "width": 4}):
         network = instantiate(network_node({**node, **keys}))
-        assert (network.padding, network.always_pad) == ("grey", True)
+        assert (network.image_padding, network.always_pad) == ("grey", True)
 
 
 class TakesAny(nn.Module):

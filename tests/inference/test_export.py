@@ -156,7 +156,7 @@ def test_an_onnx_file_with_an_unknown_padding_is_refused(onnx_file: Path, tmp_pa
 def test_an_exported_file_uses_the_statistics_of_each_image(tmp_path: Path, suffix: str) -> None:
     torch.manual_seed(0)
     network = FPNMobileNet(pyramid=16, width=8, batch_statistics=True).eval()
-    network.padding, network.always_pad = "grey", True
+    set_attributes(network, {"padding": "grey", "always_pad": True})
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.uniform_(layer.running_mean, 5, 6)  # used by mistake, they would change the result
@@ -168,6 +168,9 @@ def test_an_exported_file_uses_the_statistics_of_each_image(tmp_path: Path, suff
     expected = torch.cat([network(image[None]) for image in images])
     assert (expected - images).abs().mean() > 1e-3
     assert torch.allclose(run(images), expected, atol=1e-4)
+    for height, width in [(50, 40), (20, 33), (1, 90)] if suffix == "onnx" else [(50, 40)]:  # less than the 64 pixels
+        image = images[:, :, :height, :width]
+        assert torch.allclose(run(image), torch.cat([network(each[None]) for each in image]), atol=1e-4)
 
 
 def test_an_export_whose_sizes_do_not_fit_names_multiple_of(tmp_path: Path) -> None:

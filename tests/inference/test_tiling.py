@@ -179,6 +179,20 @@ def test_the_ensemble_pads_as_the_network_does() -> None:
     assert torch.allclose(Ensemble(Torch(network, CPU))(image), expected[..., :10, :7], atol=1e-6)
 
 
+@torch.no_grad()
+def test_the_ensemble_leaves_padding_to_networks_that_always_pad() -> None:
+    class Sizes(nn.Module):
+        def forward(self, blurred: Tensor) -> Tensor:
+            sizes.add(tuple(blurred.shape[2:]))
+            return blurred
+
+    sizes: set[tuple[int, ...]] = set()
+    network = set_attributes(Sizes().eval(), {"multiple_of": 32, "padding": "grey", "always_pad": True})
+    image = torch.rand(1, 3, 70, 100)
+    assert torch.allclose(Ensemble(Torch(network, CPU))(image), image)
+    assert sizes == {(96, 128), (128, 96)}
+
+
 @pytest.mark.parametrize("padding", ["grey", "zeros", "replicate"])
 def test_exact_tiles_equal_the_whole_image_with_any_padding(padding: str) -> None:
     engine = _engine("unet_res", "model.width=8", "model.depth=2", "model.blocks=1")

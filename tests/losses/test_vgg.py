@@ -174,6 +174,8 @@ def test_unknown_layers_distances_and_normalisations_are_refused() -> None:
     known = "conv1_1, relu1_1, conv1_2, relu1_2, conv2_1, .*, conv3_4, relu3_4, conv4_1, .*, conv5_4, relu5_4"
     with pytest.raises(ValueError, match=rf"unknown VGG19 layers \['conv3_5', 'pool1'\]; known: {known}$"):
         VGG(layers=["pool1", "conv3_5"], weights="random")
+    with pytest.raises(ValueError, match=r"VGG19 layers \['relu3_3'\] are there twice: .*, name each once$"):
+        VGG(layers=["relu3_3", "conv1_1", "relu3_3"], weights="random")
     with pytest.raises(ValueError, match="unknown distance 'huber'"):
         VGG(distance="huber", weights="random")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="unknown normalisation 'none': imagenet or symmetric"):

@@ -26,6 +26,7 @@ from deblurlab.models import (
     ResNet,
     Restormer,
 )
+from deblurlab.models.padding import set_attributes
 from oracles import (
     State,
     deblurgan,
@@ -120,7 +121,7 @@ def test_deblurgan_v2_with_the_statistics_of_each_image_equals_the_published_pre
     with torch.device("meta"):
         model = build(batch_statistics=True).eval()
     model.load_state_dict({name: value.clone() for name, value in rename_keys(state, model).items()}, assign=True)
-    model.padding, model.always_pad = "grey", True
+    set_attributes(model, {"padding": "grey", "always_pad": True})
     images = torch.rand(2, 3, 128, 100, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     images[1] *= 0.5
     with torch.no_grad():

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from deblurlab.models import Model
 from deblurlab.models.base import run_generator
-from deblurlab.models.padding import MODES, Padding, PaddingMode, padding_of
+from deblurlab.models.padding import MODES, Padding, PaddingMode, padding_of, set_attributes
 
 NUMPY = {
     "reflect": {"mode": "reflect"},
@@ -54,9 +54,16 @@ def test_images_are_padded_as_by_numpy_and_cropped(
 ) -> None:
     """With `always`, a side n becomes (n // 8 + 1) * 8."""
     network, image = kind().eval(), torch.rand(2, 3, *size)
-    network.padding, network.always_pad = mode, always
+    set_attributes(network, {"padding": mode, "always_pad": always})
     assert torch.equal(run_generator(network, image), image)
     assert torch.equal(network.seen, _padded(image, *expected, mode))
+
+
+def test_an_attribute_padding_of_a_class_is_its_own() -> None:
+    network = SeenPlain().eval()
+    network.padding = "zeros"  # type: ignore[assignment]
+    run_generator(network, image := torch.rand(1, 3, 9, 9))
+    assert torch.equal(network.seen, _padded(image, 16, 16, "reflect"))
 
 
 def test_in_training_only_what_does_not_fit_is_padded() -> None:

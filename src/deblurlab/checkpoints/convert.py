@@ -4,14 +4,15 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra.errors import HydraException
+import torch
+from hydra.errors import HydraException, InstantiationException
 
 from deblurlab import config
 from deblurlab.checkpoints.load import load_model
-from deblurlab.checkpoints.published import fit_weights, original_node, read_weights_file, unwrap_state_dict
+from deblurlab.checkpoints.published import fit_weights, original_node, read_weights_file, state_dicts
 from deblurlab.checkpoints.release import write_release
 from deblurlab.config import instantiate
-from deblurlab.config.networks import network_node
+from deblurlab.config.networks import ATTRIBUTES, network_node
 from deblurlab.errors import UserError, first_sentence
 
 
@@ -31,13 +32,24 @@ def convert(file: Path, model: str, folder: Path, arguments: Sequence[str] = ())
     """
     if model not in config.options("model"):
         raise UserError(f"there is no model {model}; known: {', '.join(config.options('model'))}")
-    overrides = [f"model={model}", *(f"model.{argument}" for argument in arguments)]
+    given = dict(argument.lstrip("+").partition("=")[::2] for argument in arguments)
+    added = [f"{'++' if key in ATTRIBUTES else ''}model.{key}={value}" for key, value in given.items()]
+    overrides = [f"model={model}", *added]
     try:
         node = config.to_plain(config.compose(*overrides).model)
+        with torch.device("meta"):  # a wrong size of the network takes no memory
+            network = instantiate(network_node(node))
     except HydraException as error:
-        raise UserError(f"{' '.join(arguments)} isn't possible for model={model}: {first_sentence(error)}") from error
-    network = instantiate(network_node(node))
-    state = unwrap_state_dict(read_weights_file(file), file)
-    weights = fit_weights(state, network, file, " ".join(overrides))
+        if not arguments:
+            raise
+        own = error.__cause__ if isinstance(error, InstantiationException) else None
+        cause = first_sentence(own or error).rstrip(".")
+        known = config.to_plain(config.compose(f"model={model}").model)
+        values = ", ".join(f"{key}={value}" for key, value in known.items() if key != "_target_")
+        raise UserError(
+            f"--set {' '.join(arguments)} isn't possible for model={model}: {cause}; its arguments are {values}"
+        ) from error
+    states = state_dicts(read_weights_file(file), file)
+    weights = fit_weights(states, network, file, " ".join(overrides))
     source = {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
-    write_release(folder, original_node(node, network), weights, {"source": source}, check=load_model)
+    write_release(folder, original_node(node, network, given), weights, {"source": source}, check=load_model)

@@ -3,9 +3,11 @@
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
-from deblurlab.errors import UserError
+from deblurlab.errors import UserError, printable
 from deblurlab.runs.untrusted import is_inside
 
 _SCHEME = "hf://"
@@ -35,12 +37,12 @@ def download(address: str, files: Mapping[str, int]) -> Path:
     repository, revision = match["repository"], match["revision"]
     with _one_line(address):
         for name, limit in files.items():
-            folder = _download(repository, name, revision, limit).parent
+            folder = _download(address, repository, name, revision, limit).parent
             revision = folder.name  # the commit: a branch may move between two files
     return folder
 
 
-def _download(repository: str, name: str, revision: str | None, limit: int) -> Path:
+def _download(address: str, repository: str, name: str, revision: str | None, limit: int) -> Path:
     """Return the path of a file in the hub's cache, downloaded if the hub can be reached and has another version."""
     from huggingface_hub import errors, get_hf_file_metadata, hf_hub_download, hf_hub_url
 
@@ -52,10 +54,13 @@ def _download(repository: str, name: str, revision: str | None, limit: int) -> P
         try:
             return Path(hf_hub_download(repository, name, revision=revision, local_files_only=True))
         except errors.LocalEntryNotFoundError:
-            reason = " ".join(str(error).split())
-            raise UserError(f"hf://{repository} isn't in the cache, and the hub can't be reached: {reason}") from error
+            if _is_connection_error(error):
+                raise UserError(f"{address} isn't in the cache, and {_unreachable(error)}") from error
+            raise error from None
     if found.size is None or found.size > limit:
-        raise UserError(f"hf://{repository} isn't a release: its {name} has {found.size} bytes, at most {limit} can be")
+        raise UserError(
+            f"{address} isn't a release of deblurlab: its {name} has {found.size} bytes, at most {limit} can be"
+        )
     return Path(hf_hub_download(repository, name, revision=revision))
 
 
@@ -116,5 +121,32 @@ def _one_line(subject: str) -> Iterator[None]:
         raise UserError(f"{subject} doesn't exist: the repository has no such branch, tag or commit") from error
     except errors.EntryNotFoundError as error:
         raise UserError(f"{subject} isn't a release of deblurlab: it has no config.json or no weights") from error
+    except errors.HfHubHTTPError as error:
+        raise UserError(f"{subject} failed: {_refusal(error)}") from error
     except Exception as error:  # as in _download
-        raise UserError(f"{subject} failed: {' '.join(str(error).split())}") from error
+        reason = _unreachable(error) if _is_connection_error(error) else _one_sentence(error)
+        raise UserError(f"{subject} failed: {reason}") from error
+
+
+def _is_connection_error(error: Exception) -> bool:
+    """Return whether there was no answer, as opposed to one that refuses."""
+    client = type(error).__module__.startswith(("httpx", "requests"))  # clients of the versions of huggingface_hub
+    return client or isinstance(error, (ConnectionError, TimeoutError))
+
+
+def _unreachable(error: Exception) -> str:
+    return f"the hub can't be reached ({_one_sentence(error)}): check the connection, HF_ENDPOINT and HF_HUB_OFFLINE"
+
+
+def _refusal(error: Any) -> str:
+    """Return what the hub answered, and the remedy."""
+    status, reason = error.response.status_code, printable(error.server_message or "no reason given")
+    if status == HTTPStatus.UNAUTHORIZED:
+        return f"the hub refuses the token ({reason}): give a valid one: {_TOKEN}"
+    if status == HTTPStatus.FORBIDDEN:
+        return f"the hub refuses it ({reason}): check the owner's name and the rights of the token, from {_TOKEN}"
+    return f"the hub answers with an error ({status}, {reason}): try again later"
+
+
+def _one_sentence(error: Exception) -> str:
+    return printable(" ".join(str(error).split()) or type(error).__name__)

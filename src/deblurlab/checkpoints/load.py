@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from deblurlab import config
+from deblurlab.checkpoints.file_kinds import describe_folder
 from deblurlab.checkpoints.io import read_checkpoint
-from deblurlab.checkpoints.published import fit_weights, load_published, read_weights_file, unwrap_state_dict
+from deblurlab.checkpoints.published import fit_weights, load_published, read_weights_file, state_dicts
 from deblurlab.checkpoints.release import is_release, local_path, read_release
 from deblurlab.checkpoints.safe_load import has_storage_for
 from deblurlab.checkpoints.trusted import build_trusted, without_pretrained
 from deblurlab.config.networks import set_attributes, split_attributes
-from deblurlab.errors import UserError, first_sentence
+from deblurlab.errors import UserError, first_sentence, printable
 from deblurlab.runs.folder import Run
 from deblurlab.runs.untrusted import read_yaml
 
@@ -27,6 +28,8 @@ _MAX_ARGUMENT = 4096
 """Maximum absolute value of an integer among a model's arguments."""
 _RENAMED_ARGUMENTS = {"widest": "max_width"}
 """Model arguments in releases and runs written before a rename, and their current names."""
+_WEIGHTS_FILES = {"model.safetensors", "weights.safetensors"}
+"""Names of the weights in a release, also of earlier versions."""
 EMA_STATE = "EMA"
 """Key of the averaged weights among a checkpoint's callback states."""
 _LOG = logging.getLogger(__name__)
@@ -68,7 +71,7 @@ def load_model(path: str | Path, *, trust: Sequence[str] = ()) -> nn.Module:
         >>> network(torch.zeros(1, 3, 50, 70)).shape
         torch.Size([1, 3, 50, 70])
     """
-    path = local_path(path)
+    path = _folder_of_release(local_path(path))
     content = read_weights_file(path) if path.is_file() else None
     if content is not None and not _is_checkpoint(content):
         return load_published(content, path).eval()
@@ -95,14 +98,16 @@ def load_generator(generator: nn.Module, path: str | Path) -> str:
     Raises:
         UserError: The weights can't be read or belong to another model.
     """
-    path = local_path(path)
+    path = _folder_of_release(local_path(path))
     if is_release(path):
         _load(generator, read_release(path)[1], path)
         return str(path)
     if path.is_file() and not _is_checkpoint(content := read_weights_file(path)):
-        state = unwrap_state_dict(content, path)
-        generator.load_state_dict(fit_weights(state, generator, path, f"the model {type(generator).__name__}"))
-        return str(path)
+        states = state_dicts(content, path)
+        generator.load_state_dict(fit_weights(states, generator, path, f"the model {type(generator).__name__}"))
+        original = getattr(generator, "original_arguments", {})
+        settings = " ".join(f"model.{key}={value}" for key, value in original.items())
+        return f"{path}; its project's own results need {settings}" if settings else str(path)
     file, content = (path, content) if path.is_file() else _read_best_checkpoint(path)
     _load(generator, _select_weights(file, content), path)
     step = content.get("global_step")
@@ -150,8 +155,12 @@ def _select_weights(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]
 
 def _is_checkpoint(content: Any) -> bool:
     """Return whether the content of a file is a checkpoint of deblurlab."""
-    state = content.get("state_dict") if isinstance(content, dict) else None
-    return isinstance(state, dict) and ("record" in content or any(str(k).startswith("generator.") for k in state))
+    return isinstance(content, dict) and bool({"record", "pytorch-lightning_version"} & content.keys())
+
+
+def _folder_of_release(path: Path) -> Path:
+    """Return the release that a path leads into, instead of the file of its weights."""
+    return path.parent if path.name in _WEIGHTS_FILES and path.is_file() and is_release(path.parent) else path
 
 
 def _read_model(path: Path, content: Any) -> tuple[Any, dict[str, Tensor]]:
@@ -165,7 +174,7 @@ def _read_model(path: Path, content: Any) -> tuple[Any, dict[str, Tensor]]:
         index, weights = read_release(path)
         return {**index["model"]["arguments"], "_target_": index["model"]["class"]}, weights
     if path.is_dir() and not Run(path).config_file.is_file():
-        raise UserError(f"{path} is neither a run nor a release")
+        raise UserError(f"{path} is neither a run nor a release: {describe_folder(path)}")
     file, content = _read_best_checkpoint(path) if content is None else (path, content)
     record = read_yaml(Run(path).config_file) if path.is_dir() else content.get("record")
     return record.get("model") if isinstance(record, dict) else None, _select_weights(file, content)
@@ -224,4 +233,4 @@ def _short(value: Any) -> str:
 
 def _first_mismatch(error: RuntimeError) -> str:
     lines = [line.strip() for line in str(error).splitlines()]
-    return lines[1] if len(lines) > 1 else lines[0]
+    return printable(lines[1] if len(lines) > 1 else lines[0], 300)

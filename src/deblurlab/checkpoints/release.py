@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from deblurlab.checkpoints import hub
-from deblurlab.errors import UserError, first_sentence
+from deblurlab.errors import UserError, first_sentence, printable
 from deblurlab.runs.files import atomic_folder, write_json, write_text
 from deblurlab.runs.folder import Run
 from deblurlab.runs.untrusted import is_inside, is_safe_relative_path, parse_json, read_yaml
@@ -35,13 +35,14 @@ def is_release(folder: Path) -> bool:
 
 
 def local_path(path: str | Path) -> Path:
-    """Return the path of weights. `hf://owner/name[@revision]` is downloaded to the hub's cache.
+    """Return the path of weights. `hf://owner/name[@revision]` is downloaded to the hub's cache, its index first.
 
     Raises:
         UserError: The address isn't valid, or the hub has no release there or can't be reached.
     """
     if not hub.is_address(path):
         return Path(path)
+    _read_index(hub.download(str(path), {_INDEX: _MAX_INDEX_BYTES}), address=str(path))
     return hub.download(str(path), {_INDEX: _MAX_INDEX_BYTES, _WEIGHTS: _MAX_BYTES})
 
 
@@ -121,7 +122,10 @@ def read_release(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise UserError(f"{file} can't be read: {error}") from error
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
-        raise UserError(f"{file} isn't the file that was released: its SHA-256 is {found}, not {sha256}")
+        raise UserError(
+            f"{file} isn't the file that was released: its SHA-256 is {found}, not {printable(sha256, 64)}; download "
+            f"or export it again"
+        )
     try:
         weights = safetensors.torch.load(data)
     except Exception as error:  # also KeyError and TypeError, for dtypes and sizes that torch lacks
@@ -131,9 +135,15 @@ def read_release(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return index, weights
 
 
-def _read_index(folder: Path) -> tuple[dict[str, Any], Path, str]:
-    """Return a release's index, the path of its weights and their SHA-256."""
+def _read_index(folder: Path, *, address: str | None = None) -> tuple[dict[str, Any], Path, str]:
+    """Return a release's index, the path of its weights and their SHA-256.
+
+    Args:
+        folder: The release.
+        address: Its address on the hub, for messages: the folder in the cache says nothing to the user.
+    """
     path = _index_file(folder)
+    shown = path if address is None else f"{address}/{path.name}"
     try:
         if path.stat().st_size > _MAX_INDEX_BYTES:
             raise ValueError(f"it has more than {_MAX_INDEX_BYTES >> 20} MiB")
@@ -141,18 +151,23 @@ def _read_index(folder: Path) -> tuple[dict[str, Any], Path, str]:
         version = index["format"]
         if type(version) is not int or version != _FORMAT:
             raise UserError(
-                f"{folder} is a release of format {version!r:.50}, this version of deblurlab reads {_FORMAT}"
+                f"{address or folder} is a release of format {version!r:.50}, this version of deblurlab reads "
+                f"{_FORMAT}: update deblurlab"
             )
         name, sha256 = _strings(index["weights"], "file", "sha256")
         _strings(index["model"], "class")
         if not isinstance(index["model"]["arguments"], dict):
             raise TypeError("the model's arguments aren't an object")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} isn't the index of a release: {first_sentence(error)}") from error
+        reason = f"it has no {error}" if isinstance(error, KeyError) else first_sentence(error)
+        raise UserError(
+            f"{shown} isn't the index of a release of deblurlab ({reason}): deblurlab export writes releases, and "
+            f"deblurlab weights convert does from published weights"
+        ) from error
     file = folder / name
     is_safe = Path(name).name == name and is_safe_relative_path(name)
     if not is_safe or not (is_inside(file, folder) or hub.is_cached(folder, file)):
-        raise UserError(f"{path} names a file outside the release: {name}")
+        raise UserError(f"{shown} names a file outside the release, {name!r:.100}: no release of deblurlab does")
     return index, file, sha256
 
 

@@ -3,7 +3,8 @@
 import io
 import struct
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,8 +13,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from deblurlab.checkpoints.file_kinds import describe_other_file
+from deblurlab.checkpoints.file_kinds import AGAIN, OtherFileError, describe_folder, describe_other_file
 from deblurlab.checkpoints.unpickle import Storage, Unpickler, build_tensors
+from deblurlab.errors import first_sentence
 
 _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 """First two pickles of a file in the format before torch 1.6."""
@@ -21,6 +23,8 @@ _CHUNK = 1 << 20
 """Bytes that are copied at once."""
 _MAX_SHARING = 4
 """Maximum ratio of the tensors' bytes to the bytes of their storages: weights may share storage."""
+_MAX_HEADER = 100_000_000
+"""Maximum size of the header of safetensors, in the format's specification."""
 
 
 def load_tensors(path: Path, *, ignore_objects: bool = False) -> Any:
@@ -35,23 +39,53 @@ def load_tensors(path: Path, *, ignore_objects: bool = False) -> Any:
 
     Raises:
         OSError: The file can't be read.
-        ValueError: The file is something else, would take more memory than its size, or names other classes.
-        Exception: Any other error for a damaged or hostile file.
+        MemoryError: There isn't enough memory.
+        ValueError: The file is damaged or something else, would take more memory than its size, or names other classes.
+            The message is one line with the remedy.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(512)
-        if (other := describe_other_file(head)) is not None:
-            raise ValueError(other)
-        file.seek(0)
-        if head[:4] == b"PK\x03\x04":
-            with zipfile.ZipFile(file) as archive:
-                return _load_archive(archive, size, ignore_objects)
-        if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size:
-            return safetensors.torch.load_file(path)
-        if head[:1] != b"\x80":
-            raise ValueError("its format is unknown: files of torch.save and of safetensors are read")
-        return _load_legacy(file, size, ignore_objects)
+    if path.is_dir():
+        raise OtherFileError(describe_folder(path))
+    with path.open("rb") as file, damage_is_named():
+        return _load(file, path, ignore_objects)
+
+
+@contextmanager
+def damage_is_named() -> Iterator[None]:
+    """Raise any error of a parser for a damaged or hostile file as a ValueError with the remedy."""
+    try:
+        yield
+    except (OSError, MemoryError, OtherFileError):
+        raise
+    except Exception as error:
+        raise ValueError(f"it is damaged ({first_sentence(error)}): {AGAIN}") from error
+
+
+def open_archive(file: IO[bytes]) -> zipfile.ZipFile:
+    """Return the ZIP archive in a file that begins like one.
+
+    Raises:
+        OtherFileError: Its end, which has the list of records, is missing.
+    """
+    if not zipfile.is_zipfile(file):
+        raise OtherFileError(f"it is incomplete: {AGAIN}")
+    return zipfile.ZipFile(file)
+
+
+def _load(file: IO[bytes], path: Path, ignore_objects: bool) -> Any:
+    size, head = path.stat().st_size, file.read(512)
+    if (other := describe_other_file(path, head)) is not None:
+        raise OtherFileError(other)
+    file.seek(0)
+    if head[:4] == b"PK\x03\x04":
+        with open_archive(file) as archive:
+            return _load_archive(archive, size, ignore_objects)
+    if head[8:9] == b"{" and (length := int.from_bytes(head[:8], "little")) <= _MAX_HEADER:
+        if length > size:
+            raise OtherFileError(f"it is incomplete: {AGAIN}")
+        return safetensors.torch.load_file(path)
+    if head[:1] != b"\x80":
+        raise OtherFileError(f"its format is unknown: give a file of torch.save or safetensors; if it is one, {AGAIN}")
+    return _load_legacy(file, size, ignore_objects)
 
 
 def has_storage_for(weights: Iterable[Tensor]) -> bool:
@@ -71,13 +105,15 @@ def _load_archive(archive: zipfile.ZipFile, size: int, ignore_objects: bool) -> 
     records = {record.filename: record for record in archive.infolist()}
     pickles = [name for name in records if name.rpartition("/")[2].casefold() == "data.pkl"]
     if not pickles:
-        raise ValueError("it is a ZIP archive, but none of weights: unpack it, and give the file in it")
+        if records and all(name.endswith(".npy") for name in records):
+            raise OtherFileError("it is an archive of numpy.savez: give it the suffix .npz")
+        raise OtherFileError("it is a ZIP archive, but none of weights: unpack it, and give the file in it")
     if any(name.endswith("/constants.pkl") for name in records):
-        raise ValueError("it is a TorchScript program: save its state_dict() with the original code")
+        raise OtherFileError("it is a TorchScript program: save its state_dict() with the original code")
     if len({name.casefold() for name in records}) < len(archive.infolist()):
         raise ValueError("two of its records have the same name")
     if any(record.compress_type != zipfile.ZIP_STORED for record in records.values()):
-        raise ValueError("its records are compressed, which those of weights never are")
+        raise OtherFileError("its records are compressed, which torch.save never does: use the original file")
     if sum(record.file_size for record in records.values()) > size:
         raise ValueError("its records overlap")
     return _load_torch_archive(archive, pickles[0], size, ignore_objects)
@@ -86,7 +122,7 @@ def _load_archive(archive: zipfile.ZipFile, size: int, ignore_objects: bool) -> 
 def _load_torch_archive(archive: zipfile.ZipFile, pickled: str, size: int, ignore_objects: bool) -> Any:
     folder = pickled[: -len("data.pkl")]
     if folder + "byteorder" in archive.namelist() and archive.read(folder + "byteorder") != b"little":
-        raise ValueError("its numbers are big-endian: save it on a little-endian machine")
+        raise OtherFileError("its numbers are big-endian: save it on a little-endian machine")
     unpickler = Unpickler(io.BytesIO(archive.read(pickled)), size, ignore_objects=ignore_objects)
     content, loaded = unpickler.load(), {}
 
@@ -105,12 +141,12 @@ def _load_torch_archive(archive: zipfile.ZipFile, pickled: str, size: int, ignor
 def _load_legacy(file: IO[bytes], size: int, ignore_objects: bool) -> Any:
     """Load a file in the format before torch 1.6: pickles, then the bytes of the storages that the last one lists."""
     if Unpickler(file, 0, ignore_objects=ignore_objects).load() != _LEGACY_MAGIC:
-        raise ValueError("it is a pickle, but none that torch.save wrote")
+        raise OtherFileError("it is a pickle, but none that torch.save wrote: save its tensors with torch.save")
     protocol, system = (Unpickler(file, 0, ignore_objects=False).load() for _ in range(2))
     if protocol != _LEGACY_PROTOCOL:
-        raise ValueError(f"its format has the version {protocol!r:.20}, which is unknown")
+        raise OtherFileError(f"its format has the unknown version {protocol!r:.20}: save it with a current torch")
     if not system["little_endian"]:
-        raise ValueError("its numbers are big-endian: save it on a little-endian machine")
+        raise OtherFileError("its numbers are big-endian: save it on a little-endian machine")
     unpickler = Unpickler(file, size, ignore_objects=ignore_objects)
     content, loaded = unpickler.load(), {}
     for key in Unpickler(file, 0, ignore_objects=False).load():

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from deblurlab.config.networks import set_attributes, split_attributes
-from deblurlab.errors import UserError, first_sentence
+from deblurlab.errors import UserError, first_sentence, printable
 from deblurlab.runs.untrusted import TRUST_VARIABLE, is_dotted_name, is_trusted, trusted_names
 
 
@@ -59,9 +59,9 @@ def _check_trusted(target: Any, names: Sequence[str], path: Path) -> None:
         return
     example = target if is_dotted_name(target) and len(target) <= 100 else "CLASS"  # never quotes a shell's syntax
     raise UserError(
-        f"{path} names {target!s:.200}, which isn't a model of deblurlab: loading it runs that class. If you trust it, "
-        f"add --trust {example}, or trust=[{example}] to evaluate, or set {TRUST_VARIABLE}={example} once for all "
-        f"commands"
+        f"{path} names {printable(str(target), 200)}, which isn't a model of deblurlab: loading it runs that class. If "
+        f"you trust it, add --trust {example}, or trust=[{example}] to evaluate, or set {TRUST_VARIABLE}={example} "
+        f"once for all commands"
     )
 
 

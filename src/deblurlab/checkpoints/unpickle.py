@@ -12,6 +12,9 @@ from typing import IO, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from deblurlab.checkpoints.file_kinds import OtherFileError
+from deblurlab.errors import printable
+
 _STORAGES = {
     "DoubleStorage": torch.float64, "FloatStorage": torch.float32, "HalfStorage": torch.float16,
     "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
@@ -19,6 +22,12 @@ _STORAGES = {
     "ComplexDoubleStorage": torch.complex128, "ComplexFloatStorage": torch.complex64,
 }  # fmt: skip
 """Element types of torch's storage classes; those of quantized tensors are missing."""
+_OTHER_TENSORS = {
+    "torch._utils._rebuild_qtensor": "quantized tensors: save floating-point ones, from dequantize(),",
+    "torch._utils._rebuild_sparse_tensor": "sparse tensors: save dense ones, from to_dense(),",
+    "torch._utils._rebuild_nested_tensor": "nested tensors: save dense ones, from to_padded_tensor(),",
+}
+"""Functions that rebuild tensors which no network here has, and the remedy."""
 _VERSIONS = "_metadata"
 """Attribute of state dicts in which PyTorch keeps the version of each module's layout."""
 _MAX_CLASSES = 1000
@@ -91,6 +100,7 @@ class Unpickler(pickle.Unpickler):
         ignore_objects: Read objects of other classes as `Ignored` instead of refusing the file.
 
     Raises:
+        OtherFileError: The pickle holds something else than weights.
         ValueError: The pickle is malformed.
     """
 
@@ -106,6 +116,7 @@ class Unpickler(pickle.Unpickler):
             "collections.defaultdict": self._default_dict,
             "torch.Size": self._size,
             "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
+            "torch._utils._rebuild_parameter_with_state": lambda tensor, *_: tensor,
             "torch._utils._rebuild_tensor": _rebuild_tensor,
             "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
             "torch._utils._rebuild_tensor_v3": _rebuild_tensor_v3,
@@ -121,12 +132,15 @@ class Unpickler(pickle.Unpickler):
         full_name = f"{module}.{name}"
         if (function := self._functions.get(full_name)) is not None:
             return _Function(function)
+        if (other := _OTHER_TENSORS.get(full_name)) is not None:
+            raise OtherFileError(f"it holds {other} with the original code")
         if not self._ignore_objects:
-            raise ValueError(f"it names {full_name}, which no weights do")
+            name = printable(full_name, 100)
+            raise OtherFileError(f"it names {name}, which no weights do: save its state_dict() with the original code")
         if full_name not in self._ignored:
             if len(self._ignored) == _MAX_CLASSES:
                 raise ValueError(f"it names more than {_MAX_CLASSES} classes")
-            self._ignored[full_name] = type(full_name, (Ignored,), {"__slots__": ()})
+            self._ignored[full_name] = type(printable(full_name, 100), (Ignored,), {"__slots__": ()})
         return self._ignored[full_name]
 
     def persistent_load(self, pid: Any) -> Any:
@@ -228,7 +242,7 @@ def _check_opcodes(file: IO[bytes]) -> int:
     start = file.tell()
     for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
         if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > count:
-            raise ValueError("it is damaged: it numbers more objects than it has")
+            raise ValueError("it numbers more objects than it has")
     length = file.tell() - start
     file.seek(start)
     return length

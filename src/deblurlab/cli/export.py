@@ -7,6 +7,7 @@ from pathlib import Path
 
 from deblurlab.cli.exit_codes import exit_with_message
 from deblurlab.cli.trust import add_trust
+from deblurlab.errors import UserError
 
 
 def export(arguments: list[str]) -> None:
@@ -53,11 +54,14 @@ def _export_release(options: argparse.Namespace) -> None:
     run, push = Run(Path(options.run)), options.push
     address = str(options.output) if push is None else f"hf://{push}"
     card = model_card(run, weights=address, licence=options.license)
+    if push is not None and options.output is not None and options.output.exists():
+        raise UserError(f"{options.output} exists already: choose another folder with -o")
+    weights = generator_weights(run.folder, exact=True)
     if push is not None:
         create_repository(push)  # fails before the release is written
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.output or Path(temporary) / "release"
-        release_run(folder, run, generator_weights(run.folder, exact=True), card, half=options.half)
+        release_run(folder, run, weights, card, half=options.half)
         print(folder if push is None else upload(folder, push))
 
 

@@ -7,6 +7,8 @@ from typing import Any
 from deblurlab.config.instantiation import find_target
 
 _SETTER = "deblurlab.models.padding.set_attributes"
+ATTRIBUTES = frozenset({"multiple_of", "padding", "always_pad"})
+"""Keys that any network's node may have."""
 
 
 def network_node(node: Any) -> Any:
@@ -15,7 +17,7 @@ def network_node(node: Any) -> Any:
     Args:
         node: Plain data; anything but a node with `_target_` and one of these keys is returned unchanged.
     """
-    if not (isinstance(node, dict) and "_target_" in node and {"multiple_of", "padding", "always_pad"} & node.keys()):
+    if not (isinstance(node, dict) and "_target_" in node and ATTRIBUTES & node.keys()):
         return node
     arguments, attributes = split_attributes(find_target(node), node)
     return {"_target_": _SETTER, "network": arguments, "attributes": attributes} if attributes else node
@@ -31,7 +33,7 @@ def split_attributes(
     """
     parameters = inspect.signature(network).parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    keys = {"padding", "always_pad"} - parameters.keys() if not takes_any else set()
+    keys = set() if takes_any else {"padding", "always_pad"} - parameters.keys()
     if not hasattr(network, "multiple_of") and "multiple_of" not in parameters:
         keys.add("multiple_of")
     attributes = {key: value for key, value in arguments.items() if key in keys}

@@ -12,7 +12,7 @@ DEFAULT = "fidelity"
 
 def names() -> list[str]:
     """Return the names of the bundled models."""
-    return sorted(folder.name for folder in _folder().iterdir() if (folder / "release.json").is_file())
+    return sorted(folder.name for folder in _folder().iterdir() if (folder / "config.json").is_file())
 
 
 def weights_folder(weights: str | Path | None) -> Path:

@@ -26,6 +26,8 @@ class Engine:
     only if it starts at a multiple of it."""
     padding: PaddingMode = "reflect"
     """Values of padded pixels."""
+    always_pad: bool = False
+    """The network pads sides that are multiples already by one more multiple."""
 
     @property
     def receptive_radius(self) -> int | None:
@@ -61,7 +63,7 @@ class Torch(Engine):
         self._network = network.eval().to(device)
         convert_memory_format(self._network, self._format)
         self.multiple_of = int(getattr(network, "multiple_of", DEFAULT_MULTIPLE))
-        self.padding = padding_of(network).mode
+        _, _, self.padding, self.always_pad = padding_of(self._network)
 
     @cached_property
     def receptive_radius(self) -> int | None:
@@ -99,7 +101,8 @@ class Ensemble(Engine):
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine, self.multiple_of, self.padding = engine, engine.multiple_of, engine.padding
+        self._engine, self.multiple_of = engine, engine.multiple_of
+        self.padding, self.always_pad = engine.padding, engine.always_pad
 
     @property
     def receptive_radius(self) -> int | None:
@@ -109,9 +112,10 @@ class Ensemble(Engine):
     def __call__(self, blurred: Tensor) -> Tensor:
         """Restore `(B, 3, H, W)` eight times and average."""
         height, width = blurred.shape[-2:]
-        bottom, right = (-size % self.multiple_of for size in (height, width))
-        # Padding keeps the network's grid in place when the image is flipped.
-        even = pad(blurred, height + bottom, width + right, self.padding)
+        even = blurred
+        if not self.always_pad:  # the network's grid stays in place when the image is flipped
+            bottom, right = (-size % self.multiple_of for size in (height, width))
+            even = pad(blurred, height + bottom, width + right, self.padding)
         total = torch.zeros_like(even)
         for transposed in (False, True):
             for flips in ([], [2], [3], [2, 3]):

@@ -38,7 +38,8 @@ class AnySize(nn.Module):
         self.generator = generator.eval().half() if half else generator.eval()
         self.padding, self.half_precision = padding_of(generator), half
         # At a side of one stride the coarsest scale has one pixel, and torch.export would specialise the program to it.
-        self.min_size = max(self.padding.min_size, self.padding.multiple_of + 1)
+        stride = self.padding.multiple_of
+        self.min_size = max(self.padding.min_size - (stride if self.padding.always else 0), stride + 1)
 
     def forward(self, blurred: Tensor) -> Tensor:
         """Restore `(B, 3, H, W)`. Of a multi-scale generator, return the finest scale."""
@@ -120,14 +121,15 @@ def _export(
         raise UserError(f"there is no folder {path.parent}: create it first")
     engine = Torch(generator, torch.device("cpu"), channels_last=False)
     random = torch.Generator().manual_seed(0)
-    smallest = padding_of(generator).min_size
+    network = AnySize(generator, half=half)
+    smallest = network.min_size if network.padding.always else network.padding.min_size
     images = [torch.rand(n, 3, *(max(side, smallest) for side in size), generator=random) for n, *size in _SIZES]
     references = [engine(image) for image in images]
     # "reach" and, below, "smallest" are the keys of files exported by older versions.
     metadata = {
         "multiple_of": engine.multiple_of, "reach": engine.receptive_radius, "half": half, "padding": engine.padding,
+        "always_pad": engine.always_pad,
     }  # fmt: skip
-    network = AnySize(generator, half=half)
     min_size = network.min_size
     example = torch.rand(2, 3, 2 * min_size + 3, 2 * min_size + 5)
     sides = {side: torch.export.Dim(side, min=min_size, max=1 << 15) for side in ("height", "width")}

@@ -50,7 +50,8 @@ class OnnxRuntime(Engine):
         self._path = path
         self._input, self._batched = inputs[0].name, inputs[0].shape[0] != 1
         metadata = self._session.get_modelmeta().custom_metadata_map.get("deblurlab", "{}")
-        self.multiple_of, self._min_size, self._receptive_radius, self.padding = _parse_metadata(path, metadata)
+        parsed = _parse_metadata(path, metadata)
+        self.multiple_of, self._min_size, self._receptive_radius, self.padding, self.always_pad = parsed
 
     @property
     def receptive_radius(self) -> int | None:
@@ -100,15 +101,15 @@ def _external_file(message: Any, allowed: str) -> str | None:
     return None
 
 
-def _parse_metadata(path: Path, text: str) -> tuple[int, int, int | None, PaddingMode]:
-    """Return `multiple_of`, the smallest side, the receptive radius and the padding from the metadata of an ONNX file.
+def _parse_metadata(path: Path, text: str) -> tuple[int, int, int | None, PaddingMode, bool]:
+    """Return multiple, smallest side, receptive radius, padding and `always_pad` from the metadata of an ONNX file.
 
     Raises:
         UserError: The metadata is unreadable or out of range. Images are padded to these sizes.
     """
     try:  # "smallest" and "reach" are the keys of files exported by older versions
-        defaults = {"multiple_of": DEFAULT_MULTIPLE, "smallest": 1, "reach": None, "padding": "reflect"}
-        metadata = {**defaults, **parse_json(text)}
+        defaults = {"multiple_of": DEFAULT_MULTIPLE, "smallest": 1, "reach": None}
+        metadata = {**defaults, "padding": "reflect", "always_pad": False, **parse_json(text)}
     except (ValueError, TypeError) as error:
         raise UserError(f"{path} has unreadable metadata: {first_sentence(error)}") from error
     for key, minimum in (("multiple_of", 1), ("smallest", 1), ("reach", 0)):
@@ -118,7 +119,9 @@ def _parse_metadata(path: Path, text: str) -> tuple[int, int, int | None, Paddin
             raise UserError(f"{path} has invalid metadata: {key}={str(number)[:100]}")
     if (padding := metadata["padding"]) not in MODES:
         raise UserError(f"{path} has invalid metadata: padding={str(padding)[:100]}")
-    return metadata["multiple_of"], metadata["smallest"], metadata["reach"], padding
+    if type(always_pad := metadata["always_pad"]) is not bool:
+        raise UserError(f"{path} has invalid metadata: always_pad={str(always_pad)[:100]}")
+    return metadata["multiple_of"], metadata["smallest"], metadata["reach"], padding, always_pad
 
 
 def _providers(onnxruntime: Any, device: str) -> list[str]:

@@ -42,7 +42,7 @@ class VGG(LossTerm):
 
     Raises:
         UserError: The weights are unavailable or don't match the network.
-        ValueError: A layer, the distance or the normalisation is unknown.
+        ValueError: A layer, the distance or the normalisation is unknown, or a layer is there twice.
 
     Example:
         >>> import torch
@@ -139,7 +139,7 @@ def _layer_indices(names: Sequence[str]) -> list[int]:
     """Return the positions of layers in torchvision's network.
 
     Raises:
-        ValueError: A name is unknown, or there is none.
+        ValueError: A name is unknown or there twice, or there is none.
     """
     positions: dict[str, int] = {}
     block, convolution, i = 1, 1, 0
@@ -152,6 +152,8 @@ def _layer_indices(names: Sequence[str]) -> list[int]:
     unknown = sorted(set(names) - set(positions))
     if unknown or not names:
         raise ValueError(f"unknown VGG19 layers {unknown}; known: {', '.join(positions)}")
+    if repeated := sorted({name for name in names if list(names).count(name) > 1}):
+        raise ValueError(f"VGG19 layers {repeated} are there twice: all layers have the same weight, name each once")
     return [positions[name] for name in names]
 
 

@@ -51,7 +51,7 @@ class Model(nn.Module, ABC):
 
     multiple_of: int = 1
     min_size: int = 1
-    padding: PaddingMode = "reflect"
+    image_padding: PaddingMode = "reflect"
     """Values of padded pixels. The key `padding` of a config node sets it."""
     always_pad: bool = False
     """Pad sides that are multiples already by one more multiple, in evaluation mode. The key `always_pad` of a config
@@ -81,7 +81,7 @@ def run_generator(generator: nn.Module, blurred: Tensor) -> Restored:
     """Restore a batch of any size, `(B, 3, H, W)`, with a `Model` or with any other module.
 
     Images for another module are padded to sides that are multiples of its attribute `multiple_of` (default: 1), with
-    the values that its attribute `padding` names (default: reflection), and its result is cropped. It must return
+    the values that its attribute `image_padding` names (default: reflection), and its result is cropped. It must return
     images of the size of its input, or a list of which the last ones have that size.
 
     Raises:

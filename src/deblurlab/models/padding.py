@@ -42,16 +42,14 @@ class Padding(NamedTuple):
 
 
 def padding_of(network: nn.Module) -> Padding:
-    """Return the padding that a network's attributes `multiple_of`, `min_size`, `padding` and `always_pad` describe.
+    """Return the padding that the attributes `multiple_of`, `min_size`, `image_padding`, `always_pad` describe.
 
-    `always_pad` is for evaluation: in training mode the size of the crops is chosen to fit. The attribute `padding` of
-    classes that use this name for something else is ignored.
+    `always_pad` is for evaluation: in training mode the size of the crops is chosen to fit.
     """
-    mode = getattr(network, "padding", None)
     return Padding(
         int(getattr(network, "multiple_of", 1)),
         int(getattr(network, "min_size", 1)),
-        mode if isinstance(mode, str) and mode in MODES else "reflect",
+        getattr(network, "image_padding", "reflect"),
         getattr(network, "always_pad", False) is True and not network.training,
     )
 
@@ -61,7 +59,7 @@ def set_attributes(network: Network, attributes: Mapping[str, Any]) -> Network:
 
     Args:
         network: Any module.
-        attributes: Values of `multiple_of`, `padding` or `always_pad`.
+        attributes: Values of `multiple_of`, `padding` (the attribute `image_padding`) or `always_pad`.
 
     Raises:
         UserError: A value isn't possible.
@@ -77,7 +75,7 @@ def set_attributes(network: Network, attributes: Mapping[str, Any]) -> Network:
                 valid, expected = isinstance(value, bool), "true or false"
         if not valid:
             raise UserError(f"model.{key}={value!s:.50} must be {expected}")
-        setattr(network, key, value)
+        setattr(network, "image_padding" if key == "padding" else key, value)
     return network
 
 
