@@ -45,9 +45,9 @@ def write_source(
 ) -> Path:
     """Write a video of a moving scene, 96x64; `times` in units of 1001/24000 s, `options` of the container."""
     with av.open(str(path), "w", options=dict(options)) as out:
-        cover = cv2.imencode(".png", np.full((32, 32, 3), 90, np.uint8))[1].tobytes()
+        encoded = cv2.imencode(".png", np.full((32, 32, 3), 90, np.uint8))[1].tobytes()
         if source.cover and path.suffix == ".mkv":
-            out.add_attachment("cover.png", "image/png", cover)
+            out.add_attachment("cover.png", "image/png", encoded)
         elif source.cover:
             cover: Any = out.add_stream("png", rate=1, width=32, height=32, pix_fmt="rgb24")
             cover.disposition = av.stream.Disposition.attached_pic
@@ -62,7 +62,7 @@ def write_source(
         if source.tracks:
             _add_tracks(out, path.suffix)
         if source.cover and path.suffix != ".mkv":
-            packet = av.Packet(cover)
+            packet = av.Packet(encoded)
             packet.stream, packet.pts, packet.dts, packet.time_base = cover, 0, 0, Fraction(1)
             out.mux(packet)
         for i in range(frames):
