@@ -16,7 +16,7 @@ from deblurlab.errors import UserError, first_sentence
 from deblurlab.inference.engines import Torch
 from deblurlab.inference.onnx_engine import OnnxRuntime
 from deblurlab.models import Model
-from deblurlab.models.padding import CONSTANTS, padding_of
+from deblurlab.models.padding import CONSTANTS, Padding, padding_of
 from deblurlab.runs.files import atomic_path
 
 Write = Callable[..., float]
@@ -37,9 +37,7 @@ class AnySize(nn.Module):
         super().__init__()
         self.generator = generator.eval().half() if half else generator.eval()
         self.padding, self.half_precision = padding_of(generator), half
-        # At a side of one stride the coarsest scale has one pixel, and torch.export would specialise the program to it.
-        stride = self.padding.multiple_of
-        self.min_size = max(self.padding.min_size - (stride if self.padding.always else 0), stride + 1)
+        self.min_size = _smallest_side(self.padding)
 
     def forward(self, blurred: Tensor) -> Tensor:
         """Restore `(B, 3, H, W)`. Of a multi-scale generator, return the finest scale."""
@@ -72,6 +70,15 @@ class AnySize(nn.Module):
             return F.pad(images, ends, value=CONSTANTS[mode]).index_select(dim, positions)
         reflected = size - 1 - (size - 1 - positions).abs()
         return images.index_select(dim, reflected if mode == "reflect" else positions.clamp(max=size - 1))
+
+
+def _smallest_side(padding: Padding) -> int:
+    """Return the smallest side of images that an exported file takes.
+
+    At a side of one stride the coarsest scale has one pixel, and torch.export would specialise the program to it.
+    """
+    stride = padding.multiple_of
+    return max(padding.min_size - (stride if padding.always else 0), stride + 1)
 
 
 def export_onnx(generator: nn.Module, path: Path, *, half: bool = False) -> float:
@@ -121,8 +128,8 @@ def _export(
         raise UserError(f"there is no folder {path.parent}: create it first")
     engine = Torch(generator, torch.device("cpu"), channels_last=False)
     random = torch.Generator().manual_seed(0)
-    network = AnySize(generator, half=half)
-    smallest = network.min_size if network.padding.always else network.padding.min_size
+    padding = padding_of(generator.eval())
+    smallest = _smallest_side(padding) if padding.always else padding.min_size
     images = [torch.rand(n, 3, *(max(side, smallest) for side in size), generator=random) for n, *size in _SIZES]
     references = [engine(image) for image in images]
     # "reach" and, below, "smallest" are the keys of files exported by older versions.
@@ -130,6 +137,7 @@ def _export(
         "multiple_of": engine.multiple_of, "reach": engine.receptive_radius, "half": half, "padding": engine.padding,
         "always_pad": engine.always_pad,
     }  # fmt: skip
+    network = AnySize(generator, half=half)  # after the references, because it may convert the weights
     min_size = network.min_size
     example = torch.rand(2, 3, 2 * min_size + 3, 2 * min_size + 5)
     sides = {side: torch.export.Dim(side, min=min_size, max=1 << 15) for side in ("height", "width")}
