@@ -12,8 +12,8 @@ from torch import Tensor, nn
 import originals
 from deblurlab.checkpoints.convert import convert
 from deblurlab.checkpoints.load import load_model
-from deblurlab.checkpoints.published import rename_keys, state_dicts
 from deblurlab.checkpoints.release import read_release
+from deblurlab.checkpoints.state_dicts import rename_keys, state_dicts
 from deblurlab.cli.convert import weights as weights_command
 from deblurlab.config import instantiate
 from deblurlab.errors import UserError

@@ -1,4 +1,4 @@
-"""Published files, converted or as they are, give the results of the original projects' code on the command line.
+"""Published files, converted or used directly, give the results of the original projects' code on the command line.
 
 The weights are random. The expected image comes from `oracles` and from NumPy's padding, as each project pads.
 """

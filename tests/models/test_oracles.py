@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import originals
-from deblurlab.checkpoints.published import rename_keys
+from deblurlab.checkpoints.state_dicts import rename_keys
 from deblurlab.checkpoints.tensorflow import load_variables
 from deblurlab.models import (
     SRN,

@@ -12,9 +12,9 @@ import torch
 from omegaconf import OmegaConf
 
 from deblurlab.checkpoints.load import load_model
-from deblurlab.checkpoints.published import state_dicts
 from deblurlab.checkpoints.release import write_release
 from deblurlab.checkpoints.safe_load import load_tensors
+from deblurlab.checkpoints.state_dicts import state_dicts
 from deblurlab.errors import UserError
 from deblurlab.models import UNet
 from security.hostile import Call

@@ -9,8 +9,8 @@ from hydra.errors import HydraException, InstantiationException
 
 from deblurlab import config
 from deblurlab.checkpoints.load import load_model
-from deblurlab.checkpoints.published import fit_weights, original_node, read_weights_file, state_dicts
 from deblurlab.checkpoints.release import write_release
+from deblurlab.checkpoints.state_dicts import fit_weights, original_node, read_weights_file, state_dicts
 from deblurlab.config import instantiate
 from deblurlab.config.networks import ATTRIBUTES, network_node
 from deblurlab.errors import UserError, first_sentence

@@ -15,9 +15,9 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from deblurlab import config
 from deblurlab.checkpoints.file_kinds import describe_folder
 from deblurlab.checkpoints.io import read_checkpoint
-from deblurlab.checkpoints.published import fit_weights, load_published, read_weights_file, state_dicts
 from deblurlab.checkpoints.release import is_release, local_path, read_release
 from deblurlab.checkpoints.safe_load import has_storage_for
+from deblurlab.checkpoints.state_dicts import fit_weights, load_published, read_weights_file, state_dicts
 from deblurlab.checkpoints.trusted import build_trusted, without_pretrained
 from deblurlab.config.networks import set_attributes, split_attributes
 from deblurlab.errors import UserError, first_sentence, printable

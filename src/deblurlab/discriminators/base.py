@@ -77,7 +77,9 @@ def _by_name(names: list[str]) -> Callable[..., Any]:
     """Return a pre-hook that passes the blurred image by its name, and the image as the first other argument."""
     image = next((name for name in names if name != "blurred"), None)
     if image is None:
-        raise UserError("the discriminator's forward takes only blurred: it must take the image to judge as well")
+        raise UserError(
+            "the discriminator's forward takes only blurred: it must take the restored or sharp image as well"
+        )
 
     def pass_by_name(network: nn.Module, images: tuple[Tensor, ...], options: dict[str, Any]) -> Any:
         if len(images) < 2:  # passed by name already, or without a blurred image

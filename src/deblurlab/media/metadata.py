@@ -1,4 +1,4 @@
-"""Contents of image files besides their pixels, as they are stored: read, adapted to another format, written.
+"""Contents of image files besides their pixels: read unchanged, adapted to another format, written.
 
 libvips and Pillow read and write the pixels. Their own handling of metadata loses tags that they don't know.
 """

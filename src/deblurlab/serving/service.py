@@ -63,7 +63,7 @@ class RestoreService:
         if source.stat().st_size > self.limits.megabytes * 1e6:
             raise LimitError(413, f"the file has more than {self.limits.megabytes:g} megabytes")
         with source.open("rb") as file:
-            if heif_kind(file.read(64)):  # their decoders aren't meant for files of strangers
+            if heif_kind(file.read(64)):  # their decoders aren't meant for untrusted files
                 raise UserError(f"{source} is HEIC or AVIF, which the server doesn't accept: convert it to JPEG or PNG")
         restorer = Restorer(self.restorers[name].engine, strength=strength)
         deadline = time.monotonic() + self.limits.seconds

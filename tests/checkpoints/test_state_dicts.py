@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import originals
 from deblurlab.checkpoints.convert import convert
 from deblurlab.checkpoints.load import load_generator, load_model
-from deblurlab.checkpoints.published import find_models, state_dicts
+from deblurlab.checkpoints.state_dicts import find_models, state_dicts
 from deblurlab.cli.convert import weights as weights_command
 from deblurlab.cli.restore import restore as restore_command
 from deblurlab.errors import UserError
