@@ -53,19 +53,24 @@ class Frame(NamedTuple):
 
 
 class FrameStore:
-    """Reader of the frame store in `root/frames`. Images are views of the memory-mapped file.
+    """Reader of a frame store. Images are views of the memory-mapped file.
 
     A frame's checksum is verified when the process first reads it.
+
+    Args:
+        root: Folder of the image files.
+        folder: Folder of the store; None for `root/frames`.
 
     Raises:
         UserError: There is no store, it is damaged, or an image file has changed since it was packed.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, folder: Path | None = None) -> None:
         self._root = root
-        self._file = root / FOLDER / PIXELS
-        self._frames = {frame.name: frame for frame in _read_index(root / FOLDER / INDEX)}
-        if not is_inside(self._file, root / FOLDER):
+        folder = folder or root / FOLDER
+        self._file = folder / PIXELS
+        self._frames = {frame.name: frame for frame in _read_index(folder / INDEX)}
+        if not is_inside(self._file, folder):
             raise UserError(f"{self._file} is a link out of the frame store: delete it and pack the data set again")
         expected = end_offset(list(self._frames.values()))
         if not self._file.is_file() or self._file.stat().st_size != expected:

@@ -3,7 +3,7 @@
 import json
 import os
 import zlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -19,17 +19,26 @@ _JOURNAL = "journal.jsonl"
 """Frames whose pixels are written, one per line; exists only while the store is written."""
 
 
-def write_frame_store(root: Path, files: Sequence[Path]) -> Generator[int, None, None]:
+def write_frame_store(
+    root: Path, files: Sequence[Path], *, folder: Path | None = None, read: Callable[[Path], Image] = read_image
+) -> Generator[int, None, None]:
     """Decode the image files below `root` into its frame store; yield the number of frames written so far.
 
     Files outside of `root` are left out; they are read directly. An interrupted call is resumed by the next one. An
     existing store is replaced once the new one is complete.
 
+    Args:
+        root: Folder of the image files.
+        files: The image files.
+        folder: Folder of the store; None for `root/frames`.
+        read: Returns the image of a file.
+
     Raises:
         UserError: An image can't be read, or the store can't be written.
     """
-    partial = root / f".{FOLDER}.partial"
-    for place in (root / FOLDER, partial, partial / PIXELS, partial / _JOURNAL, partial / INDEX):
+    folder = folder or root / FOLDER
+    partial = folder.with_name(f".{folder.name}.partial")
+    for place in (folder, partial, partial / PIXELS, partial / _JOURNAL, partial / INDEX):
         if place.is_symlink():
             raise UserError(f"{place} is a link, and its target would be overwritten: delete it")
     files = [path for path in files if is_safe_relative_path(os.path.relpath(path, root))]
@@ -37,7 +46,7 @@ def write_frame_store(root: Path, files: Sequence[Path]) -> Generator[int, None,
     yield len(frames)
     try:
         with (partial / PIXELS).open("ab") as pixels, (partial / _JOURNAL).open("a") as journal:
-            for path, image in _decode(files[len(frames) :]):
+            for path, image in _decode(files[len(frames) :], read):
                 frame = _describe(path, root, image, end_offset(frames))
                 pixels.write(image.data)
                 pixels.flush()
@@ -52,7 +61,7 @@ def write_frame_store(root: Path, files: Sequence[Path]) -> Generator[int, None,
         ) from error
     _write_index(partial / INDEX, frames)
     (partial / _JOURNAL).unlink()
-    _replace(root / FOLDER, partial)
+    _replace(folder, partial)
 
 
 def _describe(path: Path, root: Path, image: Image, offset: int) -> Frame:
@@ -88,13 +97,13 @@ def _resume(partial: Path, root: Path, files: Sequence[Path]) -> list[Frame]:
     return frames
 
 
-def _decode(files: Sequence[Path]) -> Iterator[tuple[Path, Image]]:
+def _decode(files: Sequence[Path], read: Callable[[Path], Image]) -> Iterator[tuple[Path, Image]]:
     """Yield the images in order, decoded by several threads, a bounded number in advance."""
     threads = min(16, available_cpus())
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(files), 4 * threads):
             chunk = files[start : start + 4 * threads]
-            yield from zip(chunk, pool.map(read_image, chunk), strict=True)
+            yield from zip(chunk, pool.map(read, chunk), strict=True)
 
 
 def _write_index(path: Path, frames: Sequence[Frame]) -> None:

@@ -22,11 +22,12 @@ from deblurlab.datasets.base import FileSet, Split, TrainingData
 from deblurlab.datasets.checks import worker_count
 from deblurlab.datasets.gopro import sequence_pairs
 from deblurlab.datasets.listing import Item, Pair
+from deblurlab.datasets.photographs import Photographs, SideRange, find_photographs
 from deblurlab.datasets.samples import PairTransform
-from deblurlab.datasets.synthetic_scenes import ImageCrops, SceneDataset
+from deblurlab.datasets.synthetic_scenes import SceneDataset
 from deblurlab.errors import UserError
-from deblurlab.media.images import find_images, image_size, write_png
-from deblurlab.synthesis import BlurKey, ImageSource, Synthesis
+from deblurlab.media.images import write_png
+from deblurlab.synthesis import BlurKey, Synthesis
 from deblurlab.synthesis.scenes import dead_leaves
 
 PHOTOGRAPHS: dict[str, Callable[[], np.ndarray]] = {
@@ -77,7 +78,10 @@ class Synthetic(FileSet):
         texture: Share of the dead leaves with fine texture, see `dead_leaves`. Above 0, a seed gives other scenes.
         endless: Training pairs are generated on the training device instead of on disk; no epoch repeats a pair.
         source_images: Folder of sharp photographs from which training and validation scenes are cropped, instead of
-            dead leaves. Images that are too small are ignored; the last tenth by name is used for validation.
+            dead leaves. Images that are too small are ignored; the last tenth by name is used for validation. They are
+            decoded once, into a folder below `root`.
+        source_side: Range of the longer side in pixels to which a source image is reduced for each scene; None for no
+            reduction. Photographs of many megapixels are soft at full size.
         scenes: Ranges of the training and validation pairs.
         test_photographs: Ranges of the test pairs.
 
@@ -100,6 +104,7 @@ class Synthetic(FileSet):
         texture: float = 0.0,
         endless: bool = False,
         source_images: str | None = None,
+        source_side: SideRange | None = None,
         scenes: Synthesis,
         test_photographs: Synthesis,
     ) -> None:
@@ -119,26 +124,30 @@ class Synthetic(FileSet):
         self._blur_key, self._endless = blur_key, endless
         self._scenes, self._test_photographs = scenes, test_photographs
         self._leaves = functools.partial(dead_leaves, texture=texture)
-        self._sources: dict[int, ImageSource] = {}
+        self._sources: dict[int, Photographs] = {}
         self._source_images = None if source_images is None else Path(source_images)
         ranges = asdict(scenes), asdict(test_photographs)
         settings: list[Any] = [_VERSION, seed, train, val, blurs, self._size, float(texture), *ranges]
+        self._source_side = source_side
         if self._source_images is not None:
-            files = self._large_images(self._source_images, height, width)
+            files = find_photographs(self._source_images, source_side, *scenes.background_size(height, width))
             held_out = max(1, len(files) // 10)
-            self._sources = {0: ImageCrops(files[:-held_out]), 1: ImageCrops(files[-held_out:])}
-            settings.append([[path.name, path.stat().st_size] for path in files])
+            crops = functools.partial(Photographs, self._source_images, store=Path(root), side=source_side)
+            self._sources = {0: crops(files[:-held_out]), 1: crops(files[-held_out:])}
+            settings.append([source_side, [[path.name, path.stat().st_size] for path in files]])
         self.folder = Path(root) / f"synthetic-{sha256(json.dumps(settings).encode()).hexdigest()[:10]}"
         super().__init__(root=self.folder)
 
     def prepare(self) -> None:
         """Generate the pairs, unless the folder exists. An interrupted call is resumed by the next one."""
         partial = self.folder.with_name(f".{self.folder.name}.partial")
-        if self.folder.exists():
+        if self.folder.exists() and not (self._endless and self._sources):
             return
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(partial.with_suffix(".lock")):  # another run may be generating the same pairs
+                for source in self._sources.values():
+                    source.prepare()
                 if not self.folder.exists():
                     self._write_all(partial)
         except OSError as error:
@@ -167,27 +176,10 @@ class Synthetic(FileSet):
             if size <= math.ceil(self._scenes.defocus[1]):
                 raise UserError(f"augment.size={size} is too small for data.scenes.defocus={self._scenes.defocus}")
             if self._source_images is not None:
-                self._large_images(self._source_images, size, size)
+                find_photographs(self._source_images, self._source_side, *self._scenes.background_size(size, size))
         source = self._sources.get(_STREAMS["train"], self._leaves)
         scenes = SceneDataset(self._scenes, source=source, count=self._train, seed=seed)
         return TrainingData(scenes, [self._train * repeat], [1.0], finish_batch=scenes.finish_batch)
-
-    def _large_images(self, folder: Path, height: int, width: int) -> list[Path]:
-        """Return the source images that are large enough for scenes of this size.
-
-        Raises:
-            UserError: These are fewer than two.
-        """
-        rows, columns = self._scenes.background_size(height, width)
-        found = find_images(folder)
-        files = [path for path in found if all(a >= b for a, b in zip(image_size(path), (columns, rows), strict=True))]
-        if len(files) < 2:
-            raise UserError(
-                f"of the {len(found)} images in data.source_images={folder}, {len(files)} have at least "
-                f"{columns}x{rows} pixels, but training and validation need one each: add images, or lower "
-                f"data.height and data.width (augment.size for endless scenes)"
-            )
-        return files
 
     def _write_all(self, partial: Path) -> None:
         # The recipe is written last, so a pair with a recipe is complete.

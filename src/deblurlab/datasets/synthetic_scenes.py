@@ -1,14 +1,11 @@
 """Synthetic scenes that are generated on demand, without files."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset
 
-from deblurlab.datasets.frame_store import Image
 from deblurlab.datasets.samples import Key, Sample
-from deblurlab.media.images import read_image
 from deblurlab.synthesis import ImageSource, Synthesis
 from deblurlab.synthesis.device import SceneBatch, render_batch, scene_to_tensors
 
@@ -49,18 +46,3 @@ class SceneDataset(Dataset[dict[str, Any]]):
         scenes = SceneBatch(*(batch[name] for name in SceneBatch._fields))
         blurred, sharp = render_batch(scenes, self._synthesis)
         return {"blurred": blurred, "sharp": sharp, "name": batch["name"], "index": batch["index"]}
-
-
-class ImageCrops:
-    """Random crops of sharp images, flipped at random, as backgrounds of scenes."""
-
-    def __init__(self, files: list[Path]) -> None:
-        self._files = files
-
-    def __call__(self, rng: np.random.Generator, height: int, width: int) -> Image:
-        """Return a crop, `(height, width, 3)` uint8, of a random image."""
-        image = read_image(self._files[int(rng.integers(len(self._files)))])
-        top = int(rng.integers(image.shape[0] - height + 1))
-        left = int(rng.integers(image.shape[1] - width + 1))
-        crop = image[top : top + height, left : left + width]
-        return np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deblurlab.synthesis.exposure import LINEAR_MAX, LINEAR_TO_SRGB, SRGB_TO_LINEAR, disc_weights
+from deblurlab.synthesis.exposure import HIGHLIGHT_RAMP, LINEAR_MAX, LINEAR_TO_SRGB, SRGB_TO_LINEAR, disc_weights
 from deblurlab.synthesis.jpeg import simulate_jpeg
 from deblurlab.synthesis.pairs import Scene, Synthesis
 from deblurlab.synthesis.sensor import NORMAL
@@ -34,6 +34,8 @@ class SceneBatch(NamedTuple):
     """`(B, 2)`: read and shot noise."""
     quality: Tensor
     """`(B,)` int64 JPEG quality; 101 for no compression."""
+    highlights: Tensor
+    """`(B,)` light beyond white, in multiples of white."""
     average_srgb: Tensor
     """`(B,)` bool: sRGB code values are averaged instead of linear light."""
     seed: Tensor
@@ -59,6 +61,7 @@ def scene_to_tensors(scene: Scene, synthesis: Synthesis, *, seed: int) -> SceneB
         torch.from_numpy(disc.astype(np.float32)),
         torch.tensor([parameters.read_noise, parameters.shot_noise], dtype=torch.float32),
         torch.tensor(_NO_JPEG if parameters.jpeg_quality is None else parameters.jpeg_quality),
+        torch.tensor(parameters.highlights, dtype=torch.float32),
         torch.tensor(parameters.blur_key == "blur"),
         torch.tensor(seed),
     )
@@ -72,7 +75,7 @@ def render_batch(scenes: SceneBatch, synthesis: Synthesis) -> tuple[Tensor, Tens
     numbers. The result is a function of the scenes; devices differ by floating-point rounding.
     """
     side, average_srgb = synthesis.frame_side(scenes.background.shape[-1]), scenes.average_srgb[:, None, None, None]
-    layers = _build_layers(_table(SRGB_TO_LINEAR, scenes.background.device)[scenes.background.long()], scenes)
+    layers = _build_layers(_decode_srgb(scenes.background, scenes.highlights), scenes)
     transforms = _sampling_transforms(scenes.trajectories, layers.shape[-2:], side)
     steps = transforms.shape[2]
     mean = torch.zeros(len(layers), 3, side, side, device=layers.device)
@@ -153,6 +156,13 @@ def _splitmix64(x: Tensor) -> Tensor:
     for shift, factor in ((30, _FACTOR_1), (27, _FACTOR_2), (31, 1)):
         x = (x ^ ((x >> shift) & ((1 << (64 - shift)) - 1))) * factor
     return x
+
+
+def _decode_srgb(images: Tensor, highlights: Tensor) -> Tensor:
+    """Convert uint8 sRGB to linear light as `exposure.decode_srgb`."""
+    light = _table(SRGB_TO_LINEAR, images.device)[images.long()]
+    ramp = _table(HIGHLIGHT_RAMP, images.device)[images.amax(dim=1, keepdim=True).long()]
+    return light * (1 + highlights[:, None, None, None] * ramp)
 
 
 def _encode_srgb(light: Tensor) -> Tensor:

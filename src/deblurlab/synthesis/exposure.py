@@ -2,7 +2,8 @@
 
 Linear light is stored in 14-bit integers. A bilinear weight has 10 bits (positions are rounded to 1/32 pixel), so every
 product and every sum of four products fits into the 24-bit significand of a float32. OpenCV's result is therefore exact
-on every processor. Layers are stored as float32, which is exact for the same reason, and faster.
+on every processor. Layers are stored as float32, which is exact for the same reason, and faster. Only highlights that
+are brighter than white need more bits: near them, processors may differ in the last bit.
 """
 
 from typing import NamedTuple
@@ -16,8 +17,10 @@ from deblurlab.synthesis.motion import Trajectory
 
 LINEAR_MAX = (1 << 14) - 1
 """Linear light of white."""
+MAX_HIGHLIGHTS = 3
+"""Largest light beyond white, in multiples of white: linear light fits into 16 bits."""
 LinearImage = npt.NDArray[np.uint16]
-"""`(H, W, 3)` linear light, 0..LINEAR_MAX."""
+"""`(H, W, 3)` linear light, 0..LINEAR_MAX, or up to (1 + MAX_HIGHLIGHTS) * LINEAR_MAX before the sensor."""
 FloatLinearImage = npt.NDArray[np.float32]
 """The values of a `LinearImage` as float32."""
 
@@ -43,6 +46,22 @@ _MIDPOINTS = (SRGB_TO_LINEAR[:-1].astype(np.int32) + SRGB_TO_LINEAR[1:]) // 2
 LINEAR_TO_SRGB = np.searchsorted(_MIDPOINTS, np.arange(LINEAR_MAX + 1), side="left").astype(np.uint8)
 """sRGB code value whose linear light is nearest, for each linear value."""
 
+HIGHLIGHT_RAMP = (np.clip(np.arange(256) - 230, 0, None) / 25).astype(np.float32) ** 2
+"""Share of the additional light for each code value of the brightest channel: from 0 at 230 to 1 at 255."""
+
+
+def decode_srgb(image: npt.NDArray[np.uint8], highlights: float = 0.0) -> FloatLinearImage:
+    """Convert an 8-bit sRGB image, `(H, W, 3)`, to linear light; pixels near white get up to `highlights` times more.
+
+    A camera clips highlights after the exposure. Their light before it is unknown from a photograph, but motion blur
+    turns it into streaks that stay saturated (Cho, Wang and Lee, "Handling Outliers in Non-Blind Image Deconvolution",
+    ICCV 2011).
+    """
+    light = SRGB_TO_LINEAR.astype(np.float32)[image]
+    if highlights:
+        light = np.rint(light * (1 + np.float32(highlights) * HIGHLIGHT_RAMP[image.max(axis=-1, keepdims=True)]))
+    return light
+
 
 def expose(layers: list[Layer], height: int, width: int, *, average_srgb: bool = False) -> LinearImage:
     """Return the temporal average of moving layers, given back to front: `(height, width, 3)`.
@@ -54,7 +73,7 @@ def expose(layers: list[Layer], height: int, width: int, *, average_srgb: bool =
     total = np.zeros((height, width, 3), np.float32)  # integer-valued: exact for up to 1024 steps
     for t in range(steps):
         frame = _render_frame(layers, [layer.trajectory[t] for layer in layers], height, width)
-        total += LINEAR_TO_SRGB[frame.astype(np.uint16)] if average_srgb else frame
+        total += LINEAR_TO_SRGB[np.minimum(frame, LINEAR_MAX).astype(np.uint16)] if average_srgb else frame
     mean = (total.astype(np.uint32) + steps // 2) // steps
     return SRGB_TO_LINEAR[mean] if average_srgb else mean.astype(np.uint16)
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from deblurlab.synthesis import sensor
 from deblurlab.synthesis.exposure import (
-    SRGB_TO_LINEAR,
-    FloatLinearImage,
+    MAX_HIGHLIGHTS,
     Layer,
     blur_defocus,
+    decode_srgb,
     expose,
     expose_static,
 )
@@ -47,7 +47,7 @@ class Scene(NamedTuple):
 
     def layers(self) -> list[Layer]:
         """Return the layers back to front."""
-        light = _decode_srgb(self.background)
+        light = decode_srgb(self.background, self.parameters.highlights)
         layers = [Layer(light, None, self.trajectories[0])]
         for mask, roll, trajectory in zip(self.masks, self.rolls, self.trajectories[1:], strict=True):
             layers.append(Layer(np.ascontiguousarray(np.roll(light[::-1], roll, axis=1)), mask, trajectory))
@@ -61,7 +61,8 @@ class Synthesis:
     Lengths are in pixels, angles in degrees, noise levels are fractions of full scale in linear light.
 
     Raises:
-        ValueError: `blur_key` is unknown, `still` isn't in [0, 1], or `jpeg_quality` isn't a range.
+        ValueError: `blur_key` is unknown, `still` or `uniform` isn't in [0, 1], `highlights` isn't within [0, 3], or
+            `jpeg_quality` isn't a range.
     """
 
     blur_length: Range = (0.0, 24.0)
@@ -78,6 +79,11 @@ class Synthesis:
     """Fraction of the pairs without any motion."""
     defocus: Range = (0.0, 0.0)
     """Radius of the defocus disc, in the blurred image alone, of a third of the pairs."""
+    uniform: float = 0.0
+    """Fraction of the pairs with one psf for the whole image: no objects and no rotation."""
+    highlights: Range = (0.0, 0.0)
+    """Light beyond white of areas that are white in the sharp image, in multiples of white, at most 3; half of the
+    scenes have the lower bound. Blurred highlights stay saturated, as in photographs of lamps and reflections."""
     blur_key: BlurKey | Literal["either"] = "blur_gamma"
     """Values that are averaged over the exposure: "blur_gamma" linear light, as in a sensor; "blur" sRGB code values,
     as in averaged video frames; "either" one of them with a probability of 1/2. The names are those of GoPro."""
@@ -85,8 +91,11 @@ class Synthesis:
     def __post_init__(self) -> None:
         if self.blur_key not in (*get_args(BlurKey), "either"):
             raise ValueError(f"blur_key is {self.blur_key!r}: blur, blur_gamma or either")
-        if not 0 <= self.still <= 1:
-            raise ValueError(f"still is {self.still}: a fraction in [0, 1]")
+        for name in ("still", "uniform"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: a fraction in [0, 1]")
+        if not 0 <= self.highlights[0] <= self.highlights[1] <= MAX_HIGHLIGHTS:
+            raise ValueError(f"highlights is {self.highlights}: a range within [0, {MAX_HIGHLIGHTS}]")
         quality = self.jpeg_quality
         if quality is not None and not (len(quality) == 2 and 1 <= quality[0] <= quality[1]):
             raise ValueError(f"jpeg_quality is {self.jpeg_quality}: two numbers from 1 on, the lower one first")
@@ -140,7 +149,7 @@ class Synthesis:
             )
         parameters, trajectories = self._draw_parameters(rng, height, width)
         parameters = replace(parameters, objects=0, softness=0.0)
-        layers = [Layer(_decode_srgb(photo), None, trajectories[0])]
+        layers = [Layer(decode_srgb(photo, parameters.highlights), None, trajectories[0])]
         pair = self._render(rng, layers, height, width, parameters)
         return (*pair, add_psf(parameters, trajectories[0]))
 
@@ -178,6 +187,12 @@ class Synthesis:
         if self.still > 0 and rng.random() < self.still:
             parameters = replace(parameters, blur_length=0.0, rotation=0.0, defocus=0.0)
             trajectories = [np.zeros_like(trajectory) for trajectory in trajectories]
+        if self.uniform > 0 and rng.random() < self.uniform:
+            parameters = replace(parameters, rotation=0.0, objects=0)
+            trajectories = [trajectories[0] * [1, 1, 0]]
+        if self.highlights[1] > 0:
+            low, high = self.highlights
+            parameters = replace(parameters, highlights=low + max(0.0, rng.uniform(-1, 1)) * (high - low))
         return parameters, trajectories
 
     def _draw_quality(self, rng: np.random.Generator) -> int | None:
@@ -216,10 +231,6 @@ class Synthesis:
         if parameters.jpeg_quality is not None:
             blurred = sensor.compress_jpeg(blurred, parameters.jpeg_quality)
         return blurred, sensor.encode_srgb(expose_static(layers, height, width))
-
-
-def _decode_srgb(image: Image) -> FloatLinearImage:
-    return SRGB_TO_LINEAR.astype(np.float32)[image]
 
 
 def _soften(image: Image, sigma: float) -> Image:

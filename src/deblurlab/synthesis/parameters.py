@@ -31,6 +31,8 @@ class SynthesisParameters:
     """Values that were averaged, see `Synthesis.blur_key`."""
     defocus: float = 0.0
     """Radius of the defocus disc of the blurred image, in pixels."""
+    highlights: float = 0.0
+    """Light beyond white of the brightest areas, in multiples of white."""
     psf: list[list[float]] | None = None
     """Psf of the background at the image's centre: rows, sum 1. It is that of the whole image if the camera doesn't
     rotate and there are no objects."""
