@@ -23,7 +23,15 @@ def _batch(synthesis: Synthesis, seeds: range, side: int = 48) -> SceneBatch:
 
 
 @pytest.mark.parametrize(
-    "change", [{}, {"defocus": (1, 4)}, {"blur_key": "blur"}, {"rotation": (3, 9)}, {"blur_key": "either"}]
+    "change",
+    [
+        {},
+        {"defocus": (1, 4)},
+        {"blur_key": "blur"},
+        {"rotation": (3, 9)},
+        {"blur_key": "either"},
+        {"highlights": (3, 3)},
+    ],
 )
 def test_equals_the_integer_exposure(change: dict) -> None:
     synthesis = replace(NOISELESS, **change)

@@ -7,8 +7,10 @@ import pytest
 import skimage.data
 from scipy.ndimage import convolve
 
-from deblurlab.synthesis import Synthesis
-from deblurlab.synthesis.exposure import LINEAR_MAX, SRGB_TO_LINEAR
+from deblurlab.media.srgb import srgb_to_linear
+from deblurlab.synthesis import BlurKey, Synthesis
+from deblurlab.synthesis.exposure import LINEAR_MAX, SRGB_TO_LINEAR, Layer, decode_srgb
+from deblurlab.synthesis.parameters import SynthesisParameters
 from deblurlab.synthesis.scenes import dead_leaves
 
 STATIC = Synthesis(
@@ -49,6 +51,56 @@ def test_blurred_image_is_the_convolution_with_the_stored_psf(defocus: tuple[flo
     error = np.abs(SRGB_TO_LINEAR[blurred].astype(float) - expected)[16:-16, 16:-16]
     assert error.mean() < 0.004 * LINEAR_MAX
     assert np.abs(light - expected)[16:-16, 16:-16].mean() > 0.02 * LINEAR_MAX
+
+
+def test_pairs_with_one_psf_have_no_objects_and_no_rotation() -> None:
+    """Half of the pairs; the others are those of the same seed without the setting."""
+    moving = replace(STATIC, blur_length=(3, 9), rotation=(1, 2), objects=(1, 3), object_length=(4, 9))
+    drawn = [
+        [synthesis._draw_parameters(np.random.default_rng(i), 96, 96) for i in range(200)]
+        for synthesis in (moving, replace(moving, uniform=0.5))
+    ]
+    uniform = [not parameters.objects for parameters, _ in drawn[1]]
+    assert np.mean(uniform) == pytest.approx(0.5, abs=0.1)
+    for (before, all_layers), (after, trajectories), is_uniform in zip(*drawn, uniform, strict=True):
+        assert np.array_equal(trajectories[0][:, :2], all_layers[0][:, :2])
+        if is_uniform:
+            assert len(trajectories) == 1
+            assert not trajectories[0][:, 2].any()
+            assert after == replace(before, objects=0, rotation=0.0)
+        else:
+            assert after == before
+            assert np.array_equal(trajectories, all_layers)
+
+
+@pytest.mark.parametrize("blur_key", ["blur_gamma", "blur"])
+def test_blurred_highlights_are_brighter_than_those_of_a_clipped_image(blur_key: BlurKey) -> None:
+    """A white line of 1 pixel that moves over 8 pixels: 1/8 of white, and 4/8 of white with four times the light.
+
+    The average of sRGB values of clipped frames, as in a video, has no light beyond white.
+    """
+    line = np.zeros((64, 64, 3), np.uint8)
+    line[:, 32] = 255
+    means = []
+    for highlights in (0.0, 3.0):
+        synthesis = replace(STATIC, highlights=(highlights, highlights), blur_key=blur_key)
+        layer = Layer(decode_srgb(line, highlights), None, np.array([[x - 4, 0, 0] for x in range(8)], float))
+        parameters = SynthesisParameters(
+            blur_length=7, rotation=0, objects=0, softness=0, read_noise=0, shot_noise=0, jpeg_quality=None,
+            blur_key=blur_key, highlights=highlights,
+        )  # fmt: skip
+        blurred, sharp = synthesis._render(np.random.default_rng(0), [layer], 32, 32, parameters)
+        assert sharp.max() == 255
+        means.append(SRGB_TO_LINEAR[blurred[16, 16, 0]] / LINEAR_MAX)
+    expected = (1 / 8, 4 / 8) if blur_key == "blur_gamma" else (float(srgb_to_linear(np.float64(1 / 8))),) * 2
+    assert means == pytest.approx(expected, abs=0.005)
+
+
+def test_half_of_the_scenes_have_brighter_highlights() -> None:
+    synthesis = replace(STATIC, highlights=(0, 2))
+    values = [synthesis._draw_parameters(np.random.default_rng(i), 96, 96)[0].highlights for i in range(400)]
+    assert np.mean(np.array(values) > 0) == pytest.approx(0.5, abs=0.08)
+    assert 1.9 < max(values) <= 2
 
 
 def test_psf_of_a_rotating_camera_is_that_of_the_centre() -> None:
@@ -117,6 +169,9 @@ def test_static_pair_has_equal_images() -> None:
     ("arguments", "message"),
     [
         ({"still": 2}, "still is 2: a fraction"),
+        ({"uniform": -1}, "uniform is -1: a fraction"),
+        ({"highlights": (0, 4)}, r"highlights is \(0, 4\): a range within \[0, 3\]"),
+        ({"highlights": (2, 1)}, "a range within"),
         ({"jpeg_quality": (130, 70)}, r"jpeg_quality is \(130, 70\): two numbers"),
         ({"jpeg_quality": (0, 70)}, "from 1 on"),
         ({"jpeg_quality": (70,)}, "two numbers"),
