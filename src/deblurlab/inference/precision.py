@@ -42,7 +42,7 @@ class Choice(NamedTuple):
 def check_precision(precision: str) -> None:
     """Raise UserError if a precision is unknown."""
     if precision not in get_args(Precision):
-        raise UserError(f"precision={precision} is unknown: {', '.join(get_args(Precision))}")
+        raise UserError(f"precision={precision} is unknown: choose {', '.join(get_args(Precision))}")
 
 
 def choose_precision(precision: str, device: torch.device, run: Callable[[Tensor, bool], Tensor]) -> Choice:
@@ -69,14 +69,14 @@ def choose_precision(precision: str, device: torch.device, run: Callable[[Tensor
     try:
         difference = measure_difference(run)
     except Exception as error:  # a network may be any module
-        message = f"the network can't run in bf16 ({first_sentence(error.__cause__ or error)})"
+        message = f"bf16 fails on a test image of 256x256 pixels ({first_sentence(error.__cause__ or error)})"
         if precision == "bf16":
             raise UserError(f"{message}: use precision fp32") from error
         return Choice(False, False, f"fp32: {message}")
     measured = f"{difference:.2g} levels of 255 from fp32 on average, on a test image"
     if precision == "bf16":
         if not native:
-            _LOG.warning("%s has no bf16 instructions: bf16 is slower than fp32 there", device)
+            _LOG.warning("%s has no bf16 instructions: bf16 takes several times as long as fp32", device)
         return Choice(True, True, f"bf16 ({measured})")
     if not difference < MAX_DIFFERENCE:
         return Choice(False, False, f"fp32: bf16 would be {measured}")
