@@ -1,7 +1,6 @@
 """`restorer.precision`: fp32 by default, bf16 on request; data sets have images of 8 bits."""
 
 import csv
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,18 +27,17 @@ def _bf16(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_psnr_of_bf16_is_close_to_that_of_fp32(
-    evaluate: Evaluate, weights: Path, caplog: pytest.LogCaptureFixture
+    evaluate: Evaluate, weights: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     psnr = {}
     for name in ("", "fp32", "bf16", "auto"):
-        caplog.clear()
         overrides = [f"restorer.precision={name}"] if name else []
-        with caplog.at_level(logging.INFO):
-            run = evaluate("restorer=checkpoint", f"restorer.path={weights}", "limit=2", "fresh=true", *overrides)
-        lines = [record.message for record in caplog.records if "restorer.precision" in record.message]
+        options = f"restorer.path={weights}", "metric=psnr", "limit=2", "fresh=true"
+        run = evaluate("restorer=checkpoint", *options, *overrides)
+        lines = [line for line in capsys.readouterr().err.splitlines() if "restorer.precision" in line]
         assert [line.partition(" (")[0] for line in lines] == {
-            "bf16": ["restorer.precision=bf16: bf16"],
-            "auto": ["restorer.precision=auto: bf16 for images of 8 bits"],
+            "bf16": ["INFO: restorer.precision=bf16: bf16"],
+            "auto": ["INFO: restorer.precision=auto: bf16 for images of 8 bits"],
         }.get(name, [])
         with (run / "per_image.csv").open() as file:
             psnr[name] = [float(row["psnr"]) for row in csv.DictReader(file)]
@@ -63,11 +61,11 @@ def test_the_precision_applies_to_the_device_of_prepare(weights: Path, ensemble:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["restorer=bundled_fidelity", "restorer.precision=half"], "precision=half is unknown: choose auto, fp32, bf16"),
+        (["restorer=bundled_fidelity", "restorer.precision=half"], "precision=half is unknown: choose auto"),
         (["restorer=wiener", "+restorer.precision=bf16"], "unexpected keyword argument 'precision'"),
-        (["restorer=onnx", "restorer.path=x.onnx", "+restorer.precision=bf16"], "unexpected keyword argument 'precision'"),
+        (["restorer=onnx", "restorer.path=x", "+restorer.precision=bf16"], "unexpected keyword argument 'precision'"),
     ],
-)  # fmt: skip
+)
 def test_invalid_precisions_are_reported(evaluate: Evaluate, overrides: list[str], message: str) -> None:
     with pytest.raises(SystemExit, match=message):
         evaluate(*overrides)
