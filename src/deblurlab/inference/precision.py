@@ -2,10 +2,13 @@
 
 import logging
 from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from deblurlab._compat import cpu_has_bf16
@@ -100,8 +103,10 @@ def measure_difference(run: Callable[[Tensor, bool], Tensor]) -> float:
 
 def probe_image() -> Tensor:
     """Return a blurred part of a photograph, `(1, 3, 256, 256)` in [0, 1], of 8 bits."""
-    from skimage.data import astronaut  # heavy
-
-    part = astronaut()[:_SIDE, 96 : 96 + _SIDE + _BLUR - 1].astype(np.float32)
+    package = find_spec("skimage")  # importing it would load SciPy
+    assert package is not None
+    assert package.origin is not None
+    with Image.open(Path(package.origin).parent / "data" / "astronaut.png") as photograph:
+        part = np.asarray(photograph)[:_SIDE, 96 : 96 + _SIDE + _BLUR - 1].astype(np.float32)
     blurred = np.rint(sum(part[:, i : i + _SIDE] for i in range(_BLUR)) / _BLUR)
     return torch.from_numpy(blurred / 255).permute(2, 0, 1)[None]
