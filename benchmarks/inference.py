@@ -7,8 +7,9 @@ the CPU time of the process.
 
 - Tiles: an image in tiles / whole, with the number of computed pixels per pixel of the image.
 - Files: `restore_files` on JPEGs / reading, computing and writing them sequentially.
-- Engines: seconds per megapixel of each bundled model in PyTorch and ONNX Runtime, and of NAFNet-16 in PyTorch, all
-  with the same number of threads; PyTorch uses channels_last.
+- Engines: seconds per megapixel of each bundled model in PyTorch (float32 and bfloat16) and ONNX Runtime, and of
+  NAFNet-16 in PyTorch, all with the same number of threads; PyTorch uses channels_last. bfloat16 is slower than float32
+  on processors without instructions for it.
 """
 
 import re
@@ -74,9 +75,9 @@ def print_tiles(height: int, width: int, tile: int | None, runs: int, clock: Clo
     """Print the time of tiled relative to whole restoration."""
     image = np.tile(blurred_image(height // 4, width // 4), (4, 4, 1))
     restorers = {
-        "whole": Restorer.load(device="cpu", tile=0),
-        "overlap 32": Restorer.load(device="cpu", tile=tile, overlap=32),
-        "exact": Restorer.load(device="cpu", tile=tile),
+        "whole": Restorer.load(device="cpu", precision="fp32", tile=0),
+        "overlap 32": Restorer.load(device="cpu", precision="fp32", tile=tile, overlap=32),
+        "exact": Restorer.load(device="cpu", precision="fp32", tile=tile),
     }
     # Also measures the receptive radius, before the time is taken.
     tilings = {name: restorer.tiling(*image.shape[:2]) for name, restorer in restorers.items()}
@@ -110,7 +111,7 @@ def print_files(folder: Path, count: int, height: int, width: int, runs: int) ->
     (folder / "in").mkdir()
     for i in range(count):
         as_vips(blurred_image(height, width, seed=i)).jpegsave(str(folder / "in" / f"{i}.jpg"), Q=95)
-    restorer, busy = Restorer.load(device="cpu"), []
+    restorer, busy = Restorer.load(device="cpu", precision="fp32"), []
     calls = {
         "concurrent": lambda: busy.append(busy_percentage(folder, restorer)),
         "sequential": lambda: restore_sequentially(folder, restorer),
@@ -151,7 +152,8 @@ def print_engines(folder: Path, models: Sequence[str], height: int, width: int, 
     engines: dict[str, Engine] = {f"{NAFNET}, PyTorch": Torch(build(NAFNET), torch.device("cpu"))}
     for name in models:
         export_onnx(load_model(bundled.weights_folder(name)), folder / f"{name}.onnx")
-        engines[f"{name}, PyTorch"] = Restorer.load(name, device="cpu").engine
+        engines[f"{name}, PyTorch"] = Restorer.load(name, device="cpu", precision="fp32").engine
+        engines[f"{name}, PyTorch bf16"] = Restorer.load(name, device="cpu", precision="bf16").engine
         engines[f"{name}, ONNX Runtime"] = OnnxRuntime(folder / f"{name}.onnx")
     calls = {name: lambda e=engine: e(image) for name, engine in engines.items()}
     seconds = alternate(calls, runs, warm_up=1, clock=clock)
@@ -161,7 +163,11 @@ def print_engines(folder: Path, models: Sequence[str], height: int, width: int, 
     print()
     print_header("ratio", "measured", "target")
     eager = f"{models[0]}, PyTorch"
-    for name, target in ((f"{models[0]}, ONNX Runtime", "at least 1"), (f"{NAFNET}, PyTorch", "at most 0.5")):
+    for name, target in (
+        (f"{models[0]}, ONNX Runtime", "at least 1"),
+        (f"{models[0]}, PyTorch bf16", "-"),
+        (f"{NAFNET}, PyTorch", "at most 0.5"),
+    ):
         print_row(f"{eager} / {name}", f"{median_ratio(seconds[eager], seconds[name]):.3f}", target)
 
 

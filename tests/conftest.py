@@ -29,6 +29,14 @@ settings.register_profile("deblurlab", derandomize=True, deadline=None, print_bl
 settings.load_profile("deblurlab")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_bf16() -> Iterator[None]:
+    """Let precision=auto be float32, so that results are equal on every processor."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("deblurlab.inference.precision.cpu_has_bf16", lambda: False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the synthetic data of all tests, one for all processes of pytest-xdist."""

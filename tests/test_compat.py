@@ -54,6 +54,13 @@ def test_foreach_has_no_public_name() -> None:
     assert not hasattr(torch, "foreach")
 
 
+def test_cpu_has_bf16_agrees_with_the_kernel() -> None:
+    """Delete the function when the lowest supported torch has `torch.cpu.get_capabilities`."""
+    if not (info := Path("/proc/cpuinfo")).exists():
+        pytest.skip("only Linux lists the instructions of the processor")
+    assert _compat.cpu_has_bf16() == bool(re.search(r"\bavx512_bf16\b", info.read_text()))
+
+
 def test_a_dataloader_does_not_expose_its_workers() -> None:
     iterator = iter(torch.utils.data.DataLoader(range(4), num_workers=1))  # type: ignore[arg-type]
     (worker,) = _compat.worker_processes(iterator)

@@ -31,6 +31,16 @@ def foreach(operation: str) -> Callable[..., Any]:
     return getattr(torch, f"_foreach_{operation}")
 
 
+def cpu_has_bf16() -> bool:
+    """Return whether the processor has the bfloat16 instructions of AVX-512, as all that have AMX do.
+
+    `torch.cpu.get_capabilities` tells it publicly, but isn't in all supported versions of torch.
+    """
+    import torch
+
+    return torch.cpu._is_avx512_bf16_supported()
+
+
 def worker_processes(iterator: object) -> list[BaseProcess]:
     """Return the worker processes of a DataLoader's iterator; empty without workers.
 

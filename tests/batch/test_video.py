@@ -111,7 +111,7 @@ from pathlib import Path
 from deblurlab.batch import video
 from deblurlab.inference.predictor import Restorer
 video.SEGMENT = 4
-video.restore_video(Path(sys.argv[1]), Path(sys.argv[2]), Restorer.load(sys.argv[3], device="cpu"))
+video.restore_video(Path(sys.argv[1]), Path(sys.argv[2]), Restorer.load(sys.argv[3], device="cpu", precision="fp32"))
 """
 
 

@@ -21,12 +21,12 @@ CPU = torch.device("cpu")
 RNG = np.random.default_rng(0)
 
 
-def _engine(model: str, *options: str) -> Torch:
+def _engine(model: str, *options: str, precision: str = "fp32") -> Torch:
     torch.manual_seed(0)
     network = instantiate(config(f"model={model}", *(options or small(f"model={model}"))).model)
     for parameter in network.parameters():
         nn.init.normal_(parameter, 0, 0.2 if parameter.dim() == 1 else 0.1)
-    return Torch(network, CPU)
+    return Torch(network, CPU, precision=precision)
 
 
 def _restored(engine: Engine, image: np.ndarray, tiling: Tiling, strength: float = 1.0) -> np.ndarray:
@@ -68,11 +68,19 @@ def test_global_networks_have_no_receptive_radius(network: nn.Module) -> None:
 
 @pytest.mark.parametrize("shape", [(391, 390, 3), (261, 391, 3), (258, 403, 1), (200, 333, 3)])
 @pytest.mark.parametrize(
-    ("model", "ensemble"),
-    [("unet_res", False), ("unet", False), ("unet_res", True), pytest.param("unet", True, marks=pytest.mark.slow)],
+    ("model", "ensemble", "precision"),
+    [
+        ("unet_res", False, "fp32"),
+        ("unet", False, "fp32"),
+        ("unet_res", True, "fp32"),
+        ("unet_res", False, "bf16"),
+        pytest.param("unet", True, "fp32", marks=pytest.mark.slow),
+    ],
 )
-def test_exact_tiles_equal_the_whole_image_bit_for_bit(model: str, shape: tuple[int, int, int], ensemble: bool) -> None:
-    engine: Engine = _engine(model, "model.width=8", "model.depth=2", "model.blocks=1")
+def test_exact_tiles_equal_the_whole_image_bit_for_bit(
+    model: str, shape: tuple[int, int, int], ensemble: bool, precision: str
+) -> None:
+    engine: Engine = _engine(model, "model.width=8", "model.depth=2", "model.blocks=1", precision=precision)
     engine = Ensemble(engine) if ensemble else engine
     image = RNG.integers(0, 1 << 16, shape, np.uint16)
     whole = _restored(engine, image, Tiling(0, 0, True))

@@ -142,6 +142,7 @@ def test_a_bucket_is_restored_and_a_second_run_skips_restored_objects(
     store.failing = {("HEAD", f"/photos/some/in/{key}"), ("PUT", f"/photos/some/in/restored/{key}")}
     command = [
         "--engine", "ray", "--input", "s3://photos/some/in", "-o", "s3://photos/some/in/restored", "--weights", release,
+        "--precision", "fp32",  # the same on every processor
         "--address", cluster,
     ]  # fmt: skip
     assert _restore(*command) == 1

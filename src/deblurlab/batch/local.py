@@ -180,7 +180,8 @@ class _FileRestorer:
             self._busy += time.perf_counter() - start
             if not tiling.exact and not self._seam_error_printed:
                 self._seam_error_printed = True
-                message = seam_error(self._restorer.engine, blurred[..., : image.colours], tiling)
+                engine = self._restorer.engine.for_images(blurred.dtype)
+                message = seam_error(engine, blurred[..., : image.colours], tiling)
                 self._print(f"{image.path}: {message}")
             writer.write(np.concatenate([blurred, restored], axis=1) if self._options.side_by_side else restored)
             rows += len(blurred)

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from deblurlab.cli.exit_codes import exit_with_message
+from deblurlab.cli.precision import add_precision
 from deblurlab.cli.trust import add_trust
 from deblurlab.errors import UserError
 
@@ -48,8 +49,11 @@ def _restore_files(options: argparse.Namespace) -> int:
         overlap=overlap,
         strength=options.strength,
         ensemble=options.ensemble,
+        precision=options.precision,
         trust=options.trust,
     )
+    if restorer.engine.precision:
+        print(f"precision: {restorer.engine.precision}", file=sys.stderr)
     return restore_files(options.inputs, restorer, files)
 
 
@@ -70,6 +74,7 @@ def _restore_on_ray(options: argparse.Namespace) -> int:
         overlap=overlap,
         strength=options.strength,
         ensemble=options.ensemble,
+        precision=options.precision,
         trust=trusted_names(options.trust),  # workers don't have this process's environment
     )
     job = ClusterJob(
@@ -94,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--overlap", default="auto", help="overlap of neighbouring tiles in pixels; auto: exact where affordable")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, ... (default: auto)")
     add("--engine", choices=["torch", "onnxruntime", "ray"], default="torch", help="default: torch")
+    add_precision(parser)
     add("--strength", type=float, default=1.0, help="from 0 (blurred image) to 1 (restored image, default)")
     add("--ensemble", action="store_true", help="average over 8 flips and rotations: higher PSNR, 8 times slower")
     add("--side-by-side", action="store_true", help="write the blurred and the restored image next to each other")

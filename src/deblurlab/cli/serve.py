@@ -1,9 +1,11 @@
 """`deblurlab serve`."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from deblurlab.cli.exit_codes import exit_with_message
+from deblurlab.cli.precision import add_precision
 from deblurlab.cli.trust import add_trust
 from deblurlab.errors import UserError
 from deblurlab.inference.bundled import DEFAULT, weights_folder
@@ -28,9 +30,12 @@ def serve(arguments: list[str]) -> None:
         from deblurlab.serving.limits import Limits
 
         restorers = {
-            name: Restorer.load(path, device=options.device, trust=options.trust)
+            name: Restorer.load(path, device=options.device, precision=options.precision, trust=options.trust)
             for name, path in zip(names, paths, strict=True)
         }
+        for name, restorer in restorers.items():
+            if restorer.engine.precision:
+                print(f"{name}: precision: {restorer.engine.precision}", file=sys.stderr)
         limits = Limits(
             megabytes=options.max_megabytes,
             megapixels=options.max_megapixels,
@@ -51,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--weights", nargs="+", default=[None], help=text)
     add_trust(parser)
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, ... (default: auto)")
+    add_precision(parser)
     add(
         "--host",
         default="127.0.0.1",

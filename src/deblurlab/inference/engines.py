@@ -1,13 +1,18 @@
 """Engines that run a network: the base class, PyTorch, and the self-ensemble."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from copy import copy
 from functools import cached_property
 from hashlib import sha256
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from deblurlab.errors import SizeError
+from deblurlab.inference.precision import choose_precision
 from deblurlab.models.base import run_generator
 from deblurlab.models.memory_format import convert_memory_format
 from deblurlab.models.padding import PaddingMode, pad, padding_of
@@ -28,6 +33,8 @@ class Engine:
     """Values of padded pixels."""
     always_pad: bool = False
     """The network pads sides that are multiples already by one more multiple."""
+    precision: str = ""
+    """The chosen precision and its reason, in one line; empty if the engine has no choice."""
 
     @property
     def receptive_radius(self) -> int | None:
@@ -45,38 +52,71 @@ class Engine:
         """
         raise NotImplementedError
 
+    def for_images(self, dtype: npt.DTypeLike) -> "Engine":
+        """Return the engine with the precision for images of a type, such as uint8, uint16 or float32."""
+        return self
+
     def cost(self) -> dict[str, int]:
         """Return `parameters` and `macs_256` (multiply-accumulates at 256x256), empty if they are unknown."""
         return {}
 
     def fingerprint(self) -> str:
-        """Return a digest of the weights."""
+        """Return a digest of the weights, and the precision unless it is float32."""
         raise NotImplementedError
 
 
 class Torch(Engine):
-    """A network in PyTorch."""
+    """A network in PyTorch.
 
-    def __init__(self, network: nn.Module, device: torch.device, *, channels_last: bool = True) -> None:
+    Args:
+        network: The network.
+        device: Its device.
+        channels_last: Use the channels-last memory format.
+        precision: "fp32", "bf16", or "auto"; see `choose_precision`. bfloat16 is used by autocast: with converted
+            weights, sums with the blurred image would be rounded too, which is ten times less accurate.
+
+    Raises:
+        UserError: The precision is unknown, or bfloat16 is requested and the network can't run with it.
+    """
+
+    def __init__(
+        self, network: nn.Module, device: torch.device, *, channels_last: bool = True, precision: str = "fp32"
+    ) -> None:
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         self._device = device
         self._network = network.eval().to(device)
         convert_memory_format(self._network, self._format)
         self.multiple_of = int(getattr(network, "multiple_of", DEFAULT_MULTIPLE))
         _, _, self.padding, self.always_pad = padding_of(self._network)
+        self._choice = choose_precision(precision, device, self._run)
+        self._bf16, self.precision = self._choice.bf16, self._choice.reason
+
+    def for_images(self, dtype: npt.DTypeLike) -> Engine:
+        """Return the engine with the precision for images of a type; it shares the network."""
+        bf16 = self._choice.bf16 if np.dtype(dtype) == np.uint8 else self._choice.bf16_above_8_bits
+        if bf16 == self._bf16:
+            return self
+        engine = copy(self)
+        engine._bf16 = bf16
+        return engine
 
     @cached_property
     def receptive_radius(self) -> int | None:
         """Receptive radius in pixels, measured at the first access; None if the network rejects the measured sizes."""
         try:
-            return measure_receptive_radius(self, self.multiple_of, int(getattr(self._network, "min_size", 1)))
+            smallest = int(getattr(self._network, "min_size", 1))
+            return measure_receptive_radius(lambda image: self._run(image, False), self.multiple_of, smallest)
         except SizeError:
             return None
 
-    @torch.inference_mode()
     def __call__(self, blurred: Tensor) -> Tensor:
         """Restore `(B, 3, H, W)`. Of a multi-scale network, return the finest scale."""
-        restored = run_generator(self._network, blurred.to(self._device).contiguous(memory_format=self._format))
+        return self._run(blurred, self._bf16)
+
+    @torch.inference_mode()
+    def _run(self, blurred: Tensor, bf16: bool) -> Tensor:
+        with torch.autocast(self._device.type, torch.bfloat16) if bf16 else nullcontext():
+            restored = run_generator(self._network, blurred.to(self._device).contiguous(memory_format=self._format))
         finest = restored[-1] if isinstance(restored, (list, tuple)) else restored
         return finest.float().cpu()
 
@@ -87,11 +127,11 @@ class Torch(Engine):
         return {"parameters": count_parameters(self._network), "macs_256": count_macs(self._network)}
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of the state dict."""
+        """Return the SHA-256 of the state dict, and the precision unless it is float32."""
         digest = sha256()
         for name, value in self._network.state_dict().items():
             digest.update(name.encode() + value.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        return digest.hexdigest() + (f" {self._choice.name}" if self._choice.bf16 else "")
 
 
 class Ensemble(Engine):
@@ -102,7 +142,11 @@ class Ensemble(Engine):
 
     def __init__(self, engine: Engine) -> None:
         self._engine, self.multiple_of = engine, engine.multiple_of
-        self.padding, self.always_pad = engine.padding, engine.always_pad
+        self.padding, self.always_pad, self.precision = engine.padding, engine.always_pad, engine.precision
+
+    def for_images(self, dtype: npt.DTypeLike) -> Engine:
+        """Return the self-ensemble with the precision for images of a type."""
+        return Ensemble(self._engine.for_images(dtype))
 
     @property
     def receptive_radius(self) -> int | None:

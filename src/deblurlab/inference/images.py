@@ -26,6 +26,8 @@ class Unpacked(NamedTuple):
     images: Tensor
     """`(N, 3, H, W)` float in [0, 1]; N = 1 unless the image is a batch."""
     pack: Callable[[Tensor], Any]
+    dtype: np.dtype[Any] = np.dtype(np.float32)
+    """Type of the image's values."""
 
 
 def unpack(image: Any) -> Unpacked:
@@ -74,7 +76,7 @@ def _unpack_pil(image: Image.Image) -> Unpacked:
         packed.info = {key: value for key, value in image.info.items() if key != "transparency"}
         return packed
 
-    return Unpacked(array.images, pack)
+    return array._replace(pack=pack)
 
 
 def _check_range(image: Any, name: str) -> None:
@@ -125,4 +127,4 @@ def _unpack_array(image: np.ndarray, shape: tuple[int, ...]) -> Unpacked:
         rounded = round_to(values, image.dtype).reshape(*image.shape[:-1], colours)
         return np.concatenate([rounded, image[..., colours:]], axis=-1).reshape(shape)
 
-    return Unpacked(images.expand(-1, 3, -1, -1), pack)
+    return Unpacked(images.expand(-1, 3, -1, -1), pack, image.dtype)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from deblurlab.inference.bundled import weights_folder
 from deblurlab.inference.engines import Engine, Ensemble, Torch
 from deblurlab.inference.images import unpack
 from deblurlab.inference.onnx_engine import OnnxRuntime
+from deblurlab.inference.precision import check_precision
 from deblurlab.inference.tiling import WINDOW, Tiling, choose_tiling, restore_rows
 from deblurlab.media.pixels import InMemory, Pixels, Rows
 from deblurlab.runs.environment import resolve_device
@@ -53,6 +55,7 @@ class Restorer:
         overlap: int | None = None,
         strength: float = 1.0,
         ensemble: bool = False,
+        precision: str = "auto",
         trust: Sequence[str] = (),
     ) -> "Restorer":
         """Load a trained network.
@@ -66,6 +69,10 @@ class Restorer:
             overlap: Overlap of neighbouring windows on each side in pixels; None chooses it.
             strength: Weight w of the restored image, 0 to 1: the result is w restored + (1 - w) blurred.
             ensemble: Average over eight flips and quarter turns: more accurate, eight times slower.
+            precision: "fp32"; "bf16", which is faster on some processors and GPUs, for all images; or "auto": bf16 for
+                images of uint8 if the device has bf16 instructions and a probe image differs by less than half a level
+                of 255 on average from fp32, else fp32. The bundled model differs by about 0.1 (docs/restoring.md).
+                `engine.precision` says what was chosen.
             trust: Packages and classes outside of deblurlab that the weights may name, besides those of the environment
                 variable DEBLURLAB_TRUST. They are imported and run.
 
@@ -80,9 +87,12 @@ class Restorer:
         path = weights_folder(weights)
         loaded: Engine
         if path.suffix.lower() == ".onnx":
+            if precision != "auto":
+                raise UserError(f"precision={precision} can't be chosen for {path}: an ONNX file has its own precision")
             loaded = OnnxRuntime(path, device)
         elif engine == "torch":
-            loaded = Torch(load_model(path, trust=trust), resolve_device(device))
+            check_precision(precision)
+            loaded = Torch(load_model(path, trust=trust), resolve_device(device), precision=precision)
         else:
             raise UserError(
                 f"the engine {engine} needs an ONNX file: deblurlab export {path} -o model.onnx --format onnx"
@@ -91,7 +101,7 @@ class Restorer:
 
     @property
     def settings(self) -> str:
-        """Identifier of the weights and options. Equal settings restore an image to equal results."""
+        """Identifier of the weights, precision and options. Equal settings restore an image to equal results."""
         return f"{self.engine.fingerprint()} strength={self.strength:g} tile={self._tile} overlap={self._overlap}"
 
     def tiling(self, height: int, width: int) -> Tiling:
@@ -111,26 +121,32 @@ class Restorer:
         """
         is_list = isinstance(images, (list, tuple))
         opened = [unpack(image) for image in (images if is_list else [images])]
-        by_size: dict[tuple[int, ...], list[int]] = {}
+        groups: dict[tuple[Any, ...], list[int]] = {}
         for i, one in enumerate(opened):
-            by_size.setdefault(tuple(one.images.shape[-2:]), []).append(i)
+            groups.setdefault((one.dtype, *one.images.shape[-2:]), []).append(i)
         results: dict[int, Any] = {}
-        for indices in by_size.values():
-            restored = self.batch(torch.cat([opened[i].images for i in indices]))
+        for (dtype, *_), indices in groups.items():
+            restored = self.batch(torch.cat([opened[i].images for i in indices]), dtype)
             parts = torch.split(restored, [len(opened[i].images) for i in indices])
             results |= {i: opened[i].pack(part) for i, part in zip(indices, parts, strict=True)}
         return [results[i] for i in range(len(opened))] if is_list else results[0]
 
-    def batch(self, blurred: Tensor) -> Tensor:
-        """Restore `(N, 3, H, W)` in [0, 1] on the CPU. The result has the same shape and is clamped only if tiled."""
+    def batch(self, blurred: Tensor, dtype: npt.DTypeLike = np.float32) -> Tensor:
+        """Restore `(N, 3, H, W)` in [0, 1] on the CPU. The result has the same shape and is clamped only if tiled.
+
+        Args:
+            blurred: The images.
+            dtype: Type of the images that the tensor was made from, which decides the precision.
+        """
         height, width = blurred.shape[-2:]
-        tiling = self.tiling(height, width)
+        tiling, engine = self.tiling(height, width), self.engine.for_images(dtype)
         if tiling.tile:
             images = (InMemory(image.permute(1, 2, 0).contiguous().numpy()) for image in blurred)
-            tiled = [np.concatenate([restored for _, restored in self.rows(image)]) for image in images]
+            bands = (restore_rows(engine, image, tiling, strength=self.strength) for image in images)
+            tiled = [np.concatenate([restored for _, restored in rows]) for rows in bands]
             return torch.from_numpy(np.stack(tiled)).permute(0, 3, 1, 2)
         batch_size = max(1, WINDOW**2 // (height * width))
-        restored = torch.cat([self.engine(part) for part in torch.split(blurred, batch_size)])
+        restored = torch.cat([engine(part) for part in torch.split(blurred, batch_size)])
         return restored if self.strength == 1 else torch.lerp(blurred, restored.clamp(0, 1), self.strength)
 
     def rows(self, image: Rows) -> Iterator[tuple[Pixels, Pixels]]:
@@ -139,8 +155,8 @@ class Restorer:
         Yields:
             `(blurred, restored)`, each `(n, W, C)`, the next rows of the image. Alpha channels are copied.
         """
-        tiling = self.tiling(image.height, image.width)
-        for blurred, restored in restore_rows(self.engine, image, tiling, strength=self.strength):
+        tiling, engine = self.tiling(image.height, image.width), self.engine.for_images(image.read(0).dtype)
+        for blurred, restored in restore_rows(engine, image, tiling, strength=self.strength):
             alpha = blurred[..., image.colours :]
             yield blurred, np.concatenate([restored, alpha], axis=2) if alpha.size else restored
             del blurred, restored, alpha  # frees memory before the next rows are computed

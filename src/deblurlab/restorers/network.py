@@ -1,9 +1,11 @@
 """Trained networks as restorers."""
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,9 +14,12 @@ from deblurlab.datasets.listing import Item
 from deblurlab.inference.bundled import weights_folder
 from deblurlab.inference.engines import Engine, Ensemble, Torch
 from deblurlab.inference.onnx_engine import OnnxRuntime
+from deblurlab.inference.precision import check_precision
 from deblurlab.inference.predictor import Restorer
 from deblurlab.restorers.base import BaseRestorer, Restored
 from deblurlab.restorers.psf import Psf
+
+_LOG = logging.getLogger(__name__)
 
 
 class _Network(BaseRestorer):
@@ -25,7 +30,7 @@ class _Network(BaseRestorer):
 
     def __call__(self, blurred: Tensor, pair: Item) -> Restored:
         """Restore an image, `(3, H, W)` in [0, 1]."""
-        return Restored(self.predictor.batch(blurred[None])[0])
+        return Restored(self.predictor.batch(blurred[None], np.uint8)[0])  # data sets have images of 8 bits
 
     def warm_up(self, blurred: Tensor, pair: Item) -> None:
         """Run the network once."""
@@ -47,24 +52,40 @@ class Checkpoint(_Network):
         channels_last: Use the channels-last memory format.
         tile: Side of a tile in pixels; 0 restores each image as a whole.
         ensemble: Average over eight flips and quarter turns.
+        precision: "fp32", "bf16", or "auto" as in `Restorer.load`. It applies once `prepare` has been called.
 
     Raises:
-        UserError: The checkpoint can't be read, or names a class that is neither a model of deblurlab nor in `trust`.
+        UserError: The checkpoint can't be read, or names a class that is neither a model of deblurlab nor in `trust`,
+            or the precision is unknown.
     """
 
     def __init__(
-        self, *, path: str, trust: Sequence[str] = (), channels_last: bool = True, tile: int = 0, ensemble: bool = False
+        self,
+        *,
+        path: str,
+        trust: Sequence[str] = (),
+        channels_last: bool = True,
+        tile: int = 0,
+        ensemble: bool = False,
+        precision: str = "fp32",
     ) -> None:
-        self._model = load_model(weights_folder(path), trust=trust)
+        check_precision(precision)
+        self._model, self._precision = load_model(weights_folder(path), trust=trust), precision
         self._channels_last, self._tile, self._ensemble = channels_last, tile, ensemble
-        super().__init__(self._predictor(torch.device("cpu")))
+        super().__init__(self._predictor(torch.device("cpu"), "fp32"))
 
     def prepare(self, device: torch.device, psf: Psf) -> None:
-        """Move the network to the device."""
-        self.predictor = self._predictor(device)
+        """Move the network to the device and choose the precision.
 
-    def _predictor(self, device: torch.device) -> Restorer:
-        engine: Engine = Torch(self._model, device, channels_last=self._channels_last)
+        Raises:
+            UserError: The network can't run with the precision.
+        """
+        self.predictor = self._predictor(device, self._precision)
+        if self._precision != "fp32":
+            _LOG.info("restorer.precision=%s: %s", self._precision, self.predictor.engine.precision)
+
+    def _predictor(self, device: torch.device, precision: str) -> Restorer:
+        engine: Engine = Torch(self._model, device, channels_last=self._channels_last, precision=precision)
         return Restorer(Ensemble(engine) if self._ensemble else engine, tile=self._tile)
 
 
