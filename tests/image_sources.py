@@ -12,6 +12,9 @@ import pyvips
 import tifffile
 from PIL import Image, ImageCms, PngImagePlugin
 
+from deblurlab.media.large_image_writer import LargeImageWriter
+from deblurlab.media.large_images import open_image
+
 RNG = np.random.default_rng(0)
 RGB = np.kron(RNG.integers(30, 220, (6, 8, 3), dtype=np.uint8), np.ones((8, 8, 1), np.uint8))
 RGB16 = RGB.astype(np.uint16) * 257
@@ -19,6 +22,15 @@ ALPHA = np.tile(np.arange(64, dtype=np.uint8) * 4, (48, 1))
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/></x:xmpmeta>'
 MAKER, RATING, DATE, LATITUDE = "Maker", 4, "2020:01:02 03:04:05", (48.0, 8.0, 30.0)
+
+
+def rewrite(source: Path, target: Path) -> list[str]:
+    """Write an image again; return the names of what is lost."""
+    image = open_image(source)
+    with LargeImageWriter(target, image) as writer:
+        writer.write(image.read(image.height))
+        writer.finish()
+    return writer.not_kept
 
 
 def save(path: Path, pixels: np.ndarray = RGB, **options: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from deblurlab.errors import UserError
 from deblurlab.media import bmp_headers, jpeg_segments, png_chunks, tiff_tags, webp_chunks
 from deblurlab.media.metadata_record import Metadata
-from deblurlab.media.tiff_directories import read_directory
+from deblurlab.media.tiff_directories import lost_in_tiff, read_directory
 
 __all__ = ["Metadata", "adapt", "read_metadata"]
 
@@ -76,6 +76,8 @@ def adapt(
             raise UserError(_colour_message(names, block.name))
         elif block.name and block.name not in lost:
             lost.append(block.name)
+    if "tiff" in (kind, metadata.kind):
+        lost += lost_in_tiff(kept.exif)
     kept.extra_samples = metadata.extra_samples if kind == "tiff" else ()
     return kept, lost
 
