@@ -92,6 +92,26 @@ def transparent(path: Path) -> None:
     bmp(path, rgba) if path.suffix == ".bmp" else save(path, rgba)
 
 
+def grey(path: Path) -> None:
+    """Write grey; AVIF and HEIC files have no chroma then."""
+    save(path, RGB[..., 0])
+
+
+def grey_transparent(path: Path) -> None:
+    """Write grey with transparency."""
+    pixels = np.dstack([RGB[..., 0], ALPHA])
+    if path.suffix == ".heic":
+        pillow_heif.from_bytes("LA", (64, 48), pixels.tobytes()).save(path, quality=95)
+    else:
+        save(path, pixels, **({"subsampling": "4:0:0"} if path.suffix == ".avif" else {}))
+
+
+def palette(path: Path) -> None:
+    """Write a palette of which some colours are transparent."""
+    indices = Image.fromarray(RGB).quantize(48)
+    indices.save(path, transparency=bytes(range(0, 240, 5)))
+
+
 def with_profile(path: Path, profile: bytes = PROFILE) -> None:
     """Write an ICC profile."""
     bmp(path, RGB, profile) if path.suffix == ".bmp" else save(path, icc_profile=profile)

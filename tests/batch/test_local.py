@@ -176,22 +176,10 @@ def test_large_images_are_read_and_written_in_strips(
     assert sorted(path.name for path in Path("tiled").iterdir()) == [".deblurlab.jsonl", f"x{suffix}"]
 
 
-@pytest.mark.parametrize(
-    ("image", "message"),
-    [
-        (RGB.astype(np.uint16) * 257, "has 16 bits per channel, x.bmp can't store them: choose PNG or TIFF"),
-        (np.dstack([RGB[..., 0], RGB[..., 1]]), "has transparency, x.bmp can't store it: choose PNG, TIFF or WebP"),
-    ],
-)
-def test_what_bmp_cannot_store_is_refused(
-    restore: Restore, image: np.ndarray, message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    if image.shape[2] == 2:
-        Image.fromarray(image, "LA").save("x.png")
-    else:
-        _write(Path("x.png"), image)
+def test_grey_with_transparency_is_refused_by_bmp(restore: Restore, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(np.dstack([RGB[..., 0], RGB[..., 1]]), "LA").save("x.png")
     assert restore("x.png", "-o", "x.bmp") == 1
-    assert message in capsys.readouterr().err
+    assert "has transparency, x.bmp can't store it: choose PNG, TIFF or WebP" in capsys.readouterr().err
 
 
 def test_the_seam_error_of_blended_tiles_is_printed(restore: Restore, capsys: pytest.CaptureFixture[str]) -> None:

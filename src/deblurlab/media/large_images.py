@@ -13,7 +13,7 @@ from PIL import Image
 
 from deblurlab._compat import vips_loader
 from deblurlab.errors import UserError, first_sentence
-from deblurlab.media.heif import AVIF_SUFFIXES, HEIC_SUFFIXES, heif_kind, open_heic, read_avif_metadata
+from deblurlab.media.heif import AVIF_SUFFIXES, HEIC_SUFFIXES, heif_kind, open_heic, read_avif_metadata, without_chroma
 from deblurlab.media.images import SUFFIXES
 from deblurlab.media.metadata import Metadata, read_metadata
 from deblurlab.media.pixels import Pixels
@@ -95,6 +95,8 @@ def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> LargeImage:
         image, kind = _open(path, kind, max_pixels)
         metadata = read_avif_metadata(path, image) if kind == "avif" else read_metadata(path, kind)
         bits = int(image.get("bits-per-sample")) if kind == "avif" else 8 * _DTYPES[image.format].itemsize
+    if kind in ("avif", "heif"):
+        image = without_chroma(path, image)
     _check_image(image, path, kind, max_pixels)
     return LargeImage(image, path, kind, metadata, bits)
 
