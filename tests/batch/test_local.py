@@ -200,6 +200,21 @@ def _bomb(path: Path) -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + content)
 
 
+def _sized(width: int, height: int) -> Callable[[Path], None]:
+    """Return the writer of a PNG file with a header and no pixels."""
+
+    def write(path: Path) -> None:
+        header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+        chunks = [(b"IHDR", header), (b"IDAT", b""), (b"IEND", b"")]
+        content = b"".join(
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+            for kind, data in chunks
+        )
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+
+    return write
+
+
 def _truncated(path: Path) -> None:
     noise = RNG.integers(0, 256, (200, 200, 3), np.uint8)
     Image.fromarray(noise).save(path)
@@ -223,6 +238,11 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut.jpg": (_truncated, "damaged or truncated"),
     "cut.tif": (_truncated, "damaged"),
     "cut.webp": (_truncated, "damaged"),
+    "huge.png": (
+        _sized(2**31 - 1, 2**31 - 1),
+        "huge.png isn't an image that can be read, or it is damaged: its header is invalid",
+    ),
+    "zero.png": (_sized(0, 5), "zero.png isn't an image that can be read, or it is damaged: its header is invalid"),
     "bomb.png": (_bomb, "100000 x 100000 pixels, more than 2000000"),
     "large.png": (
         lambda path: Image.new("RGB", (3000, 1000)).save(path),

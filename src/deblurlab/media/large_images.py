@@ -147,8 +147,8 @@ def _open_bmp(path: Path, error: Exception, max_pixels: int) -> pyvips.Image:
             image = pyvips.Image.new_from_array(np.asarray(opened.convert(mode)))
             return image.copy(interpretation="b-w" if mode == "L" else "srgb")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as other:
-        message = error_message(error)
-        raise UserError(f"{path} isn't an image that can be read, or it is damaged: {message}") from other
+        reason = error_message(error) if getattr(error, "detail", "") else "its header is invalid"
+        raise UserError(f"{path} isn't an image that can be read, or it is damaged: {reason}") from other
 
 
 def _is_animated_png(path: Path) -> bool:

@@ -90,7 +90,7 @@ class VideoProperties:
         """Pixel format of the arrays that are restored."""
         if self.layout == "grey":
             return "gray16le" if self.deep else "gray"
-        return "rgb48le" if self.deep else "rgb24"
+        return "gbrp16le" if self.deep else "rgb24"  # FFmpeg's conversion of 4:2:0 of odd width to rgb48le is wrong
 
     @property
     def encoded_format(self) -> str:
@@ -112,6 +112,10 @@ class VideoProperties:
         if self.layout == "rgb":
             return replace(upright, layout="444", range=_LIMITED, matrix=_BT709)
         return upright
+
+    def encoded_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width of the encoded frames: even ones if the chroma is subsampled."""
+        return (height, width) if self.layout == "444" else (height - height % 2, width - width % 2)
 
     @property
     def not_kept(self) -> list[str]:
