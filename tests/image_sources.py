@@ -47,6 +47,16 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
+def read_chunks(content: bytes) -> list[tuple[bytes, bytes]]:
+    """Return type and content of the chunks of a PNG file."""
+    position, found = 8, []
+    while position < len(content):
+        (length,) = struct.unpack_from(">I", content, position)
+        found.append((content[position + 4 : position + 8], content[position + 8 : position + 8 + length]))
+        position += 12 + length
+    return found
+
+
 def bmp(path: Path, pixels: np.ndarray, profile: bytes = b"") -> None:
     """Write a BMP file with a header of version 5, which may hold a profile, or 4; alpha has a mask."""
     height, width, bands = pixels.shape

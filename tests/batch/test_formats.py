@@ -49,15 +49,6 @@ def _exif(path: Path) -> Image.Exif:
     return exif
 
 
-def _chunks(path: Path) -> list[tuple[bytes, bytes]]:
-    content, position, found = path.read_bytes(), 8, []
-    while position < len(content):
-        (length,) = struct.unpack_from(">I", content, position)
-        found.append((content[position + 4 : position + 8], content[position + 8 : position + 8 + length]))
-        position += 12 + length
-    return found
-
-
 def _bits(path: Path) -> int:
     if path.suffix == ".png":
         return path.read_bytes()[24]
@@ -143,7 +134,8 @@ def _same_pixels(before: Path, after: Path) -> None:
 
 def _same_tags(before: Path, after: Path) -> None:
     old, new = (
-        [found for found in _chunks(path) if found[0] in (b"gAMA", b"cHRM", b"cICP")] for path in (before, after)
+        [found for found in sources.read_chunks(path.read_bytes()) if found[0] in (b"gAMA", b"cHRM", b"cICP")]
+        for path in (before, after)
     )
     assert old == new
     assert len(new) == 3

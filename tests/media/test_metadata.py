@@ -12,6 +12,7 @@ from PIL import Image, PngImagePlugin
 
 import image_sources as sources
 from deblurlab.errors import UserError
+from deblurlab.media.large_image_writer import LargeImageWriter
 from deblurlab.media.large_images import open_image
 from deblurlab.media.metadata_record import upright
 from image_sources import rewrite
@@ -198,3 +199,32 @@ def test_damaged_chunks_are_named_and_not_repaired(tmp_path: Path, damaged: byte
     assert rewrite(tmp_path / "x.png", tmp_path / "y.png") == ["a damaged chunk"]
     with Image.open(tmp_path / "y.png") as image:
         assert image.info == {"gamma": 0.5}
+
+
+def test_chunks_of_png_files_are_kept_or_named(tmp_path: Path) -> None:
+    kept = {b"tIME": struct.pack(">H5B", 2020, 1, 2, 3, 4, 5), b"sTER": b"\1", b"oFFs": struct.pack(">iiB", 1, 2, 0)}
+    named = {b"hIST": bytes(2), b"sPLT": b"a\0\x08", b"pCAL": b"b", b"prVT": b"c"}
+    sources.save(tmp_path / "x.png")
+    sources.insert(tmp_path / "x.png", b"".join(sources.chunk(*item) for item in {**kept, **named}.items()))
+    assert rewrite(tmp_path / "x.png", tmp_path / "y.png") == [
+        "palette histogram",
+        "suggested palette",
+        "chunk pCAL",
+        "chunk prVT",
+    ]
+    found = dict(sources.read_chunks((tmp_path / "y.png").read_bytes()))
+    assert {kind: found.get(kind) for kind in (*kept, *named)} == kept | dict.fromkeys(named)
+    image = open_image(tmp_path / "y.png")
+    assert LargeImageWriter(tmp_path / "z.png", image, width_factor=2).not_kept == ["stereo layout"]
+    assert LargeImageWriter(tmp_path / "z.webp", image).not_kept == ["modification time", "stereo layout", "chunk oFFs"]
+
+
+def test_the_aspect_ratio_of_pixels_is_kept_in_jpeg_files(tmp_path: Path) -> None:
+    sources.save(tmp_path / "x.jpg")
+    content = bytearray((tmp_path / "x.jpg").read_bytes())
+    content[13:18] = struct.pack(">BHH", 0, 2, 1)
+    (tmp_path / "x.jpg").write_bytes(content)
+    assert rewrite(tmp_path / "x.jpg", tmp_path / "y.jpg") == []
+    with Image.open(tmp_path / "y.jpg") as image:
+        assert (image.info["jfif_unit"], image.info["jfif_density"]) == (0, (2, 1))
+    assert rewrite(tmp_path / "x.jpg", tmp_path / "y.png") == ["pixel aspect ratio"]

@@ -15,7 +15,8 @@ from deblurlab._compat import vips_loader
 from deblurlab.errors import UserError, first_sentence
 from deblurlab.media.heif import AVIF_SUFFIXES, HEIC_SUFFIXES, heif_kind, open_heic, read_avif_metadata, without_chroma
 from deblurlab.media.images import SUFFIXES
-from deblurlab.media.metadata import Metadata, read_metadata
+from deblurlab.media.metadata import read_metadata
+from deblurlab.media.metadata_record import Metadata
 from deblurlab.media.pixels import Pixels
 
 logging.getLogger("pyvips").setLevel(logging.ERROR)  # it warns about defects that it corrects

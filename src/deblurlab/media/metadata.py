@@ -13,8 +13,6 @@ from deblurlab.media import bmp_headers, jpeg_segments, png_chunks, tiff_tags, w
 from deblurlab.media.metadata_record import Metadata
 from deblurlab.media.tiff_directories import lost_in_tiff, read_directory
 
-__all__ = ["Metadata", "adapt", "read_metadata"]
-
 _FORMATS: dict[str, Any] = {
     "png": png_chunks, "jpeg": jpeg_segments, "tiff": tiff_tags, "webp": webp_chunks, "bmp": bmp_headers,
 }  # fmt: skip
@@ -70,7 +68,7 @@ def adapt(
             lost.append(name)
     kept.blocks = []
     for block in metadata.blocks:
-        if kind == metadata.kind and not (geometry_changes and block.name == jpeg_segments.GAIN_MAP):
+        if kind == metadata.kind and not (geometry_changes and block.sized):
             kept.blocks.append(block)
         elif block.colour:
             raise UserError(_colour_message(names, block.name))

@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from deblurlab.errors import UserError
 
@@ -18,11 +19,13 @@ class Block:
     name: str
     """Name for the user, such as "comment"; empty if nothing is lost without it."""
     content: bytes
-    """The part as it is stored: a PNG chunk, a JPEG segment, the value of a TIFF tag."""
+    """Content of a PNG chunk or a JPEG segment, value of a TIFF tag."""
+    key: Any = None
+    """Type of the PNG chunk, marker of the JPEG segment, code and type of the TIFF tag."""
     colour: bool = False
     """Whether the colours are wrong without it."""
-    tag: tuple[int, int] = (0, 0)
-    """Code and type of a TIFF tag."""
+    sized: bool = False
+    """Whether it holds only for images of the same size."""
 
 
 @dataclass
@@ -51,6 +54,11 @@ class Metadata:
         """EXIF orientation, 1 to 8; 1 if there is none."""
         found = next((value for _, value in _orientations(self.exif)), 1)
         return found if 1 <= found <= 8 else 1
+
+    def drop(self, name: str) -> None:
+        """Add a name to `dropped`, once."""
+        if name not in self.dropped:
+            self.dropped.append(name)
 
     def drop_damaged_exif(self) -> None:
         """Remove EXIF that has no header, which other programs can't read."""

@@ -53,7 +53,7 @@ def read(path: Path) -> Metadata:
             others[code] = tag
             tag_name = TiffTags.lookup(code).name.replace("unknown", str(code))
             name = "" if code in (_X, _Y, _UNIT) else f"TIFF tag {tag_name}"
-            found.blocks.append(Block(name, tag.value, colour=code in _COLOUR, tag=(code, tag.type)))
+            found.blocks.append(Block(name, tag.value, (code, tag.type), colour=code in _COLOUR))
     found.resolution = _resolution(others)
     if exif.get(_ORIENTATION) == Tag(3, b"\1\0"):
         del exif[_ORIENTATION]
@@ -69,7 +69,7 @@ def write(path: Path, metadata: Metadata) -> None:
     tags = read_directory(io.BytesIO(metadata.exif)) if metadata.exif else Directory()
     replaced = _PIXELS | {_X, _Y, _UNIT, _XMP, _PHOTOSHOP, _PROFILE}
     tags = {code: tag for code, tag in tags.items() if code not in replaced}
-    blocks: Directory = {block.tag[0]: Tag(block.tag[1], block.content) for block in metadata.blocks}
+    blocks: Directory = {block.key[0]: Tag(block.key[1], block.content) for block in metadata.blocks}
     if metadata.resolution and _X not in blocks:
         x, y = (struct.pack("<II", round(254 * size), 10_000) for size in metadata.resolution)
         tags |= {_X: Tag(5, x), _Y: Tag(5, y), _UNIT: Tag(3, b"\2\0")}
