@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from deblurlab.errors import UserError
-from deblurlab.media.pixels import Pixels
+from deblurlab.media.pixels import Orientation
 
 _DEEPEST = 10
 """Bits per component that H.264 stores at most."""
@@ -35,21 +35,6 @@ _NAMED_SIDE_DATA = {
     "S12M_TIMECODE": "time codes",
 }
 """Further side data that isn't kept."""
-
-
-@dataclass(frozen=True)
-class Orientation:
-    """Turn and reflection that show a frame upright: a transposition, then a flip of each axis."""
-
-    transpose: bool = False
-    flip_vertical: bool = False
-    flip_horizontal: bool = False
-
-    def apply(self, pixels: Pixels) -> Pixels:
-        """Return the upright pixels, `(H, W, C)`."""
-        upright = pixels.swapaxes(0, 1) if self.transpose else pixels
-        rows, columns = slice(None, None, 1 - 2 * self.flip_vertical), slice(None, None, 1 - 2 * self.flip_horizontal)
-        return np.ascontiguousarray(upright[rows, columns])
 
 
 @dataclass(frozen=True)
