@@ -14,7 +14,7 @@ import image_sources as sources
 from deblurlab.errors import UserError
 from deblurlab.media.large_image_writer import LargeImageWriter
 from deblurlab.media.large_images import open_image
-from deblurlab.media.metadata_record import upright
+from deblurlab.media.tiff_directories import upright
 from image_sources import rewrite
 
 NOISE = np.random.default_rng(0).bytes(200_000)

@@ -11,8 +11,9 @@ import pyvips
 from PIL import Image
 
 from deblurlab.errors import UserError
-from deblurlab.media.metadata_record import Metadata, upright
+from deblurlab.media.metadata_record import Metadata
 from deblurlab.media.pixels import Pixels
+from deblurlab.media.tiff_directories import upright
 
 AVIF_SUFFIXES, HEIC_SUFFIXES = {".avif"}, {".heic", ".heif"}
 REMEDY = "HEIC needs pillow-heif: pip install 'deblurlab[heif]'"

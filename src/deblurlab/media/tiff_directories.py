@@ -11,6 +11,9 @@ _EXIF, _GPS, _INTEROPERABILITY = 34665, 34853, 40965
 _NESTED = {0: {_EXIF, _GPS}, _EXIF: {_INTEROPERABILITY}, _GPS: set[int](), _INTEROPERABILITY: set[int]()}
 """Tags with the position of a directory, by the tag of the directory that they are in; 0 is the first directory."""
 _MAKER_NOTE = 37500
+ORIENTATION = 274
+SHORT = 3
+"""Type of a number of two bytes."""
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _NUMBERS = {3: 2, 4: 4, 5: 4, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 """Bytes of a number of each type; a rational is two numbers."""
@@ -69,6 +72,17 @@ def lost_in_tiff(exif: bytes) -> list[str]:
     if isinstance(details, dict) and _MAKER_NOTE in details:  # often with positions in the old file
         lost.append("positions in the maker note")
     return lost
+
+
+def upright(exif: bytes) -> bytes:
+    """Return EXIF with the orientation 1, for pixels that are already rotated; nothing else changes."""
+    changed, file = bytearray(exif), io.BytesIO(exif)
+    with suppress(*_DAMAGED):
+        layout, start = _header(file)
+        for position, code, kind, length, _ in _entries(file, layout, start):
+            if (code, kind, length) == (ORIENTATION, SHORT, 1):
+                struct.pack_into(layout.order + "H", changed, position, 1)
+    return bytes(changed)
 
 
 def pack_directory(
@@ -136,16 +150,21 @@ def _count(file: BinaryIO, layout: _Format, start: int) -> int:
     return int(struct.unpack(layout.count, file.read(struct.calcsize(layout.count)))[0])
 
 
+def _entries(file: BinaryIO, layout: _Format, start: int) -> list[tuple[int, int, int, int, bytes]]:
+    """Return position of the field, tag, type, number of values and field of each entry of a directory."""
+    count, size, found = _count(file, layout, start), struct.calcsize(layout.entry), []
+    for _ in range(min(count, _MAX_TAGS)):
+        if len(entry := file.read(size)) < size:
+            break
+        found.append((file.tell() - struct.calcsize(layout.pointer), *struct.unpack(layout.entry, entry)))
+    return found
+
+
 def _read(file: BinaryIO, layout: _Format, start: int, *, parent: int) -> Directory:
     """Return a directory; `parent` is the tag that points to it."""
-    count = _count(file, layout, start)
-    size = struct.calcsize(layout.entry)
-    entries = [file.read(size) for _ in range(min(count, _MAX_TAGS))]
+    entries = _entries(file, layout, start)
     end, found = file.seek(0, 2), Directory()
-    for entry in entries:
-        if len(entry) < size:
-            break
-        code, kind, length, field = struct.unpack(layout.entry, entry)
+    for _, code, kind, length, field in entries:
         total = _SIZES.get(kind, 0) * length
         if not total or total > end:
             continue

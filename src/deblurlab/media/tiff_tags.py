@@ -8,7 +8,7 @@ from PIL import TiffTags
 
 from deblurlab.errors import UserError
 from deblurlab.media.metadata_record import Block, Metadata
-from deblurlab.media.tiff_directories import Directory, Tag, add_tags, pack_exif, read_directory
+from deblurlab.media.tiff_directories import ORIENTATION, SHORT, Directory, Tag, add_tags, pack_exif, read_directory
 
 HOLDS = frozenset({"exif", "xmp", "profile", "photoshop", "resolution"})
 _PIXELS = {
@@ -17,7 +17,7 @@ _PIXELS = {
 }  # fmt: skip
 """Tags that say how the pixels are stored."""
 _SUBFILE, _COMPRESSION, _PHOTOMETRIC, _SUB_IMAGES, _DNG_VERSION = 254, 259, 262, 330, 50706
-_ORIENTATION, _X, _Y, _UNIT, _DESCRIPTION, _EXTRA = 274, 282, 283, 296, 270, 338
+_X, _Y, _UNIT, _DESCRIPTION, _EXTRA = 282, 283, 296, 270, 338
 _XMP, _PHOTOSHOP, _PROFILE = 700, 34377, 34675
 _EXIF = {270, 271, 272, 274, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096)}
 """Tags that EXIF has too, besides the resolution."""
@@ -55,8 +55,8 @@ def read(path: Path) -> Metadata:
             name = "" if code in (_X, _Y, _UNIT) else f"TIFF tag {tag_name}"
             found.blocks.append(Block(name, tag.value, (code, tag.type), colour=code in _COLOUR))
     found.resolution = _resolution(others)
-    if exif.get(_ORIENTATION) == Tag(3, b"\1\0"):
-        del exif[_ORIENTATION]
+    if exif.get(ORIENTATION) == Tag(SHORT, b"\1\0"):
+        del exif[ORIENTATION]
     if isinstance(description := exif.get(_DESCRIPTION), Tag) and description.value.startswith(b'{"shape"'):
         del exif[_DESCRIPTION]  # tifffile's description of the array
     found.exif = pack_exif(exif) if exif else b""
@@ -83,7 +83,7 @@ def write(path: Path, metadata: Metadata) -> None:
     if metadata.extra_samples:
         tags[_EXTRA] = Tag(3, struct.pack(f"<{len(metadata.extra_samples)}H", *metadata.extra_samples))
     with path.open("rb+") as file:
-        add_tags(file, tags | blocks, frozenset({_X, _Y, _UNIT, _ORIENTATION}))
+        add_tags(file, tags | blocks, frozenset({_X, _Y, _UNIT, ORIENTATION}))
 
 
 def _check_image(path: Path, tags: Directory) -> None:
