@@ -1,5 +1,6 @@
 """Segments of JPEG files: JFIF, EXIF, XMP, ICC, Photoshop, multi-picture format (CIPA DC-007) and comments."""
 
+import io
 import mmap
 import re
 import struct
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from deblurlab.media.metadata_record import Block, Metadata
 from deblurlab.media.splice import replace_bytes
+from deblurlab.media.tiff_directories import Tag, read_directory
 
 HOLDS = frozenset({"exif", "xmp", "profile", "photoshop", "resolution"})
 LIMITS = {"exif": 65_527, "xmp": 65_504}
@@ -20,7 +22,7 @@ _MAX_SEGMENT = 65_533
 _GAIN_MAP = re.compile(rb"hdrgm:|hdrgainmap|urn:iso:std:iso:ts:21496", re.IGNORECASE)
 _MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")
 """A marker in compressed pixels, where 0xff is followed by 0, and restart markers have no segment."""
-_PRIMARY, _ENTRY = 0x030000, "<IIIHH"
+_PRIMARY, _ENTRIES, _ENTRY = 0x030000, 0xB002, "<IIIHH"
 GAIN_MAP = "gain map (Ultra HDR)"
 
 
@@ -128,17 +130,9 @@ def _add_images(found: Metadata, content: mmap.mmap, end: int, base: int, index:
 
 def _entries(index: bytes) -> list[tuple[int, ...]]:
     """Return attributes, size, offset and two dependent images of each entry of a multi-picture index."""
-    order = ">" if index[:2] == b"MM" else "<"
-    try:
-        (start,) = struct.unpack_from(order + "I", index, 4)
-        (count,) = struct.unpack_from(order + "H", index, start)
-        for i in range(count):
-            tag, _, size, offset = struct.unpack_from(order + "HHII", index, start + 2 + 12 * i)
-            if tag == 0xB002:
-                return [struct.unpack_from(order + _ENTRY[1:], index, offset + 16 * k) for k in range(size // 16)]
-    except struct.error:
-        pass
-    return []
+    order, tag = ">" if index[:2] == b"MM" else "<", read_directory(io.BytesIO(index)).get(_ENTRIES)
+    value = tag.value if isinstance(tag, Tag) else b""
+    return [struct.unpack_from(order + _ENTRY[1:], value, at) for at in range(0, len(value) - 15, 16)]
 
 
 def _multi_picture(images: list[bytes], position: int, size: int) -> bytes:
@@ -156,7 +150,7 @@ def _multi_picture(images: list[bytes], position: int, size: int) -> bytes:
         entries += struct.pack(_ENTRY, 0, len(image), offset, 0, 0)
         offset += len(image)
     tags = struct.pack("<HHHI4s", 3, 0xB000, 7, 4, b"0100") + struct.pack("<HHII", 0xB001, 4, 1, count)
-    tags += struct.pack("<HHIII", 0xB002, 7, len(entries), 50, 0)
+    tags += struct.pack("<HHIII", _ENTRIES, 7, len(entries), 50, 0)
     return _segment(0xE2, _MPF + b"II*\0\x08\0\0\0" + tags + entries)
 
 
