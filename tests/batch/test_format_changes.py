@@ -15,6 +15,7 @@ import image_sources as sources
 from deblurlab.batch.journal import JOURNAL, Journal
 from deblurlab.inference.predictor import Restorer
 from deblurlab.media import large_image_writer
+from image_readers import bits_of
 
 Restore = Callable[..., int]
 KEPT = {
@@ -111,8 +112,7 @@ def test_16_bits_become_those_of_the_format(tmp_path: Path, suffix: str, bits: i
     else:
         with Image.open(target) as image:
             found = np.asarray(image).astype(float)
-        content = target.read_bytes()
-        stored = content[content.index(b"pixi") + 9] if suffix == ".avif" else 8
+        stored = bits_of(target) if suffix == ".avif" else 8
     assert stored == bits
     assert np.abs(found - sources.RGB).mean() < error
 
