@@ -12,6 +12,9 @@ import pyvips
 import tifffile
 from PIL import Image, ImageCms, PngImagePlugin
 
+from deblurlab.media.large_image_writer import LargeImageWriter
+from deblurlab.media.large_images import open_image
+
 RNG = np.random.default_rng(0)
 RGB = np.kron(RNG.integers(30, 220, (6, 8, 3), dtype=np.uint8), np.ones((8, 8, 1), np.uint8))
 RGB16 = RGB.astype(np.uint16) * 257
@@ -19,6 +22,15 @@ ALPHA = np.tile(np.arange(64, dtype=np.uint8) * 4, (48, 1))
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/></x:xmpmeta>'
 MAKER, RATING, DATE, LATITUDE = "Maker", 4, "2020:01:02 03:04:05", (48.0, 8.0, 30.0)
+
+
+def rewrite(source: Path, target: Path) -> list[str]:
+    """Write an image again; return the names of what is lost."""
+    image = open_image(source)
+    with LargeImageWriter(target, image) as writer:
+        writer.write(image.read(image.height))
+        writer.finish()
+    return writer.not_kept
 
 
 def save(path: Path, pixels: np.ndarray = RGB, **options: Any) -> None:
@@ -33,6 +45,16 @@ def save(path: Path, pixels: np.ndarray = RGB, **options: Any) -> None:
 def chunk(kind: bytes, data: bytes) -> bytes:
     """Return a chunk of a PNG file."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def read_chunks(content: bytes) -> list[tuple[bytes, bytes]]:
+    """Return type and content of the chunks of a PNG file."""
+    position, found = 8, []
+    while position < len(content):
+        (length,) = struct.unpack_from(">I", content, position)
+        found.append((content[position + 4 : position + 8], content[position + 8 : position + 8 + length]))
+        position += 12 + length
+    return found
 
 
 def bmp(path: Path, pixels: np.ndarray, profile: bytes = b"") -> None:
@@ -78,6 +100,26 @@ def transparent(path: Path) -> None:
     """Write RGBA."""
     rgba = np.dstack([RGB, ALPHA])
     bmp(path, rgba) if path.suffix == ".bmp" else save(path, rgba)
+
+
+def grey(path: Path) -> None:
+    """Write grey; AVIF and HEIC files have no chroma then."""
+    save(path, RGB[..., 0])
+
+
+def grey_transparent(path: Path) -> None:
+    """Write grey with transparency."""
+    pixels = np.dstack([RGB[..., 0], ALPHA])
+    if path.suffix == ".heic":
+        pillow_heif.from_bytes("LA", (64, 48), pixels.tobytes()).save(path, quality=95)
+    else:
+        save(path, pixels, **({"subsampling": "4:0:0"} if path.suffix == ".avif" else {}))
+
+
+def palette(path: Path) -> None:
+    """Write a palette of which some colours are transparent."""
+    indices = Image.fromarray(RGB).quantize(48)
+    indices.save(path, transparency=bytes(range(0, 240, 5)))
 
 
 def with_profile(path: Path, profile: bytes = PROFILE) -> None:

@@ -34,6 +34,8 @@ class Source(NamedTuple):
     """Whether a cover image is the first stream."""
     tracks: bool = False
     """Whether the file has chapters and an audio stream in German that isn't a default."""
+    size: tuple[int, int] = (96, 64)
+    """Width and height."""
 
 
 def write_source(
@@ -43,7 +45,7 @@ def write_source(
     times: Sequence[int] | None = None,
     options: Mapping[str, str] = {},
 ) -> Path:
-    """Write a video of a moving scene, 96x64; `times` in units of 1001/24000 s, `options` of the container."""
+    """Write a video of a moving scene; `times` in units of 1001/24000 s, `options` of the container."""
     with av.open(str(path), "w", options=dict(options)) as out:
         encoded = cv2.imencode(".png", np.full((32, 32, 3), 90, np.uint8))[1].tobytes()
         if source.cover and path.suffix == ".mkv":
@@ -52,7 +54,8 @@ def write_source(
             cover: Any = out.add_stream("png", rate=1, width=32, height=32, pix_fmt="rgb24")
             cover.disposition = av.stream.Disposition.attached_pic
         stream: Any = out.add_stream(source.codec, rate=RATE, options=dict(source.options))
-        stream.width, stream.height, stream.pix_fmt = 96, 64, source.pix_fmt
+        (width, height), stream.pix_fmt = source.size, source.pix_fmt
+        stream.width, stream.height = width, height
         stream.codec_context.time_base = 1 / RATE
         for name, value in source.context.items():
             setattr(stream.codec_context, name, value)
@@ -67,7 +70,7 @@ def write_source(
             out.mux(packet)
         for i in range(frames):
             rgb = av.VideoFrame.from_ndarray(
-                np.ascontiguousarray(SCENE[i : i + 64, 2 * i : 2 * i + 96]), format="rgb24"
+                np.ascontiguousarray(SCENE[i : i + height, 2 * i : 2 * i + width]), format="rgb24"
             )
             colours = {} if source.pix_fmt.startswith(("g", "rgb", "a")) else _conversion(source)
             frame = rgb.reformat(format=source.pix_fmt, **colours)
@@ -118,8 +121,9 @@ def observe(path: Path) -> dict[str, Any]:
             "chapters": [(c["start"] * c["time_base"], c["end"] * c["time_base"], c["metadata"]["title"]) for c in
                          container.chapters()],
             "audio": [(s.metadata.get("language"), s.disposition) for s in container.streams.audio],
+            "rotation": first.rotation,
             "views": side_data.get("STEREO3D", b"")[:4],
             "timecode": stream.metadata.get("timecode", stream.metadata.get("TIMECODE")),
             "language": (stream.metadata.get("language"), stream.metadata.get("title", stream.metadata.get("name"))),
-            "pixels": np.stack([frame.to_ndarray(format="rgb48le") for frame in frames]) / 65535,
+            "pixels": np.stack([frame.to_ndarray(format="gbrp16le") for frame in frames]) / 65535,
         }  # fmt: skip

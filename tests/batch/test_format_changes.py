@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 import pyvips
 import tifffile
@@ -12,6 +13,9 @@ from PIL import Image
 
 import image_sources as sources
 from deblurlab.batch.journal import JOURNAL, Journal
+from deblurlab.inference.predictor import Restorer
+from deblurlab.media import large_image_writer
+from image_readers import bits_of
 
 Restore = Callable[..., int]
 KEPT = {
@@ -45,6 +49,9 @@ def test_exif_is_carried_over_to_other_formats(restore: Restore, source: str, ta
         (sources.gain_map, "x.jpg", "y.png", "gain map (Ultra HDR)"),
         (sources.second_image, "x.jpg", "y.png", "the second image (MPO)"),
         (sources.deep, "x.png", "y.jpg", "16 bits per channel (8 are written)"),
+        (sources.deep, "x.png", "y.bmp", "16 bits per channel (8 are written)"),
+        (sources.deep, "x.png", "y.avif", "16 bits per channel (12 are written)"),
+        (sources.deep, "x.png", "y.heic", "16 bits per channel (12 are written)"),
         (sources.with_text, "x.png", "y.png", ""),
     ],
 )
@@ -76,7 +83,6 @@ def test_what_is_lost_is_named_and_recorded(
         ),
         (sources.infrared, "x.tif", "y.png", "a band that is neither colour nor transparency, y.png can't store it"),
         (sources.transparent, "x.png", "y.jpg", "transparency, y.jpg can't store it: choose PNG, TIFF or WebP"),
-        (sources.deep, "x.png", "y.avif", "16 bits per channel, y.avif can't store them: choose PNG or TIFF"),
     ],
 )
 def test_changes_of_the_format_that_change_colours_are_refused(
@@ -91,6 +97,46 @@ def test_changes_of_the_format_that_change_colours_are_refused(
     assert restore(source, "-o", target) == 1
     assert message in capsys.readouterr().err
     assert not Path(target).exists()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "bits", "error"), [(".bmp", 8, 1), (".jpg", 8, 3), (".avif", 12, 3), (".heic", 12, 3)]
+)
+def test_16_bits_become_those_of_the_format(tmp_path: Path, suffix: str, bits: int, error: int) -> None:
+    sources.deep(tmp_path / "x.png")
+    target = tmp_path / f"y{suffix}"
+    assert sources.rewrite(tmp_path / "x.png", target) == [f"16 bits per channel ({bits} are written)"]
+    if suffix == ".heic":
+        file = pillow_heif.open_heif(target, convert_hdr_to_8bit=False)
+        found, stored = np.asarray(file) / 257, file.info["bit_depth"]
+    else:
+        with Image.open(target) as image:
+            found = np.asarray(image).astype(float)
+        stored = bits_of(target) if suffix == ".avif" else 8
+    assert stored == bits
+    assert np.abs(found - sources.RGB).mean() < error
+
+
+def test_grey_of_10_bits_becomes_colours_in_avif(tmp_path: Path) -> None:
+    """libvips writes no AVIF without chroma."""
+    Image.fromarray(sources.RGB16[..., 0]).save(tmp_path / "x.png")
+    lost = sources.rewrite(tmp_path / "x.png", tmp_path / "y.avif")
+    assert lost == ["16 bits per channel (12 are written)", "grey (colours are written)"]
+    with Image.open(tmp_path / "y.avif") as image:
+        found = np.asarray(image).astype(int)
+    assert np.ptp(found, axis=2).max() <= 1
+    assert np.abs(found - sources.RGB[..., :1]).max() <= 4
+
+
+def test_heic_needs_pillow_heif_before_the_computation(
+    restore: Restore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources.save(Path("x.png"))
+    monkeypatch.setattr(large_image_writer, "can_read_heic", lambda: False)
+    monkeypatch.setattr(Restorer, "rows", None)
+    assert restore("x.png", "-o", "y.heic") == 1
+    assert "y.heic: HEIC needs pillow-heif: pip install 'deblurlab[heif]'\n" in capsys.readouterr().err
+    assert not list(Path().glob("*.heic"))
 
 
 def test_colour_tags_that_mean_srgb_are_not_missed_in_other_formats(

@@ -1,15 +1,18 @@
 """Videos of other containers, with long names, and with streams beside the main one."""
 
+import json
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 
-from video_sources import RNG, Source, observe, write_source
+from deblurlab.batch.journal import JOURNAL
+from video_sources import RNG, SCENE, Source, observe, write_source
 
 H264 = Source("libx264")
 Command = Callable[..., int]
@@ -48,6 +51,31 @@ def test_a_video_with_another_suffix_is_named(
         "deblurlab: x.jpg is a video (MP4): give it the suffix .mp4 or .mov",
         "deblurlab: z.mkv is a video (AVI), which can't be restored: convert it to MP4, MOV, MKV or WebM",
     ]
+
+
+@pytest.mark.parametrize(
+    ("pix_fmt", "arguments", "size", "lost"),
+    [
+        ("yuv420p", [], (94, 70), "odd sides (95x71 becomes 94x70)"),
+        ("yuv420p", ["--side-by-side"], (190, 70), "odd sides (190x71 becomes 190x70)"),
+        ("yuv420p10le", [], (94, 70), "odd sides (95x71 becomes 94x70)"),
+        ("gray", [], (94, 70), "odd sides (95x71 becomes 94x70)"),
+        ("yuv444p", [], (95, 71), ""),
+    ],
+)
+def test_odd_sides_of_subsampled_videos_lose_a_row_or_column_and_it_is_named(
+    restore: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    pix_fmt: str, arguments: list[str], size: tuple[int, int], lost: str,
+) -> None:  # fmt: skip
+    write_source(tmp_path / "x.mkv", Source("ffv1", pix_fmt, size=(95, 71)))
+    assert restore("x.mkv", "-o", "out", "--strength", "0", *arguments) == 0
+    lines = [line for line in _lines(capsys) if "not kept" in line]
+    assert lines == ([f"x.mkv: not kept: {lost}"] if lost else [])
+    assert ", ".join(json.loads(Path("out", JOURNAL).read_text())["not_kept"]) == lost
+    after = observe(tmp_path / "out" / "x.mkv")["pixels"]
+    assert after.shape[1:3] == size[::-1]
+    scene = SCENE if pix_fmt != "gray" else cv2.cvtColor(SCENE, cv2.COLOR_RGB2GRAY)[..., None]
+    assert np.abs(after[0, :70, :94] - scene[:70, :94] / 255).mean() < 0.02
 
 
 @pytest.mark.parametrize("name", ["x" * 240 + ".mp4", "é" * 120 + ".mkv"])

@@ -46,7 +46,9 @@ def test_names_that_a_list_cannot_hold_are_one_line(folder: Path, tmp_path: Path
     assert not (tmp_path / "list.txt").exists()
 
 
-@pytest.mark.parametrize("name", ["my photos (2020)", "a=b #1", "it's 'quoted'", '"x"', "back\\"])
+@pytest.mark.parametrize(
+    "name", ["my photos (2020)", "a=b #1", "it's 'quoted'", '"x"', "back\\", "${oc.env:HOME}", "${x}"]
+)
 def test_positional_folders_are_literal(gopro_copy: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     folder = gopro_copy.rename(gopro_copy.with_name(name))
     assert data_command("check", "gopro", folder) == 1

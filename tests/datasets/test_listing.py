@@ -70,7 +70,7 @@ def accented(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     "line",
     ["blurred/é 1.png\tsharp/it's.png", "blurred/é 1.png,sharp/it's.png", "blurred\\é 1.png\tsharp\\it's.png",
-     '"blurred/é 1.png" "sharp/it\'s.png"'],
+     '"blurred/é 1.png" "sharp/it\'s.png"', '"blurred/é 1.png","sharp/it\'s.png"', "blurred/é 1.png; sharp/it's.png"],
 )  # fmt: skip
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_lists_of_any_editor_are_read(accented: Path, encoding: str, line: str, end: str) -> None:
@@ -86,7 +86,10 @@ def test_lists_of_any_editor_are_read(accented: Path, encoding: str, line: str, 
         (b"a.png\n", "line 1 of .*list.txt holds 1 paths instead of two: a.png"),
         (b"blurred/a.png sharp/a.png 1\n", "holds 3 paths instead of two"),
         (b"blurred/a.png sharp/it's.png\n", "line 1 of .*list.txt: there is no image .*/sharp/it's.png"),
-        (b"blurred/a.png sharp/\x81\x8d.png\n", "list.txt isn't text in UTF-8, UTF-16 or Windows-1252: save it"),
+        (b"blurred/a.png sharp/\x81\x8d.png\n", "list.txt isn't text in UTF-8, UTF-16 with a byte order mark or Win"),
+        ("blurred/a.png sharp/a.png\n".encode("utf-16-le"), "list.txt isn't text in .*: save it as UTF-8"),
+        (b"blurred/a.png sharp/a.png\nblurred/../blurred/a.png sharp/a.png\n", "line 2 of .* again, after line 1"),
+        (b"blurred/a.png " + b"x" * 300 + b".png\n", "line 1 of .*list.txt: there is no image .*/xxx"),
     ],
 )
 def test_errors_of_lists_name_the_line(tmp_path: Path, content: bytes, message: str) -> None:

@@ -11,7 +11,7 @@ from deblurlab.datasets import Folders, PairDataset
 from deblurlab.datasets.listing import match_pairs
 from deblurlab.errors import UserError
 from deblurlab.media.images import write_png
-from support import config
+from support import config, data_command
 
 WritePairs = Callable[..., tuple[Path, Path]]
 GREY = np.full((16, 16, 3), 128, np.uint8)
@@ -97,3 +97,26 @@ def test_an_invalid_list_is_refused_naming_the_line(lines: str, message: str, tm
 def test_contradictory_settings_are_refused(settings: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         instantiate(config("data=pairs", *settings).data).items("train")
+
+
+def test_check_names_images_of_training_and_validation_pairs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Six pairs of different images, of which the last one is also a validation pair."""
+    for i in range(6):
+        for side in ("blurred", "sharp"):
+            (tmp_path / side).mkdir(exist_ok=True)
+            write_png(tmp_path / side / f"{i}.png", GREY + i)
+    lines = [f"blurred/{i}.png sharp/{i}.png\n" for i in range(6)]
+    (tmp_path / "train.txt").write_text("".join(lines))
+    (tmp_path / "val.txt").write_text(lines[5])
+    lists = [f"data.list={tmp_path / 'train.txt'}", f"data.val_list={tmp_path / 'val.txt'}"]
+    assert data_command("check", "pairs", *lists) == 1
+    output = " ".join(capsys.readouterr().out.split())
+    assert f"{tmp_path}/sharp/5.png (val) is the same image as {tmp_path}/sharp/5.png (train)" in output
+    assert data_command("check", "pairs", lists[0]) == 0  # the held-out pair isn't a training pair
+
+
+def test_a_folder_for_a_set_without_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data=pairs can't be created: it takes no folder .*settings: blurred, sharp"):
+        data_command("check", "pairs", tmp_path)

@@ -109,7 +109,8 @@ def restore_video(
                     mux(sorted(folder.glob("*.nut")), source, temporary, reader)
             shutil.rmtree(folder)
             report = restoration.report
-            report.broken, report.missing_end, report.not_kept = reader.broken, missing_end(source), reader.not_kept
+            report.broken, report.missing_end = reader.broken, missing_end(source)
+            report.not_kept = reader.not_kept + _lost_sides(reader, side_by_side)
             return report
         finally:
             with suppress(OSError):  # not empty: finished segments stay
@@ -176,6 +177,14 @@ class _Restoration:
         self.report.frames += 1
         self.report.megapixels += blurred.shape[0] * blurred.shape[1] / 1e6
         return np.concatenate([blurred, restored], axis=1) if self.side_by_side else restored
+
+
+def _lost_sides(reader: VideoReader, side_by_side: bool) -> list[str]:
+    """Return the name of the row and the column that the restored video lacks."""
+    height, width = reader.size[0], reader.size[1] * (1 + side_by_side)
+    even_height, even_width = reader.properties.converted().encoded_size(height, width)
+    lost = (height, width) != (even_height, even_width)
+    return [f"odd sides ({width}x{height} becomes {even_width}x{even_height})"] if lost else []
 
 
 def _digest(source: Path, target: Path, restorer: Restorer, side_by_side: bool) -> str:

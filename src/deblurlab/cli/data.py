@@ -92,13 +92,15 @@ def _load(options: argparse.Namespace) -> "ImageSet":
 
     compose = partial(config.compose, f"data={options.set}", config_dirs=options.config_dir)
     root = options.root
-    arguments = {} if root is None or ("=" in root and not Path(root).exists()) else {"root": root}
-    overrides = [*([root] if root and not arguments else []), *options.overrides]
+    is_folder = root is not None and ("=" not in root or Path(root).exists())
+    arguments = {"root": root} if is_folder else {}
+    overrides = [*([root] if root and not is_folder else []), *options.overrides]
     try:
         node = compose(*overrides).data
         if arguments and "root" not in node.keys():  # noqa: SIM118 - also without a value
-            raise ConfigKeyError("Could not override 'data.root'.")
-        data_set: ImageSet = instantiate(node, **arguments)
+            raise ConfigKeyError("it takes no folder as an argument.")
+        # Called here, because Hydra would interpolate a name with ${...}.
+        data_set: ImageSet = instantiate(node, _partial_=True)(**arguments)
     except (HydraException, OmegaConfBaseException) as error:
         own = {path.stem for folder in options.config_dir for path in (folder / "data").glob("*.yaml")}
         if options.set not in (known := sorted({*config.options("data"), *own})):
@@ -139,6 +141,8 @@ def _check_listable(items: Iterable["Item"], data_set: str) -> None:
         for file in files:
             if (shown := os.fsencode(file).decode(errors="backslashreplace")) != str(file):
                 raise UserError(f"--fix-list can't list {shown}: its name isn't UTF-8; rename it")
+            if {"\n", "\r"} & set(str(file)):
+                raise UserError(f"--fix-list can't list {str(file)!r}: its name has a line break; rename it")
 
 
 def _files_of(item: "Item") -> list[Path]:

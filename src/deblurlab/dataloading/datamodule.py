@@ -69,14 +69,18 @@ class DataModule(pl.LightningDataModule):
         super().__init__()
         if unreadable not in get_args(Unreadable):
             raise UserError(f"loader.unreadable={unreadable} is unknown: choose {' or '.join(get_args(Unreadable))}")
-        if timeout < 0 or retries < 0:
-            raise UserError(f"loader.timeout={timeout:g} and loader.retries={retries} must be at least 0")
+        if not isinstance(timeout, int | float) or timeout < 0:
+            raise UserError(f"loader.timeout={timeout} must be a number of seconds, at least 0")
+        numbers = {"batch_size": (batch_size, 1), "repeat": (repeat, 1), "workers": (workers or 0, 0)}
+        for name, (value, least) in {**numbers, "retries": (retries, 0)}.items():
+            if not isinstance(value, int) or value < least:
+                raise UserError(f"loader.{name}={value} must be a whole number, at least {least}")
         try:
             stages = [Stage(0, size, batch_size), *(Stage(**stage) for stage in schedule)]
         except TypeError as error:
             raise UserError(f"loader.schedule must be a list of step, size and batch_size: {error}") from error
-        if repeat < 1 or min(stage.batch_size for stage in stages) < 1 or min(stage.size for stage in stages) < 1:
-            raise UserError(f"loader.batch_size={batch_size}, loader.repeat={repeat} and sizes must be at least 1")
+        if min(min(stage.batch_size, stage.size) for stage in stages) < 1:
+            raise UserError(f"augment.size={size} and the sizes in loader.schedule must be at least 1")
         if len({stage.step for stage in stages}) < len(stages) or min(stage.step for stage in stages) < 0:
             raise UserError("loader.schedule: steps must be above 0, and differ from one another")
         self.data = data

@@ -56,11 +56,14 @@ class ImageSet(ABC):
         ...     def read(self, reference):
         ...         return np.full((64, 64, 3), reference, np.uint8)
         >>> {split: len(items) for split, items in Grey().splits().items()}
-        {'train': 9, 'test': 1}
+        {'train': 8, 'val': 1, 'test': 1}
     """
 
     published: Mapping[str, int] = {}
-    """Number of pairs in each official split ("train", "val", "test"), as the data set's authors state it."""
+    """Number of pairs in each official split ("train", "val", "test"), as the data set's authors state it.
+
+    Without "val", the validation pairs are held out of the official training pairs.
+    """
 
     @abstractmethod
     def items(self, split: Split) -> Sequence[Item]:
@@ -112,9 +115,9 @@ class ImageSet(ABC):
         return TrainingData(dataset, [len(part) * repeat for _, part in parts], [weight for weight, _ in parts])
 
     def splits(self) -> Splits:
-        """Return all items by official split, as counted in `published`."""
+        """Return all items by split."""
         tests = [item for items in self.tests().values() for item in items]
-        found = {"train": [*self.items("train"), *self.items("val")], "test": tests}
+        found = {"train": self.items("train"), "val": self.items("val"), "test": tests}
         return {split: items for split, items in found.items() if items}
 
     def frame_store_files(self) -> dict[Path, list[Path]]:

@@ -71,9 +71,11 @@ def inspect_splits(data: ImageSet, splits: Splits) -> Iterator[tuple[int, Findin
                 findings.usable.append(item)
         yield done, findings
     for split, count in published.items():
-        found = findings.counts.get(split, 0)
+        held_out = findings.counts.get("val", 0) if split == "train" and "val" not in published else 0
+        found = findings.counts.get(split, 0) + held_out
         if found != count:
-            findings.problems.append(f"{split} has {found} pairs instead of the published {count}")
+            name = f"{split} and val have" if held_out else f"{split} has"
+            findings.problems.append(f"{name} {found} pairs instead of the published {count}")
     yield len(work), findings
 
 

@@ -1,6 +1,8 @@
 """Text files that list pairs."""
 
 import codecs
+import csv
+import os
 import re
 import shlex
 from contextlib import suppress
@@ -13,9 +15,9 @@ from deblurlab.errors import UserError
 def read_pair_list(file: Path, root: Path, *, sharp_first: bool = False) -> list[Pair]:
     """Return the pairs that a text file lists: two paths per line, relative to `root`.
 
-    The paths are separated by blanks, a tab or a comma; shell quoting is allowed, backslashes may separate folders. The
-    text is UTF-8, UTF-16 with a byte order mark, or Windows-1252. The blurred image comes first unless `sharp_first`.
-    Empty lines and lines that begin with # are ignored.
+    Blanks, a tab, a comma or a semicolon separate the paths; quoting as in a shell or a CSV file is allowed, and
+    backslashes may separate folders. The blurred image comes first unless `sharp_first`. Empty lines and lines that
+    begin with # are ignored. The text is UTF-8, UTF-16 with a byte order mark, or Windows-1252.
 
     Raises:
         UserError: The file is missing or isn't text, a line doesn't hold two paths, an image doesn't exist, or a pair
@@ -30,7 +32,7 @@ def read_pair_list(file: Path, root: Path, *, sharp_first: bool = False) -> list
             continue
         words = _split_line(line.strip(), root, f"line {number} of {file}")
         blurred, sharp = reversed(words) if sharp_first else words
-        if (first := numbers.setdefault(root / blurred, number)) != number:
+        if (first := numbers.setdefault(Path(os.path.normpath(root / blurred)), number)) != number:
             raise UserError(f"line {number} of {file} lists {blurred} again, after line {first}: remove one of them")
         pairs.append(Pair(item_name(blurred), root / blurred, root / sharp))
     if not pairs:
@@ -46,10 +48,11 @@ def _read_text(file: Path) -> str:
     """
     content = file.read_bytes()
     marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    for encoding in ("utf-16",) if marked else ("utf-8-sig", "cp1252"):
-        with suppress(UnicodeDecodeError):
-            return content.decode(encoding)
-    raise UserError(f"{file} isn't text in UTF-8, UTF-16 or Windows-1252: save it as UTF-8")
+    if marked or b"\0" not in content:
+        for encoding in ("utf-16",) if marked else ("utf-8-sig", "cp1252"):
+            with suppress(UnicodeDecodeError):
+                return content.decode(encoding)
+    raise UserError(f"{file} isn't text in UTF-8, UTF-16 with a byte order mark or Windows-1252: save it as UTF-8")
 
 
 def _split_line(line: str, root: Path, place: str) -> list[Path]:
@@ -58,15 +61,23 @@ def _split_line(line: str, root: Path, place: str) -> list[Path]:
     Raises:
         UserError: The line doesn't hold two paths, or one of them doesn't exist.
     """
-    splits = [line.split("\t"), line.split(), line.split(",")]
+    splits = [line.split("\t"), line.split()]
     with suppress(ValueError):  # an apostrophe in a name
-        splits.insert(2, shlex.split(line))
+        splits.append(shlex.split(line))
+    splits += [next(csv.reader([line], delimiter=delimiter, skipinitialspace=True)) for delimiter in ",;"]
     pairs = [[word.strip() for word in words] for words in splits if len(words) == 2]
     pairs += [[word.replace("\\", "/") for word in words] for words in pairs]
     for words in pairs:
-        if all((root / word).is_file() for word in words):
+        if all(_exists(root / word) for word in words):
             return [Path(word) for word in words]
     if not pairs:
         raise UserError(f"{place} holds {len(line.split())} paths instead of two: {line}")
-    missing = next(word for word in pairs[0] if not (root / word).is_file())
+    missing = next(word for word in pairs[0] if not _exists(root / word))
     raise UserError(f"{place}: there is no image {root / missing}")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that the file system can't have
+        return False

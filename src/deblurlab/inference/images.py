@@ -12,11 +12,8 @@ from torch import Tensor
 
 from deblurlab.errors import UserError
 from deblurlab.media.large_images import open_image
-from deblurlab.media.pixels import Pixels, full_scale, round_to
+from deblurlab.media.pixels import Orientation, full_scale, round_to
 
-_ROWS = {1: 1, 2: 1, 3: -1, 4: -1, 5: 1, 6: 1, 7: -1, 8: -1}
-_COLUMNS = {1: 1, 2: -1, 3: -1, 4: 1, 5: 1, 6: -1, 7: -1, 8: 1}
-"""Direction of the rows and columns of each EXIF orientation, after transposition if it is 5 or more."""
 _ROUNDING = 1e-3
 
 
@@ -40,7 +37,7 @@ def unpack(image: Any) -> Unpacked:
         raise _unsupported(image)
     if isinstance(image, (str, Path)):
         opened = open_image(Path(image))
-        rows = turn_upright(opened.read(opened.height), opened.metadata.orientation)
+        rows = Orientation.of_exif(opened.metadata.orientation).apply(opened.read(opened.height))
         return unpack(rows[..., 0] if opened.bands == 1 else rows)
     if isinstance(image, Image.Image):
         return _unpack_pil(image)
@@ -53,13 +50,6 @@ def unpack(image: Any) -> Unpacked:
             _check_range(image, f"an array {image.shape} of {image.dtype}")
         return _unpack_array(image if image.ndim > 2 else image[..., None], image.shape)
     raise _unsupported(image)
-
-
-def turn_upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Return `(H, W, C)` as an EXIF orientation, 1 to 8, says to show it."""
-    pixels = pixels.swapaxes(0, 1) if orientation >= 5 else pixels
-    rows, columns = slice(None, None, _ROWS[orientation]), slice(None, None, _COLUMNS[orientation])
-    return np.ascontiguousarray(pixels[rows, columns])
 
 
 def _unpack_pil(image: Image.Image) -> Unpacked:

@@ -11,8 +11,9 @@ import pyvips
 from PIL import Image
 
 from deblurlab.errors import UserError
-from deblurlab.media.metadata_record import Metadata, upright
+from deblurlab.media.metadata_record import Metadata
 from deblurlab.media.pixels import Pixels
+from deblurlab.media.tiff_directories import upright
 
 AVIF_SUFFIXES, HEIC_SUFFIXES = {".avif"}, {".heic", ".heif"}
 REMEDY = "HEIC needs pillow-heif: pip install 'deblurlab[heif]'"
@@ -20,6 +21,8 @@ _EXIF = b"Exif\0\0"
 _BT709, _UNSPECIFIED = 1, 2
 _BOXES = {b"meta": 4, b"iprp": 0, b"ipco": 0}
 """Boxes that contain other boxes, and the bytes before these."""
+_CONFIGURATIONS = {b"av1C": (2, 0x10, 0x10), b"hvcC": (16, 0x03, 0)}
+"""Boxes of the decoders: a byte, its bits for the chroma subsampling, and their value if there is no chroma."""
 _QUALITY = 95
 _XMP_AND_PROFILE = 2 + 8
 """Flags of libvips' VipsForeignKeep."""
@@ -93,8 +96,22 @@ def read_avif_metadata(path: Path, image: pyvips.Image) -> Metadata:
     return metadata
 
 
+def without_chroma(path: Path, image: pyvips.Image) -> pyvips.Image:
+    """Return grey, with its transparency, if an AVIF or HEIC file stores grey; decoders return it as RGB."""
+    chroma = [
+        content[at] & bits != value
+        for kind, content in _boxes(path)
+        if kind in _CONFIGURATIONS and len(content) > (at := _CONFIGURATIONS[kind][0])
+        for bits, value in [_CONFIGURATIONS[kind][1:]]
+    ]
+    if image.bands < 3 or not chroma or any(chroma):
+        return image
+    grey = image[0] if image.bands == 3 else image[0].bandjoin(image[3])
+    return grey.copy(interpretation="b-w" if grey.format == "uchar" else "grey16")
+
+
 def write_heif(path: Path, pixels: Pixels, metadata: Metadata, bits: int) -> None:
-    """Write an AVIF or HEIC file, `(H, W, C)` of uint8 or uint16, C = 1, 3 or 4."""
+    """Write an AVIF or HEIC file, `(H, W, C)` of uint8 or uint16, C = 1 to 4; an alpha channel is the last."""
     info: dict[str, Any] = {"quality": _QUALITY}
     info |= {"exif": _EXIF + metadata.exif} if metadata.exif else {}
     info |= {"xmp": metadata.xmp} if metadata.xmp else {}
@@ -103,15 +120,12 @@ def write_heif(path: Path, pixels: Pixels, metadata: Metadata, bits: int) -> Non
         if bits > 8:
             _write_deep_avif(path, pixels, metadata, bits)
         else:
-            Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(
-                path, format="AVIF", subsampling="4:4:4", **info
-            )
+            image = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
+            image.save(path, format="AVIF", subsampling="4:4:4" if pixels.shape[2] > 2 else "4:0:0", **info)
         return
-    try:
-        import pillow_heif
-    except ImportError as error:
-        raise UserError(f"{path}: {REMEDY}") from error
-    mode = {1: "L", 3: "RGB", 4: "RGBA"}[pixels.shape[2]] + (";16" if pixels.dtype == np.uint16 else "")
+    import pillow_heif
+
+    mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[pixels.shape[2]] + (";16" if pixels.dtype == np.uint16 else "")
     pillow_heif.options.SAVE_HDR_TO_12_BIT = bits > 10
     file = pillow_heif.from_bytes(mode, (pixels.shape[1], pixels.shape[0]), np.ascontiguousarray(pixels).tobytes())
     file.save(path, chroma=444, **info)
@@ -120,7 +134,7 @@ def write_heif(path: Path, pixels: Pixels, metadata: Metadata, bits: int) -> Non
 def _write_deep_avif(path: Path, pixels: Pixels, metadata: Metadata, bits: int) -> None:
     """Write 10 or 12 bits per channel with libvips; Pillow's encoder has 8. EXIF isn't written: libvips loses tags."""
     image = pyvips.Image.new_from_array(pixels)
-    image = image.copy(interpretation="rgb16" if pixels.shape[2] > 1 else "grey16")
+    image = image.copy(interpretation="rgb16" if pixels.shape[2] > 2 else "grey16")
     for name, content in (
         ("xmp-data", metadata.xmp),
         ("icc-profile-data", metadata.profile),
@@ -133,7 +147,10 @@ def _write_deep_avif(path: Path, pixels: Pixels, metadata: Metadata, bits: int) 
 def _check(path: Path, metadata: Metadata) -> None:
     """Drop damaged EXIF; raise UserError if the colours are HDR, or of other primaries than sRGB without a profile."""
     metadata.drop_damaged_exif()
-    for primaries, transfer in _colour_boxes(path):
+    for kind, content in _boxes(path):
+        if kind != b"colr" or content[:4] != b"nclx" or len(content) < 8:
+            continue
+        primaries, transfer = struct.unpack_from(">HH", content, 4)
         metadata.check_transfer(path, transfer)
         if primaries not in (_BT709, _UNSPECIFIED) and not metadata.profile:
             raise UserError(
@@ -142,18 +159,18 @@ def _check(path: Path, metadata: Metadata) -> None:
     metadata.check_transfer(path, 0)
 
 
-def _colour_boxes(path: Path) -> Iterator[tuple[int, int]]:
-    """Yield primaries and transfer characteristic of the boxes `colr` in an ISO base media file."""
+def _boxes(path: Path) -> Iterator[tuple[bytes, bytes]]:
+    """Yield type and content of the boxes without other boxes in the header of an ISO base media file."""
     with path.open("rb") as file:
-        content = file.read(1 << 20)
-    waiting = [(0, len(content))]
+        header = file.read(1 << 20)
+    waiting = [(0, len(header))]
     while waiting:
         start, end = waiting.pop()
         while start + 8 <= end:
-            size, kind = struct.unpack_from(">I4s", content, start)
+            size, kind = struct.unpack_from(">I4s", header, start)
             stop = min(start + size if size >= 8 else end, end)
             if kind in _BOXES:
                 waiting.append((start + 8 + _BOXES[kind], stop))
-            elif kind == b"colr" and content[start + 8 : start + 12] == b"nclx" and stop - start >= 16:
-                yield struct.unpack_from(">HH", content, start + 12)
+            else:
+                yield kind, header[start + 8 : stop]
             start = stop

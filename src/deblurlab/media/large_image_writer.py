@@ -13,7 +13,7 @@ import tifffile
 
 from deblurlab.errors import UserError
 from deblurlab.media import bmp_headers, jpeg_segments, png_chunks, tiff_tags, webp_chunks
-from deblurlab.media.heif import write_heif
+from deblurlab.media.heif import REMEDY, can_read_heic, write_heif
 from deblurlab.media.images import JPEG_SUFFIXES
 from deblurlab.media.large_images import LargeImage, error_message
 from deblurlab.media.metadata import adapt
@@ -29,6 +29,8 @@ _KINDS = {
     ".bmp": "bmp", ".avif": "avif", ".heic": "heif", ".heif": "heif",
 }  # fmt: skip
 _MAX_SIDE = {"jpeg": 65_500, "webp": 16_383, "avif": 16_384, "heif": 16_384}
+_BITS = {"jpeg": 8, "webp": 8, "bmp": 8, "avif": 12, "heif": 12}
+"""Largest number of bits per channel; others have 16."""
 _STORAGE_ERRORS = {errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM}
 
 
@@ -56,10 +58,12 @@ class LargeImageWriter:
         self._metadata, self.not_kept = adapt(
             like.metadata, self._kind, (like.path, path.name), geometry_changes=width_factor != 1
         )
-        if like.bits > 8 and self._kind in ("jpeg", "webp"):
-            self.not_kept.append(f"{like.bits} bits per channel (8 are written)")
-        if like.bits > 8 and self._kind == "avif" and self._metadata.exif:
-            self.not_kept.append("EXIF")
+        self._bits = min(like.bits, _BITS.get(self._kind, 16))
+        if like.bits > self._bits:
+            self.not_kept.append(f"{like.bits} bits per channel ({self._bits} are written)")
+        if self._kind == "avif" and self._bits > 8:  # written by libvips
+            self.not_kept += ["EXIF"] if self._metadata.exif else []
+            self.not_kept += ["grey (colours are written)"] if like.colours == 1 else []
         self._spool: Any = None
         if self._width * like.height > IN_MEMORY:
             self._spool = tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".rows")  # noqa: SIM115
@@ -102,14 +106,12 @@ class LargeImageWriter:
         transparent = like.bands > like.colours
         if like.other_bands and self._kind != "tiff":
             raise UserError(f"{like.path} has {like.other_bands}, {name} can't store it: choose TIFF")
-        if transparent and (self._kind == "jpeg" or (self._kind in ("bmp", "avif", "heif") and like.colours == 1)):
+        if self._kind == "heif" and not can_read_heic():
+            raise UserError(f"{self._path}: {REMEDY}")
+        if transparent and (self._kind == "jpeg" or (self._kind == "bmp" and like.colours == 1)):
             raise UserError(f"{like.path} has transparency, {name} can't store it: choose PNG, TIFF or WebP")
         if self._kind in ("bmp", "webp") and like.metadata.profile[16:20] == b"GRAY":
             raise UserError(f"{like.path} has a profile for grey, {name} stores colours: choose PNG, TIFF or JPEG")
-        if like.bits > {"bmp": 8, "avif": 12, "heif": 12}.get(self._kind, 16):
-            raise UserError(
-                f"{like.path} has {like.bits} bits per channel, {name} can't store them: choose PNG or TIFF"
-            )
         if max(self._width, like.height) > (side := _MAX_SIDE.get(self._kind, 2**31)):
             raise UserError(f"{name} can't have more than {side} pixels per side: choose PNG or TIFF for {like.path}")
 
@@ -153,11 +155,12 @@ class LargeImageWriter:
                     target, compression="deflate", predictor="horizontal", bigtiff=size > _MAX_TIFF_BYTES, keep="none"
                 )
             case kind:
+                image = image.cast("uchar", shift=True) if self._bits == 8 else image
                 pixels = image.numpy().reshape(image.height, image.width, image.bands)
                 if kind == "bmp":
                     bmp_headers.write(Path(target), pixels, self._metadata)
                 else:
-                    write_heif(Path(target), pixels, self._metadata, self._like.bits)
+                    write_heif(Path(target), pixels, self._metadata, self._bits)
 
     def _add_metadata(self, target: Path) -> None:
         match self._kind:

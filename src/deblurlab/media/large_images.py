@@ -13,9 +13,10 @@ from PIL import Image
 
 from deblurlab._compat import vips_loader
 from deblurlab.errors import UserError, first_sentence
-from deblurlab.media.heif import AVIF_SUFFIXES, HEIC_SUFFIXES, heif_kind, open_heic, read_avif_metadata
+from deblurlab.media.heif import AVIF_SUFFIXES, HEIC_SUFFIXES, heif_kind, open_heic, read_avif_metadata, without_chroma
 from deblurlab.media.images import SUFFIXES
-from deblurlab.media.metadata import Metadata, read_metadata
+from deblurlab.media.metadata import read_metadata
+from deblurlab.media.metadata_record import Metadata
 from deblurlab.media.pixels import Pixels
 
 logging.getLogger("pyvips").setLevel(logging.ERROR)  # it warns about defects that it corrects
@@ -95,6 +96,8 @@ def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> LargeImage:
         image, kind = _open(path, kind, max_pixels)
         metadata = read_avif_metadata(path, image) if kind == "avif" else read_metadata(path, kind)
         bits = int(image.get("bits-per-sample")) if kind == "avif" else 8 * _DTYPES[image.format].itemsize
+    if kind in ("avif", "heif"):
+        image = without_chroma(path, image)
     _check_image(image, path, kind, max_pixels)
     return LargeImage(image, path, kind, metadata, bits)
 
@@ -145,8 +148,8 @@ def _open_bmp(path: Path, error: Exception, max_pixels: int) -> pyvips.Image:
             image = pyvips.Image.new_from_array(np.asarray(opened.convert(mode)))
             return image.copy(interpretation="b-w" if mode == "L" else "srgb")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as other:
-        message = error_message(error)
-        raise UserError(f"{path} isn't an image that can be read, or it is damaged: {message}") from other
+        reason = error_message(error) if getattr(error, "detail", "") else "its header is invalid"
+        raise UserError(f"{path} isn't an image that can be read, or it is damaged: {reason}") from other
 
 
 def _is_animated_png(path: Path) -> bool:

@@ -11,9 +11,7 @@ from typing import Any
 from deblurlab.errors import UserError
 from deblurlab.media import bmp_headers, jpeg_segments, png_chunks, tiff_tags, webp_chunks
 from deblurlab.media.metadata_record import Metadata
-from deblurlab.media.tiff_directories import read_directory
-
-__all__ = ["Metadata", "adapt", "read_metadata"]
+from deblurlab.media.tiff_directories import lost_in_tiff, read_directory
 
 _FORMATS: dict[str, Any] = {
     "png": png_chunks, "jpeg": jpeg_segments, "tiff": tiff_tags, "webp": webp_chunks, "bmp": bmp_headers,
@@ -70,12 +68,14 @@ def adapt(
             lost.append(name)
     kept.blocks = []
     for block in metadata.blocks:
-        if kind == metadata.kind and not (geometry_changes and block.name == jpeg_segments.GAIN_MAP):
+        if kind == metadata.kind and not (geometry_changes and block.sized):
             kept.blocks.append(block)
         elif block.colour:
             raise UserError(_colour_message(names, block.name))
         elif block.name and block.name not in lost:
             lost.append(block.name)
+    if "tiff" in (kind, metadata.kind):
+        lost += lost_in_tiff(kept.exif)
     kept.extra_samples = metadata.extra_samples if kind == "tiff" else ()
     return kept, lost
 

@@ -1,12 +1,13 @@
 """Record of everything that an image file holds besides its pixels."""
 
+import io
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from deblurlab.errors import UserError
+from deblurlab.media.tiff_directories import ORIENTATION, SHORT, Tag, read_directory
 
-_ORIENTATION = 0x0112
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 """Transfer characteristics of ITU-T H.273 whose values are no standard dynamic range."""
 
@@ -18,11 +19,13 @@ class Block:
     name: str
     """Name for the user, such as "comment"; empty if nothing is lost without it."""
     content: bytes
-    """The part as it is stored: a PNG chunk, a JPEG segment, the value of a TIFF tag."""
+    """Content of a PNG chunk or a JPEG segment, value of a TIFF tag."""
+    key: Any = None
+    """Type of the PNG chunk, marker of the JPEG segment, code and type of the TIFF tag."""
     colour: bool = False
     """Whether the colours are wrong without it."""
-    tag: tuple[int, int] = (0, 0)
-    """Code and type of a TIFF tag."""
+    sized: bool = False
+    """Whether it holds only for images of the same size."""
 
 
 @dataclass
@@ -49,8 +52,14 @@ class Metadata:
     @property
     def orientation(self) -> int:
         """EXIF orientation, 1 to 8; 1 if there is none."""
-        found = next((value for _, value in _orientations(self.exif)), 1)
+        tag = read_directory(io.BytesIO(self.exif)).get(ORIENTATION)
+        found = int.from_bytes(tag.value, "little") if isinstance(tag, Tag) and tag.type == SHORT else 1
         return found if 1 <= found <= 8 else 1
+
+    def drop(self, name: str) -> None:
+        """Add a name to `dropped`, once."""
+        if name not in self.dropped:
+            self.dropped.append(name)
 
     def drop_damaged_exif(self) -> None:
         """Remove EXIF that has no header, which other programs can't read."""
@@ -64,32 +73,6 @@ class Metadata:
             if value in _HDR_TRANSFERS:
                 kind = _HDR_TRANSFERS[value]
                 raise UserError(f"{name} is HDR ({kind}): convert it to grey or RGB with standard dynamic range")
-
-
-def upright(exif: bytes) -> bytes:
-    """Return EXIF with the orientation 1, for pixels that are already rotated; nothing else changes."""
-    changed = bytearray(exif)
-    for offset, _ in _orientations(exif):
-        struct.pack_into(_order(exif) + "H", changed, offset, 1)
-    return bytes(changed)
-
-
-def _orientations(exif: bytes) -> Iterator[tuple[int, int]]:
-    """Yield offset and value of the orientations in the first directory of EXIF; nothing more if it is damaged."""
-    order = _order(exif)
-    try:
-        (start,) = struct.unpack_from(order + "I", exif, 4)
-        (count,) = struct.unpack_from(order + "H", exif, start)
-        for entry in range(start + 2, start + 2 + 12 * count, 12):
-            tag, kind, length = struct.unpack_from(order + "HHI", exif, entry)
-            if (tag, kind, length) == (_ORIENTATION, 3, 1):
-                yield entry + 8, struct.unpack_from(order + "H", exif, entry + 8)[0]
-    except struct.error:
-        return
-
-
-def _order(exif: bytes) -> str:
-    return ">" if exif[:2] == b"MM" else "<"
 
 
 def _profile_transfer(profile: bytes) -> int:

@@ -1,5 +1,6 @@
 """Pixel arrays and images that are read row by row."""
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -7,6 +8,26 @@ import numpy.typing as npt
 
 Pixels = npt.NDArray[Any]
 """`(H, W, C)`, C = 1 (grey) or 3 and optional alpha channels; uint8, uint16, or floats in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """Turn and reflection that show an image upright: a transposition, then a flip of each axis."""
+
+    transpose: bool = False
+    flip_vertical: bool = False
+    flip_horizontal: bool = False
+
+    def apply(self, pixels: Pixels) -> Pixels:
+        """Return the upright pixels, `(H, W, C)`."""
+        upright = pixels.swapaxes(0, 1) if self.transpose else pixels
+        rows, columns = slice(None, None, 1 - 2 * self.flip_vertical), slice(None, None, 1 - 2 * self.flip_horizontal)
+        return np.ascontiguousarray(upright[rows, columns])
+
+    @classmethod
+    def of_exif(cls, number: int) -> "Orientation":
+        """Return the orientation that has a number from 1 to 8 in EXIF."""
+        return cls(transpose=number >= 5, flip_vertical=number in (3, 4, 7, 8), flip_horizontal=number in (2, 3, 6, 7))
 
 
 class Rows(Protocol):

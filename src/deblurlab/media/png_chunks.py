@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from deblurlab.errors import UserError
 from deblurlab.media.metadata_record import Block, Metadata
-from deblurlab.media.splice import inserted
+from deblurlab.media.splice import replace_bytes
 
 HOLDS = frozenset({"exif", "xmp", "profile", "resolution"})
 _XMP = b"XML:com.adobe.xmp"
@@ -22,8 +22,13 @@ _SRGB_VALUES = {
 }
 """Content of colour chunks that means sRGB, which is also the meaning of a file without them; None is any content."""
 _TEXT = {b"tEXt", b"zTXt", b"iTXt"}
-_NOT_KEPT = {b"bKGD": "background colour", b"sBIT": "significant bits", b"caBX": "content credentials (C2PA)"}
-"""Chunks that don't hold for the restored pixels. tIME, hIST and sPLT are out of date as well, but not missed."""
+_NOT_KEPT = {
+    b"bKGD": "background colour", b"sBIT": "significant bits", b"caBX": "content credentials (C2PA)",
+    b"hIST": "palette histogram", b"sPLT": "suggested palette",
+}  # fmt: skip
+"""Chunks that don't hold for the restored pixels."""
+_PIXELS = {b"tRNS", b"iDOT"}
+"""Chunks that say how the pixels are stored."""
 _SIZES = {b"pHYs": 9, b"cICP": 4, b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"mDCV": 24, b"cLLI": 8}
 _DAMAGED = b""
 _MAX_INFLATED = 1 << 26
@@ -48,8 +53,8 @@ def read(path: Path) -> Metadata:
 
 def write(path: Path, metadata: Metadata) -> None:
     """Put chunks before the pixels of a PNG file, instead of those that its encoder wrote."""
-    colours = [block.content for block in metadata.blocks if block.content[4:8] in _COLOUR]
-    others = [block.content for block in metadata.blocks if block.content[4:8] not in _COLOUR]
+    colours = [_chunk(block.key, block.content) for block in metadata.blocks if block.key in _COLOUR]
+    others = [_chunk(block.key, block.content) for block in metadata.blocks if block.key not in _COLOUR]
     if metadata.profile:
         colours.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.profile)))
     if metadata.resolution:
@@ -60,13 +65,13 @@ def write(path: Path, metadata: Metadata) -> None:
         others.append(_chunk(b"iTXt", _XMP + bytes(5) + metadata.xmp))
     with path.open("rb") as file:
         start = next(file.tell() - 12 - len(content) for kind, content in _chunks(file, pixels=True) if kind == b"IDAT")
-    inserted(path, 33, start, b"".join(colours + others))  # the signature and IHDR have 33 bytes
+    replace_bytes(path, 33, start, b"".join(colours + others))  # the signature and IHDR have 33 bytes
 
 
 def _add(found: Metadata, kind: bytes, content: bytes, path: Path) -> None:
     match kind:
         case _ if kind == _DAMAGED:
-            found.dropped += [] if "a damaged chunk" in found.dropped else ["a damaged chunk"]
+            found.drop("a damaged chunk")
         case b"eXIf":
             found.exif = content
         case b"iCCP":
@@ -78,30 +83,37 @@ def _add(found: Metadata, kind: bytes, content: bytes, path: Path) -> None:
         case b"pHYs" if content[8:] == b"\1" and all(sizes := struct.unpack(">II", content[:8])):
             found.resolution = float(sizes[0]), float(sizes[1])
         case b"pHYs":
-            found.blocks.append(Block("pixel aspect ratio", _chunk(kind, content)))
+            found.blocks.append(Block("pixel aspect ratio", content, kind))
         case _ if kind in _COLOUR:
             if kind == b"cICP":
                 found.check_transfer(path, content[1])
-            found.blocks.append(Block(f"colour tag {kind.decode()}", _chunk(kind, content), colour=True))
+            found.blocks.append(Block(f"colour tag {kind.decode()}", content, kind, colour=True))
         case _ if kind in _TEXT:
             keyword = content.partition(b"\0")[0].decode("latin-1")
-            found.blocks.append(Block(f"text '{keyword}'", _chunk(kind, content)))
+            found.blocks.append(Block(f"text '{keyword}'", content, kind))
         case _ if kind in _NOT_KEPT:
-            found.dropped.append(_NOT_KEPT[kind])
-        case _ if kind[:1].islower() and kind[3:].islower():  # "safe to copy" when pixels change
-            found.blocks.append(Block(f"chunk {kind.decode('ascii', 'replace')}", _chunk(kind, content)))
+            found.drop(_NOT_KEPT[kind])
+        case b"tIME":
+            found.blocks.append(Block("modification time", content, kind))
+        case b"sTER":
+            found.blocks.append(Block("stereo layout", content, kind, sized=True))
+        case _ if kind[:1].islower() and kind not in _PIXELS:
+            if kind[3:].islower():  # "safe to copy" when pixels change
+                found.blocks.append(Block(f"chunk {kind.decode()}", content, kind))
+            else:
+                found.drop(f"chunk {kind.decode()}")
 
 
 def _select_colours(found: Metadata) -> None:
     """Mark the colour chunks that have no effect: those of lower precedence, and those that mean sRGB, the default."""
-    kinds = {block.content[4:8] for block in found.blocks}
+    kinds = {block.key for block in found.blocks}
     rules = next(
         (rule for rule in ({b"cICP"}, {b"iCCP"}, {b"sRGB"}) if rule & kinds or (found.profile and rule == {b"iCCP"})),
         {b"gAMA", b"cHRM"},
     )
     for i, block in enumerate(found.blocks):
-        kind = block.content[4:8]
-        if kind in _COLOUR and (kind not in rules or _SRGB_VALUES[kind] in (None, block.content[8:-4])):
+        kind = block.key
+        if kind in _COLOUR and (kind not in rules or _SRGB_VALUES[kind] in (None, block.content)):
             found.blocks[i] = replace(block, name="", colour=False)
 
 

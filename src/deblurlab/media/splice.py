@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 
-def inserted(path: Path, start: int, end: int, content: bytes, tail: bytes = b"") -> None:
+def replace_bytes(path: Path, start: int, end: int, content: bytes, tail: bytes = b"") -> None:
     """Replace the bytes from `start` to `end` of a file by `content`, and append `tail`."""
     copy = path.with_name(path.name + ".tagged")
     try:

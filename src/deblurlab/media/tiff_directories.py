@@ -1,12 +1,19 @@
 """Directories of TIFF files and of EXIF: tags with their values, in little-endian order whatever the file's is."""
 
+import io
 import struct
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple, Union
 
-EXIF_DIRECTORY, GPS_DIRECTORY = 34665, 34853
+_EXIF, _GPS, _INTEROPERABILITY = 34665, 34853, 40965
+_NESTED = {0: {_EXIF, _GPS}, _EXIF: {_INTEROPERABILITY}, _GPS: set[int](), _INTEROPERABILITY: set[int]()}
+"""Tags with the position of a directory, by the tag of the directory that they are in; 0 is the first directory."""
+_MAKER_NOTE = 37500
+ORIENTATION = 274
+SHORT = 3
+"""Type of a number of two bytes."""
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _NUMBERS = {3: 2, 4: 4, 5: 4, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 """Bytes of a number of each type; a rational is two numbers."""
@@ -44,12 +51,38 @@ class _Format:
 
 
 def read_directory(file: BinaryIO) -> Directory:
-    """Return the first directory of a TIFF file or EXIF, with those of EXIF and GPS in it; empty if it is damaged."""
+    """Return the first directory of a TIFF file or EXIF, with those that it points to; empty if it is damaged."""
     try:
         layout, start = _header(file)
-        return _read(file, layout, start, nested=True)
+        return _read(file, layout, start, parent=0)
     except _DAMAGED:
         return {}
+
+
+def lost_in_tiff(exif: bytes) -> list[str]:
+    """Return the names of what EXIF loses when its tags become those of a TIFF file or come from one."""
+    file, lost = io.BytesIO(exif), []
+    with suppress(*_DAMAGED):
+        layout, start = _header(file)
+        count = _count(file, layout, start)
+        file.seek(count * struct.calcsize(layout.entry), 1)
+        if any(file.read(struct.calcsize(layout.pointer))):  # a second directory
+            lost.append("EXIF thumbnail")
+    details = read_directory(file).get(_EXIF)
+    if isinstance(details, dict) and _MAKER_NOTE in details:  # often with positions in the old file
+        lost.append("positions in the maker note")
+    return lost
+
+
+def upright(exif: bytes) -> bytes:
+    """Return EXIF with the orientation 1, for pixels that are already rotated; nothing else changes."""
+    changed, file = bytearray(exif), io.BytesIO(exif)
+    with suppress(*_DAMAGED):
+        layout, start = _header(file)
+        for position, code, kind, length, _ in _entries(file, layout, start):
+            if (code, kind, length) == (ORIENTATION, SHORT, 1):
+                struct.pack_into(layout.order + "H", changed, position, 1)
+    return bytes(changed)
 
 
 def pack_directory(
@@ -84,8 +117,7 @@ def pack_directory(
 def add_tags(file: BinaryIO, directory: Mapping[int, Tag | Directory], without: frozenset[int]) -> None:
     """Append the directory of a little-endian TIFF file with further tags, and without some, to the file."""
     layout, start = _header(file)
-    file.seek(start)
-    (count,) = struct.unpack(layout.count, file.read(struct.calcsize(layout.count)))
+    count = _count(file, layout, start)
     size = struct.calcsize(layout.entry)
     found = [file.read(size) for _ in range(count)]
     kept = {code: entry for entry in found if (code := int.from_bytes(entry[:2], "little")) not in without}
@@ -112,16 +144,27 @@ def _header(file: BinaryIO) -> tuple[_Format, int]:
     return layout, struct.unpack_from(layout.pointer, start, 8 if layout.big else 4)[0]
 
 
-def _read(file: BinaryIO, layout: _Format, start: int, *, nested: bool) -> Directory:
+def _count(file: BinaryIO, layout: _Format, start: int) -> int:
+    """Return the number of tags in a directory; its entries follow in the file."""
     file.seek(start)
-    (count,) = struct.unpack(layout.count, file.read(struct.calcsize(layout.count)))
-    size = struct.calcsize(layout.entry)
-    entries = [file.read(size) for _ in range(min(count, _MAX_TAGS))]
-    end, found = file.seek(0, 2), Directory()
-    for entry in entries:
-        if len(entry) < size:
+    return int(struct.unpack(layout.count, file.read(struct.calcsize(layout.count)))[0])
+
+
+def _entries(file: BinaryIO, layout: _Format, start: int) -> list[tuple[int, int, int, int, bytes]]:
+    """Return position of the field, tag, type, number of values and field of each entry of a directory."""
+    count, size, found = _count(file, layout, start), struct.calcsize(layout.entry), []
+    for _ in range(min(count, _MAX_TAGS)):
+        if len(entry := file.read(size)) < size:
             break
-        code, kind, length, field = struct.unpack(layout.entry, entry)
+        found.append((file.tell() - struct.calcsize(layout.pointer), *struct.unpack(layout.entry, entry)))
+    return found
+
+
+def _read(file: BinaryIO, layout: _Format, start: int, *, parent: int) -> Directory:
+    """Return a directory; `parent` is the tag that points to it."""
+    entries = _entries(file, layout, start)
+    end, found = file.seek(0, 2), Directory()
+    for _, code, kind, length, field in entries:
         total = _SIZES.get(kind, 0) * length
         if not total or total > end:
             continue
@@ -133,11 +176,10 @@ def _read(file: BinaryIO, layout: _Format, start: int, *, nested: bool) -> Direc
         if len(value) < total:
             continue
         value = _little_endian(value, kind, layout.order)
-        if code in (EXIF_DIRECTORY, GPS_DIRECTORY):
-            if nested:
-                with suppress(*_DAMAGED):
-                    found[code] = _read(file, layout, int.from_bytes(value, "little"), nested=False)
-        else:
+        if code in _NESTED[parent]:
+            with suppress(*_DAMAGED):
+                found[code] = _read(file, layout, int.from_bytes(value, "little"), parent=code)
+        elif code not in _NESTED:
             found[code] = Tag(kind, value)
     return found
 

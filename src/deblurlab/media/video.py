@@ -112,6 +112,12 @@ class VideoReader:
         """Average frame rate."""
         return Fraction(self.stream.average_rate or self.stream.guessed_rate or 25)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the upright frames."""
+        height, width = self.first.height, self.first.width
+        return (width, height) if self.properties.orientation.transpose else (height, width)
+
     def frames(self) -> Iterator["av.VideoFrame"]:
         """Yield all frames that can be decoded and have increasing times; count the others in `broken`.
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from deblurlab.errors import UserError
-from deblurlab.media.pixels import Pixels
+from deblurlab.media.pixels import Orientation
 
 _DEEPEST = 10
 """Bits per component that H.264 stores at most."""
@@ -35,21 +35,6 @@ _NAMED_SIDE_DATA = {
     "S12M_TIMECODE": "time codes",
 }
 """Further side data that isn't kept."""
-
-
-@dataclass(frozen=True)
-class Orientation:
-    """Turn and reflection that show a frame upright: a transposition, then a flip of each axis."""
-
-    transpose: bool = False
-    flip_vertical: bool = False
-    flip_horizontal: bool = False
-
-    def apply(self, pixels: Pixels) -> Pixels:
-        """Return the upright pixels, `(H, W, C)`."""
-        upright = pixels.swapaxes(0, 1) if self.transpose else pixels
-        rows, columns = slice(None, None, 1 - 2 * self.flip_vertical), slice(None, None, 1 - 2 * self.flip_horizontal)
-        return np.ascontiguousarray(upright[rows, columns])
 
 
 @dataclass(frozen=True)
@@ -90,7 +75,7 @@ class VideoProperties:
         """Pixel format of the arrays that are restored."""
         if self.layout == "grey":
             return "gray16le" if self.deep else "gray"
-        return "rgb48le" if self.deep else "rgb24"
+        return "gbrp16le" if self.deep else "rgb24"  # FFmpeg's conversion of 4:2:0 of odd width to rgb48le is wrong
 
     @property
     def encoded_format(self) -> str:
@@ -112,6 +97,10 @@ class VideoProperties:
         if self.layout == "rgb":
             return replace(upright, layout="444", range=_LIMITED, matrix=_BT709)
         return upright
+
+    def encoded_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width of the encoded frames: even ones if the chroma is subsampled."""
+        return (height, width) if self.layout == "444" else (height - height % 2, width - width % 2)
 
     @property
     def not_kept(self) -> list[str]:

@@ -43,8 +43,7 @@ class VideoEncoder:
         import av
 
         properties = self._reader.properties.converted()
-        even = properties.layout != "444"  # chroma subsampling needs even sides
-        height, width = (side - side % 2 if even else side for side in pixels.shape[:2])
+        height, width = properties.encoded_size(*pixels.shape[:2])
         if self._stream is None:
             self._add_stream(width, height, frame)
         array = pixels[:height, :width, 0] if pixels.shape[2] == 1 else pixels[:height, :width]

@@ -4,7 +4,7 @@ import struct
 from pathlib import Path
 
 from deblurlab.media.metadata_record import Metadata
-from deblurlab.media.splice import inserted
+from deblurlab.media.splice import replace_bytes
 
 HOLDS = frozenset({"exif", "xmp", "profile"})
 _FLAGS = {b"ICCP": 0x20, b"ALPH": 0x10, b"EXIF": 0x08, b"XMP ": 0x04}
@@ -48,7 +48,7 @@ def write(path: Path, metadata: Metadata, width: int, height: int, *, alpha: boo
     total = 4 + len(head) + end - begin + len(tail)
     with path.open("rb+") as file:
         file.truncate(end)
-    inserted(path, 0, begin, struct.pack("<4sI4s", b"RIFF", total, b"WEBP") + head, tail)
+    replace_bytes(path, 0, begin, struct.pack("<4sI4s", b"RIFF", total, b"WEBP") + head, tail)
 
 
 def _chunks(path: Path, size: int) -> list[tuple[bytes, int, int]]:

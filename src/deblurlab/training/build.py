@@ -59,8 +59,8 @@ def build(cfg: DictConfig) -> Restoration:
     for key, ours in _MODULE_KEYS.items():
         if cfg.trainer.get(key) is not None:
             raise UserError(f"trainer.{key} doesn't work with manual optimization: use {ours}={cfg.trainer[key]}")
-    if not isinstance(cfg.seed, int):
-        raise UserError(f"seed={cfg.seed} must be a whole number")
+    if not isinstance(cfg.seed, int) or not 0 <= cfg.seed < 2**32:
+        raise UserError(f"seed={cfg.seed} must be a whole number from 0 to {2**32 - 1}")
     if not isinstance(every := cfg.scheduler.get("every", 1), int) or every < 1:
         raise UserError(f"scheduler.every={every} must be a whole number, at least 1")
     pl.seed_everything(cfg.seed, verbose=False)
