@@ -10,7 +10,7 @@ from PIL import Image
 
 from deblurlab.batch.inputs import check_output, find_inputs
 from deblurlab.errors import UserError
-from deblurlab.media.signatures import is_image_or_video
+from deblurlab.media.signatures import IMAGE, file_kind
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
 
@@ -21,12 +21,81 @@ def _save(path: Path, kind: str = "PNG") -> None:
 
 
 def test_files_are_in_natural_order_and_hidden_folders_are_left_out(tmp_path: Path) -> None:
-    for name in ("10.png", "2.png", "b 2/x.jpe", "b 10/x.jfif", ".Trash/x.png", ".x.png", "out/old.png"):
+    hidden = (".Trash/x.png", ".x.png", "__MACOSX/x.png", "b 2/__MACOSX/y.jpg")
+    for name in ("10.png", "2.png", "b 2/x.jpe", "b 10/x.jfif", "out/old.png", *hidden):
         _save(tmp_path / name, "JPEG" if ".j" in name else "PNG")
     found = find_inputs([str(tmp_path)], tmp_path / "out")
     names = [task.source.relative_to(tmp_path).as_posix() for task in found.tasks]
     assert names == ["2.png", "10.png", "b 2/x.jpe", "b 10/x.jfif"]
     assert (found.errors, found.unsupported) == ([], {})
+    pattern = find_inputs([str(tmp_path / "**/*")], tmp_path / "out")
+    assert [task.source for task in pattern.tasks] == [task.source for task in found.tasks]
+
+
+def test_a_hidden_folder_that_is_named_is_searched(tmp_path: Path) -> None:
+    _save(tmp_path / ".x/a.png")
+    for given in (".x", ".x/*"):
+        assert [task.source.name for task in find_inputs([str(tmp_path / given)], tmp_path / "out").tasks] == ["a.png"]
+
+
+@pytest.mark.parametrize("output", ["in/../in/results", "in/results", "link/results"])
+@pytest.mark.parametrize("given", ["in", "link", "in/**/*", "link/**/*"])
+def test_results_are_no_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, output: str) -> None:
+    """Restoring twice finds the same files, however the folders are written."""
+    monkeypatch.chdir(tmp_path)
+    Path("link").symlink_to("in")
+    for name in ("in/a.png", "in/b/a.png", "in/results/a.png", "in/results/b/a.png"):
+        _save(Path(name))
+    tasks, errors, unsupported = find_inputs([given], Path(output))
+    assert [task.source.relative_to(given.partition("/")[0]).as_posix() for task in tasks][:1] == ["a.png"]
+    assert len(tasks) + len(errors) == 2, errors  # by a pattern, both have the name a.png
+    assert not unsupported
+
+
+def test_an_input_in_the_output_folder_has_one_message(tmp_path: Path) -> None:
+    for name, kind in (("a.png", "PNG"), ("b.gif", "GIF"), ("sub/c.png", "PNG")):
+        _save(tmp_path / "p" / name, kind)
+    (tmp_path / "link").symlink_to(tmp_path / "p")
+    for given in ("p", "p/sub", "link"):
+        tasks, errors, unsupported = find_inputs([str(tmp_path / given)], tmp_path / "p")
+        assert (tasks, unsupported) == ([], {})
+        assert errors == [f"{tmp_path / given} is inside the output folder: choose another one with -o"]
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.png", "private.gif"):
+        _save(tmp_path / name, "PNG")
+    for name, target in (("gone.png", "nowhere.png"), ("self.gif", "self.gif"), (".gone", "nowhere")):
+        (tmp_path / name).symlink_to(target)
+    opened = Path.open
+
+    def refuse(self: Path, *arguments: str) -> object:  # root can read every file
+        if self.name == "private.gif":
+            raise PermissionError(13, "Permission denied", str(self))
+        return opened(self, *arguments)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    for given in (str(tmp_path), str(tmp_path / "*")):
+        found = find_inputs([given], tmp_path / "out")
+        assert [task.source.name for task in found.tasks] == ["a.png"]
+        assert found.errors == [
+            f"{tmp_path / 'gone.png'} can't be read (No such file or directory)",
+            f"{tmp_path / 'private.gif'} can't be read (Permission denied)",
+            f"{tmp_path / 'self.gif'} can't be read (Too many levels of symbolic links)",
+        ]
+
+
+@pytest.mark.parametrize("inputs", [["in"], ["in/*"], ["in/a.png", "in/b.png"], ["one/*", "in/a.png"]])
+def test_several_files_are_not_restored_to_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inputs: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("in/a.png", "in/b.png", "one/c.png"):
+        _save(Path(name))
+    with pytest.raises(UserError, match=r"^-o all\.png is one file, but the inputs may be several: choose a folder"):
+        find_inputs(inputs, Path("all.png"))
+    for given in ("one/*", "one/c.png"):
+        assert find_inputs([given], Path("all.png")).tasks == [(Path("one/c.png"), Path("all.png"))]
 
 
 def test_images_and_videos_of_other_kinds_are_counted_by_their_content(
@@ -41,9 +110,32 @@ def test_images_and_videos_of_other_kinds_are_counted_by_their_content(
     (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic")
     (tmp_path / "notes.txt").write_text("text")
     (tmp_path / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0")
-    found = find_inputs([str(tmp_path)], tmp_path / "out")
-    assert [task.source.name for task in found.tasks] == ["a.png"]
-    assert found.unsupported == {".dng": 1, ".gif": 2, ".avi": 1, ".heic": 1}
+    for given in (str(tmp_path), str(tmp_path / "*")):
+        found = find_inputs([given], tmp_path / "out")
+        assert [task.source.name for task in found.tasks] == ["a.png"]
+        assert found.unsupported == {".dng": 1, ".gif": 2, ".avi": 1, ".heic": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("notes.txt", b"BMW repair list: brakes, oil, filter"),
+        ("song.m4a", b"\0\0\0\x18ftypisom\0\0\0\0isommp42"),
+        ("book.M4B", b"\0\0\0\x18ftypM4B \0\0\0\0M4B mp42"),
+        ("song", b"\0\0\0\x18ftypM4A \0\0\0\0M4A mp42"),
+        ("song.mka", b"\x1aE\xdf\xa3\x9fB\x86\x81\x01"),
+        ("song.wma", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\0\xaa\0b\xcel"),
+    ],
+)
+def test_texts_and_audio_files_are_neither_images_nor_videos(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert file_kind(tmp_path / name) == ""
+
+
+@pytest.mark.parametrize("header", [12, 40, 64, 108, 124])
+def test_bmp_files_of_every_version_are_images(tmp_path: Path, header: int) -> None:
+    (tmp_path / "x").write_bytes(b"BM" + bytes(12) + header.to_bytes(4, "little"))
+    assert file_kind(tmp_path / "x") == IMAGE
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "DDS"])
@@ -52,7 +144,7 @@ def test_files_that_pillow_writes_are_recognised(tmp_path: Path, kind: str) -> N
         _save(tmp_path / "x", kind)
     except (KeyError, OSError):
         pytest.skip(f"Pillow can't write {kind} here")
-    assert is_image_or_video(tmp_path / "x") == (kind != "DDS")
+    assert file_kind(tmp_path / "x") == ("" if kind == "DDS" else IMAGE)
 
 
 def test_an_unreadable_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
