@@ -19,6 +19,8 @@ import torch
 from PIL import Image, ImageCms
 
 from deblurlab.batch import local
+from deblurlab.batch.inputs import FileTask
+from deblurlab.batch.journal import JOURNAL, Journal
 from deblurlab.cli.restore import restore as restore_command
 from deblurlab.inference.predictor import Restorer
 from support import small_release
@@ -26,6 +28,7 @@ from support import small_release
 RNG = np.random.default_rng(0)
 RGB = cv2.resize(RNG.integers(0, 256, (12, 15, 3), np.uint8), (60, 48), interpolation=cv2.INTER_CUBIC)
 Restore = Callable[..., int]
+_loads = json.loads
 
 
 def _read(path: Path) -> np.ndarray:
@@ -297,6 +300,29 @@ def test_the_journal_is_valid_after_its_folder_moved(restore: Restore, capsys: p
     Path("out").rename("moved")
     assert restore("in", "-o", "moved") == 0
     assert "1 skipped" in capsys.readouterr().err
+
+
+def test_each_line_of_the_journal_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also what other processes append; half a line of an interrupted process is left out."""
+    tasks = [FileTask(tmp_path / f"{i}.png", tmp_path / "out" / f"{i}.png") for i in range(20)]
+    for task in tasks:
+        task.source.touch()
+    (tmp_path / "out").mkdir()
+    ours, others = (Journal(tmp_path / "out", "settings") for _ in range(2))
+    parsed = []
+    monkeypatch.setattr("deblurlab.batch.journal.json.loads", lambda line: parsed.append(line) or _loads(line))
+    for i, task in enumerate(tasks):
+        assert not ours.contains(task)
+        (ours, others)[i % 2].add(task)
+        assert ours.contains(task)
+    with (tmp_path / "out" / JOURNAL).open("a") as file:
+        file.write('{"target": "half')
+    assert all(ours.contains(task) for task in tasks)
+    assert [line for line in parsed if b"half" not in line] == (tmp_path / "out" / JOURNAL).read_bytes().splitlines()[
+        :20
+    ]
+    assert all(Journal(tmp_path / "out", "settings").contains(task) for task in tasks)
+    assert not any(Journal(tmp_path / "out", "other").contains(task) for task in tasks)
 
 
 def test_two_inputs_with_the_same_target_are_reported(restore: Restore, capsys: pytest.CaptureFixture[str]) -> None:
