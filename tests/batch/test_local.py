@@ -340,8 +340,8 @@ def test_a_full_disk_leaves_no_partial_file(
     _write(Path("in/x.png"), RGB)
     original = local.LargeImageWriter._encode
 
-    def encode(self: object, image: object, target: str) -> None:
-        Path(target).symlink_to("/dev/full")
+    def encode(self: object, image: object, target: Path) -> None:
+        target.symlink_to("/dev/full")
         original(self, image, target)  # type: ignore[arg-type]
 
     monkeypatch.setattr(local.LargeImageWriter, "_encode", encode)
