@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from deblurlab.batch.inputs import check_output, find_inputs
+from deblurlab.cli.restore import restore as restore_command
 from deblurlab.errors import UserError
 from deblurlab.media.signatures import IMAGE, file_kind
 
@@ -195,3 +196,35 @@ def test_an_output_of_another_kind_is_refused(tmp_path: Path, suffix: str) -> No
         check_output(tmp_path / f"result{suffix}")
     (tmp_path / f"folder{suffix}").mkdir()
     check_output(tmp_path / f"folder{suffix}")
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_any_work(
+    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbid(*arguments: object) -> None:
+        raise AssertionError("an input was opened")
+
+    def message(output: str) -> str:
+        with pytest.raises(SystemExit) as end:
+            restore_command(["a.png", "-o", output, "--weights", str(weights), "--device", "cpu"])
+        return str(end.value.code)
+
+    monkeypatch.setattr("deblurlab.batch.local.open_image", forbid)
+    monkeypatch.chdir(tmp_path)
+    _save(Path("a.png"))
+    Path("file").touch()
+    Path("link").symlink_to("nowhere")
+    Path("self").symlink_to("self")
+    start, end = "deblurlab: -o", ": choose another one"
+    assert message("file") == f"{start} file: no file can be created in file (Not a directory){end}"
+    assert message("file/x.png") == f"{start} file/x.png: no file can be created in file (Not a directory){end}"
+    assert message("link") == f"{start} link: no file can be created in link (it is a link to nothing){end}"
+    assert message("self/sub") == f"{start} self/sub: no file can be created in self (it is a link to nothing){end}"
+
+    def refuse(dir: Path) -> None:  # root can write to every folder
+        raise PermissionError(13, "Permission denied", str(dir / "tmp"))
+
+    monkeypatch.setattr("deblurlab.batch.inputs.TemporaryFile", refuse)
+    assert message("new/er") == f"{start} new/er: no file can be created in . (Permission denied){end}"
+    assert message("x.png") == f"{start} x.png: no file can be created in . (Permission denied){end}"
+    assert sorted(path.name for path in Path().iterdir()) == ["a.png", "file", "link", "self"]

@@ -437,6 +437,7 @@ def test_a_pickle_with_code_is_refused(tmp_path: Path) -> None:
     ("options", "message"),
     [
         (["--tile", "big"], "--tile big is not valid"),
+        (["--max-pixels", "-1"], "--max-pixels must be at least 1, not -1"),
         (["--strength", "3"], "strength must be between"),
         (["--shard", "4/3"], "shard=4/3 is not a shard"),
         (["--engine", "onnxruntime"], "needs an ONNX file"),

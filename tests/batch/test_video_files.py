@@ -8,6 +8,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from video_sources import RNG, Source, observe, write_source
 
@@ -48,6 +49,36 @@ def test_a_video_with_another_suffix_is_named(
         "deblurlab: x.jpg is a video (MP4): give it the suffix .mp4 or .mov",
         "deblurlab: z.mkv is a video (AVI), which can't be restored: convert it to MP4, MOV, MKV or WebM",
     ]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "AVIF"])
+def test_an_image_with_the_suffix_of_a_video_is_named(
+    restore: Command, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    Image.new("RGB", (32, 32)).save("x.mp4", format=kind)
+    message = "deblurlab: x.mp4 is an image, not a video: give it the suffix of its format, such as .png"
+    for output in ("out", "out.mp4", "out.png"):
+        assert restore("x.mp4", "-o", output) == 1
+        assert _lines(capsys) == [message, "0 restored, 1 failed"]
+
+
+def test_the_message_names_the_file_that_is_not_permitted(
+    restore: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_source(tmp_path / "x.mp4", H264)
+    opened, refused = av.open, "x.mp4"
+
+    def refuse(name: str, *arguments: Any, **options: Any) -> Any:  # root may open every file
+        if name.endswith(refused):
+            raise av.error.PermissionError(13, "Permission denied", name)
+        return opened(name, *arguments, **options)
+
+    monkeypatch.setattr(av, "open", refuse)
+    assert restore("x.mp4", "-o", "out") == 1
+    assert _lines(capsys)[0] == "deblurlab: x.mp4 can't be read: Permission denied"
+    refused = "trial.segment"
+    assert restore("x.mp4", "-o", "out") == 1
+    assert _lines(capsys)[0].startswith("deblurlab: out/x.mp4 couldn't be written (")
 
 
 @pytest.mark.parametrize("name", ["x" * 240 + ".mp4", "é" * 120 + ".mkv"])

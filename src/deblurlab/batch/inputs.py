@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import NamedTuple
 
 from deblurlab.errors import UserError
@@ -85,12 +86,23 @@ def describe_unsupported(unsupported: Counter[str]) -> str:
 
 
 def check_output(output: Path) -> None:
-    """Raise UserError if an output that doesn't exist has the suffix of a kind of file that can't be written."""
-    if output.suffix.lower() in _OTHER_SUFFIXES and not output.exists():
+    """Check that the output can be written, before anything is computed.
+
+    Raises:
+        UserError: It has the suffix of a kind of file that can't be written, or its folder can't be created or written.
+    """
+    if output.suffix.lower() in _OTHER_SUFFIXES and not output.is_dir():
         raise UserError(
             f"-o {output}: files of type {output.suffix} can't be written; choose one of "
             f"{', '.join(sorted(_INPUT_SUFFIXES))}, or the name of a folder"
         )
+    folder = output.parent if is_file_name(output) else output
+    existing = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    try:
+        TemporaryFile(dir=existing).close()
+    except OSError as error:
+        cause = error.strerror if existing.exists() else "it is a link to nothing"
+        raise UserError(f"-o {output}: no file can be created in {existing} ({cause}): choose another one") from error
 
 
 def is_file_name(output: Path) -> bool:

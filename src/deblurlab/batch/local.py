@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from deblurlab.batch.inputs import FileTask, check_output, describe_unsupported, find_inputs, is_file_name
 from deblurlab.batch.journal import Journal
@@ -24,6 +24,7 @@ from deblurlab.media.large_image_writer import IN_MEMORY, LargeImageWriter
 from deblurlab.media.large_images import MAX_PIXELS, LargeImage, open_image
 from deblurlab.media.pixels import InMemory, Rows
 from deblurlab.media.video import SUFFIXES as VIDEO_SUFFIXES
+from deblurlab.media.video import content_error
 
 Advance = Callable[[float], None]
 """Receives the finished fraction of a file, 0 to 1."""
@@ -76,12 +77,10 @@ def restore_files(inputs: Sequence[str], restorer: Restorer, options: Options) -
     """
     check_output(options.output)
     found = find_inputs(inputs, options.output)
-    index, shards = options.shard
-    tasks = found.tasks[index::shards]
+    tasks = found.tasks[options.shard[0] :: options.shard[1]]
     sizes = [task.source.stat().st_size if task.source.is_file() else 0 for task in tasks]
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    percentage = TextColumn("{task.percentage:.0f} %")
-    columns = TextColumn("{task.description}"), BarColumn(), percentage, TimeRemainingColumn()
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
     with (
         Progress(*columns, console=console, disable=not console.is_terminal) as progress,
         ThreadPoolExecutor(2) as pool,
@@ -142,11 +141,12 @@ class _FileRestorer:
                 return _Other.FINISHED
             raise UserError(f"{task.target} exists already: --overwrite replaces it")
         if task.source.suffix.lower() in VIDEO_SUFFIXES:
+            if message := content_error(task.source):  # FFmpeg would read AVIF as a video of one frame
+                raise UserError(message)
             return _Other.VIDEO
         image = open_image(task.source, self._options.max_pixels)
-        if image.width * image.height > IN_MEMORY:
-            return _Image(image, image)
-        return _Image(image, InMemory(image.read(image.height), image.colours))
+        large = image.width * image.height > IN_MEMORY
+        return _Image(image, image if large else InMemory(image.read(image.height), image.colours))
 
     def restore(self, task: FileTask, opening: Future[_Input], advance: Advance) -> Callable[[], None] | None:
         """Compute the restored pixels: the second step. Return the third step, which writes them, if there is one."""

@@ -44,8 +44,9 @@ def video_errors(source: Path, target: Path) -> Iterator[None]:
     try:
         yield
     except (av.error.FFmpegError, OSError) as error:
-        is_write_error = isinstance(error, OSError) and not isinstance(error, av.error.InvalidDataError)
-        if is_write_error and error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS):
+        if error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS):
+            if error.filename == str(source):
+                raise UserError(f"{source} can't be read: {error.strerror}") from error
             raise UserError(
                 f"{target} couldn't be written ({first_sentence(error)}): run the same command again to resume"
             ) from error
