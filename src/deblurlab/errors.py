@@ -17,13 +17,21 @@ class SizeError(UserError, ValueError):
 
 
 def printable(text: str, limit: int = 500) -> str:
-    r"""Return a text of a file for a message: control characters, which a terminal would obey, as escapes.
+    r"""Return a text of a file, or its name, for a message: what a terminal would obey or can't show, as escapes.
 
     >>> printable("\x1b[31mred\n")
     '\\x1b[31mred\\n'
+    >>> printable("caf\udce9.png")
+    'caf\\xe9.png'
     """
     short = text if len(text) <= limit else text[:limit] + "..."
-    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c)[0] == "C" else c for c in short)
+    return "".join(_escape(c) if unicodedata.category(c)[0] == "C" else c for c in short)
+
+
+def _escape(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # a byte that isn't UTF-8, in the name of a file
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
 
 
 def list_first(names: Sequence[str], count: int = 3) -> str:

@@ -19,6 +19,8 @@ import torch
 from PIL import Image, ImageCms
 
 from deblurlab.batch import local
+from deblurlab.batch.inputs import FileTask
+from deblurlab.batch.journal import JOURNAL, Journal
 from deblurlab.cli.restore import restore as restore_command
 from deblurlab.inference.predictor import Restorer
 from support import small_release
@@ -26,6 +28,7 @@ from support import small_release
 RNG = np.random.default_rng(0)
 RGB = cv2.resize(RNG.integers(0, 256, (12, 15, 3), np.uint8), (60, 48), interpolation=cv2.INTER_CUBIC)
 Restore = Callable[..., int]
+_loads = json.loads
 
 
 def _read(path: Path) -> np.ndarray:
@@ -307,6 +310,29 @@ def test_the_journal_is_valid_after_its_folder_moved(restore: Restore, capsys: p
     assert "1 skipped" in capsys.readouterr().err
 
 
+def test_each_line_of_the_journal_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also what other processes append; half a line of an interrupted process is left out."""
+    tasks = [FileTask(tmp_path / f"{i}.png", tmp_path / "out" / f"{i}.png") for i in range(20)]
+    for task in tasks:
+        task.source.touch()
+    (tmp_path / "out").mkdir()
+    ours, others = (Journal(tmp_path / "out", "settings") for _ in range(2))
+    parsed = []
+    monkeypatch.setattr("deblurlab.batch.journal.json.loads", lambda line: parsed.append(line) or _loads(line))
+    for i, task in enumerate(tasks):
+        assert not ours.contains(task)
+        (ours, others)[i % 2].add(task)
+        assert ours.contains(task)
+    with (tmp_path / "out" / JOURNAL).open("a") as file:
+        file.write('{"target": "half')
+    assert all(ours.contains(task) for task in tasks)
+    assert [line for line in parsed if b"half" not in line] == (tmp_path / "out" / JOURNAL).read_bytes().splitlines()[
+        :20
+    ]
+    assert all(Journal(tmp_path / "out", "settings").contains(task) for task in tasks)
+    assert not any(Journal(tmp_path / "out", "other").contains(task) for task in tasks)
+
+
 def test_two_inputs_with_the_same_target_are_reported(restore: Restore, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a/x.png", "b/x.png"):
         _write(Path(name), RGB)
@@ -322,8 +348,8 @@ def test_a_full_disk_leaves_no_partial_file(
     _write(Path("in/x.png"), RGB)
     original = local.LargeImageWriter._encode
 
-    def encode(self: object, image: object, target: str) -> None:
-        Path(target).symlink_to("/dev/full")
+    def encode(self: object, image: object, target: Path) -> None:
+        target.symlink_to("/dev/full")
         original(self, image, target)  # type: ignore[arg-type]
 
     monkeypatch.setattr(local.LargeImageWriter, "_encode", encode)
@@ -419,6 +445,7 @@ def test_a_pickle_with_code_is_refused(tmp_path: Path) -> None:
     ("options", "message"),
     [
         (["--tile", "big"], "--tile big is not valid"),
+        (["--max-pixels", "-1"], "--max-pixels must be at least 1, not -1"),
         (["--strength", "3"], "strength must be between"),
         (["--shard", "4/3"], "shard=4/3 is not a shard"),
         (["--engine", "onnxruntime"], "needs an ONNX file"),

@@ -10,6 +10,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from deblurlab.batch.journal import JOURNAL
 from video_sources import RNG, SCENE, Source, observe, write_source
@@ -76,6 +77,36 @@ def test_odd_sides_of_subsampled_videos_lose_a_row_or_column_and_it_is_named(
     assert after.shape[1:3] == size[::-1]
     scene = SCENE if pix_fmt != "gray" else cv2.cvtColor(SCENE, cv2.COLOR_RGB2GRAY)[..., None]
     assert np.abs(after[0, :70, :94] - scene[:70, :94] / 255).mean() < 0.02
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "AVIF"])
+def test_an_image_with_the_suffix_of_a_video_is_named(
+    restore: Command, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    Image.new("RGB", (32, 32)).save("x.mp4", format=kind)
+    message = "deblurlab: x.mp4 is an image, not a video: give it the suffix of its format, such as .png"
+    for output in ("out", "out.mp4", "out.png"):
+        assert restore("x.mp4", "-o", output) == 1
+        assert _lines(capsys) == [message, "0 restored, 1 failed"]
+
+
+def test_the_message_names_the_file_that_is_not_permitted(
+    restore: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_source(tmp_path / "x.mp4", H264)
+    opened, refused = av.open, "x.mp4"
+
+    def refuse(name: str, *arguments: Any, **options: Any) -> Any:  # root may open every file
+        if name.endswith(refused):
+            raise av.error.PermissionError(13, "Permission denied", name)
+        return opened(name, *arguments, **options)
+
+    monkeypatch.setattr(av, "open", refuse)
+    assert restore("x.mp4", "-o", "out") == 1
+    assert _lines(capsys)[0] == "deblurlab: x.mp4 can't be read: Permission denied"
+    refused = "trial.segment"
+    assert restore("x.mp4", "-o", "out") == 1
+    assert _lines(capsys)[0].startswith("deblurlab: out/x.mp4 couldn't be written (")
 
 
 @pytest.mark.parametrize("name", ["x" * 240 + ".mp4", "é" * 120 + ".mkv"])

@@ -44,6 +44,10 @@ def test_names_that_a_list_cannot_hold_are_one_line(folder: Path, tmp_path: Path
     with pytest.raises(UserError, match=r"--fix-list can't list .*caf\\xe9\.png: its name isn't UTF-8; rename it"):
         data_command("check", "pairs", *sides, "--fix-list", tmp_path / "list.txt")
     assert not (tmp_path / "list.txt").exists()
+    for side in ("blurred", "sharp"):
+        (folder / side / LATIN_1).rename(folder / side / "two\nlines.png")
+    with pytest.raises(UserError, match=r"--fix-list can't list '.*two\\nlines\.png': its name has a line break"):
+        data_command("check", "pairs", *sides, "--fix-list", tmp_path / "list.txt")
 
 
 @pytest.mark.parametrize(

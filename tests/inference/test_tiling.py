@@ -126,14 +126,30 @@ class Unknown(Engine):
     multiple_of = 4
 
 
-def test_small_images_are_not_tiled_and_too_small_tiles_are_refused() -> None:
+def test_small_images_are_not_tiled() -> None:
     engine = _engine("unet_res")
     assert choose_tiling(engine, 100, 100).tile == 0
     assert choose_tiling(engine, 5000, 100, tile=0).tile == 0
     assert choose_tiling(engine, 5000, 5000).tile % engine.multiple_of == 0
-    for tile, overlap in ((1, None), (96, 96), (100, 64)):  # the ramps would overlap
-        with pytest.raises(UserError, match="too small"):
-            choose_tiling(Unknown(), 500, 500, tile=tile, overlap=overlap)
+
+
+@pytest.mark.parametrize(
+    ("tile", "overlap", "message", "smallest"),
+    [
+        (1, None, "--tile 1 is too small for a network of stride 4: use at least 4", 4),
+        (96, 96, "--tile 96 is too small for a network of stride 4 and --overlap 96: use at least 192", 192),
+        (100, 63, "--tile 100 is too small for a network of stride 4 and --overlap 63: use at least 128", 128),
+        (None, 1000, "--tile auto is too small for a network of stride 4 and --overlap 1000: use at least 2000", 2000),
+    ],
+)
+def test_tiles_whose_ramps_would_overlap_are_refused(
+    tile: int | None, overlap: int | None, message: str, smallest: int
+) -> None:
+    with pytest.raises(UserError, match=f"^{message}$"):
+        choose_tiling(Unknown(), 5000, 5000, tile=tile, overlap=overlap)
+    assert choose_tiling(Unknown(), 5000, 5000, tile=smallest, overlap=overlap).tile == smallest
+    with pytest.raises(UserError, match=f"use at least {smallest}"):
+        choose_tiling(Unknown(), 5000, 5000, tile=smallest - 1, overlap=overlap)
 
 
 def test_only_one_row_of_windows_is_read_ahead() -> None:

@@ -19,6 +19,7 @@ from rich.progress import track
 from deblurlab.batch.worker import Result, Worker
 from deblurlab.errors import UserError, first_sentence
 from deblurlab.inference.predictor import Restorer
+from deblurlab.media.images import is_hidden
 from deblurlab.media.large_images import MAX_PIXELS, RESTORABLE_SUFFIXES
 from deblurlab.runs.storage import open_store
 
@@ -171,7 +172,7 @@ def plan_workers(resources: Mapping[str, float], job: ClusterJob, images: int) -
 
 def _is_image(key: str) -> bool:
     path = PurePosixPath(key)
-    return path.suffix.lower() in RESTORABLE_SUFFIXES and not path.name.startswith(".")
+    return path.suffix.lower() in RESTORABLE_SUFFIXES and not is_hidden(path)
 
 
 def _connect(ray: Any, address: str | None) -> Any:

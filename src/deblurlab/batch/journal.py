@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from deblurlab.batch.inputs import FileTask
@@ -18,7 +19,7 @@ JOURNAL = ".deblurlab.jsonl"
 class Journal:
     """Restored files of an output folder, with size and time of their sources, settings and what was not kept.
 
-    Targets are stored relative to the folder, so the folder can be moved.
+    Targets are stored relative to the folder, so the folder can be moved. Several processes may append to the record.
 
     Args:
         folder: Output folder.
@@ -28,10 +29,16 @@ class Journal:
     def __init__(self, folder: Path, settings: str) -> None:
         self._file = folder / JOURNAL
         self._settings = sha256(settings.encode()).hexdigest()
+        self._records: dict[str, dict[str, Any]] = {}
+        """Last record of each target."""
+        self._position = 0
+        """Number of bytes of the file that were read."""
+        self._reading = Lock()
 
     def contains(self, task: FileTask) -> bool:
         """Return whether the target was restored from the same source with the same settings."""
-        return self._read().get(self._key(task)) == self._record(task)
+        self._read()
+        return self._records.get(self._key(task)) == self._record(task)
 
     def add(self, task: FileTask, not_kept: Sequence[str] = ()) -> None:
         """Append a restored file.
@@ -65,13 +72,18 @@ class Journal:
             "settings": self._settings,
         }
 
-    def _read(self) -> dict[str, dict[str, Any]]:
-        """Return the last record of each target."""
-        records: dict[str, dict[str, Any]] = {}
-        text = self._file.read_text(errors="replace") if self._file.is_file() else ""
-        for line in text.splitlines():
-            with suppress(ValueError, KeyError, TypeError, AttributeError):  # an interrupted process left half a line
-                record = json.loads(line)
-                record.pop("not_kept", None)
-                records[record.pop("target")] = record
-        return records
+    def _read(self) -> None:
+        """Read what this process and others have appended since the last call."""
+        if not self._file.is_file():
+            return
+        with self._reading, self._file.open("rb") as file:
+            file.seek(self._position)
+            content = file.read()
+            self._position += content.rfind(b"\n") + 1  # half a line is read again when it is complete
+            for line in content.splitlines():
+                with suppress(
+                    ValueError, KeyError, TypeError, AttributeError
+                ):  # an interrupted process left half a line
+                    record = json.loads(line)
+                    record.pop("not_kept", None)
+                    self._records[record.pop("target")] = record

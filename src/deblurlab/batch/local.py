@@ -11,19 +11,20 @@ from typing import NamedTuple
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from deblurlab.batch.inputs import FileTask, check_output, describe_unsupported, find_inputs, is_file_name
 from deblurlab.batch.journal import Journal
 from deblurlab.batch.messages import failure_message
 from deblurlab.batch.video import restore_video
-from deblurlab.errors import UserError
+from deblurlab.errors import UserError, printable
 from deblurlab.inference.predictor import Restorer
 from deblurlab.inference.tiling import seam_error
 from deblurlab.media.large_image_writer import IN_MEMORY, LargeImageWriter
 from deblurlab.media.large_images import MAX_PIXELS, LargeImage, open_image
 from deblurlab.media.pixels import InMemory, Rows
 from deblurlab.media.video import SUFFIXES as VIDEO_SUFFIXES
+from deblurlab.media.video import content_error
 
 Advance = Callable[[float], None]
 """Receives the finished fraction of a file, 0 to 1."""
@@ -76,12 +77,10 @@ def restore_files(inputs: Sequence[str], restorer: Restorer, options: Options) -
     """
     check_output(options.output)
     found = find_inputs(inputs, options.output)
-    index, shards = options.shard
-    tasks = found.tasks[index::shards]
+    tasks = found.tasks[options.shard[0] :: options.shard[1]]
     sizes = [task.source.stat().st_size if task.source.is_file() else 0 for task in tasks]
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    percentage = TextColumn("{task.percentage:.0f} %")
-    columns = TextColumn("{task.description}"), BarColumn(), percentage, TimeRemainingColumn()
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
     with (
         Progress(*columns, console=console, disable=not console.is_terminal) as progress,
         ThreadPoolExecutor(2) as pool,
@@ -100,7 +99,7 @@ def restore_files(inputs: Sequence[str], restorer: Restorer, options: Options) -
             def advance(fraction: float, before: int = sum(sizes[:i]), size: int = sizes[i]) -> None:
                 progress.update(bar, completed=before + fraction * size)
 
-            progress.update(bar, description=task.source.name)
+            progress.update(bar, description=printable(task.source.name))
             write = work.restore(task, opening, advance)
             if writing is not None:
                 writing.result()
@@ -108,7 +107,7 @@ def restore_files(inputs: Sequence[str], restorer: Restorer, options: Options) -
             advance(1)
         if writing is not None:
             writing.result()
-    console.print(work.summary(), markup=False)
+    work.print_line(work.summary())
     return 1 if work.failures or work.unsupported else 0
 
 
@@ -142,11 +141,12 @@ class _FileRestorer:
                 return _Other.FINISHED
             raise UserError(f"{task.target} exists already: --overwrite replaces it")
         if task.source.suffix.lower() in VIDEO_SUFFIXES:
+            if message := content_error(task.source):  # FFmpeg would read AVIF as a video of one frame
+                raise UserError(message)
             return _Other.VIDEO
         image = open_image(task.source, self._options.max_pixels)
-        if image.width * image.height > IN_MEMORY:
-            return _Image(image, image)
-        return _Image(image, InMemory(image.read(image.height), image.colours))
+        large = image.width * image.height > IN_MEMORY
+        return _Image(image, image if large else InMemory(image.read(image.height), image.colours))
 
     def restore(self, task: FileTask, opening: Future[_Input], advance: Advance) -> Callable[[], None] | None:
         """Compute the restored pixels: the second step. Return the third step, which writes them, if there is one."""
@@ -181,8 +181,7 @@ class _FileRestorer:
             if not tiling.exact and not self._seam_error_printed:
                 self._seam_error_printed = True
                 engine = self._restorer.engine.for_images(blurred.dtype)
-                message = seam_error(engine, blurred[..., : image.colours], tiling)
-                self._print(f"{image.path}: {message}")
+                self.print_line(f"{image.path}: {seam_error(engine, blurred[..., : image.colours], tiling)}")
             writer.write(np.concatenate([blurred, restored], axis=1) if self._options.side_by_side else restored)
             rows += len(blurred)
             del blurred, restored  # frees their memory before the next rows are computed
@@ -210,7 +209,7 @@ class _FileRestorer:
         self._busy += report.busy
         self._megapixels += report.megapixels
         if self._options.fps_report:
-            self._print(f"{task.source}: {report}")
+            self.print_line(f"{task.source}: {report}")
         for problem in report.problems:
             self.report_failure(f"{task.source}: {problem}")
         self._finish(task, report.not_kept)
@@ -218,13 +217,13 @@ class _FileRestorer:
     def _finish(self, task: FileTask, not_kept: Sequence[str]) -> None:
         self.restored += 1
         if not_kept:
-            self._print(f"{task.source}: not kept: {', '.join(not_kept)}")
+            self.print_line(f"{task.source}: not kept: {', '.join(not_kept)}")
         try:
             self._journal.add(task, not_kept)
         except UserError as error:
             if not self._journal_error:
                 self._journal_error = str(error)
-                self._print(f"deblurlab: {error}")
+                self.print_line(f"deblurlab: {error}")
 
     def _fail(self, task: FileTask, error: Exception) -> None:
         self.report_failure(failure_message(task.source, error))
@@ -232,10 +231,11 @@ class _FileRestorer:
     def report_failure(self, message: str) -> None:
         """Count and print a failure."""
         self.failures += 1
-        self._print(f"deblurlab: {message}")
+        self.print_line(f"deblurlab: {message}")
 
-    def _print(self, line: str) -> None:
-        self._console.print(line, markup=False)
+    def print_line(self, line: str) -> None:
+        """Print a line that may have names of files with any characters."""
+        self._console.print(printable(line, len(line)), markup=False)
 
     def summary(self) -> str:
         """Return the counts, and the time if at least one megapixel was restored."""

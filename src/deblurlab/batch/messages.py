@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from deblurlab.errors import SizeError, UserError, first_sentence
-from deblurlab.media.video import container_error
+from deblurlab.media.video import content_error
 
 
 def failure_message(source: str | Path, error: Exception) -> str:
     """Return the message for an image or video that can't be restored."""
-    if isinstance(source, Path) and (message := container_error(source)):
+    if isinstance(source, Path) and (message := content_error(source)):
         return message
     if isinstance(error, UserError) and not isinstance(error, SizeError):
         return str(error)

@@ -2,8 +2,6 @@
 
 import argparse
 import logging
-import os
-import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -92,9 +90,8 @@ def _load(options: argparse.Namespace) -> "ImageSet":
 
     compose = partial(config.compose, f"data={options.set}", config_dirs=options.config_dir)
     root = options.root
-    is_folder = root is not None and ("=" not in root or Path(root).exists())
-    arguments = {"root": root} if is_folder else {}
-    overrides = [*([root] if root and not is_folder else []), *options.overrides]
+    arguments = {} if root is None or ("=" in root and not Path(root).exists()) else {"root": root}
+    overrides = [*([root] if root and not arguments else []), *options.overrides]
     try:
         node = compose(*overrides).data
         if arguments and "root" not in node.keys():  # noqa: SIM118 - also without a value
@@ -117,41 +114,19 @@ def _check(options: argparse.Namespace) -> int:
     data_set = _load(options)
 
     from deblurlab.datasets.checks import Findings, inspect_splits
+    from deblurlab.datasets.pair_list import check_listable, write_pair_list
 
     splits = data_set.splits()
     if options.fix_list is not None:
-        _check_listable(chain.from_iterable(splits.values()), options.set)
+        check_listable(chain.from_iterable(splits.values()), options.set)
     findings, total = Findings({}, {}), sum(map(len, splits.values()))
     for findings in _with_progress(inspect_splits(data_set, splits), "checking", total):  # noqa: B007
         pass
     _print_findings(findings)
     if options.fix_list is not None:
-        pairs = map(_files_of, findings.usable)
-        lines = [" ".join(shlex.quote(str(path.absolute())) for path in files) for files in pairs]
-        options.fix_list.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        print(f"{len(lines)} good pairs: {options.fix_list}")
+        write_pair_list(options.fix_list, findings.usable)
+        print(f"{len(findings.usable)} good pairs: {options.fix_list}")
     return 1 if findings.problems else 0
-
-
-def _check_listable(items: Iterable["Item"], data_set: str) -> None:
-    """Raise UserError if a list of pairs can't hold an item."""
-    for item in items:
-        if not (files := _files_of(item)):
-            raise UserError(f"--fix-list lists pairs of files, and data={data_set} has other items: leave it out")
-        for file in files:
-            if (shown := os.fsencode(file).decode(errors="backslashreplace")) != str(file):
-                raise UserError(f"--fix-list can't list {shown}: its name isn't UTF-8; rename it")
-            if {"\n", "\r"} & set(str(file)):
-                raise UserError(f"--fix-list can't list {str(file)!r}: its name has a line break; rename it")
-
-
-def _files_of(item: "Item") -> list[Path]:
-    """Return the files of a pair, blurred and sharp; none for other items."""
-    from deblurlab.datasets.listing import image_file
-
-    files = [image_file(image) for image in (item.blurred, *item.references[:1])]
-    found = [file for file in files if file is not None]
-    return found if len(found) == 2 else []
 
 
 def _print_findings(findings: "Findings") -> None:

@@ -131,6 +131,8 @@ def _check_engine_options(options: argparse.Namespace) -> None:
         raise UserError("--engine ray requires --input: s3://bucket/prefix, or a folder that all machines share")
     if not on_ray and not options.inputs:
         raise UserError("there is nothing to restore: name images, folders or videos")
+    if options.max_pixels < 1:
+        raise UserError(f"--max-pixels must be at least 1, not {options.max_pixels}")
 
 
 def _parse_tiling(options: argparse.Namespace) -> tuple[int | None, int | None]:

@@ -5,10 +5,11 @@ import csv
 import os
 import re
 import shlex
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from deblurlab.datasets.listing import Pair, item_name
+from deblurlab.datasets.listing import Item, Pair, image_file, item_name
 from deblurlab.errors import UserError
 
 
@@ -38,6 +39,31 @@ def read_pair_list(file: Path, root: Path, *, sharp_first: bool = False) -> list
     if not pairs:
         raise UserError(f"{file} lists no pairs")
     return pairs
+
+
+def check_listable(items: Iterable[Item], data_set: str) -> None:
+    """Raise UserError if an item of a data set isn't a pair of files that a list can name."""
+    for item in items:
+        if not (files := _files_of(item)):
+            raise UserError(f"--fix-list lists pairs of files, and data={data_set} has other items: leave it out")
+        for file in files:
+            if (shown := os.fsencode(file).decode(errors="backslashreplace")) != str(file):
+                raise UserError(f"--fix-list can't list {shown}: its name isn't UTF-8; rename it")
+            if len(shown.splitlines()) > 1:
+                raise UserError(f"--fix-list can't list {shown!r}: its name has a line break; rename it")
+
+
+def write_pair_list(file: Path, items: Sequence[Item]) -> None:
+    """Write the absolute paths of pairs of files, blurred and sharp, as `read_pair_list` reads them."""
+    lines = (" ".join(shlex.quote(str(path.absolute())) for path in _files_of(item)) for item in items)
+    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _files_of(item: Item) -> list[Path]:
+    """Return the files of a pair, blurred and sharp; none for other items."""
+    files = [image_file(image) for image in (item.blurred, *item.references[:1])]
+    found = [file for file in files if file is not None]
+    return found if len(found) == 2 else []
 
 
 def _read_text(file: Path) -> str:

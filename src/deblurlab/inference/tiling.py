@@ -95,10 +95,12 @@ def choose_tiling(
         chosen = min(-(-_BLENDED_OVERLAP // stride), nominal // stride // 2) * stride
     side = (WINDOW - 2 * chosen) // stride * stride if tile is None else nominal
     exact = exact_overlap is not None and chosen >= exact_overlap
-    if side < stride or (2 * chosen > side and not exact):  # `Tiling.spans` may halve a tile
+    smallest = stride if exact else max(stride, 2 * chosen)  # `Tiling.spans` may halve a tile
+    if side < smallest:
+        with_overlap = "" if overlap is None else f" and --overlap {overlap}"
+        given = "auto" if tile is None else tile
         raise UserError(
-            f"tiles of {side} pixels are too small for an overlap of {chosen} pixels and a network of stride {stride}: "
-            f"increase tile or decrease overlap"
+            f"--tile {given} is too small for a network of stride {stride}{with_overlap}: use at least {smallest}"
         )
     return Tiling(side, chosen, exact, stride)
 

@@ -141,7 +141,9 @@ def _write_deep_avif(path: Path, pixels: Pixels, metadata: Metadata, bits: int) 
     ):
         if content:
             image.set_type(pyvips.GValue.blob_type, name, content)
-    image.heifsave(str(path), compression="av1", bitdepth=bits, Q=_QUALITY, subsample_mode="off", keep=_XMP_AND_PROFILE)
+    options = {"compression": "av1", "bitdepth": bits, "Q": _QUALITY, "subsample_mode": "off"}
+    with path.open("wb") as file:
+        image.heifsave_target(pyvips.Target.new_to_descriptor(file.fileno()), keep=_XMP_AND_PROFILE, **options)
 
 
 def _check(path: Path, metadata: Metadata) -> None:

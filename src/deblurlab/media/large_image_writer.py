@@ -14,8 +14,7 @@ import tifffile
 from deblurlab.errors import UserError
 from deblurlab.media import bmp_headers, jpeg_segments, png_chunks, tiff_tags, webp_chunks
 from deblurlab.media.heif import REMEDY, can_read_heic, write_heif
-from deblurlab.media.images import JPEG_SUFFIXES
-from deblurlab.media.large_images import LargeImage, error_message
+from deblurlab.media.large_images import FORMATS, LargeImage, error_message
 from deblurlab.media.metadata import adapt
 from deblurlab.media.pixels import Pixels
 from deblurlab.runs.files import atomic_path
@@ -24,10 +23,6 @@ IN_MEMORY = 16_000_000
 """Largest number of pixels of a restored image that is kept in memory until it is encoded; larger ones use the disk."""
 _MAX_TIFF_BYTES = 3_500_000_000
 """Uncompressed size above which a BigTIFF is written; a classic TIFF has at most 4 GiB."""
-_KINDS = {
-    **dict.fromkeys(JPEG_SUFFIXES, "jpeg"), ".png": "png", ".tif": "tiff", ".tiff": "tiff", ".webp": "webp",
-    ".bmp": "bmp", ".avif": "avif", ".heic": "heif", ".heif": "heif",
-}  # fmt: skip
 _MAX_SIDE = {"jpeg": 65_500, "webp": 16_383, "avif": 16_384, "heif": 16_384}
 _BITS = {"jpeg": 8, "webp": 8, "bmp": 8, "avif": 12, "heif": 12}
 """Largest number of bits per channel; others have 16."""
@@ -51,7 +46,7 @@ class LargeImageWriter:
 
     def __init__(self, path: Path, like: LargeImage, width_factor: int = 1) -> None:
         self._path, self._like, self._width = path, like, width_factor * like.width
-        self._kind = _KINDS.get(path.suffix.lower(), "")
+        self._kind = FORMATS.get(path.suffix.lower(), "")
         if not self._kind:
             raise UserError(f"{path}: files of type {path.suffix or 'none'} can't be written")
         self._check_pixels()
@@ -84,7 +79,7 @@ class LargeImageWriter:
         """Encode the rows and create the file."""
         try:
             with atomic_path(self._path, unique=True) as temporary:
-                self._encode(self._image(), str(temporary))
+                self._encode(self._image(), temporary)
                 self._add_metadata(temporary)
         except (OSError, pyvips.Error) as error:
             raise self._write_error(error) from error
@@ -136,31 +131,35 @@ class LargeImageWriter:
         if self._spool is None:
             image = pyvips.Image.new_from_memory(np.concatenate(self._rows).tobytes(), *size, like.image.format)
         else:
-            self._spool.flush()
-            image = pyvips.Image.tiffload(self._spool.name, access="sequential")
+            self._spool.seek(0)
+            image = pyvips.Image.tiffload_source(
+                pyvips.Source.new_from_descriptor(self._spool.fileno()), access="sequential"
+            )
         return image.copy(interpretation=like.image.interpretation)
 
-    def _encode(self, image: pyvips.Image, target: str) -> None:
+    def _encode(self, image: pyvips.Image, path: Path) -> None:
         """Write the pixels alone, or also what only the encoder can write: the metadata of BMP, AVIF and HEIC."""
-        match self._kind:
-            case "png":
-                image.pngsave(target, compression=6, keep="none")
-            case "jpeg":
-                image.jpegsave(target, Q=95, keep="none")
-            case "webp":
-                image.webpsave(target, Q=95, keep="none")
-            case "tiff":
-                size = image.width * image.height * image.bands * self._like.dtype.itemsize
-                image.tiffsave(
-                    target, compression="deflate", predictor="horizontal", bigtiff=size > _MAX_TIFF_BYTES, keep="none"
-                )
-            case kind:
-                image = image.cast("uchar", shift=True) if self._bits == 8 else image
-                pixels = image.numpy().reshape(image.height, image.width, image.bands)
-                if kind == "bmp":
-                    bmp_headers.write(Path(target), pixels, self._metadata)
-                else:
-                    write_heif(Path(target), pixels, self._metadata, self._bits)
+        if self._kind in ("bmp", "avif", "heif"):
+            image = image.cast("uchar", shift=True) if self._bits == 8 else image
+            pixels = image.numpy().reshape(image.height, image.width, image.bands)
+            if self._kind == "bmp":
+                bmp_headers.write(path, pixels, self._metadata)
+            else:
+                write_heif(path, pixels, self._metadata, self._bits)
+            return
+        with path.open("w+b") as file:  # TIFF files are read again while they are written
+            target = pyvips.Target.new_to_descriptor(file.fileno())
+            match self._kind:
+                case "png":
+                    image.pngsave_target(target, compression=6, keep="none")
+                case "jpeg":
+                    image.jpegsave_target(target, Q=95, keep="none")
+                case "webp":
+                    image.webpsave_target(target, Q=95, keep="none")
+                case "tiff":
+                    size = image.width * image.height * image.bands * self._like.dtype.itemsize
+                    big, options = size > _MAX_TIFF_BYTES, {"compression": "deflate", "predictor": "horizontal"}
+                    image.tiffsave_target(target, bigtiff=big, keep="none", **options)
 
     def _add_metadata(self, target: Path) -> None:
         match self._kind:

@@ -14,7 +14,7 @@ from PIL import Image
 from deblurlab._compat import vips_loader
 from deblurlab.errors import UserError, first_sentence
 from deblurlab.media.heif import AVIF_SUFFIXES, HEIC_SUFFIXES, heif_kind, open_heic, read_avif_metadata, without_chroma
-from deblurlab.media.images import SUFFIXES
+from deblurlab.media.images import JPEG_SUFFIXES
 from deblurlab.media.metadata import read_metadata
 from deblurlab.media.metadata_record import Metadata
 from deblurlab.media.pixels import Pixels
@@ -23,8 +23,12 @@ logging.getLogger("pyvips").setLevel(logging.ERROR)  # it warns about defects th
 pyvips.cache_set_max(0)  # no image is read twice, and a cached one keeps its file open
 MAX_PIXELS = 1_000_000_000
 """Default of the largest accepted number of pixels."""
-RESTORABLE_SUFFIXES = SUFFIXES | AVIF_SUFFIXES | HEIC_SUFFIXES
-"""Suffixes of images that can be restored. Those of HEIC need the extra `heif`."""
+FORMATS = {
+    ".png": "png", **dict.fromkeys(sorted(JPEG_SUFFIXES), "jpeg"), ".tif": "tiff", ".tiff": "tiff", ".webp": "webp",
+    ".bmp": "bmp", **dict.fromkeys(AVIF_SUFFIXES, "avif"), **dict.fromkeys(sorted(HEIC_SUFFIXES), "heif"),
+}  # fmt: skip
+"""Format of each suffix of images that can be restored. HEIC needs the extra `heif`."""
+RESTORABLE_SUFFIXES = set(FORMATS)
 _MAX_DECODED_WHOLE = 100_000_000
 """Largest number of pixels of an image that can't be decoded row by row: interlaced PNG and JPEG, and WebP."""
 _DTYPES: dict[str, np.dtype[Any]] = {"uchar": np.dtype(np.uint8), "ushort": np.dtype(np.uint16)}
@@ -33,7 +37,6 @@ _INTERPRETATIONS = {
 }  # fmt: skip
 _COLOURS = {"srgb": 3, "rgb16": 3, "rgb": 3, "b-w": 1, "grey16": 1}
 _ANIMATED = "{} is animated or has several pages: save each page as a separate file"
-_KINDS = ("png", "jpeg", "tiff", "webp", "bmp", "avif", "heif")
 
 
 class TooLargeError(UserError):
@@ -104,10 +107,12 @@ def open_image(path: Path, max_pixels: int = MAX_PIXELS) -> LargeImage:
 
 def _open(path: Path, kind: str, max_pixels: int) -> tuple[pyvips.Image, str]:
     """Open an image file that isn't HEIC; return its format too."""
-    source = pyvips.Source.new_from_file(str(path))
+    with path.open("rb") as file:  # pyvips can't decode messages with file names that aren't UTF-8
+        source = pyvips.Source.new_from_descriptor(file.fileno())
     loader = vips_loader(source)
-    if loader not in (*_KINDS, "uhdr", "") or (loader == "heif" and kind != "avif"):
-        raise UserError(f"{path} is {loader}: convert it to one of {', '.join(_KINDS)}")
+    formats = dict.fromkeys(FORMATS.values())
+    if loader not in (*formats, "uhdr", "") or (loader == "heif" and kind != "avif"):
+        raise UserError(f"{path} is {loader}: convert it to one of {', '.join(formats)}")
     try:
         image = pyvips.Image.new_from_source(source, "", access="sequential", fail_on="error")
     except (pyvips.Error, UnicodeDecodeError) as error:  # pyvips may cut the message within a character

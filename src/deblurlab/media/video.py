@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from deblurlab.errors import UserError, first_sentence
 from deblurlab.media.containers import missing_end
 from deblurlab.media.pixels import Pixels
-from deblurlab.media.signatures import video_container
+from deblurlab.media.signatures import IMAGE, file_kind
 from deblurlab.media.video_properties import VideoProperties, read_properties
 
 if TYPE_CHECKING:  # PyAV loads FFmpeg
@@ -21,7 +21,7 @@ SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm"}
 _INPUT_OPTIONS = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm", "protocol_whitelist": "file"}
 """Formats that FFmpeg may read. Playlists and scripts, which name other files, are excluded."""
 _CONTAINERS = {"MP4": ".mp4 or .mov", "MOV": ".mov", "Matroska": ".mkv or .webm"}
-"""Suffixes of the containers that `video_container` names."""
+"""Suffixes of the containers that `file_kind` names."""
 COPIED = ("audio", "subtitle", "video", "attachment")
 """Types of streams that are copied."""
 _NEVER_READ = 48
@@ -44,8 +44,9 @@ def video_errors(source: Path, target: Path) -> Iterator[None]:
     try:
         yield
     except (av.error.FFmpegError, OSError) as error:
-        is_write_error = isinstance(error, OSError) and not isinstance(error, av.error.InvalidDataError)
-        if is_write_error and error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS):
+        if error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS):
+            if error.filename == str(source):
+                raise UserError(f"{source} can't be read: {error.strerror}") from error
             raise UserError(
                 f"{target} couldn't be written ({first_sentence(error)}): run the same command again to resume"
             ) from error
@@ -54,14 +55,22 @@ def video_errors(source: Path, target: Path) -> Iterator[None]:
         raise UserError(f"{source} can't be read as a video: {reason}") from error
 
 
-def container_error(path: Path) -> str:
-    """Return the message for a video that isn't restored because of its container or suffix; empty for other files."""
-    container, is_video = video_container(path), path.suffix.lower() in SUFFIXES
-    if not container or (is_video and container in _CONTAINERS):
+def content_error(path: Path) -> str:
+    """Return the message for a file that isn't restored because of its content; empty for other files.
+
+    It is a video in another container or with the suffix of an image, or an image with the suffix of a video.
+    """
+    try:
+        kind, is_video = file_kind(path), path.suffix.lower() in SUFFIXES
+    except OSError:  # the reader's message says why
         return ""
-    if container in _CONTAINERS:
-        return f"{path} is a video ({container}): give it the suffix {_CONTAINERS[container]}"
-    return f"{path} is a video ({container}), which can't be restored: convert it to MP4, MOV, MKV or WebM"
+    if kind == IMAGE and is_video:
+        return f"{path} is an image, not a video: give it the suffix of its format, such as .png"
+    if kind in ("", IMAGE) or (is_video and kind in _CONTAINERS):
+        return ""
+    if kind in _CONTAINERS:
+        return f"{path} is a video ({kind}): give it the suffix {_CONTAINERS[kind]}"
+    return f"{path} is a video ({kind}), which can't be restored: convert it to MP4, MOV, MKV or WebM"
 
 
 def open_container(path: Path) -> Any:

@@ -116,7 +116,7 @@ async def _store(request: Request, target: Path) -> None:
     Raises:
         HTTPException: The form doesn't hold exactly one file.
     """
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         with target.open("wb") as file:
             async for chunk in request.stream():
                 file.write(chunk)
