@@ -1,6 +1,7 @@
 """Blind estimation of the psf: correlation with the true psf, refusals, time.
 
-    python benchmarks/blind_psf.py [--shakes 16] [--lengths 3 15] [--rotation 0.5] [--source FOLDER]
+    python benchmarks/blind_psf.py [--shakes 16] [--lengths 3 15] [--rotation 0.5]
+                                   [--photographs NAME ...] [--source FOLDER]
 
 Every photograph of the default test set, or of a folder, is blurred by random camera shakes in linear light with noise,
 as in the default test set, and both estimators are applied: the general one (`psf=estimate`) and that of straight
@@ -46,11 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--shakes", type=int, default=16, help="number of blurs of each photograph")
     parser.add_argument("--lengths", type=float, nargs=2, default=(3, 15), help="range of the blur length in pixels")
     parser.add_argument("--rotation", type=float, default=0.5, help="maximum rotation in degrees")
+    parser.add_argument("--photographs", nargs="+", metavar="NAME", help="photographs to blur; all by default")
     parser.add_argument("--source", type=Path, help="folder of sharp photographs")
     options = parse(parser, arguments)
     print_header("photograph", "psf", "right", "wrong", "not found", "median correlation", "CPU s", "CPU s/MP")
     results: dict[str, list[tuple[float | None, float, float]]] = {name: [] for name in ESTIMATORS}
     for number, (photograph, image) in enumerate(photographs(options.source)):
+        if options.photographs and photograph not in options.photographs:
+            continue
         for name, measured in measure(image, number, options).items():
             results[name] += measured
             print_result(photograph, name, measured)

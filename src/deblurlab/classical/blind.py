@@ -34,7 +34,6 @@ _GOOD_CORRELATION, _MIN_CORRELATION = 0.85, 0.75
 """Correlation that ends the search, and minimum correlation of an accepted estimate."""
 
 Plane = npt.NDArray[np.floating]
-Planes = Sequence[Plane]
 
 
 class PsfEstimate(NamedTuple):
@@ -131,7 +130,7 @@ def sharpen_edges(blurred: Plane, psf: Array, weight: float) -> Plane:
     return x
 
 
-def solve_psf(edges: Planes, blurred: Planes, side: int, start: Array) -> Array:
+def solve_psf(edges: Sequence[Plane], blurred: Sequence[Plane], side: int, start: Array) -> Array:
     """Return the minimum over k of `sum_i |k conv e_i - b_i|^2 + g |k|^2`, of `side` pixels and any sign.
 
     The normal equations hold within the support of k only: their matrix is block Toeplitz, made of the autocorrelation
@@ -160,7 +159,7 @@ def solve_psf(edges: Planes, blurred: Planes, side: int, start: Array) -> Array:
     return solution.reshape(side, side)
 
 
-def gradient(image: Plane) -> Planes:
+def gradient(image: Plane) -> tuple[Plane, Plane]:
     """Return the forward differences of a periodic image: to the right and down."""
     return np.roll(image, -1, 1) - image, np.roll(image, -1, 0) - image
 
@@ -174,7 +173,7 @@ def _alternate(grey: Array, side: int) -> Array:
     for level in range(levels, -1, -1):
         level_side = 2 * int(side / _SCALE**level / 2) + 1
         scale = _SCALE**-level
-        image = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if level else grey
+        image = np.asarray(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.float64)
         psf = _resize(psf, level_side) if psf.size > 1 else _delta(level_side)
         wide, inside = extend_border(image, np.empty((level_side // 2 + 1,) * 2))
         wide = wide.astype(np.float32)
