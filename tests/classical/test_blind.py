@@ -7,10 +7,11 @@ import pytest
 import skimage.data
 from scipy.signal import fftconvolve
 
-from deblurlab.classical import EstimationError, blind, estimate_psf
+from deblurlab.classical import EstimationError, blind, estimate_psf, line_psf
 from deblurlab.classical.blind import crop_texture, gradient, sharpen_edges, shrink_l0, solve_psf
 from deblurlab.media.srgb import srgb_to_linear
 from deblurlab.synthesis import Synthesis
+from support import blurred
 
 SHAKES = Synthesis(blur_length=(3, 15), rotation=(0, 0), objects=(0, 0), softness=(0, 0))
 
@@ -22,8 +23,8 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 def _shaken(photo: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return a photograph blurred by camera shake, with noise, in linear light, and its psf."""
-    blurred, _, parameters = SHAKES.photo_pair(np.random.default_rng(seed), photo)
-    return srgb_to_linear(blurred / 255), np.array(parameters.psf)
+    shaken, _, parameters = SHAKES.photo_pair(np.random.default_rng(seed), photo)
+    return srgb_to_linear(shaken / 255), np.array(parameters.psf)
 
 
 @pytest.mark.parametrize(("name", "seed"), [("chelsea", 0), ("coffee", 1), ("chelsea", 2)])
@@ -31,6 +32,12 @@ def test_psf_of_a_shaken_photograph_is_found(name: str, seed: int) -> None:
     image, psf = _shaken(getattr(skimage.data, name)()[:300, :400], seed)
     estimated = estimate_psf(image)
     assert _correlation(estimated.psf, psf) > 0.8
+
+
+def test_straight_motion_is_found() -> None:
+    photo = skimage.data.coffee()[:300, :400] / 255
+    estimated = estimate_psf(blurred(srgb_to_linear(photo), line_psf(12, 30)))
+    assert _correlation(estimated.psf, line_psf(12, 30)) > 0.95
 
 
 def test_estimate_is_a_centred_psf() -> None:
@@ -50,7 +57,7 @@ def test_estimate_is_a_centred_psf() -> None:
 @pytest.mark.parametrize("name", ["chelsea", "coffee"])
 def test_unblurred_photograph_raises(name: str) -> None:
     with pytest.raises(EstimationError, match="no uniform blur found"):
-        estimate_psf(srgb_to_linear(getattr(skimage.data, name)()[:256, :256] / 255))
+        estimate_psf(srgb_to_linear(getattr(skimage.data, name)()[:300] / 255))
 
 
 @pytest.mark.parametrize(

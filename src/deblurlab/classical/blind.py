@@ -1,6 +1,8 @@
 """Blind estimation of a uniform psf from one blurred image, with L0-regularised gradients, coarse to fine."""
 
 from collections.abc import Sequence
+from contextlib import suppress
+from operator import attrgetter
 from typing import NamedTuple
 
 import cv2
@@ -10,7 +12,7 @@ from scipy import ndimage
 from scipy.fft import irfft2, next_fast_len, rfft2
 from scipy.sparse.linalg import LinearOperator, cg
 
-from deblurlab.classical.estimation import EstimationError
+from deblurlab.classical.estimation import EstimationError, estimate_motion, line_psf
 from deblurlab.classical.frequency import Array, extend_border, optical_transfer_function
 from deblurlab.classical.spectrum import TILE, correlate_psf, log_spectrum, remove_radial_mean
 
@@ -31,7 +33,7 @@ _PSF_WEIGHT = 2.0
 _THRESHOLD = 0.1
 """Values of the psf below this fraction of its maximum are removed, and connected parts with less than this share."""
 _GOOD_CORRELATION, _MIN_CORRELATION = 0.85, 0.75
-"""Correlation that ends the search, and minimum correlation of an accepted estimate."""
+"""Correlation below which a larger psf is tried, and minimum correlation of an accepted estimate."""
 
 Plane = npt.NDArray[np.floating]
 
@@ -53,8 +55,9 @@ def estimate_psf(image: Array, *, longest: int = 31) -> PsfEstimate:
     Gradient Prior" (CVPR 2014), which for photographs they use without the intensity term, as Xu, Zheng and Jia,
     "Unnatural L0 Sparse Representation for Natural Image Deblurring" (CVPR 2013). x is not a restored image.
 
-    The estimate is checked, and chosen among several sizes, by an independent criterion: the correlation of the image's
-    spectrum with that of the psf, as in `estimate_motion`.
+    An independent criterion checks the estimate: the correlation of the image's spectrum with that of the psf, as in
+    `estimate_motion`. The line of `estimate_motion` is returned if its correlation is higher, and a second, larger size
+    of k is tried if the correlation is low.
 
     Args:
         image: `(H, W)` or `(H, W, C)`, at least 128 pixels on each side, in the values in which the blur is linear. At
@@ -72,17 +75,16 @@ def estimate_psf(image: Array, *, longest: int = 31) -> PsfEstimate:
         )
     grey = crop_texture(grey, _CROP)
     spectrum = remove_radial_mean(log_spectrum(grey))
-    best: PsfEstimate | None = None
-    for share in (0.8, 1.6):
-        psf = _alternate(grey, 2 * int(share * longest / 2) + 1)
-        found = PsfEstimate(_crop_support(psf), correlate_psf(spectrum, psf))
-        best = found if best is None or found.correlation > best.correlation else best
-        if best.correlation >= _GOOD_CORRELATION:
-            break
-    assert best is not None
+    candidates = [_alternate(grey, _odd(0.8 * longest))]
+    with suppress(EstimationError):  # the motion isn't straight
+        candidates.append(line_psf(*estimate_motion(grey, max_length=longest)[:2]))
+    best = max((PsfEstimate(psf, correlate_psf(spectrum, psf)) for psf in candidates), key=attrgetter("correlation"))
+    if best.correlation < _GOOD_CORRELATION:
+        psf = _alternate(grey, _odd(1.6 * longest))
+        best = max(best, PsfEstimate(psf, correlate_psf(spectrum, psf)), key=attrgetter("correlation"))
     if best.correlation < _MIN_CORRELATION:
         raise EstimationError(f"no uniform blur found (correlation {best.correlation:.2f})")
-    return best
+    return best._replace(psf=_crop_support(best.psf))
 
 
 def crop_texture(grey: Array, side: int) -> Array:
@@ -171,7 +173,7 @@ def _alternate(grey: Array, side: int) -> Array:
         levels += 1
     psf, weight = np.ones((1, 1)), _WEIGHT
     for level in range(levels, -1, -1):
-        level_side = 2 * int(side / _SCALE**level / 2) + 1
+        level_side = _odd(side / _SCALE**level)
         scale = _SCALE**-level
         image = np.asarray(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.float64)
         psf = _resize(psf, level_side) if psf.size > 1 else _delta(level_side)
@@ -216,6 +218,10 @@ def _resize(psf: Array, side: int) -> Array:
     excess = (fine.shape[0] - side) // 2
     fine = fine[excess : excess + side, excess : excess + side] if excess > 0 else np.pad(fine, -excess)
     return _centre(fine / fine.sum())
+
+
+def _odd(side: float) -> int:
+    return 2 * int(side / 2) + 1
 
 
 def _delta(side: int) -> Array:
