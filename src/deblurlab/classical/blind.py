@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from operator import attrgetter
 from typing import NamedTuple
 
 import cv2
@@ -33,7 +32,7 @@ _PSF_WEIGHT = 2.0
 _THRESHOLD = 0.1
 """Values of the psf below this fraction of its maximum are removed, and connected parts with less than this share."""
 _GOOD_CORRELATION, _MIN_CORRELATION = 0.85, 0.75
-"""Correlation below which a larger psf is tried, and minimum correlation of an accepted estimate."""
+"""Minimum correlation of a line, below which a larger psf is tried, too; minimum correlation of any estimate."""
 
 Plane = npt.NDArray[np.floating]
 
@@ -50,9 +49,9 @@ class PsfEstimate(NamedTuple):
 def estimate_psf(image: Array, *, longest: int = 31) -> PsfEstimate:
     """Estimate the psf of uniform blur of any shape.
 
-    Minimises `|k conv x - y|^2 + w |grad x|_0 + g |k|^2` over the sharp image x and the psf k, in alternation and from
-    coarse to fine: the gradient term of Pan, Hu, Su and Yang, "Deblurring Text Images via L0-Regularized Intensity and
-    Gradient Prior" (CVPR 2014), which for photographs they use without the intensity term, as Xu, Zheng and Jia,
+    Minimises `|k conv x - y|^2 + w |grad x|_0 + g |k|^2` over the image x and the psf k, in alternation and from coarse
+    to fine: the algorithm of Pan, Hu, Su and Yang, "Deblurring Text Images via L0-Regularized Intensity and Gradient
+    Prior" (CVPR 2014) without the term on intensity, which models text. What remains is close to Xu, Zheng and Jia,
     "Unnatural L0 Sparse Representation for Natural Image Deblurring" (CVPR 2013). x is not a restored image.
 
     An independent criterion checks the estimate: the correlation of the image's spectrum with that of the psf, as in
@@ -75,13 +74,16 @@ def estimate_psf(image: Array, *, longest: int = 31) -> PsfEstimate:
         )
     grey = crop_texture(grey, _CROP)
     spectrum = remove_radial_mean(log_spectrum(grey))
-    candidates = [_alternate(grey, _odd(0.8 * longest))]
+    psf = _alternate(grey, _odd(0.8 * longest))
+    best = PsfEstimate(psf, correlate_psf(spectrum, psf))
     with suppress(EstimationError):  # the motion isn't straight
-        candidates.append(line_psf(*estimate_motion(grey, max_length=longest)[:2]))
-    best = max((PsfEstimate(psf, correlate_psf(spectrum, psf)) for psf in candidates), key=attrgetter("correlation"))
+        psf = line_psf(*estimate_motion(grey, max_length=longest)[:2])
+        # Below that, the spectrum of an unblurred photograph can resemble that of a short line.
+        if (correlation := correlate_psf(spectrum, psf)) >= max(best.correlation, _GOOD_CORRELATION):
+            best = PsfEstimate(psf, correlation)
     if best.correlation < _GOOD_CORRELATION:
         psf = _alternate(grey, _odd(1.6 * longest))
-        best = max(best, PsfEstimate(psf, correlate_psf(spectrum, psf)), key=attrgetter("correlation"))
+        best = max(best, PsfEstimate(psf, correlate_psf(spectrum, psf)), key=lambda estimate: estimate.correlation)
     if best.correlation < _MIN_CORRELATION:
         raise EstimationError(f"no uniform blur found (correlation {best.correlation:.2f})")
     return best._replace(psf=_crop_support(best.psf))
@@ -108,8 +110,8 @@ def sharpen_edges(blurred: Plane, psf: Array, weight: float) -> Plane:
     """Return the image of few edges: the minimum over x of `|k conv x - y|^2 + weight |grad x|_0`, approximately.
 
     Half-quadratic splitting: auxiliary gradients (u, v) with the penalty b `|grad x - (u, v)|^2`, and b is doubled.
-    For fixed b, `shrink_l0` gives (u, v), and x is the solution of a linear equation that is diagonal in the frequency
-    domain (Pan et al., equations 6 to 9).
+    For fixed b, `shrink_l0` gives (u, v), and x solves a linear equation that is diagonal in the frequency domain
+    (Pan et al., section 3).
 
     Args:
         blurred: y, `(H, W)`, periodic.
