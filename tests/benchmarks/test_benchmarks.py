@@ -175,6 +175,17 @@ def test_scaling(run: Run, tmp_path: Path) -> None:
     assert (eight["wait for data (%)"], eight["for gradients (%)"]) == ("0.0", "0.0")
 
 
+def test_blind_psf(run: Run) -> None:
+    rows = run("blind_psf", "--shakes", 1, "--photographs", "chelsea")
+    assert [(row["photograph"], row["psf"]) for row in rows] == [
+        (photograph, psf) for photograph in ("chelsea", "all") for psf in ("`estimate`", "`estimate_straight`")
+    ]
+    for row in rows:
+        shares = [float(row[share].rstrip("%")) for share in ("right", "wrong", "not found")]
+        assert sorted(shares) == [0, 0, 100]
+    column(rows, "CPU s/MP")
+
+
 def test_sweeps(run: Run) -> None:
     rows = run("sweeps", "--runs", 5, "--logged", 10, "--seeds", 1, "--steps", 1, "--launchers", "basic")
     assert [row["target"] for row in rows] == ["at most 20", "at most 2000", "-", "at most 1.05"]

@@ -164,6 +164,8 @@ def test_a_damaged_image_does_not_stop_the_evaluation(
         (["restorer=wiener", "psf=none"], "needs a psf: choose psf=oracle"),
         (["restorer=wiener", "psf=file", "psf.path=/nowhere.npy"], "psf.path=/nowhere.npy can't be read"),
         (["restorer=wiener", "psf=gaussian", "psf.sigma=0"], "psf.sigma=0 must be more than 0"),
+        (["restorer=wiener", "psf=estimate", "psf.longest=4"], "psf.longest=4 must be between 5 and 60 pixels"),
+        (["restorer=wiener", "psf=estimate_straight", "psf.longest=61"], "psf.longest=61 must be between 4 and 60"),
         (["restorer=wiener", "restorer.light=dark"], "restorer.light=dark is unknown"),
         (["restorer=checkpoint", "restorer.path=/nowhere"], "there are no weights /nowhere"),
         (["shard=4/3"], "shard=4/3 is not a shard"),
@@ -199,16 +201,23 @@ def _straight(root: Path) -> Path:
     return root
 
 
-def test_images_without_motion_are_returned_unchanged_and_counted(evaluate: Evaluate, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("psf", "description", "reason"),
+    [
+        ("estimate", r"estimated, \d+x\d+ px, correlation 0\.\d\d", "no uniform blur found"),
+        ("estimate_straight", r"line of 1\d\.\d px at \d\d degrees", "no uniform linear motion found"),
+    ],
+)
+def test_images_without_motion_are_returned_unchanged_and_counted(
+    evaluate: Evaluate, tmp_path: Path, psf: str, description: str, reason: str
+) -> None:
     root = _straight(tmp_path / "straight")
-    run = evaluate(
-        "restorer=wiener", "psf=estimate", "data=gopro", f"data.root={root}", "data.validation=1", "name=run"
-    )
+    run = evaluate("restorer=wiener", f"psf={psf}", "data=gopro", f"data.root={root}", "data.validation=1", "name=run")
     first, second = _rows(run)
     assert float(first["psnr"]) > float(first["psnr_blurred"]) + 1
-    assert first["psf"].startswith("line of 1")
+    assert re.fullmatch(description, first["psf"])
     assert second["psnr"] == second["psnr_blurred"]
-    assert "no uniform linear motion" in second["untouched"]
+    assert reason in second["untouched"]
     assert _results(run)["sets"]["gopro"]["untouched"] == 1
 
 

@@ -1,3 +1,5 @@
+from .blind import PsfEstimate as PsfEstimate
+from .blind import estimate_psf as estimate_psf
 from .deep_prior import deep_image_prior as deep_image_prior
 from .estimation import EstimationError as EstimationError
 from .estimation import estimate_motion as estimate_motion

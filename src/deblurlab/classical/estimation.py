@@ -1,15 +1,14 @@
 """Blind estimation of uniform linear motion from the spectrum of a blurred image."""
 
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.fft import fft2
 
 from deblurlab.classical.frequency import Array
+from deblurlab.classical.spectrum import TILE, log_spectrum, psf_spectrum, remove_radial_mean
 
-_TILE = 128
 _MIN_CORRELATION = 0.75
 """Minimum correlation of an accepted estimate; photographs without motion blur reach up to 0.7."""
 
@@ -26,7 +25,7 @@ class Motion(NamedTuple):
 
 
 class EstimationError(Exception):
-    """The image's spectrum shows no uniform linear motion."""
+    """The psf can't be estimated from the image."""
 
 
 def line_psf(length: float, angle: float) -> Array:
@@ -65,11 +64,11 @@ def estimate_motion(image: Array, *, max_length: float = 40.0) -> Motion:
         ValueError: The image is too small.
     """
     grey = image.mean(axis=-1) if image.ndim == 3 else image
-    if min(grey.shape) < _TILE:
+    if min(grey.shape) < TILE:
         raise ValueError(
-            f"an image of {grey.shape[1]}x{grey.shape[0]} is too small to estimate motion: {_TILE}x{_TILE} at least"
+            f"an image of {grey.shape[1]}x{grey.shape[0]} is too small to estimate motion: {TILE}x{TILE} at least"
         )
-    spectrum = _remove_radial_mean(_log_spectrum(grey))
+    spectrum = remove_radial_mean(log_spectrum(grey))
     lengths, angles = np.arange(3.0, max_length + 0.5), np.arange(0.0, 180.0, 4.0)
     best = _best_candidate(spectrum, lengths, angles)
     for step in (0.5, 0.25):
@@ -78,18 +77,6 @@ def estimate_motion(image: Array, *, max_length: float = 40.0) -> Motion:
     if best.correlation < _MIN_CORRELATION:
         raise EstimationError(f"no uniform linear motion found (correlation {best.correlation:.2f})")
     return best._replace(angle=best.angle % 180)
-
-
-def _log_spectrum(grey: Array) -> Array:
-    """Return the mean log power spectrum of overlapping tiles (Welch's method), `(128, 128)`."""
-    window = np.outer(np.hanning(_TILE), np.hanning(_TILE))
-    powers = []
-    for y in np.unique(np.linspace(0, grey.shape[0] - _TILE, 2 * grey.shape[0] // _TILE).astype(int)):
-        for x in np.unique(np.linspace(0, grey.shape[1] - _TILE, 2 * grey.shape[1] // _TILE).astype(int)):
-            tile = grey[y : y + _TILE, x : x + _TILE]
-            powers.append(np.abs(fft2((tile - tile.mean()) * window)) ** 2)
-    # The mean of logarithms, so that tiles of high contrast don't dominate.
-    return np.asarray(np.log(np.array(powers) + 1e-4).mean(axis=0))
 
 
 def _best_candidate(spectrum: Array, lengths: npt.NDArray[Any], angles: npt.NDArray[Any]) -> Motion:
@@ -103,28 +90,6 @@ def _best_candidate(spectrum: Array, lengths: npt.NDArray[Any], angles: npt.NDAr
 @lru_cache(4096)
 def _psf_spectrum(length: float, angle: float) -> Array:
     """Return the log power spectrum of a motion without its radial mean."""
-    frequency = np.fft.fftfreq(_TILE)
+    frequency = np.fft.fftfreq(TILE)
     projected = frequency[None] * np.cos(np.deg2rad(angle)) - frequency[:, None] * np.sin(np.deg2rad(angle))
-    # The constant models noise and the window, which limit the depth of the zeros.
-    return _remove_radial_mean(np.log(np.sinc(length * projected) ** 2 + 0.01))
-
-
-def _remove_radial_mean(spectrum: Array) -> Array:
-    """Return the used frequencies minus their mean at each radial frequency, normalised to unit length."""
-    radius, used = _used_frequencies()
-    values = spectrum.ravel()[used]
-    means = np.bincount(radius, values) / np.maximum(np.bincount(radius), 1)
-    residual = values - means[radius]
-    return np.asarray(residual / max(float(np.linalg.norm(residual)), 1e-12))
-
-
-@cache
-def _used_frequencies() -> tuple[np.ndarray, np.ndarray]:
-    """Return the radius of every used frequency in bins, and its index in the flattened spectrum."""
-    frequency = np.fft.fftfreq(_TILE)
-    distance = np.hypot(frequency[:, None], frequency).ravel()
-    # Frequencies on the axes are dominated by the window and the borders of the image.
-    axes = (np.abs(frequency[:, None]) < 1.5 / _TILE) | (np.abs(frequency) < 1.5 / _TILE)
-    half = np.broadcast_to(frequency[:, None] >= 0, (_TILE, _TILE)).ravel()  # the spectrum is symmetric
-    used = np.flatnonzero((distance > 0.02) & (distance < 0.45) & half & ~axes.ravel())
-    return (distance[used] * _TILE).astype(int), used
+    return psf_spectrum(np.sinc(length * projected) ** 2)

@@ -5,6 +5,7 @@ from .classical import Classical as Classical
 from .network import Checkpoint as Checkpoint
 from .network import Onnx as Onnx
 from .psf import Estimate as Estimate
+from .psf import EstimateUniform as EstimateUniform
 from .psf import File as File
 from .psf import Gaussian as Gaussian
 from .psf import NoPsf as NoPsf

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from deblurlab.classical.blind import estimate_psf
 from deblurlab.classical.estimation import estimate_motion, line_psf
 from deblurlab.classical.frequency import Array, validate_psf
 from deblurlab.datasets.listing import Item, image_file
@@ -85,6 +86,25 @@ class Estimate(Psf):
         found = estimate_motion(image, max_length=self._longest)
         description = f"line of {found.length:.1f} px at {found.angle:.0f} degrees"
         return FoundPsf(line_psf(found.length, found.angle), description)
+
+
+class EstimateUniform(Psf):
+    """Psf of any shape, estimated from the blurred image (see `deblurlab.classical.estimate_psf`).
+
+    Args:
+        longest: Maximum extent of the psf in pixels, approximately, 5 to 60.
+    """
+
+    def __init__(self, *, longest: int = 31) -> None:
+        if not 5 <= longest <= 60:
+            raise UserError(f"psf.longest={longest} must be between 5 and 60 pixels")
+        self._longest = longest
+
+    def __call__(self, image: Array, pair: Item) -> FoundPsf:
+        """Return the estimated psf."""
+        found = estimate_psf(image, longest=self._longest)
+        side = found.psf.shape[0]
+        return FoundPsf(found.psf, f"estimated, {side}x{side} px, correlation {found.correlation:.2f}")
 
 
 class Gaussian(Psf):
