@@ -185,8 +185,8 @@ def test_the_data_set_is_checked(folder: Path, capsys: pytest.CaptureFixture[str
         _run(_command("data check"))
     assert end.value.code == 0
     table = capsys.readouterr().out
-    assert re.search(r"train +│ 2 +│ - +│ ", table)
-    assert re.search(r"val +│ 1 +│ - +│ ", table)
+    assert re.search(r"train +│ 2 +│ - +│ 451x300, 512x512", table)
+    assert re.search(r"val +│ 1 +│ - +│ 600x400", table)
     assert re.search(r"test +│ 1 +│ - +│ 640x427", table)
 
 
