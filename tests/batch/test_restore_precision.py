@@ -41,7 +41,7 @@ def test_auto_restores_8_bits_with_bf16_and_16_bits_as_fp32(
     assert line.endswith("fp32 for others")
     for name in ("fp32", "bf16"):
         assert restore("in", "-o", name, "--precision", name) == 0
-        assert f"precision: {name}" in capsys.readouterr().err
+        assert ("precision: bf16 (" in capsys.readouterr().err) == (name == "bf16")
     files = {
         (folder, depth): Path(folder, f"{depth}.png").read_bytes()
         for folder in ("auto", "fp32", "bf16")
@@ -93,7 +93,7 @@ def test_an_onnx_file_has_its_own_precision(tmp_path: Path) -> None:
         restore_command(["x.png", "--weights", str(tmp_path / "x.onnx"), "--precision", "bf16"])
 
 
-@pytest.mark.parametrize(("options", "expected"), [([], BF16), (["--precision", "fp32"], "precision: fp32\n")])
+@pytest.mark.parametrize(("options", "expected"), [([], BF16), (["--precision", "fp32"], "")])
 def test_serve_prints_the_precision_of_each_model(
     weights: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -105,5 +105,6 @@ def test_serve_prints_the_precision_of_each_model(
     served: list[Restorer] = []
     monkeypatch.setattr("deblurlab.serving.app.serve", lambda restorers, *_, **__: served.extend(restorers.values()))
     serve(["--weights", str(weights), "--device", "cpu", *options])
-    assert capsys.readouterr().err.startswith(f"{weights.name}: {expected}")
+    errors = capsys.readouterr().err
+    assert errors.startswith(f"{weights.name}: {expected}") if expected else "precision" not in errors
     assert (served[0].engine.precision == "fp32") == bool(options)

@@ -148,13 +148,13 @@ def test_check_reads_every_image(options: Path, capsys: pytest.CaptureFixture[st
     assert data_command("check", "darker", "--config-dir", options) == 0
     output = capsys.readouterr().out
     assert "no problems found" in output
-    assert [cell.strip() for cell in output.splitlines()[3].split("│")[1:5]] == ["train", "10", "-", "48x48"]
+    assert [cell.strip() for cell in output.splitlines()[3].split("│")[1:5]] == ["train", "8", "-", "48x48"]
     assert data_command("check", "--config-dir", options, "repeated") == 1
     assert "(1, 'sharp') (test) is the same image as (1, 'sharp') (train)" in capsys.readouterr().out
 
 
 def test_show_writes_pairs_and_single_images(options: Path, tmp_path: Path) -> None:
-    for name, rows in (("darker", 4), ("independent", 4)):
+    for name, rows in (("darker", 6), ("independent", 6)):
         page = tmp_path / f"{name}.png"
         assert data_command("show", name, "-n", 2, "-o", page, "--config-dir", options) == 0
         with Image.open(page) as sheet:

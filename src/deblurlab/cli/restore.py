@@ -52,7 +52,7 @@ def _restore_files(options: argparse.Namespace) -> int:
         precision=options.precision,
         trust=options.trust,
     )
-    if restorer.engine.precision:
+    if restorer.engine.precision.startswith("bf16"):
         print(f"precision: {restorer.engine.precision}", file=sys.stderr)
     return restore_files(options.inputs, restorer, files)
 

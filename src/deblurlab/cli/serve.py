@@ -34,7 +34,7 @@ def serve(arguments: list[str]) -> None:
             for name, path in zip(names, paths, strict=True)
         }
         for name, restorer in restorers.items():
-            if restorer.engine.precision:
+            if restorer.engine.precision.startswith("bf16"):
                 print(f"{name}: precision: {restorer.engine.precision}", file=sys.stderr)
         limits = Limits(
             megabytes=options.max_megabytes,

@@ -20,7 +20,7 @@ _JOURNAL = "journal.jsonl"
 
 
 def write_frame_store(
-    root: Path, files: Sequence[Path], *, folder: Path | None = None, read: Callable[[Path], Image] = read_image
+    root: Path, files: Sequence[Path], *, folder: Path | None = None, read: Callable[[Path], Image] | None = None
 ) -> Generator[int, None, None]:
     """Decode the image files below `root` into its frame store; yield the number of frames written so far.
 
@@ -31,7 +31,7 @@ def write_frame_store(
         root: Folder of the image files.
         files: The image files.
         folder: Folder of the store; None for `root/frames`.
-        read: Returns the image of a file.
+        read: Returns the image of a file; None for `read_image`.
 
     Raises:
         UserError: An image can't be read, or the store can't be written.
@@ -46,7 +46,7 @@ def write_frame_store(
     yield len(frames)
     try:
         with (partial / PIXELS).open("ab") as pixels, (partial / _JOURNAL).open("a") as journal:
-            for path, image in _decode(files[len(frames) :], read):
+            for path, image in _decode(files[len(frames) :], read or read_image):
                 frame = _describe(path, root, image, end_offset(frames))
                 pixels.write(image.data)
                 pixels.flush()
