@@ -56,7 +56,7 @@ def test_names_that_are_not_utf8_are_restored_skipped_and_shown(
     capsys.readouterr()
     assert restore(source, "-o", f"{CAFE}/x{suffix}", "--strength", 0) == 1
     assert capsys.readouterr().err.startswith(
-        f"deblurlab: caf\\xe9/x{suffix} exists already: --overwrite replaces it\n"
+        f"deblurlab: caf\\xe9/x{suffix} exists already, not from these settings: --overwrite replaces it\n"
     )
 
 

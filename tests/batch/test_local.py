@@ -119,7 +119,7 @@ def test_restored_files_are_skipped_and_existing_files_are_not_replaced(
         _write(Path(name), RGB)
     _write(Path("out/b.png"), RGB)
     assert restore("in", "-o", "out") == 1
-    assert "out/b.png exists already: --overwrite replaces it" in capsys.readouterr().err
+    assert "out/b.png exists already, not from these settings: --overwrite replaces it" in capsys.readouterr().err
     assert np.array_equal(_read(Path("out/b.png")), RGB)
     state = Path("out/a.png").stat()
     assert restore("in/a.png", "-o", "out") == 0

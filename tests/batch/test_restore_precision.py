@@ -64,7 +64,7 @@ def test_files_of_another_precision_are_not_skipped(restore: Restore, capsys: py
     assert "1 skipped" in capsys.readouterr().err
     for name in ("fp32", "bf16"):
         assert restore("in", "-o", "out", "--precision", name) == 1
-        assert "out/x.png exists already: --overwrite replaces it" in capsys.readouterr().err
+        assert "out/x.png exists already, not from these settings: --overwrite replaces it" in capsys.readouterr().err
     assert restore("in", "-o", "out", "--precision", "fp32", "--overwrite") == 0
     assert restore("in", "-o", "out", "--precision", "fp32") == 0
     assert "1 skipped" in capsys.readouterr().err

@@ -25,7 +25,7 @@ def _coordinates(height: int, width: int) -> np.ndarray:
 
 
 def _source(files: list[Path], side: tuple[int, int] | None) -> Photographs:
-    source = Photographs(files[0].parent, files, store=files[0].parent.parent, side=side)
+    source = Photographs(files[0].parent, files, store=files[0].parent.with_name("store"), side=side)
     source.prepare()
     return source
 
@@ -83,5 +83,22 @@ def test_photographs_must_hold_the_crop_after_reduction(tmp_path: Path) -> None:
     assert find_photographs(files[0].parent, (10, 100), 50, 50) == files
     with pytest.raises(UserError, match="of the 3 images in .*, 0 have at least 51x51 pixels"):
         find_photographs(files[0].parent, (10, 50), 51, 51)
-    with pytest.raises(UserError, match=r"data.source_side=\(90, 80\): two sizes in pixels, the smaller one first"):
-        find_photographs(files[0].parent, (90, 80), 50, 50)
+    for side in ((90, 80), (80,), (0, 80), (70, 80, 90), (70.5, 80), 80):
+        with pytest.raises(UserError, match=r"source_side=.*: two whole numbers of pixels, the smaller one first"):
+            find_photographs(files[0].parent, side, 50, 50)  # type: ignore[arg-type]
+
+
+def test_parts_share_the_decoded_photographs(tmp_path: Path) -> None:
+    levels = [np.full((40, 40, 3), level, np.uint8) for level in (10, 20, 30)]
+    files = _write(tmp_path / "photos", *levels)
+    store = tmp_path / "store"
+    parts = [
+        Photographs(tmp_path / "photos", files, part=part, store=store, side=None)
+        for part in (slice(-1), slice(-1, None))
+    ]
+    parts[0].prepare()
+    assert all(part.is_prepared() for part in parts)
+    drawn = [{int(part(np.random.default_rng(seed), 8, 8)[0, 0, 0]) for seed in range(30)} for part in parts]
+    assert drawn == [{10, 20}, {30}]
+    parts[0].delete()
+    assert not store.exists()

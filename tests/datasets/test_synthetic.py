@@ -9,6 +9,7 @@ import pytest
 
 from deblurlab.config import instantiate
 from deblurlab.datasets import Synthetic
+from deblurlab.datasets import synthetic as synthetic_module
 from deblurlab.datasets.synthetic import PHOTOGRAPHS
 from deblurlab.errors import UserError
 from deblurlab.media.images import read_image, write_png
@@ -216,6 +217,29 @@ def test_scenes_are_taken_from_source_images(tmp_path: Path) -> None:
     again.prepare()
     assert _digest(again) == _digest(data)
     assert again.folder.name == data.folder.name != _set(tmp_path, *still).folder.name
+    assert list(tmp_path.glob("*-photographs")) == []  # needed only while the pairs are written
+
+
+def test_a_recipe_of_photographs_needs_their_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"source_side=.* needs source_images=<folder of sharp photographs>"):
+        instantiate(config("experiment=bundled").data)
+
+
+def test_decoded_photographs_are_read_from_a_folder_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = _photos(tmp_path / "photos", 3)
+    arguments = [f"data.source_images={photos}", "data.endless=true", "data.scenes.objects=[0,0]", *ONE]
+    _set(tmp_path, *arguments).prepare()
+    again = _set(tmp_path, *arguments)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(30, "Read-only file system")
+
+    monkeypatch.setattr(synthetic_module, "FileLock", refuse)
+    again.prepare()
+    training = again.training({40: None}, repeat=1, seed=0)  # type: ignore[dict-item]
+    assert training.dataset[(0, 0, 40)]["background"].shape[0] == 3
 
 
 def test_source_images_that_are_too_small_are_refused(tmp_path: Path) -> None:

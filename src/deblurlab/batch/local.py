@@ -139,7 +139,7 @@ class _FileRestorer:
         if task.target.exists() and not self._options.overwrite:
             if self._journal.contains(task):
                 return _Other.FINISHED
-            raise UserError(f"{task.target} exists already: --overwrite replaces it")
+            raise UserError(f"{task.target} exists already, not from these settings: --overwrite replaces it")
         if task.source.suffix.lower() in VIDEO_SUFFIXES:
             if message := content_error(task.source):  # FFmpeg would read AVIF as a video of one frame
                 raise UserError(message)

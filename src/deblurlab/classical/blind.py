@@ -65,8 +65,10 @@ def estimate_psf(image: Array, *, longest: int = 31) -> PsfEstimate:
 
     Raises:
         EstimationError: The image has no edges, or no estimate reaches the minimum correlation.
-        ValueError: The image is too small.
+        ValueError: The image is too small, or `longest` isn't between 5 and 60.
     """
+    if not 5 <= longest <= 60:
+        raise ValueError(f"longest={longest} must be between 5 and 60 pixels")
     grey = image.mean(axis=-1) if image.ndim == 3 else image
     if min(grey.shape) < TILE:
         raise ValueError(
@@ -82,8 +84,9 @@ def estimate_psf(image: Array, *, longest: int = 31) -> PsfEstimate:
         if (correlation := correlate_psf(spectrum, psf)) >= max(best.correlation, _GOOD_CORRELATION):
             best = PsfEstimate(psf, correlation)
     if best.correlation < _GOOD_CORRELATION:
-        psf = _alternate(grey, _odd(1.6 * longest))
-        best = max(best, PsfEstimate(psf, correlate_psf(spectrum, psf)), key=lambda estimate: estimate.correlation)
+        with suppress(EstimationError):
+            psf = _alternate(grey, _odd(1.6 * longest))
+            best = max(best, PsfEstimate(psf, correlate_psf(spectrum, psf)), key=lambda estimate: estimate.correlation)
     if best.correlation < _MIN_CORRELATION:
         raise EstimationError(f"no uniform blur found (correlation {best.correlation:.2f})")
     return best._replace(psf=_crop_support(best.psf))

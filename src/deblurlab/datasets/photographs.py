@@ -1,13 +1,13 @@
 """Sharp photographs as sources of synthetic scenes."""
 
-import json
 import math
+import shutil
 from collections.abc import Sequence
-from hashlib import sha256
 from pathlib import Path
 
 import cv2
 import numpy as np
+from rich.progress import track
 
 from deblurlab.datasets.frame_store import FrameStore, Image
 from deblurlab.datasets.frame_store_writer import write_frame_store
@@ -25,16 +25,16 @@ def find_photographs(folder: Path, side: SideRange | None, rows: int, columns: i
     Raises:
         UserError: These are fewer than two, or the range is invalid.
     """
-    if side is not None and not 1 <= side[0] <= side[1]:
-        raise UserError(f"data.source_side={side}: two sizes in pixels, the smaller one first")
+    if side is not None and not (_is_pair(side) and 1 <= side[0] <= side[1]):
+        raise UserError(f"source_side={side}: two whole numbers of pixels, the smaller one first")
     found = find_images(folder)
     sizes = ((path, *_reduced_size(*image_size(path), side)) for path in found)
     files = [path for path, width, height in sizes if height >= rows and width >= columns]
     if len(files) < 2:
         raise UserError(
-            f"of the {len(found)} images in data.source_images={folder}, {len(files)} have at least "
+            f"of the {len(found)} images in source_images={folder}, {len(files)} have at least "
             f"{columns}x{rows} pixels, but training and validation need one each: add images, or lower "
-            f"data.height and data.width (augment.size for endless scenes)"
+            f"height and width of the data set (augment.size for endless scenes)"
         )
     return files
 
@@ -47,15 +47,25 @@ class Photographs:
     Args:
         folder: Folder of the files.
         files: The image files.
-        store: Folder in which the frame store's folder is created.
+        part: The files that are used. Several parts share the frame store of all files.
+        store: Folder of the frame store.
         side: Range of the longer side after reduction; None for no reduction.
     """
 
-    def __init__(self, folder: Path, files: Sequence[Path], *, store: Path, side: SideRange | None) -> None:
-        self._folder, self._files, self._side = folder, list(files), side
-        names = [str(folder.resolve()), side and side[1], [path.name for path in files]]
-        self._store = store / f"photographs-{sha256(json.dumps(names).encode()).hexdigest()[:10]}"
+    def __init__(
+        self, folder: Path, files: Sequence[Path], *, part: slice = slice(None), store: Path, side: SideRange | None
+    ) -> None:
+        self._folder, self._all, self._files, self._side = folder, list(files), list(files[part]), side
+        self._store = store
         self._frames: FrameStore | None = None
+
+    def is_prepared(self) -> bool:
+        """Return whether the photographs are decoded and unchanged since."""
+        try:
+            FrameStore(self._folder, self._store)
+        except UserError:
+            return False
+        return True
 
     def prepare(self) -> None:
         """Decode the photographs unless they are already decoded.
@@ -63,11 +73,15 @@ class Photographs:
         Raises:
             UserError: A photograph can't be read, or the store can't be written.
         """
-        try:
-            FrameStore(self._folder, self._store)
-        except UserError:
-            for _ in write_frame_store(self._folder, self._files, folder=self._store, read=self._read):
+        if not self.is_prepared():
+            steps = write_frame_store(self._folder, self._all, folder=self._store, read=self._read)
+            for _ in track(steps, f"Decoding {len(self._all)} photographs", total=len(self._all)):
                 pass
+
+    def delete(self) -> None:
+        """Delete the decoded photographs."""
+        self._frames = None
+        shutil.rmtree(self._store, ignore_errors=True)
 
     def __call__(self, rng: np.random.Generator, height: int, width: int) -> Image:
         """Return a crop, `(height, width, 3)` uint8, of a random photograph, flipped at random."""
@@ -87,6 +101,10 @@ class Photographs:
     def _read(self, path: Path) -> Image:
         image = read_image(path)
         return _reduce(image, *_reduced_size(image.shape[0], image.shape[1], self._side))
+
+
+def _is_pair(values: Sequence[object]) -> bool:
+    return isinstance(values, Sequence) and len(values) == 2 and all(isinstance(value, int) for value in values)
 
 
 def _reduced_size(a: int, b: int, side: SideRange | None) -> tuple[int, int]:

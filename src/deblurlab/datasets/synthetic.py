@@ -79,7 +79,7 @@ class Synthetic(FileSet):
         endless: Training pairs are generated on the training device instead of on disk; no epoch repeats a pair.
         source_images: Folder of sharp photographs from which training and validation scenes are cropped, instead of
             dead leaves. Images that are too small are ignored; the last tenth by name is used for validation. They are
-            decoded once, into a folder below `root`.
+            decoded once, into a folder below `root`, which is deleted when the pairs are on disk.
         source_side: Range of the longer side in pixels to which a source image is reduced for each scene; None for no
             reduction. Photographs of many megapixels are soft at full size.
         scenes: Ranges of the training and validation pairs.
@@ -129,19 +129,23 @@ class Synthetic(FileSet):
         ranges = asdict(scenes), asdict(test_photographs)
         settings: list[Any] = [_VERSION, seed, train, val, blurs, self._size, float(texture), *ranges]
         self._source_side = source_side
+        if source_side is not None and source_images is None:
+            raise UserError(f"source_side={source_side} needs source_images=<folder of sharp photographs>")
         if self._source_images is not None:
             files = find_photographs(self._source_images, source_side, *scenes.background_size(height, width))
-            held_out = max(1, len(files) // 10)
-            crops = functools.partial(Photographs, self._source_images, store=Path(root), side=source_side)
-            self._sources = {0: crops(files[:-held_out]), 1: crops(files[-held_out:])}
             settings.append([source_side, [[path.name, path.stat().st_size] for path in files]])
         self.folder = Path(root) / f"synthetic-{sha256(json.dumps(settings).encode()).hexdigest()[:10]}"
+        if self._source_images is not None:
+            store, held_out = self.folder.with_name(f"{self.folder.name}-photographs"), max(1, len(files) // 10)
+            crops = functools.partial(Photographs, self._source_images, files, store=store, side=source_side)
+            self._sources = {0: crops(part=slice(-held_out)), 1: crops(part=slice(-held_out, None))}
         super().__init__(root=self.folder)
 
     def prepare(self) -> None:
         """Generate the pairs, unless the folder exists. An interrupted call is resumed by the next one."""
         partial = self.folder.with_name(f".{self.folder.name}.partial")
-        if self.folder.exists() and not (self._endless and self._sources):
+        needed = self._sources.values() if self._endless else ()
+        if self.folder.exists() and all(source.is_prepared() for source in needed):
             return
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -150,6 +154,9 @@ class Synthetic(FileSet):
                     source.prepare()
                 if not self.folder.exists():
                     self._write_all(partial)
+                if not self._endless:
+                    for source in self._sources.values():
+                        source.delete()
         except OSError as error:
             no_space = error.errno == errno.ENOSPC
             remedy = "free some space" if no_space else "choose another folder with data.root=<folder>"

@@ -51,9 +51,9 @@ def check_precision(precision: str) -> None:
 def choose_precision(precision: str, device: torch.device, run: Callable[[Tensor, bool], Tensor]) -> Choice:
     """Choose the precision of a network.
 
-    "auto" is bfloat16 for images of 8 bits if the device has bfloat16 instructions and the results for a probe image
-    differ from float32 by less than `MAX_DIFFERENCE` on average. Images of more than 8 bits and floats stay float32:
-    half a level of 8 bits is 128 levels of 16 bits.
+    "auto" is bfloat16 for images of 8 bits if the device is a CPU with bfloat16 instructions and the results for a
+    probe image differ from float32 by less than `MAX_DIFFERENCE` on average. Images of more than 8 bits and floats stay
+    float32: half a level of 8 bits is 128 levels of 16 bits.
 
     Args:
         precision: "auto", "fp32" or "bf16".
@@ -67,6 +67,8 @@ def choose_precision(precision: str, device: torch.device, run: Callable[[Tensor
     if precision == "fp32":
         return Choice(False, False, "fp32")
     native = has_bf16(device)
+    if precision == "auto" and device.type != "cpu":
+        return Choice(False, False, "fp32: only on CPUs is bf16 known to be faster")
     if precision == "auto" and not native:
         return Choice(False, False, f"fp32: {device} has no bf16 instructions")
     try:

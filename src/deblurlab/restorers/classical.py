@@ -41,7 +41,7 @@ class Classical(BaseRestorer):
     def prepare(self, device: torch.device, psf: Psf) -> None:
         """Set the source of psfs."""
         if self._needs_psf and isinstance(psf, NoPsf):
-            raise UserError("this restorer needs a psf: choose psf=oracle, estimate, gaussian or file")
+            raise UserError("this restorer needs a psf: choose psf=estimate, estimate_straight, oracle or gaussian")
         self._psf = psf
 
     def warm_up(self, blurred: Tensor, pair: Item) -> None:

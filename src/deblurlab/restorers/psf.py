@@ -77,7 +77,7 @@ class Estimate(Psf):
     """
 
     def __init__(self, *, longest: float = 40.0) -> None:
-        if not 4 <= longest <= 60:
+        if not isinstance(longest, int | float) or not 4 <= longest <= 60:
             raise UserError(f"psf.longest={longest} must be between 4 and 60 pixels")
         self._longest = longest
 
@@ -96,7 +96,7 @@ class EstimateUniform(Psf):
     """
 
     def __init__(self, *, longest: int = 31) -> None:
-        if not 5 <= longest <= 60:
+        if not isinstance(longest, int | float) or not 5 <= longest <= 60:
             raise UserError(f"psf.longest={longest} must be between 5 and 60 pixels")
         self._longest = longest
 

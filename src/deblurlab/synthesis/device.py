@@ -159,7 +159,7 @@ def _splitmix64(x: Tensor) -> Tensor:
 
 
 def _decode_srgb(images: Tensor, highlights: Tensor) -> Tensor:
-    """Convert uint8 sRGB to linear light as `exposure.decode_srgb`."""
+    """Convert uint8 sRGB to linear light as `exposure.decode_srgb`, without rounding."""
     light = _table(SRGB_TO_LINEAR, images.device)[images.long()]
     ramp = _table(HIGHLIGHT_RAMP, images.device)[images.amax(dim=1, keepdim=True).long()]
     return light * (1 + highlights[:, None, None, None] * ramp)

@@ -51,7 +51,7 @@ HIGHLIGHT_RAMP = (np.clip(np.arange(256) - 230, 0, None) / 25).astype(np.float32
 
 
 def decode_srgb(image: npt.NDArray[np.uint8], highlights: float = 0.0) -> FloatLinearImage:
-    """Convert an 8-bit sRGB image, `(H, W, 3)`, to linear light; pixels near white get up to `highlights` times more.
+    """Convert an 8-bit sRGB image, `(H, W, 3)`, to linear light; highlights get up to `highlights` times more.
 
     A camera clips highlights after the exposure. Their light before it is unknown from a photograph, but motion blur
     turns it into streaks that stay saturated (Cho, Wang and Lee, "Handling Outliers in Non-Blind Image Deconvolution",
@@ -70,7 +70,7 @@ def expose(layers: list[Layer], height: int, width: int, *, average_srgb: bool =
     when the frames of a video are averaged, and the result is converted to linear light.
     """
     steps = len(layers[0].trajectory)
-    total = np.zeros((height, width, 3), np.float32)  # integer-valued: exact for up to 1024 steps
+    total = np.zeros((height, width, 3), np.float32)  # integer-valued: exact for up to 256 steps
     for t in range(steps):
         frame = _render_frame(layers, [layer.trajectory[t] for layer in layers], height, width)
         total += LINEAR_TO_SRGB[np.minimum(frame, LINEAR_MAX).astype(np.uint16)] if average_srgb else frame

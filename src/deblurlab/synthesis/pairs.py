@@ -82,8 +82,9 @@ class Synthesis:
     uniform: float = 0.0
     """Fraction of the pairs with one psf for the whole image: no objects and no rotation."""
     highlights: Range = (0.0, 0.0)
-    """Light beyond white of areas that are white in the sharp image, in multiples of white, at most 3; half of the
-    scenes have the lower bound. Blurred highlights stay saturated, as in photographs of lamps and reflections."""
+    """Additional light of highlights before the exposure, at most 3 times their own; half of the scenes have the lower
+    bound. Highlights are areas whose brightest channel is above 230 of 255; they are lighter in the sharp image too.
+    When blurred they stay saturated, as lamps and reflections in photographs."""
     blur_key: BlurKey | Literal["either"] = "blur_gamma"
     """Values that are averaged over the exposure: "blur_gamma" linear light, as in a sensor; "blur" sRGB code values,
     as in averaged video frames; "either" one of them with a probability of 1/2. The names are those of GoPro."""
@@ -94,7 +95,7 @@ class Synthesis:
         for name in ("still", "uniform"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: a fraction in [0, 1]")
-        if not 0 <= self.highlights[0] <= self.highlights[1] <= MAX_HIGHLIGHTS:
+        if len(self.highlights) != 2 or not 0 <= self.highlights[0] <= self.highlights[1] <= MAX_HIGHLIGHTS:
             raise ValueError(f"highlights is {self.highlights}: a range within [0, {MAX_HIGHLIGHTS}]")
         quality = self.jpeg_quality
         if quality is not None and not (len(quality) == 2 and 1 <= quality[0] <= quality[1]):
