@@ -165,6 +165,7 @@ def test_a_damaged_image_does_not_stop_the_evaluation(
         (["restorer=wiener", "psf=file", "psf.path=/nowhere.npy"], "psf.path=/nowhere.npy can't be read"),
         (["restorer=wiener", "psf=gaussian", "psf.sigma=0"], "psf.sigma=0 must be more than 0"),
         (["restorer=wiener", "psf=estimate", "psf.longest=4"], "psf.longest=4 must be between 5 and 60 pixels"),
+        (["restorer=wiener", "psf=estimate", "psf.longest=abc"], "psf.longest=abc must be between 5 and 60 pixels"),
         (["restorer=wiener", "psf=estimate_straight", "psf.longest=61"], "psf.longest=61 must be between 4 and 60"),
         (["restorer=wiener", "restorer.light=dark"], "restorer.light=dark is unknown"),
         (["restorer=checkpoint", "restorer.path=/nowhere"], "there are no weights /nowhere"),
