@@ -59,9 +59,9 @@ def test_the_api_takes_forms(address: str, photograph: Path) -> None:
     ):
         answer = httpx.post(f"{address}/restore", timeout=60, **form)
         assert (answer.status_code, message in answer.text) == (422, True), answer.text
-    form = b'--edge\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\n%s\r\n--edge--\r\n' % content
+    body = b'--edge\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\n%s\r\n--edge--\r\n' % content
     kind = {"Content-Type": "Multipart/Form-Data; boundary=edge"}  # media types ignore case
-    assert httpx.post(f"{address}/restore", content=form, headers=kind, timeout=60).content == answer_of_body
+    assert httpx.post(f"{address}/restore", content=body, headers=kind, timeout=60).content == answer_of_body
     large = httpx.post(f"{address}/restore", files={"a": b"x" * 1_030_000}, timeout=60)
     assert (large.status_code, "more than 1 megabytes" in large.text) == (413, True)
 
