@@ -181,6 +181,10 @@ def test_every_file_instantiates(composed: Composed, tmp_path: Path) -> None:
         pytest.skip("needs GPUs")
     cfg = composed.cfg.copy()
     cfg.run = str(tmp_path)
+    if option in ("scenes_and_photographs", "bundled"):
+        with pytest.raises(UserError, match="needs source_images=<folder"):
+            instantiate(cfg.data)
+        return
     if option in FILES:
         with pytest.raises(UserError, match="missing"):
             instantiate(cfg[group])

@@ -161,7 +161,7 @@ def test_a_damaged_image_does_not_stop_the_evaluation(
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["restorer=wiener", "psf=none"], "needs a psf: choose psf=oracle"),
+        (["restorer=wiener", "psf=none"], "needs a psf: choose psf=estimate, estimate_straight, oracle"),
         (["restorer=wiener", "psf=file", "psf.path=/nowhere.npy"], "psf.path=/nowhere.npy can't be read"),
         (["restorer=wiener", "psf=gaussian", "psf.sigma=0"], "psf.sigma=0 must be more than 0"),
         (["restorer=wiener", "psf=estimate", "psf.longest=4"], "psf.longest=4 must be between 5 and 60 pixels"),
