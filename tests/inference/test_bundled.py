@@ -1,4 +1,4 @@
-"""Bundled models: size, improvement on photographs, and the training recipe."""
+"""Bundled model: size, improvement on photographs, and the training recipe."""
 
 import csv
 from collections.abc import Callable

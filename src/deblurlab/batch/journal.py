@@ -81,9 +81,8 @@ class Journal:
             content = file.read()
             self._position += content.rfind(b"\n") + 1  # half a line is read again when it is complete
             for line in content.splitlines():
-                with suppress(
-                    ValueError, KeyError, TypeError, AttributeError
-                ):  # an interrupted process left half a line
+                # An interrupted process left half a line.
+                with suppress(ValueError, KeyError, TypeError, AttributeError):
                     record = json.loads(line)
                     record.pop("not_kept", None)
                     self._records[record.pop("target")] = record
