@@ -41,6 +41,8 @@ class _Job:
     run: Run
     log: Path
     gpu_count: int
+    new: bool
+    """Whether the job had no results before."""
     process: subprocess.Popen[bytes] | None = None
     gpus: Sequence[str] = ()
     start: float = 0.0
@@ -79,7 +81,7 @@ class Parallel(Launcher):
         folders = [job.run.folder for job in jobs]
         if shared := [folder for folder in folders if folders.count(folder) > 1]:
             raise CompactHydraException(f"deblurlab: several jobs would write to {shared[0]}: leave out name=")
-        waiting, free, running = deque(jobs), list(gpus), list[_Job]()
+        waiting, free, running, minutes = deque(jobs), list(gpus), list[_Job](), list[float]()
         handlers = {
             number: signal.signal(number, _on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         }
@@ -93,7 +95,9 @@ class Parallel(Launcher):
                 for job in [job for job in running if job.process is not None and job.process.poll() is not None]:
                     running.remove(job)
                     free += job.gpus
-                    _log_end(job)
+                    if job.new:
+                        minutes.append((time.monotonic() - job.start) / 60)
+                    _log_end(job, _progress(waiting, running, minutes, max_jobs))
         finally:
             _stop(job.process for job in running if job.process is not None)
             for number, handler in handlers.items():
@@ -105,7 +109,7 @@ class Parallel(Launcher):
         HydraConfig.instance().set_config(cfg)
         run = Run(Path(cfg.run))
         log = Path(cfg.hydra.sweep.dir, "logs", f"{run.folder.name}.log")
-        return _Job(number, overrides, cfg, run, log, _count_gpus(cfg, gpus))
+        return _Job(number, overrides, cfg, run, log, _count_gpus(cfg, gpus), new=run.results() is None)
 
 
 def _start(job: _Job, max_jobs: int) -> None:
@@ -185,13 +189,23 @@ def _stop(processes: Iterable[subprocess.Popen[bytes]]) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def _log_end(job: _Job) -> None:
+def _log_end(job: _Job, progress: str) -> None:
     assert job.process is not None
     minutes = (time.monotonic() - job.start) / 60
     if job.process.returncode == 0:
-        _LOG.info("#%d : finished after %.1f minutes: %s", job.number, minutes, job.run.folder)
+        _LOG.info("#%d : finished after %.1f minutes: %s (%s)", job.number, minutes, job.run.folder, progress)
     else:
         _LOG.error("#%d : failed after %.1f minutes: %s (%s)", job.number, minutes, _last_line(job.log), job.log)
+
+
+def _progress(waiting: Iterable[_Job], running: Iterable[_Job], minutes: Sequence[float], max_jobs: int) -> str:
+    """Return how many jobs are left, and the time that they take if they are as long as those in `minutes`."""
+    left = [job for job in (*waiting, *running) if job.new]
+    if not left or not minutes:
+        return f"{len(left)} jobs left"
+    ran = sum(time.monotonic() - job.start for job in running if job.new) / 60
+    mean = sum(minutes) / len(minutes)
+    return f"{len(left)} jobs left, about {max(1.0, (mean * len(left) - ran) / min(max_jobs, len(left))):.0f} minutes"
 
 
 def _last_line(log: Path) -> str:

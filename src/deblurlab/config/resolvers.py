@@ -46,6 +46,15 @@ def evenly(limit: int, steps: int) -> int:
     return steps // -(-steps // limit) if steps > 0 else limit
 
 
+def steps(minutes: float, per_minute: float) -> int:
+    """Return the number of steps of a training with a budget of time, at least one.
+
+    >>> steps(1.5, 101)
+    151
+    """
+    return max(1, int(minutes * per_minute))
+
+
 def processes(devices: Any) -> int:
     """Return the number of processes per machine for `trainer.devices`, without looking at the machine's devices.
 
@@ -67,5 +76,5 @@ def gpus(accelerator: str, devices: Any) -> int | None:
 
 
 # At import, so that the process of a cluster's job, which Hydra doesn't start, can read the configuration too.
-for _function in (run_name, evenly, processes, gpus):
+for _function in (run_name, evenly, steps, processes, gpus):
     register_resolver(_function.__name__, _function)

@@ -179,6 +179,7 @@ class CycleRestoration(Restoration):
 
         The last three are missing if there is no sharp image.
         """
+        restored = restored.to(self.dtype)  # autocast, which ended with the validation step, may have reduced it
         row = [self.to_float(batch["blurred"]), restored, self._reblur(restored)]
         if (found := _any_sharp(batch)) is not None:
             sharp = self.to_float(found)
