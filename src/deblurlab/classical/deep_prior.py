@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
