@@ -7,13 +7,26 @@ READY := $(VENV)/.ready
 UV ?= $(BIN)/uv
 SECONDS ?= 60
 TIMES ?= 50
+MINUTES ?= 60
+LIMIT ?= 20
 
-.PHONY: demo test test-all test-integration test-faults coverage lowest fuzz audit lint types wheel lock clean
+.PHONY: demo paper test test-all test-integration test-faults coverage lowest fuzz audit lint types wheel lock clean
 
 demo: $(READY)  ## train on synthetic scenes; evaluate the result and the bundled model: tables and reports
 	$(BIN)/python train.py experiment=demo name=demo
 	$(BIN)/python evaluate.py restorer=bundled_fidelity data.train=1 data.val=1 name=bundled
 	@echo "before and after: runs/demo/report.html; bundled model: runs/evaluations/bundled/report.html"
+
+# 16 trainings of MINUTES minutes of one core each and an evaluation with LIMIT images: about eight hours on two cores,
+# two with MINUTES=15. An interrupted one resumes.
+paper: $(READY)  ## train and compare the methods of docs/results.md at small size; write the page
+	$(BIN)/python train.py -m +sweep=methods_small minutes=$(MINUTES)
+	$(BIN)/python train.py -m +sweep=paper_small minutes=$(MINUTES)
+	$(BIN)/python evaluate.py -m +sweep=table1_small limit=$(LIMIT)
+	$(BIN)/python benchmarks/results.py collect runs/paper_small
+	$(BIN)/python benchmarks/results.py write
+	$(BIN)/deblurlab report sweep runs/paper_small/losses --baseline loss=l1
+	$(BIN)/deblurlab report table runs/paper_small/table1/*/
 
 test: $(READY)  ## quick tests
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not integration"
