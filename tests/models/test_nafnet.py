@@ -37,6 +37,21 @@ def test_nafnet_window_is_scaled_with_the_features() -> None:
     assert [m._window for m in model.modules() if isinstance(m, LocalMean)] == [96, 48, 24, 48, 96]
 
 
+def test_patches_equal_the_network_on_unshuffled_channels() -> None:
+    """With patch 2, `restore` is the plain network between a pixel unshuffle and a pixel shuffle."""
+    model = NAFNet(width=4, encoder=[1, 1], decoder=[1, 1], window=96, patch=2).eval()
+    assert [m._window for m in model.modules() if isinstance(m, LocalMean)] == [48, 24, 12, 24, 48]
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.1)
+    plain = NAFNet(width=4, encoder=[1, 1], decoder=[1, 1], window=48).eval()
+    plain.intro, plain.ending = model.intro, model.ending
+    plain.load_state_dict(model.state_dict())
+    image = torch.rand(1, 3, 32, 40)
+    blocks = F.pixel_unshuffle(image, 2)
+    torch.testing.assert_close(model(image), F.pixel_shuffle(blocks + (plain.restore(blocks) - blocks), 2))
+    assert model(torch.rand(1, 3, 30, 37)).shape == (1, 3, 30, 37)
+
+
 def test_nafnet_with_zero_ending_is_the_identity() -> None:
     model = NAFNet(width=4, encoder=[1, 1], decoder=[1, 1])
     torch.nn.init.zeros_(model.ending.weight)

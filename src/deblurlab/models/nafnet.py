@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deblurlab.models.base import Model, Provenance
@@ -20,7 +21,8 @@ class NAFNet(Model):
 
     Chen et al., "Simple Baselines for Image Restoration", ECCV 2022, section 4. Channels double with each halving of
     the size, starting from `width`; `encoder` (fine to coarse), `middle` and `decoder` (coarse to fine) are the numbers
-    of blocks per size. 17,111,907 parameters with `width` 32, 67,888,835 with 64.
+    of blocks per size. 17,111,907 parameters with `width` 32, 67,888,835 with 64. With `patch` above 1, which the
+    publication doesn't have, the whole network works at 1/`patch` of the size, on a pixel unshuffle.
 
     In evaluation mode the channel attention averages over windows of `window` pixels of the image instead of the whole
     image (test-time local converter; Chu et al., "Improving Image Restoration by Revisiting Global Information
@@ -29,12 +31,17 @@ class NAFNet(Model):
     The published code pads images with zeros to a multiple of 16, which is `padding` "zeros".
 
     Raises:
-        ValueError: `encoder` and `decoder` differ in length, or `window` is too small for the coarsest size.
+        ValueError: `encoder` and `decoder` differ in length, `patch` is less than 1, or `window` is too small for the
+            coarsest size.
     """
 
     provenance = (
-        _ORIGIN._replace(licence="MIT", gopro="32.87 / 0.9606 (README)", arguments={"width": 32}),
-        _ORIGIN._replace(licence="MIT", gopro="33.71 / 0.9668 (README)", arguments={"width": 64}),
+        _ORIGIN._replace(
+            licence="MIT", gopro="32.87 / 0.9606 (README)", arguments={"width": 32, "encoder": [1, 1, 1, 28]}
+        ),
+        _ORIGIN._replace(
+            licence="MIT", gopro="33.71 / 0.9668 (README)", arguments={"width": 64, "encoder": [1, 1, 1, 28]}
+        ),
         _ORIGIN,
     )
     original_arguments = {"padding": "zeros"}
@@ -48,35 +55,41 @@ class NAFNet(Model):
         middle: int = 1,
         decoder: Sequence[int] = (1, 1, 1, 1),
         window: int | None = 384,
+        patch: int = 1,
     ) -> None:
         super().__init__()
         depth = len(encoder)
+        if patch < 1:
+            raise ValueError(f"patch is {patch}: it must be at least 1")
         if len(decoder) != depth:
             raise ValueError(f"encoder has {depth} stages and decoder {len(decoder)}: they must have the same number")
-        if window is not None and window < 2**depth:
-            raise ValueError(f"window is {window}: it must be at least {2**depth}, one pixel at the coarsest size")
+        if window is not None and window < patch * 2**depth:
+            raise ValueError(
+                f"window is {window}: it must be at least {patch * 2**depth}, a pixel at the coarsest size"
+            )
         widths = [width * 2**i for i in range(depth + 1)]
-        self.multiple_of = 2**depth
+        self.multiple_of = patch * 2**depth
+        self.patch = patch
 
         def stage(level: int, blocks: int) -> nn.Sequential:
-            level_window = None if window is None else window >> level
+            level_window = None if window is None else window // patch >> level
             return nn.Sequential(*(NAFBlock(widths[level], level_window) for _ in range(blocks)))
 
         def up(level: int) -> nn.Sequential:
             return nn.Sequential(nn.Conv2d(widths[level], 2 * widths[level], 1, bias=False), nn.PixelShuffle(2))
 
         decoder_levels = range(depth - 1, -1, -1)
-        self.intro = nn.Conv2d(3, width, 3, padding=1)
+        self.intro = nn.Conv2d(3 * patch**2, width, 3, padding=1)
         self.encoders = nn.ModuleList(stage(i, encoder[i]) for i in range(depth))
         self.downs = nn.ModuleList(nn.Conv2d(widths[i], widths[i + 1], 2, stride=2) for i in range(depth))
         self.middle_blks = stage(depth, middle)
         self.ups = nn.ModuleList(up(i + 1) for i in decoder_levels)
         self.decoders = nn.ModuleList(stage(i, n) for i, n in zip(decoder_levels, decoder, strict=True))
-        self.ending = nn.Conv2d(width, 3, 3, padding=1)
+        self.ending = nn.Conv2d(width, 3 * patch**2, 3, padding=1)
 
     def restore(self, blurred: Tensor) -> Tensor:
         """Return image + residual."""
-        x, skips = self.intro(blurred), []
+        x, skips = self.intro(F.pixel_unshuffle(blurred, self.patch)), []
         for encode, down in zip(self.encoders, self.downs, strict=True):
             x = encode(x)
             skips.append(x)
@@ -84,7 +97,7 @@ class NAFNet(Model):
         x = self.middle_blks(x)
         for up, decode in zip(self.ups, self.decoders, strict=True):
             x = decode(up(x) + skips.pop())
-        return blurred + self.ending(x)
+        return blurred + F.pixel_shuffle(self.ending(x), self.patch)
 
 
 class NAFBlock(nn.Module):
