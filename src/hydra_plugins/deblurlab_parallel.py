@@ -201,11 +201,12 @@ def _log_end(job: _Job, progress: str) -> None:
 def _progress(waiting: Iterable[_Job], running: Iterable[_Job], minutes: Sequence[float], max_jobs: int) -> str:
     """Return how many jobs are left, and the time that they take if they are as long as those in `minutes`."""
     left = [job for job in (*waiting, *running) if job.new]
+    count = f"{len(left)} job{'s' * (len(left) != 1)} left"
     if not left or not minutes:
-        return f"{len(left)} jobs left"
+        return count
     ran = sum(time.monotonic() - job.start for job in running if job.new) / 60
     mean = sum(minutes) / len(minutes)
-    return f"{len(left)} jobs left, about {max(1.0, (mean * len(left) - ran) / min(max_jobs, len(left))):.0f} minutes"
+    return f"{count}, about {max(1.0, (mean * len(left) - ran) / min(max_jobs, len(left))):.0f} minutes"
 
 
 def _last_line(log: Path) -> str:

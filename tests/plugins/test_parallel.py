@@ -14,7 +14,8 @@ import torch
 from hydra.errors import CompactHydraException
 
 from deblurlab.checkpoints.io import read_checkpoint
-from hydra_plugins.deblurlab_parallel import _count_gpus
+from deblurlab.runs.folder import Run
+from hydra_plugins.deblurlab_parallel import _count_gpus, _Job, _progress
 from support import SMALL, config
 
 Train = Callable[..., Path]
@@ -43,6 +44,19 @@ def test_too_many_gpus_are_an_error() -> None:
 
 
 @pytest.mark.untraced
+def test_time_left_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs took 4 and 8 minutes; one is waiting, one has run for 2 minutes, one had results before the sweep."""
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
+
+    def job(*, new: bool, start: float = 0.0) -> _Job:
+        return _Job(0, [], config(), Run(Path("runs/x")), Path("x.log"), 0, new=new, start=start)
+
+    waiting, running = [job(new=True)], [job(new=True, start=880.0), job(new=False, start=990.0)]
+    assert _progress(waiting, running, [4.0, 8.0], 1) == "2 jobs left, about 10 minutes"
+    assert _progress(waiting, running, [4.0, 8.0], 2) == "2 jobs left, about 5 minutes"
+    assert _progress(waiting, [], [], 2) == "1 job left"
+
+
 def test_jobs_with_the_same_folder_are_refused(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         train("-m", "seed=1,2", "name=same", "hydra/launcher=parallel")

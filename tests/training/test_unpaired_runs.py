@@ -53,6 +53,13 @@ def _results(run: Path) -> dict:
     return json.loads((run / "results.json").read_text())
 
 
+def test_samples_of_bfloat16(train: Train, folders: list[str]) -> None:
+    """Samples run both generators after the validation step, outside of its autocast."""
+    run = train(*QUICK, *folders, "trainer.precision=bf16-mixed", "trainer.max_steps=2", smoke=False)
+    assert len(list((run / "samples").glob("val_*.png"))) > 0
+    assert _results(run)["steps"] == 2
+
+
 def test_training_on_two_unpaired_folders(unpaired_run: Path) -> None:
     run = unpaired_run
     results = _results(run)
