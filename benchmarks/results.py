@@ -136,7 +136,11 @@ def collect(runs: Path, target: Path) -> None:
         run, copied = Run(file.parent), Run(target / file.parent.relative_to(runs))
         copied.folder.mkdir(parents=True)
         for name in COPIED:
-            shutil.copyfile(run.folder / name, copied.folder / name)
+            if (run.folder / name).exists():  # evaluations have no environment.json
+                shutil.copyfile(run.folder / name, copied.folder / name)
+        results = json.loads(run.results_file.read_text())
+        reasons = {metric: why.partition(" (")[0] for metric, why in results["unavailable"].items()}  # without paths
+        write_text(copied.results_file, json.dumps(results | {"unavailable": reasons}, indent=2) + "\n")
         if run.metrics_file.exists():
             copy_validation(run.metrics_file, copied.metrics_file)
     machine = {"processor": processor(), "python": platform.python_version()}
@@ -184,7 +188,7 @@ def table(results: Path) -> list[dict[str, str]]:
                 row[info.heading] = info.format(values[metric]) if metric in values else MISSING
         row["parameters"] = format_count(measured.get("parameters"))
         row["GMACs"] = f"{measured['macs_256'] / 1e9:.1f}" if measured.get("macs_256") else "-"
-        row["s/MP"] = f"{seconds:.3g}" if (seconds := measured["seconds_per_megapixel"]) else "-"
+        row["s/MP"] = "-" if folder == blurred_folder else f"{measured['seconds_per_megapixel']:.3g}"
         training = Run(results / method.training).results() if method.training else None
         row["training steps"] = f"{training['steps']:,}" if training else "-"
         rows.append(row)
@@ -200,11 +204,10 @@ def small_table(results: Path) -> str:
 def page(results: Path) -> str:
     """Return docs/results.md."""
     found = list(evaluations(results))
-    _, folder, measured = found[0]
-    environment = json.loads((folder / "environment.json").read_text())
-    ((name, values),) = measured["sets"].items()
+    ((name, values),) = found[0][2]["sets"].items()
     ablation = read_ablation(results / "losses", {"loss": "l1"})
     job = ablation.configurations[0].jobs[0]
+    environment = json.loads(job.run.environment_file.read_text())
     unavailable = sorted({why for _, _, each in found for why in each["unavailable"].values()})
     return PAGE.format(
         minutes=job.config["minutes"],
@@ -213,7 +216,7 @@ def page(results: Path) -> str:
         processor=json.loads((results / "machine.json").read_text())["processor"],
         revision=environment["commit"][:7],
         torch=environment["packages"]["torch"],
-        date=measured["finished"][:10],
+        date=job.results["finished"][:10],
         comparison=markdown(table(results)) + "".join(f"\nLPIPS {MISSING}: {why}.\n" for why in unavailable),
         ablation=markdown([{k: v for k, v in row.items() if k != "hours"} for row in ablation_table(ablation)]),
         published=published(),
@@ -317,7 +320,7 @@ def picture(folder: Path) -> Image.Image:
 
 def sharp(photograph: str, number: str) -> Image.Image:
     """Return the sharp image of a test pair of the default data."""
-    (file,) = ROOT.glob(f"data/synthetic-*/test/{photograph}/sharp/{number}.png")
+    file = next(ROOT.glob(f"data/synthetic-*/test/{photograph}/sharp/{number}.png"))
     with Image.open(file) as image:
         return image.convert("RGB")
 
