@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
+from deblurlab.cli import main
 from deblurlab.cli.hydra_commands import evaluate
 from deblurlab.config import CONF, options
 
@@ -71,12 +73,29 @@ def test_unknown_options_and_loss_terms_list_the_known_ones_without_a_traceback(
     assert not list(tmp_path.iterdir())
 
 
-def test_an_unknown_command_prints_the_usage() -> None:
-    done = _run("-m", "deblurlab", "tran")
-    assert done.returncode == 1
-    assert "there is no command tran" in done.stderr
-    assert "train a model" in done.stderr
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        ("tran", "did you mean train?"),
+        ("--verson", "did you mean --version?"),
+        ("xyz", "known: train, evaluate, restore, serve, data, report, dashboard, export, weights"),
+    ],
+)
+def test_an_unknown_command_exits_with_2_and_names_the_nearest(
+    command: str, hint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["deblurlab", command])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    expected = f"deblurlab: there is no command {command}: {hint} (deblurlab --help describes them)\n"
+    assert capsys.readouterr() == ("", expected)
+
+
+def test_the_usage_and_the_version_are_printed() -> None:
     assert "train a model" in _run("-m", "deblurlab").stdout
+    done = _run("-m", "deblurlab", "--version")
+    assert (done.returncode, done.stdout) == (0, f"deblurlab {version('deblurlab')}\n")
 
 
 @pytest.mark.parametrize("command", ["restore", "serve", "data", "report", "dashboard", "export", "weights"])

@@ -1,7 +1,6 @@
 """Weights & Biases logger with one W&B run per run folder, however often the run is resumed."""
 
 import csv
-import difflib
 import inspect
 import logging
 import os
@@ -17,7 +16,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.loggers import WandbLogger
 
 from deblurlab._compat import set_wandb_run_id
-from deblurlab.errors import UserError
+from deblurlab.errors import UserError, did_you_mean
 from deblurlab.runs.files import write_text
 from deblurlab.runs.folder import Run
 
@@ -168,6 +167,8 @@ def _check_arguments(arguments: Mapping[str, Any], keys: set[str]) -> None:
         if other is not None:
             raise UserError(f"logger.wandb.init.{name} can't be set: use {other}=")
         if name not in known:
-            near = difflib.get_close_matches(name, known - keys - _OF_OTHER_KEYS.keys(), 1)
-            hint = f"did you mean {near[0]}?" if near else "see https://docs.wandb.ai/ref/python/init"
-            raise UserError(f"logger.wandb.init.{name} is no argument of wandb.init: {hint}")
+            hint = did_you_mean(name, known - keys - _OF_OTHER_KEYS.keys())
+            raise UserError(
+                f"logger.wandb.init.{name} is no argument of wandb.init: "
+                f"{hint or 'see https://docs.wandb.ai/ref/python/init'}"
+            )
