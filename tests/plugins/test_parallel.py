@@ -42,7 +42,6 @@ def test_too_many_gpus_are_an_error() -> None:
     assert _count_gpus(config("restorer=identity", name="evaluate"), 2) == 1
 
 
-@pytest.mark.untraced
 def test_jobs_with_the_same_folder_are_refused(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         train("-m", "seed=1,2", "name=same", "hydra/launcher=parallel")
