@@ -50,6 +50,14 @@ def test_jobs_with_the_same_folder_are_refused(train: Train, capsys: pytest.Capt
 
 
 @pytest.mark.slow
+def test_jobs_are_written_to_the_sweep_folder_of_hydra(train: Train) -> None:
+    train("-m", "seed=1,2", "name=null", "hydra.sweep.dir=my sweep", "hydra/launcher=parallel", *CPU)
+    seeds = [json.loads(file.read_text())["seed"] for file in Path("my sweep").glob("*/results.json")]
+    assert sorted(seeds) == [1, 2]
+    assert not Path("runs").exists()
+
+
+@pytest.mark.slow
 def test_jobs_with_two_processes_give_the_weights_of_one_process(train: Train) -> None:
     common = ["loss=l1+adv", "trainer.precision=64-true", "loader.batch_size=4", "data.train=8", *CPU]
     train("-m", *common, "seed=1,2", "trainer=ddp_cpu", "hydra/launcher=parallel", "runs=sweep", "name=null")

@@ -2,10 +2,11 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra.errors import ConfigCompositionException
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from deblurlab._compat import register_resolver
@@ -31,6 +32,26 @@ def run_name(name: str | None, overrides: Sequence[str]) -> str:
     if len(slug) > _MAX_NAME:
         slug = f"{slug[: _MAX_NAME - 10]}-{hashlib.sha256(slug.encode()).hexdigest()[:8]}"
     return slug or "default"
+
+
+def run_folder(name: str, runs: str, mode: RunMode | None, run: Mapping[str, str], sweep: Mapping[str, str]) -> str:
+    """Return the folder of a run: `runs/name`, unless `hydra.run.dir` or, in a sweep, `hydra.sweep.dir` is given.
+
+    Args:
+        name: Name of the run; `hydra.sweep.subdir` replaces it.
+        runs: Folder of the runs.
+        mode: Mode of Hydra; None outside of its command line.
+        run: The node `hydra.run`; its `dir` is "." by default.
+        sweep: The node `hydra.sweep`; its `dir` is `runs` and its `subdir` "." by default.
+
+    >>> run_folder("mine", "runs", RunMode.RUN, {"dir": "."}, {})
+    'runs/mine'
+    >>> run_folder("mine", "runs", RunMode.MULTIRUN, {}, {"dir": "sweep", "subdir": "."})
+    'sweep/mine'
+    """
+    if mode == RunMode.MULTIRUN:
+        return f"{sweep['dir']}/{name if sweep['subdir'] == '.' else sweep['subdir']}"
+    return f"{runs}/{name}" if run["dir"] == "." else run["dir"]
 
 
 def _sort_key(override: str) -> tuple[bool, str]:
@@ -76,5 +97,5 @@ def gpus(accelerator: str, devices: Any) -> int | None:
 
 
 # At import, so that the process of a cluster's job, which Hydra doesn't start, can read the configuration too.
-for _function in (run_name, evenly, steps, processes, gpus):
+for _function in (run_name, run_folder, evenly, steps, processes, gpus):
     register_resolver(_function.__name__, _function)
