@@ -1,8 +1,10 @@
 """The command line in a subprocess: help, unknown commands and options."""
 
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,7 +29,32 @@ def test_help_lists_every_option_of_every_group(command: list[str], tmp_path: Pa
     assert done.returncode == 0
     for group in ("model", "discriminator", "loss", "optimizer", "scheduler", "experiment"):
         assert f"{group}: {', '.join(options(group))}" in done.stdout
+    example = "python train.py" if command == [str(TRAIN)] else "deblurlab train"
+    assert done.stdout.count(f"\n  {example} ") == 5
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("run", "groups"),
+    [
+        (
+            train,
+            "augment callbacks data debug discriminator experiment logger loss metric model module optimizer protocol "
+            "scheduler sweep trainer",
+        ),
+        (evaluate, "data metric own protocol psf restorer sweep"),
+    ],
+)
+def test_help_lists_the_groups_of_the_command_and_the_user(
+    run: Callable[[list[str]], None], groups: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("sys.argv", ["deblurlab"])
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "mine.yaml").write_text("a: 1")
+    with pytest.raises(SystemExit):
+        run(["--help", *(["--config-dir", str(tmp_path)] if run is evaluate else [])])
+    assert re.findall(r"^(\w+): ", capsys.readouterr().out, re.MULTILINE) == groups.split()
 
 
 def test_help_needs_neither_torch_nor_lightning() -> None:

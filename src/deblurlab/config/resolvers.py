@@ -2,14 +2,17 @@
 
 import hashlib
 import re
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from deblurlab._compat import register_resolver
+from deblurlab._compat import hydra_group_options, hydra_groups, register_resolver
+from deblurlab.config.search_path import CONF, SWEEPS
 
 _NOT_IN_NAME = {"fresh", "name", "runs", "shard", "sweep", "trust"}
 """Overrides that don't change the results of a run."""
@@ -96,6 +99,23 @@ def gpus(accelerator: str, devices: Any) -> int | None:
     return None if accelerator == "cpu" else processes(devices)
 
 
+def command(name: str) -> str:
+    """Return how the command `train` or `evaluate` was called, for the examples of its help."""
+    return f"python {name}.py" if Path(sys.argv[0]).name == f"{name}.py" else f"deblurlab {name}"
+
+
+def option_list(choices: Mapping[str, object], others: Sequence[str]) -> str:
+    """Return a line per config group with its options, for the help of a command.
+
+    Args:
+        choices: Chosen option of each group of the command's defaults list.
+        others: Further groups of the command. The user's own groups are listed too.
+    """
+    shipped = {path.name for root in (CONF, SWEEPS) for path in root.iterdir()}
+    groups = [name for name in hydra_groups() if name in choices or name in others or name not in shipped]
+    return "\n".join(f"{name}: {', '.join(hydra_group_options(name))}" for name in sorted(groups))
+
+
 # At import, so that the process of a cluster's job, which Hydra doesn't start, can read the configuration too.
-for _function in (run_name, run_folder, evenly, steps, processes, gpus):
+for _function in (run_name, run_folder, evenly, steps, processes, gpus, command, option_list):
     register_resolver(_function.__name__, _function)
