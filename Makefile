@@ -41,7 +41,7 @@ test-faults: $(READY)  ## tests that kill trainings TIMES times and inject other
 	$(BIN)/python tests/faults --times $(TIMES)
 
 coverage: $(READY)  ## quick tests with a table of the lines that they cover, in processes that they start too
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not integration and not untraced" \
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not integration" \
 		--cov --cov-report term:skip-covered
 
 lowest: $(UV)  ## quick tests with Python 3.11 and the lowest versions that pyproject.toml allows

@@ -29,7 +29,8 @@ from torch import Tensor
 
 from common import Clock, alternate, argument_parser, median_ratio, parse, print_header, print_row
 from deblurlab import Restorer
-from deblurlab.batch.local import Options, restore_files
+from deblurlab.batch.local import restore_files
+from deblurlab.batch.options import Options
 from deblurlab.checkpoints.load import load_model
 from deblurlab.inference import bundled
 from deblurlab.inference.engines import Engine, Torch

@@ -144,6 +144,7 @@ def test_compose_is_not_reentrant_in_hydra_itself() -> None:
             hydra.initialize_config_dir(folder, **base)
         with _compat.separate_hydra_state(), hydra.initialize_config_dir(folder, **base):
             assert "l1" in _compat.hydra_group_options("loss")
+            assert {"loss", "model"} < {*_compat.hydra_groups()}
         assert "l1" in _compat.hydra_group_options("loss")
 
 

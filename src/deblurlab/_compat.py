@@ -192,6 +192,13 @@ def hydra_group_options(group: str) -> list[str]:
     return GlobalHydra.instance().config_loader().get_group_options(group, ObjectType.CONFIG)
 
 
+def hydra_groups() -> list[str]:
+    """Return the config groups at the top of the search path of the composition that is running."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    return GlobalHydra.instance().config_loader().list_groups("")
+
+
 def vips_loader(source: pyvips.Source) -> str:
     """Return the format that libvips detects from the first bytes, such as "svg"; empty if it detects none.
 

@@ -1,7 +1,8 @@
 """Exception for errors that the user can fix, and helpers for its messages."""
 
+import difflib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 class UserError(Exception):
@@ -41,6 +42,21 @@ def list_first(names: Sequence[str], count: int = 3) -> str:
     'a, b and 2 more'
     """
     return ", ".join(map(printable, names[:count])) + (f" and {len(names) - count} more" if len(names) > count else "")
+
+
+def did_you_mean(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """Return a question for a message, with the known name that is nearest to a misspelt one; empty if none is near.
+
+    Args:
+        name: Misspelt name.
+        known: Names to choose from.
+        cutoff: Smallest similarity, the ratio of `difflib.SequenceMatcher`.
+
+    >>> did_you_mean("los", ["loss", "model"])
+    'did you mean loss?'
+    """
+    near = difflib.get_close_matches(name, sorted(known), 1, cutoff)
+    return f"did you mean {near[0]}?" if near else ""
 
 
 def first_sentence(error: BaseException) -> str:

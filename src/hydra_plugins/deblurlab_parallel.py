@@ -23,6 +23,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from deblurlab.config.overrides import quote
 from deblurlab.runs.cpus import available_cpus
 from deblurlab.runs.folder import Run
 
@@ -120,6 +121,7 @@ def _start(job: _Job, max_jobs: int) -> None:
         job.cfg.hydra.job.config_name,
         *_search_path_arguments(job.cfg),
         *job.overrides,
+        *_folder_arguments(job),
     ]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": ",".join(job.gpus)}
     if not job.gpus:
@@ -168,6 +170,12 @@ def _search_path_arguments(cfg: DictConfig) -> list[str]:
     flags = [argument for folder in folders for argument in ("--config-dir", folder)]
     overrides = cfg.hydra.overrides.hydra
     return flags + [override for override in overrides if override.lstrip("+").startswith("hydra.searchpath=")]
+
+
+def _folder_arguments(job: _Job) -> list[str]:
+    """Return the override of a job's folder, which the job's own process can't derive from `hydra.sweep`."""
+    moved = job.cfg.hydra.sweep.dir != job.cfg.runs or job.cfg.hydra.sweep.subdir != "."
+    return [f"hydra.run.dir={quote(str(job.run.folder))}"] if moved else []
 
 
 def _on_signal(number: int, frame: object) -> None:

@@ -134,6 +134,31 @@ def test_restored_files_are_skipped_and_existing_files_are_not_replaced(
     assert "overwritten by the restored file" in capsys.readouterr().err
 
 
+def test_the_last_line_says_where_the_output_is(restore: Restore, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.png", "b.png"):
+        _write(Path("in") / name, RGB)
+    assert restore("in", "-o", "out") == 0
+    assert capsys.readouterr() == ("", "2 restored: out/\n")
+    assert restore("in/a.png", "-o", "one.png") == 0
+    assert capsys.readouterr().err == "1 restored: one.png\n"
+
+
+def test_quiet_prints_failures_only_and_verbose_a_line_per_file(
+    restore: Restore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.png", "b.png"):
+        _write(Path("in") / name, RGB)
+    Path("in/c.png").write_bytes(b"nothing")
+    assert restore("in", "-q") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("deblurlab: in/c.png ")
+    Path("restored/b.png").unlink()
+    assert restore("in", "--verbose") == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == "1 restored, 1 skipped, 1 failed: restored/"
+    assert {"in/a.png: restored before: restored/a.png", "in/b.png: restored: restored/b.png", line} == {*lines[:-1]}
+
+
 def test_shards_restore_each_file_once(restore: Restore) -> None:
     for i in range(5):
         _write(Path(f"in/{i}.png"), RGB)

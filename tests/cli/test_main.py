@@ -1,13 +1,19 @@
 """The command line in a subprocess: help, unknown commands and options."""
 
+import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
-from deblurlab.cli.hydra_commands import evaluate
+from deblurlab.cli import main
+from deblurlab.cli.hydra_commands import evaluate, train
 from deblurlab.config import CONF, options
 
 TRAIN = CONF.parent / "train.py"
@@ -23,7 +29,32 @@ def test_help_lists_every_option_of_every_group(command: list[str], tmp_path: Pa
     assert done.returncode == 0
     for group in ("model", "discriminator", "loss", "optimizer", "scheduler", "experiment"):
         assert f"{group}: {', '.join(options(group))}" in done.stdout
+    example = "python train.py" if command == [str(TRAIN)] else "deblurlab train"
+    assert done.stdout.count(f"\n  {example} ") == 5
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("run", "groups"),
+    [
+        (
+            train,
+            "augment callbacks data debug discriminator experiment logger loss metric model module optimizer protocol "
+            "scheduler sweep trainer",
+        ),
+        (evaluate, "data metric own protocol psf restorer sweep"),
+    ],
+)
+def test_help_lists_the_groups_of_the_command_and_the_user(
+    run: Callable[[list[str]], None], groups: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("sys.argv", ["deblurlab"])
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "mine.yaml").write_text("a: 1")
+    with pytest.raises(SystemExit):
+        run(["--help", *(["--config-dir", str(tmp_path)] if run is evaluate else [])])
+    assert re.findall(r"^(\w+): ", capsys.readouterr().out, re.MULTILINE) == groups.split()
 
 
 def test_help_needs_neither_torch_nor_lightning() -> None:
@@ -61,22 +92,92 @@ def test_flags_may_stand_anywhere(
     assert (cfg.seed, cfg.psf) == (7, {"_target_": "mine.Psf", "sigma": 4})
 
 
-@pytest.mark.untraced
-def test_unknown_options_and_loss_terms_list_the_known_ones_without_a_traceback(tmp_path: Path) -> None:
-    for override, known in (("model=nope", "unet_res"), ("loss=l1+nope", "known: adv, adv_hinge")):
-        done = _run(str(TRAIN), override, cwd=tmp_path)
-        assert done.returncode == 1
-        assert known in done.stderr
-        assert "Traceback" not in done.stderr
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["los=l1"], "there is no key or group los: did you mean loss?"),
+        (["-m", "los=l1,mse"], "there is no key or group los: did you mean loss?"),
+        (["optimzer.lr=1"], "there is no key or group optimzer: did you mean optimizer?"),
+        (["hydra/lancher=basic"], "there is no key or group hydra/lancher: did you mean hydra/launcher?"),
+        (["zzz=1"], "there is no key or group zzz: --help lists the groups, --cfg job the keys"),
+        (["trainer.max_step=1"], "there is no key trainer.max_step: did you mean trainer.max_steps? "),
+        (["callbacks.emma.decay=1"], "there is no key callbacks.emma: did you mean callbacks.ema? "),
+        (["scheduler.zzz=1"], "there is no key scheduler.zzz: keys of scheduler: interval, "),
+        (["loss=l2x"], "there is no option l2x of loss: did you mean l1? options: adv, adv_hinge, "),
+        (["loss=l1+vg"], "unknown loss vg in loss=l1+vg; did you mean vgg? known: adv, adv_hinge, "),
+        (["experiment=papr"], "there is no option papr of experiment: did you mean paper? options: bundled, "),
+        (["+sweep=loses"], "there is no option loses of sweep: did you mean losses? options: discriminators, "),
+        (["+experment=paper"], "there is no key or group experment: did you mean experiment? "),
+        (["++experment=paper", "fresh=maybe"], "fresh=maybe must be true or false"),  # the key is added
+    ],
+)
+def test_a_misspelt_name_is_answered_with_the_nearest_in_one_line(
+    overrides: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["train.py"])
+    with pytest.raises(SystemExit) as end:
+        train(overrides)
+    text = end.value.code if isinstance(end.value.code, str) else capsys.readouterr().err
+    assert text.startswith(f"deblurlab: {message}")
+    assert text.count("\n") <= 1
 
 
-def test_an_unknown_command_prints_the_usage() -> None:
-    done = _run("-m", "deblurlab", "tran")
-    assert done.returncode == 1
-    assert "there is no command tran" in done.stderr
-    assert "train a model" in done.stderr
+def test_an_unknown_option_exits_with_1_and_one_line(tmp_path: Path) -> None:
+    done = _run(str(TRAIN), "model=unet_ers", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    known = ", ".join(options("model"))
+    assert done.stderr == (
+        f"deblurlab: there is no option unet_ers of model: did you mean unet_res? options: {known}\n"
+    )
+
+
+def test_the_file_that_names_an_unknown_option_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\ndefaults: [{/psf: gausian}]\n")
+    monkeypatch.setattr("sys.argv", ["train.py"])
+    with pytest.raises(SystemExit):
+        train(["--config-dir", str(tmp_path), "experiment=mine"])
+    assert (
+        "there is no option gausian of psf (in experiment/mine.yaml): did you mean gaussian? "
+        in capsys.readouterr().err
+    )
+
+
+def test_full_errors_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.setattr("sys.argv", ["train.py"])
+    with pytest.raises(ConfigCompositionException):
+        train(["los=l1"])
+    assert os.environ["HYDRA_FULL_ERROR"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        ("tran", "did you mean train?"),
+        ("--verson", "did you mean --version?"),
+        ("xyz", "known: train, evaluate, restore, serve, data, report, dashboard, export, weights"),
+    ],
+)
+def test_an_unknown_command_exits_with_2_and_names_the_nearest(
+    command: str, hint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["deblurlab", command])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    expected = f"deblurlab: there is no command {command}: {hint} (deblurlab --help describes them)\n"
+    assert capsys.readouterr() == ("", expected)
+
+
+def test_the_usage_and_the_version_are_printed() -> None:
     assert "train a model" in _run("-m", "deblurlab").stdout
+    done = _run("-m", "deblurlab", "--version")
+    assert (done.returncode, done.stdout) == (0, f"deblurlab {version('deblurlab')}\n")
 
 
 @pytest.mark.parametrize("command", ["restore", "serve", "data", "report", "dashboard", "export", "weights"])

@@ -1,6 +1,7 @@
 """Sums of terms, names of runs, and every file of conf/ and sweeps/."""
 
 import itertools
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ import pytest
 from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf
 
+from deblurlab.cli.hydra_commands import evaluate
 from deblurlab.config import CONF, SWEEPS, instantiate
 from deblurlab.config.resolvers import evenly, run_name
 from deblurlab.config.sums import SumSource, parse_sum
@@ -103,6 +105,28 @@ def test_run_name_of_many_overrides_is_short_and_unique() -> None:
     names = [run_name(None, [f"a.very.long.key.number{i}=value" for i in range(30)] + [f"seed={s}"]) for s in (1, 2)]
     assert all(len(name) <= 120 for name in names)
     assert names[0] != names[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "folders"),
+    [
+        (["hydra.run.dir=out/a"], ["out/a"]),
+        (["hydra.run.dir=out/a", "run=out/b"], ["out/b"]),
+        (["hydra.sweep.dir=sw"], ["runs/evaluations/default"]),
+        (["-m", "seed=1,2", "hydra.sweep.dir=sw"], ["sw/seed-1", "sw/seed-2"]),
+        (["-m", "seed=1,2", "hydra.sweep.dir=sw", "hydra.run.dir=out"], ["sw/seed-1", "sw/seed-2"]),
+        (["-m", "seed=1,2", "runs=sw", "hydra.sweep.subdir=job${hydra.job.num}"], ["sw/job0", "sw/job1"]),
+    ],
+)
+def test_folders_of_hydra_are_those_of_the_runs(
+    arguments: list[str], folders: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["evaluate.py"])
+    found = []
+    monkeypatch.setattr("deblurlab.evaluation.run.evaluate", lambda cfg, **_: found.append(cfg.run))
+    evaluate(arguments)
+    assert found == folders
 
 
 def test_a_given_run_name_is_kept() -> None:

@@ -19,6 +19,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from deblurlab.classical import line_psf, wiener
 from deblurlab.cli.export import export as export_command
+from deblurlab.cli.report import report
 from deblurlab.media.images import read_image, write_png
 from deblurlab.media.srgb import linear_to_srgb, srgb_to_linear
 from deblurlab.restorers import Identity, Restored
@@ -397,3 +398,25 @@ def test_a_sweep_with_a_failed_job_prints_a_table(data_root: Path, tmp_path: Pat
     assert done.returncode == 1
     assert "identity" in done.stdout
     assert "needs a psf" in done.stdout + done.stderr
+
+
+def test_a_table_of_trainings_and_evaluations_has_a_row_for_each_test_set(
+    finished_run: Path, evaluate: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The columns that only evaluations measure are empty for a training."""
+    evaluation = evaluate("restorer=identity", "metric=psnr+ssim", "limit=1")
+    capsys.readouterr()
+    report(["table", str(finished_run), str(evaluation), "--format", "csv"])
+    training, identity = csv.DictReader(capsys.readouterr().out.splitlines())
+    results = json.loads((finished_run / "results.json").read_text())
+    metrics = results["sets"]["photographs"]
+    assert training["restorer"] == "run unet_res l1"
+    assert (training["set"], training["s/MP"], training["notes"]) == ("photographs", "-", "")
+    assert training["PSNR (dB)"] == f"{metrics['psnr']:.2f}"
+    assert training["gain (dB)"] == f"{metrics['psnr'] - metrics['psnr_blurred']:+.2f}"
+    assert training["parameters"].startswith(f"{results['parameters'] / 1e3:.2f}")
+    assert (identity["restorer"], identity["gain (dB)"]) == ("identity", "+0.00")
+    report(["table", str(finished_run)])
+    assert "run unet_res l1" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="contains no finished evaluation or training"):
+        report(["table", str(tmp_path)])

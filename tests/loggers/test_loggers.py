@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from deblurlab.errors import UserError
 from deblurlab.loggers.csv import MetricsCSV
+from deblurlab.loggers.wandb import WandB
 from deblurlab.training import PairedRestoration
 from support import SMALL
 
@@ -109,14 +111,16 @@ def _logged(folder: Path) -> dict[str, Any]:
             row = {"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in record.history.item}
             for key, value in row.items():
                 found["series"].setdefault(key, []).append((row.get("trainer/global_step"), value))
-        elif kind == "config":
-            found["config"] |= {item.key: json.loads(item.value_json) for item in record.config.update}
+        if kind in ("config", "run"):
+            updates = (record.config if kind == "config" else record.run.config).update
+            found["config"] |= {item.key: json.loads(item.value_json) for item in updates}
         elif kind == "artifact" and record.artifact.type == "model":
             metrics = json.loads(record.artifact.metadata)
             found["artifacts"].append((record.artifact.name, set(record.artifact.aliases) - {"latest"}, metrics))
-        elif kind == "run":
+        if kind == "run":
             found |= {"id": record.run.run_id, "group": record.run.run_group, "job": record.run.job_type}
-            found["name"] = record.run.display_name
+            found |= {"name": record.run.display_name, "entity": record.run.entity, "notes": record.run.notes}
+            found["tags"] = list(record.run.tags)
     return found
 
 
@@ -178,6 +182,53 @@ def test_a_resumed_run_continues_its_curves_and_another_run_has_its_own(
     other = train(*WANDB, "name=other").parent / "other"
     (folder,) = (other / "wandb").glob("offline-run-*")
     assert _logged(folder)["id"] != parts[0]["id"]
+
+
+def test_wandb_takes_the_arguments_of_wandb_init_and_of_lightning(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """log_model=all uploads best.ckpt at the first validation too; prefix is Lightning's."""
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    keys = ["entity=team", "tags=[gopro,base]", "notes=a note", "group=mine", "project=deblur", "log_model=all"]
+    further = ["config={budget: 3}", "prefix=own", "id=abc123", "settings={disable_git: true}"]
+    run = train(
+        *WANDB,
+        *(f"logger.wandb.{key}" for key in keys),
+        *(f"+logger.wandb.init.{key}" for key in further),
+        "trainer.val_check_interval=3",
+    )
+    (folder,) = (run / "wandb").glob("offline-run-*")
+    logged = _logged(folder)
+    found = logged["entity"], logged["tags"], logged["notes"], logged["group"], logged["id"], logged["config"]["budget"]
+    assert found == ("team", ["gopro", "base"], "a note", "mine", "abc123", 3)
+    assert "own-loss/l1" in logged["series"]
+    assert [aliases for _, aliases, _ in logged["artifacts"]] == [{"best"}, {"last"}, {"best"}]
+    assert "val/psnr" in logged["artifacts"][0][2]
+
+
+def test_log_model_false_uploads_no_checkpoint(train: Callable[..., Path]) -> None:
+    run = train(*WANDB, "logger.wandb.log_model=false")
+    (folder,) = (run / "wandb").glob("offline-run-*")
+    assert _logged(folder)["artifacts"] == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (
+            "init",
+            {"save_cod": True},
+            "init.save_cod is no argument of wandb.init: did you mean save_code?",
+        ),
+        ("init", {"tags": ["a"]}, "init.tags can't be set: use logger.wandb.tags="),
+        ("init", {"dir": "x"}, "init.dir can't be set: use run="),
+        ("log_model", "best", "log_model=best is unknown: use true, false or all"),
+    ],
+)
+def test_arguments_that_wandb_does_not_take_are_refused(key: str, value: object, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        WandB(folder=str(tmp_path), project="deblurlab", **{key: value})  # type: ignore[arg-type]
+    assert str(caught.value).removeprefix("logger.wandb.") == message
 
 
 @pytest.mark.slow

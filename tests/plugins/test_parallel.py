@@ -43,7 +43,6 @@ def test_too_many_gpus_are_an_error() -> None:
     assert _count_gpus(config("restorer=identity", name="evaluate"), 2) == 1
 
 
-@pytest.mark.untraced
 def test_time_left_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs took 4 and 8 minutes; one is waiting, one has run for 2 minutes, one had results before the sweep."""
     monkeypatch.setattr(time, "monotonic", lambda: 1000.0)
@@ -62,6 +61,14 @@ def test_jobs_with_the_same_folder_are_refused(train: Train, capsys: pytest.Capt
         train("-m", "seed=1,2", "name=same", "hydra/launcher=parallel")
     assert "several jobs would write to runs/same: leave out name=" in capsys.readouterr().err
     assert not Path("runs/same").exists()
+
+
+@pytest.mark.slow
+def test_jobs_are_written_to_the_sweep_folder_of_hydra(train: Train) -> None:
+    train("-m", "seed=1,2", "name=null", "hydra.sweep.dir=my sweep", "hydra/launcher=parallel", *CPU)
+    seeds = [json.loads(file.read_text())["seed"] for file in Path("my sweep").glob("*/results.json")]
+    assert sorted(seeds) == [1, 2]
+    assert not Path("runs").exists()
 
 
 @pytest.mark.slow

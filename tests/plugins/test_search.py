@@ -105,7 +105,6 @@ def test_equal_settings_in_a_batch_are_trained_once(search: Run) -> None:
     assert output.count("loss.vgg.weight=0.01  ") <= 1
 
 
-@pytest.mark.untraced
 def test_an_own_metric_determines_the_direction(search: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A metric from outside is minimized; a search can't go on in the other direction."""
     (tmp_path / "own_search.py").write_text(
@@ -158,7 +157,6 @@ def test_a_missing_objective_is_named() -> None:
     assert search._objective_values({"validation": {"lpips_alex": 0.0}}) == [0.0]
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

@@ -291,7 +291,6 @@ def test_a_sweep_runs_every_combination(train: Train) -> None:
     assert len(results) == 4
 
 
-@pytest.mark.untraced
 def test_one_failing_job_of_a_sweep_is_named_and_keeps_the_others(
     train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:

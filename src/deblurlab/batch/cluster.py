@@ -14,13 +14,13 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from rich.console import Console
-from rich.progress import track
 
 from deblurlab.batch.worker import Result, Worker
 from deblurlab.errors import UserError, first_sentence
 from deblurlab.inference.predictor import Restorer
 from deblurlab.media.images import is_hidden
 from deblurlab.media.large_images import MAX_PIXELS, RESTORABLE_SUFFIXES
+from deblurlab.runs.progress import track
 from deblurlab.runs.storage import open_store
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # must be set before Ray is imported
@@ -44,6 +44,8 @@ class ClusterJob:
     workers: int | None = None
     address: str | None = None
     """Address of the cluster; None is RAY_ADDRESS, or else a new cluster on this machine."""
+    verbosity: int = 0
+    """-1: print failures only; 1: print a line per image too."""
 
 
 class WorkerPool(NamedTuple):
@@ -89,10 +91,12 @@ def restore(job: ClusterJob, load: Callable[..., Restorer]) -> int:
         load(device="cpu")
         waiting = set(keys)
         results = _results(ray, job, load, keys)
-        for result in track(results, "restoring", len(keys), console=console, disable=not console.is_terminal):
+        for result in track(results, "restoring", len(keys), console=console, disable=job.verbosity < 0):
             waiting.discard(result["key"])
-            if result["not_kept"]:
+            if result["not_kept"] and job.verbosity >= 0:
                 console.print(result["not_kept"], markup=False)
+            if job.verbosity > 0 and not result["error"]:
+                console.print(f"{result['key']}: restored", markup=False)
             if result["error"]:
                 failures += 1
                 console.print(f"deblurlab: {result['error']}", markup=False)
@@ -101,7 +105,9 @@ def restore(job: ClusterJob, load: Callable[..., Restorer]) -> int:
             cause = "its worker died in every retry, perhaps out of memory: use a smaller --tile"
             console.print(f"deblurlab: {source.address}{key} can't be restored: {cause}", markup=False)
     counts = {"restored": len(keys) - failures, "skipped": len(images) - len(keys), "failed": failures}
-    console.print(", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "restored"))
+    if job.verbosity >= 0:
+        done = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "restored")
+        console.print(f"{done}: {target.address}", markup=False)
     return 1 if failures else 0
 
 

@@ -4,46 +4,29 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from deblurlab.batch.inputs import FileTask, check_output, describe_unsupported, find_inputs, is_file_name
 from deblurlab.batch.journal import Journal
 from deblurlab.batch.messages import failure_message
+from deblurlab.batch.options import Options
 from deblurlab.batch.video import restore_video
 from deblurlab.errors import UserError, printable
 from deblurlab.inference.predictor import Restorer
 from deblurlab.inference.tiling import seam_error
 from deblurlab.media.large_image_writer import IN_MEMORY, LargeImageWriter
-from deblurlab.media.large_images import MAX_PIXELS, LargeImage, open_image
+from deblurlab.media.large_images import LargeImage, open_image
 from deblurlab.media.pixels import InMemory, Rows
 from deblurlab.media.video import SUFFIXES as VIDEO_SUFFIXES
 from deblurlab.media.video import content_error
+from deblurlab.runs.progress import progress
 
 Advance = Callable[[float], None]
 """Receives the finished fraction of a file, 0 to 1."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """Options of `restore_files`."""
-
-    output: Path
-    """Folder, or file for one input."""
-    shard: tuple[int, int] = (0, 1)
-    """Index and number of the parts that the inputs are divided into."""
-    side_by_side: bool = False
-    """Write the blurred and the restored image next to each other."""
-    overwrite: bool = False
-    max_pixels: int = MAX_PIXELS
-    fps_report: bool = False
-    """Print the frames per second of each video."""
 
 
 class _Image(NamedTuple):
@@ -80,26 +63,27 @@ def restore_files(inputs: Sequence[str], restorer: Restorer, options: Options) -
     tasks = found.tasks[options.shard[0] :: options.shard[1]]
     sizes = [task.source.stat().st_size if task.source.is_file() else 0 for task in tasks]
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    total = max(1, sum(sizes))
     with (
-        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
+        progress("restoring", total, console=console, disable=options.verbosity < 0) as update,
         ThreadPoolExecutor(2) as pool,
     ):
         work = _FileRestorer(restorer, options, console)
         work.unsupported = found.unsupported
         for error in found.errors:
             work.report_failure(error)
-        bar = progress.add_task("restoring", total=max(1, sum(sizes)))
         following: Future[_Input] | None = None
         writing: Future[None] | None = None
         for i, task in enumerate(tasks):
             opening = following or pool.submit(work.open, task)
             following = pool.submit(work.open, tasks[i + 1]) if i + 1 < len(tasks) else None
 
-            def advance(fraction: float, before: int = sum(sizes[:i]), size: int = sizes[i]) -> None:
-                progress.update(bar, completed=before + fraction * size)
+            def advance(
+                fraction: float, before: int = sum(sizes[:i]), size: int = sizes[i], name: str = task.source.name
+            ) -> None:
+                update(before + fraction * size, name)
 
-            progress.update(bar, description=printable(task.source.name))
+            advance(0)
             write = work.restore(task, opening, advance)
             if writing is not None:
                 writing.result()
@@ -107,7 +91,7 @@ def restore_files(inputs: Sequence[str], restorer: Restorer, options: Options) -
             advance(1)
         if writing is not None:
             writing.result()
-    work.print_line(work.summary())
+    work.print_note(work.summary())
     return 1 if work.failures or work.unsupported else 0
 
 
@@ -154,6 +138,7 @@ class _FileRestorer:
             opened = opening.result()
             if opened is _Other.FINISHED:
                 self.skipped += 1
+                self.print_note(f"{task.source}: restored before: {task.target}", verbosity=1)
                 return None
             task.target.parent.mkdir(parents=True, exist_ok=True)
             if opened is _Other.VIDEO:
@@ -181,7 +166,7 @@ class _FileRestorer:
             if not tiling.exact and not self._seam_error_printed:
                 self._seam_error_printed = True
                 engine = self._restorer.engine.for_images(blurred.dtype)
-                self.print_line(f"{image.path}: {seam_error(engine, blurred[..., : image.colours], tiling)}")
+                self.print_note(f"{image.path}: {seam_error(engine, blurred[..., : image.colours], tiling)}")
             writer.write(np.concatenate([blurred, restored], axis=1) if self._options.side_by_side else restored)
             rows += len(blurred)
             del blurred, restored  # frees their memory before the next rows are computed
@@ -216,8 +201,9 @@ class _FileRestorer:
 
     def _finish(self, task: FileTask, not_kept: Sequence[str]) -> None:
         self.restored += 1
+        self.print_note(f"{task.source}: restored: {task.target}", verbosity=1)
         if not_kept:
-            self.print_line(f"{task.source}: not kept: {', '.join(not_kept)}")
+            self.print_note(f"{task.source}: not kept: {', '.join(not_kept)}")
         try:
             self._journal.add(task, not_kept)
         except UserError as error:
@@ -233,16 +219,22 @@ class _FileRestorer:
         self.failures += 1
         self.print_line(f"deblurlab: {message}")
 
+    def print_note(self, line: str, *, verbosity: int = 0) -> None:
+        """Print a line that isn't about a failure, from a verbosity on."""
+        if self._options.verbosity >= verbosity:
+            self.print_line(line)
+
     def print_line(self, line: str) -> None:
         """Print a line that may have names of files with any characters."""
         self._console.print(printable(line, len(line)), markup=False)
 
     def summary(self) -> str:
-        """Return the counts, and the time if at least one megapixel was restored."""
+        """Return the counts and the output, and the time if at least one megapixel was restored."""
         counts = {"restored": self.restored, "skipped": self.skipped, "failed": self.failures}
         line = ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "restored")
         if self.unsupported:
             line += f", {describe_unsupported(self.unsupported)}"
+        line += f": {self._options.output}" + "/" * (not is_file_name(self._options.output))
         if self._megapixels < 1:
             return line
         wall = time.perf_counter() - self._start

@@ -66,6 +66,9 @@ class Checkpoints(Checkpoint):
         if math.isfinite(value) and (self._best is None or value > self._best):
             self._best, self.scores = value, validation_metrics(trainer)
             trainer.save_checkpoint(self._folder / "best.ckpt")
+            for logger in trainer.loggers:
+                if hasattr(logger, "log_best_checkpoint"):
+                    logger.log_best_checkpoint(self.scores)
 
     def _sign(self, trainer: pl.Trainer) -> int:
         """Return 1 if a higher value of the monitored metric is better, else -1."""

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from deblurlab.callbacks.protocols import HasLossTerms
 from deblurlab.models.cost import count_macs, count_parameters
+from deblurlab.runs.progress import ProgressLines
 
 
 class TrainingProgress(ProgressBar):
@@ -25,6 +26,8 @@ class TrainingProgress(ProgressBar):
 
     The bar shows the remaining time and the losses. The losses are updated every `every` steps, when the logger reads
     them from the device anyway. Each validation prints a line with its metrics.
+
+    If standard error is no terminal, a line every half minute replaces the bar of the training.
 
     Lightning's progress bars cover one epoch each, and a training whose length is given in steps may have any number
     of epochs.
@@ -35,6 +38,7 @@ class TrainingProgress(ProgressBar):
         self._every = every
         self._console = Console(stderr=True)
         self._progress: Progress | None = None
+        self._lines: ProgressLines | None = None
         self._training: TaskID | None = None
         self._evaluation: TaskID | None = None
 
@@ -60,7 +64,9 @@ class TrainingProgress(ProgressBar):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the bar of the training."""
-        self._training = self._start(trainer, "training", int(trainer.estimated_stepping_batches), trainer.global_step)
+        total = int(trainer.estimated_stepping_batches)
+        self._training = self._start(trainer, "training", total, trainer.global_step)
+        self._lines = ProgressLines("training", total, completed=trainer.global_step)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -69,6 +75,8 @@ class TrainingProgress(ProgressBar):
         if self._progress is None or self._training is None:
             return
         self._progress.update(self._training, completed=trainer.global_step)
+        if self._lines is not None and not self._console.is_terminal:
+            self._lines(trainer.global_step)
         if trainer.global_step % self._every == 0:
             losses = "  ".join(f"{name} {value.item():.3g}" for name, value in outputs.items())
             self._progress.update(self._training, text=losses)

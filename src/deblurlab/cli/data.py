@@ -217,13 +217,10 @@ def _average(options: argparse.Namespace) -> int:
 
 
 def _with_progress(steps: Iterable[tuple[int, T]], text: str, total: int) -> Iterator[T]:
-    """Yield the second items of `steps`; show the first, the number of finished items, as a progress bar."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    """Yield the second items of `steps`; show the first, the number of finished items, as progress."""
+    from deblurlab.runs.progress import progress
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(text, total=total)
+    with progress(text, total) as update:
         for finished, item in steps:
-            progress.update(task, completed=finished)
+            update(finished)
             yield item

@@ -5,20 +5,21 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException
+from hydra.errors import CompactHydraException, HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from deblurlab import config
 from deblurlab._compat import hydra_version_base
 from deblurlab.cli.exit_codes import exit_with_message
+from deblurlab.config.misspellings import check_added, explain
 from deblurlab.config.overrides import check_syntax
 from deblurlab.dataloading.fork_server import start_fork_server
 from deblurlab.errors import UserError
@@ -37,6 +38,7 @@ _FLAGS_WITH_VALUE = {
     *("--experimental-rerun", "--info", "-i"),
 }
 """Flags of Hydra that take the next argument as their value."""
+_FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
 def train(arguments: list[str]) -> None:
@@ -49,7 +51,7 @@ def train(arguments: list[str]) -> None:
         return _train(cfg)
 
     sys.argv = [command[0], *_overrides_first(arguments)]
-    hydra.main(config_path=str(config.CONF), config_name="train", **hydra_version_base())(job)()
+    _run_hydra("train", job)
 
 
 def evaluate(arguments: list[str]) -> None:
@@ -65,6 +67,7 @@ def evaluate(arguments: list[str]) -> None:
         context = HydraConfig.get()
         options = _group_options(context.runtime.choices)
         with _job_errors(context.mode, cfg):
+            check_added(context.overrides.task, context.runtime.choices, cfg)
             results = evaluate(cfg, overrides=context.overrides.task, options=options)
             if results is None:
                 print(f"{cfg.run}: this shard is finished, other shards are not", file=sys.stderr)
@@ -72,7 +75,7 @@ def evaluate(arguments: list[str]) -> None:
                 finished.append(results)
 
     try:
-        hydra.main(config_path=str(config.CONF), config_name="evaluate", **hydra_version_base())(job)()
+        _run_hydra("evaluate", job)
     finally:  # also if one of several jobs has failed
         if finished:
             from deblurlab.reporting import print_comparison
@@ -80,6 +83,24 @@ def evaluate(arguments: list[str]) -> None:
             print_comparison(finished)
     if any(results["failed"] for results in finished):
         sys.exit(1)
+
+
+def _run_hydra(name: str, job: Callable[[DictConfig], Any]) -> None:
+    """Run Hydra's command line; print its errors in one line, unless HYDRA_FULL_ERROR=1 asks for tracebacks."""
+    with_traceback = os.environ.get(_FULL_ERROR)
+    os.environ[_FULL_ERROR] = "1"  # Hydra's entry point raises errors instead of printing them in several lines
+    try:
+        hydra.main(config_path=str(config.CONF), config_name=name, **hydra_version_base())(job)()
+    except HydraException as error:
+        if with_traceback == "1":
+            raise
+        print(f"deblurlab: {explain(error).removeprefix('deblurlab: ')}", file=sys.stderr)
+        sys.exit(1)
+    finally:
+        if with_traceback is None:
+            del os.environ[_FULL_ERROR]
+        else:
+            os.environ[_FULL_ERROR] = with_traceback
 
 
 def _train(cfg: DictConfig) -> dict[str, Any]:
@@ -97,6 +118,7 @@ def _train(cfg: DictConfig) -> dict[str, Any]:
     context = HydraConfig.get()
     options = _group_options(context.runtime.choices)
     with _job_errors(context.mode, cfg):
+        check_added(context.overrides.task, context.runtime.choices, cfg)
         _check_launcher(cfg, context)
         try:
             results = train(cfg, overrides=context.overrides.task, options=options)

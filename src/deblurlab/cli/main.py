@@ -4,6 +4,9 @@ import io
 import sys
 from importlib import import_module
 
+from deblurlab import __version__
+from deblurlab.errors import did_you_mean
+
 _MODULES = {
     "train": "hydra_commands",
     "evaluate": "hydra_commands",
@@ -18,6 +21,7 @@ _MODULES = {
 """Module below `deblurlab.cli` by command; it holds a function with the command's name."""
 
 _USAGE = """usage: deblurlab <command> [...]
+       deblurlab --version
 
 commands:
   train      train a model with Hydra overrides: deblurlab train model=unet_res loss=l1+vgg+adv
@@ -41,8 +45,13 @@ def main() -> None:
         print(_USAGE)
         return
     command = arguments[0]
+    if command == "--version":
+        print(f"deblurlab {__version__}")
+        return
     if command not in _MODULES:
-        sys.exit(f"deblurlab: there is no command {command}\n\n{_USAGE}")
+        hint = did_you_mean(command, [*_MODULES, "--version", "--help"]) or f"known: {', '.join(_MODULES)}"
+        print(f"deblurlab: there is no command {command}: {hint} (deblurlab --help describes them)", file=sys.stderr)
+        sys.exit(2)  # as argparse does
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may have any bytes
     module = import_module(f"deblurlab.cli.{_MODULES[command]}")

@@ -31,8 +31,8 @@ def _report_parser() -> argparse.ArgumentParser:
     def command(name: str, text: str) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
 
-    table = command("table", "print one table of several evaluations")
-    table.add_argument("runs", type=Path, nargs="+", help="folders of the evaluations")
+    table = command("table", "print one table of several evaluations and trainings")
+    table.add_argument("runs", type=Path, nargs="+", help="folders of the evaluations and trainings")
     compare = command("compare", "print the difference between two evaluations with its 95 %% confidence interval")
     compare.add_argument("first", type=Path, help="folder of an evaluation")
     compare.add_argument("second", type=Path, help="folder of the evaluation that is compared with the first")

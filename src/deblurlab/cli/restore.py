@@ -30,7 +30,8 @@ def _restore_files(options: argparse.Namespace) -> int:
 
     shard, tile, overlap = parse_shard(options.shard), *_parse_tiling(options)  # wrong ones end before torch loads
 
-    from deblurlab.batch.local import Options, restore_files
+    from deblurlab.batch.local import restore_files
+    from deblurlab.batch.options import Options
     from deblurlab.inference.predictor import Restorer
 
     files = Options(
@@ -40,6 +41,7 @@ def _restore_files(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
         max_pixels=options.max_pixels,
         fps_report=options.fps_report,
+        verbosity=options.verbosity,
     )
     restorer = Restorer.load(
         options.weights,
@@ -52,7 +54,7 @@ def _restore_files(options: argparse.Namespace) -> int:
         precision=options.precision,
         trust=options.trust,
     )
-    if restorer.engine.precision.startswith("bf16"):
+    if restorer.engine.precision.startswith("bf16") and options.verbosity >= 0:
         print(f"precision: {restorer.engine.precision}", file=sys.stderr)
     return restore_files(options.inputs, restorer, files)
 
@@ -85,6 +87,7 @@ def _restore_on_ray(options: argparse.Namespace) -> int:
         device=options.device,
         workers=options.workers,
         address=options.address,
+        verbosity=options.verbosity,
     )
     return restore(job, load)
 
@@ -107,6 +110,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--shard", metavar="i/n", help="restore only the i-th of n parts of the inputs")
     add("--max-pixels", type=int, default=1_000_000_000, help="refuse larger images (default: 1000000000)")
     add("--fps-report", action="store_true", help="print the frames per second of each video")
+    volume = parser.add_mutually_exclusive_group()
+    volume.add_argument("-q", "--quiet", dest="verbosity", action="store_const", const=-1, help="print failures only")
+    volume.add_argument("-v", "--verbose", dest="verbosity", action="store_const", const=1, help="a line per file")
+    parser.set_defaults(verbosity=0)
     add_trust(parser)
     ray = parser.add_argument_group("Ray cluster (--engine ray)")
     ray.add_argument("--input", metavar="PLACE", help="s3://bucket/prefix, or a folder that all machines share")

@@ -24,7 +24,7 @@ def check_syntax(overrides: Iterable[str]) -> None:
             parser.parse_override(override)
         except HydraException as error:
             key, equals, value = override.partition("=")
-            quoted = f"{key}={equals and _quote(value)}"
+            quoted = f"{key}={equals and quote(value)}"
             if not equals or not _parses(parser, quoted):
                 raise UserError(f"{override} isn't an override: write key=value") from error
             raise UserError(f"{override} needs quotes: write {shlex.quote(quoted)}") from error
@@ -38,7 +38,7 @@ def _parses(parser: OverridesParser, override: str) -> bool:
     return True
 
 
-def _quote(value: str) -> str:
+def quote(value: str) -> str:
     """Return a value in double quotes, in which Hydra takes a quote or backslashes before one with a backslash."""
     inner = value[1:-1] if len(value) > 1 and value[0] == value[-1] in "'\"" else value
     return '"' + re.sub(r'(\\*)("|$)', lambda match: 2 * match[1] + ("\\" + match[2] if match[2] else ""), inner) + '"'

@@ -2,13 +2,17 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.errors import ConfigCompositionException
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from deblurlab._compat import register_resolver
+from deblurlab._compat import hydra_group_options, hydra_groups, register_resolver
+from deblurlab.config.search_path import CONF, SWEEPS
 
 _NOT_IN_NAME = {"fresh", "name", "runs", "shard", "sweep", "trust"}
 """Overrides that don't change the results of a run."""
@@ -31,6 +35,26 @@ def run_name(name: str | None, overrides: Sequence[str]) -> str:
     if len(slug) > _MAX_NAME:
         slug = f"{slug[: _MAX_NAME - 10]}-{hashlib.sha256(slug.encode()).hexdigest()[:8]}"
     return slug or "default"
+
+
+def run_folder(name: str, runs: str, mode: RunMode | None, run: Mapping[str, str], sweep: Mapping[str, str]) -> str:
+    """Return the folder of a run: `runs/name`, unless `hydra.run.dir` or, in a sweep, `hydra.sweep.dir` is given.
+
+    Args:
+        name: Name of the run; `hydra.sweep.subdir` replaces it.
+        runs: Folder of the runs.
+        mode: Mode of Hydra; None outside of its command line.
+        run: The node `hydra.run`; its `dir` is "." by default.
+        sweep: The node `hydra.sweep`; its `dir` is `runs` and its `subdir` "." by default.
+
+    >>> run_folder("mine", "runs", RunMode.RUN, {"dir": "."}, {})
+    'runs/mine'
+    >>> run_folder("mine", "runs", RunMode.MULTIRUN, {}, {"dir": "sweep", "subdir": "."})
+    'sweep/mine'
+    """
+    if mode == RunMode.MULTIRUN:
+        return f"{sweep['dir']}/{name if sweep['subdir'] == '.' else sweep['subdir']}"
+    return f"{runs}/{name}" if run["dir"] == "." else run["dir"]
 
 
 def _sort_key(override: str) -> tuple[bool, str]:
@@ -75,6 +99,23 @@ def gpus(accelerator: str, devices: Any) -> int | None:
     return None if accelerator == "cpu" else processes(devices)
 
 
+def command(name: str) -> str:
+    """Return how the command `train` or `evaluate` was called, for the examples of its help."""
+    return f"python {name}.py" if Path(sys.argv[0]).name == f"{name}.py" else f"deblurlab {name}"
+
+
+def option_list(choices: Mapping[str, object], others: Sequence[str]) -> str:
+    """Return a line per config group with its options, for the help of a command.
+
+    Args:
+        choices: Chosen option of each group of the command's defaults list.
+        others: Further groups of the command. The user's own groups are listed too.
+    """
+    shipped = {path.name for root in (CONF, SWEEPS) for path in root.iterdir()}
+    groups = [name for name in hydra_groups() if name in choices or name in others or name not in shipped]
+    return "\n".join(f"{name}: {', '.join(hydra_group_options(name))}" for name in sorted(groups))
+
+
 # At import, so that the process of a cluster's job, which Hydra doesn't start, can read the configuration too.
-for _function in (run_name, evenly, steps, processes, gpus):
+for _function in (run_name, run_folder, evenly, steps, processes, gpus, command, option_list):
     register_resolver(_function.__name__, _function)

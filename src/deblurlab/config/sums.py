@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from deblurlab._compat import hydra_group_options
 from deblurlab.config.search_path import options
+from deblurlab.errors import did_you_mean
 
 _GROUPS = {"loss", "logger", "metric"}
 """Groups whose options can be added."""
@@ -88,8 +89,10 @@ class SumSource(ConfigSource):
         known = hydra_group_options(group)
         unknown = [name for name in names if name not in known]
         if unknown:
+            hint = did_you_mean(unknown[0], known)
             raise ConfigCompositionException(
-                f"unknown {group} {', '.join(unknown)} in {group}={expression}; known: {', '.join(sorted(known))}"
+                f"unknown {group} {', '.join(unknown)} in {group}={expression}; {hint}{' ' * bool(hint)}known: "
+                f"{', '.join(sorted(known))}"
             )
         if len(set(names)) < len(names):
             raise ConfigCompositionException(f"{group}={expression} names a term twice")

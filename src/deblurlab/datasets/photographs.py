@@ -7,12 +7,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from rich.progress import track
 
 from deblurlab.datasets.frame_store import FrameStore, Image
 from deblurlab.datasets.frame_store_writer import write_frame_store
 from deblurlab.errors import UserError
 from deblurlab.media.images import find_images, image_size, read_image
+from deblurlab.runs.progress import progress
 
 SideRange = tuple[int, int]
 """Smallest and largest longer side in pixels, from which a reduction is drawn for each crop. Photographs are never
@@ -75,8 +75,9 @@ class Photographs:
         """
         if not self.is_prepared():
             steps = write_frame_store(self._folder, self._all, folder=self._store, read=self._read)
-            for _ in track(steps, f"Decoding {len(self._all)} photographs", total=len(self._all)):
-                pass
+            with progress(f"Decoding {len(self._all)} photographs", len(self._all)) as update:
+                for written in steps:
+                    update(written)
 
     def delete(self) -> None:
         """Delete the decoded photographs."""

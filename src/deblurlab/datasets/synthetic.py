@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 import skimage.data
 from filelock import FileLock
-from rich.progress import track
 
 from deblurlab.datasets.base import FileSet, Split, TrainingData
 from deblurlab.datasets.checks import worker_count
@@ -27,6 +26,7 @@ from deblurlab.datasets.samples import PairTransform
 from deblurlab.datasets.synthetic_scenes import SceneDataset
 from deblurlab.errors import UserError
 from deblurlab.media.images import write_png
+from deblurlab.runs.progress import track
 from deblurlab.synthesis import BlurKey, Synthesis
 from deblurlab.synthesis.scenes import dead_leaves
 
@@ -209,14 +209,14 @@ class Synthetic(FileSet):
     def _run(self, tasks: list[_Task]) -> None:
         description = f"Generating {len(tasks)} synthetic pairs"
         if len(tasks) * math.prod(self._size) <= _MAX_SEQUENTIAL_PIXELS:
-            for task in track(tasks, description):
+            for task in track(tasks, description, len(tasks)):
                 self._write([task])
             return
         chunks = [tasks[i : i + 8] for i in range(0, len(tasks), 8)]
         # Spawned, not forked, because this process may run threads of torch.
         with ProcessPoolExecutor(worker_count(), get_context("spawn"), cv2.setNumThreads, (1,)) as pool:
             done = pool.map(self._write, chunks)
-            for _ in track(done, description, total=len(chunks)):
+            for _ in track(done, description, len(chunks)):
                 pass
 
     def _write(self, tasks: list[_Task]) -> None:

@@ -7,8 +7,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from deblurlab.datasets import Item
@@ -18,6 +16,7 @@ from deblurlab.errors import UserError
 from deblurlab.metrics import Measurement
 from deblurlab.restorers.base import BaseRestorer, Restored
 from deblurlab.restorers.psf import read_recipe
+from deblurlab.runs.progress import track
 
 Row = dict[str, Any]
 """Result of one image: a row of `per_image.csv`."""
@@ -74,7 +73,7 @@ def evaluate_tasks(
         ahead = deque(pool.submit(read_pair, task.pair, reader) for task in tasks[:2])
         measuring: Future[tuple[Row, TaskResult]] | None = None
         warm = False
-        for i, task in enumerate(track(tasks, "measuring", console=Console(stderr=True), disable=len(tasks) < 2)):
+        for i, task in enumerate(track(tasks, "measuring", len(tasks), disable=len(tasks) < 2)):
             if i + 2 < len(tasks):
                 ahead.append(pool.submit(read_pair, tasks[i + 2].pair, reader))
             result = TaskResult()

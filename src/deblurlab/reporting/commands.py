@@ -30,10 +30,10 @@ Writer = Callable[[Rows, Sequence[str]], str]
 
 
 def table(folders: Sequence[Path], form: str, output: Path | None) -> None:
-    """Print or write one table of several finished evaluations.
+    """Print or write one table of several finished evaluations and trainings.
 
     Raises:
-        UserError: A folder contains no finished evaluation.
+        UserError: A folder contains neither.
     """
     evaluations = [_results(folder) for folder in folders]
     if form == "terminal" and output is None:
@@ -144,8 +144,11 @@ def compare(first: Path, second: Path) -> None:
 
 def _results(folder: Path) -> dict[str, Any]:
     results = Run(folder).results()
-    if results is None or "settings" not in results:
-        raise UserError(f"{folder} contains no finished evaluation: wait for it, or choose another folder")
+    if results is None:
+        raise UserError(
+            f"{folder} contains no finished evaluation or training: wait for it, or choose another folder; the table "
+            f"of a sweep is `deblurlab report sweep {folder}`"
+        )
     return results
 
 

@@ -1,4 +1,4 @@
-"""Comparison of several evaluations in one table."""
+"""Comparison of several evaluations and trainings in one table."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,14 +17,14 @@ MISSING = "not available"
 
 
 def comparison(evaluations: Sequence[Results]) -> list[dict[str, str]]:
-    """Return one row per evaluation and test set; all rows have the same columns."""
+    """Return one row per evaluation or training and test set; all rows have the same columns."""
     rows, infos = [], metrics_of(*evaluations)
     gain = gain_metric(infos, *evaluations)
     labels = [_label(results) + _psf(results) for results in evaluations]
     for results in evaluations:
         unique = labels.count(_label(results) + _psf(results)) == 1
         for name, values in results["sets"].items():
-            metrics = {m: i for m, i in infos.items() if m in values or m in results["unavailable"]}
+            metrics = {m: i for m, i in infos.items() if m in values or m in results.get("unavailable", ())}
             rows.append(
                 {
                     "restorer": _label(results) if unique else f"{_label(results)} ({results['name']})",
@@ -35,8 +35,8 @@ def comparison(evaluations: Sequence[Results]) -> list[dict[str, str]]:
                     **({} if gain is None else _gain(infos[gain], values.get(f"{gain}_blurred"), values.get(gain))),
                     "parameters": format_count(results.get("parameters")),
                     "MACs at 256x256": format_count(results.get("macs_256")),
-                    "s/MP": _number(results["seconds_per_megapixel"], ".3g"),
-                    "MiB": _number(results["peak_memory_mib"], ".0f"),
+                    "s/MP": _number(results.get("seconds_per_megapixel"), ".3g"),
+                    "MiB": _number(results.get("peak_memory_mib"), ".0f"),
                     "notes": _notes(values),
                 }
             )
@@ -53,13 +53,13 @@ def table_notes(evaluations: Sequence[Results]) -> list[str]:
     for text, names in protocols.items():
         lines.append(f"protocol{'' if len(protocols) == 1 else ' of ' + ', '.join(names)}: {text}")
     metrics = metrics_of(*evaluations)
-    for metric, why in {m: w for results in evaluations for m, w in results["unavailable"].items()}.items():
+    for metric, why in {m: w for results in evaluations for m, w in results.get("unavailable", {}).items()}.items():
         lines.append(f"{metrics[metric].heading} {MISSING}: {why}")
     means = [values.get(m) for results in evaluations for values in results["sets"].values() for m in metrics]
     if math.inf in means:
         lines.append("inf: an image equals its reference, so that the mean of all images is infinite")
     for results in evaluations:
-        failed = list(results["failed"].items())
+        failed = list(results.get("failed", {}).items())
         lines += [f"{results['name']}: {image} failed: {error}" for image, error in failed[:5]]
         lines += [f"{results['name']}: {len(failed) - 5} more failed (per_image.csv)"] if len(failed) > 5 else []
     return lines
@@ -88,13 +88,15 @@ def print_comparison(evaluations: Sequence[Results]) -> None:
 
 
 def _label(results: Results) -> str:
+    if "settings" not in results:  # a training
+        return " ".join([results["name"], *(results["options"][key] for key in ("model", "loss"))])
     restorer = results["options"].get("restorer", "?")
     path = results["settings"]["restorer"].get("path")
     return f"{restorer} {path}" if path and path != restorer else restorer
 
 
 def _psf(results: Results) -> str:
-    is_classical = "method" in results["settings"]["restorer"]
+    is_classical = "method" in results.get("settings", {}).get("restorer", ())
     return str(results["options"].get("psf", "-")) if is_classical else "-"
 
 
@@ -104,7 +106,7 @@ def _gain(info: MetricInfo, blurred: float | None, restored: float | None) -> di
 
 
 def _notes(values: Mapping[str, Any]) -> str:
-    counts = {"failed": values["failed"], "returned unchanged": values["untouched"]}
+    counts = {"failed": values.get("failed"), "returned unchanged": values.get("untouched")}
     return ", ".join(f"{count} {description}" for description, count in counts.items() if count)
 
 
