@@ -10,7 +10,7 @@ TIMES ?= 50
 MINUTES ?= 60
 LIMIT ?= 20
 
-.PHONY: demo paper test test-all test-integration test-faults coverage lowest fuzz audit lint types wheel lock clean
+.PHONY: demo paper test test-all test-integration test-faults coverage lowest fuzz audit lint types docs wheel lock clean
 
 demo: $(READY)  ## train on synthetic scenes; evaluate the result and the bundled model: tables and reports
 	$(BIN)/python train.py experiment=demo name=demo
@@ -68,12 +68,15 @@ types: $(READY)  ## static types
 	$(BIN)/mypy
 	$(BIN)/mypy --config-file tests/mypy.ini
 
+docs: $(READY)  ## build the documentation site in build/site; a broken link or reference is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 wheel: $(READY)  ## build dist/*.whl
 	rm -rf dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 lock: $(UV)  ## lock the versions for development and CI; `UPGRADE=--upgrade` updates them
-	$(UV) pip compile pyproject.toml --quiet --all-extras --group dev --universal --python-version 3.11 \
+	$(UV) pip compile pyproject.toml --quiet --all-extras --group dev --group docs --universal --python-version 3.11 \
 		--generate-hashes --no-header $(UPGRADE) --output-file requirements.lock
 
 clean:  ## remove everything that can be rebuilt

@@ -123,6 +123,19 @@ def test_the_package_itself_loads_nothing_large_and_has_its_names(tmp_path: Path
         assert not isinstance(getattr(deblurlab, name), type(sys)), name
 
 
+def test_dir_and_all_are_the_public_names(tmp_path: Path) -> None:
+    public = ["Restorer", "build", "build_data", "compose", "evaluate", "instantiate", "load_model", "train"]
+    assert sorted(deblurlab.__all__) == public
+    code = "import deblurlab, deblurlab.losses, json; print(json.dumps([dir(deblurlab), dir(deblurlab.losses)]))"
+    code += "\nfrom deblurlab import *; print(json.dumps(sorted(globals())))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
+    (names, losses), imported = (json.loads(line) for line in done.stdout.splitlines())
+    assert names == public  # neither modules that are loaded, such as losses, nor what the package itself imports
+    assert {"L1", "SSIM", "LossTerm"} <= set(losses)
+    assert {name for name in losses if name.islower()} == set()
+    assert {name for name in imported if not name.startswith("__")} == {*public, "deblurlab", "json"}
+
+
 def test_windows_is_refused() -> None:
     code = "import sys; sys.platform = 'win32'; import deblurlab"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

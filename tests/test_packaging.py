@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import yaml
+
+import deblurlab
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 FILES = sorted((ROOT / "src").rglob("*.py"))
@@ -50,3 +54,30 @@ def test_imported_packages_are_declared() -> None:
         if not {_normalized(distribution) for distribution in distributions.get(name, [])} & declared
     }
     assert undeclared == {}
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    (readme,) = re.findall(r"^  version = \{(.*)\},$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert {PROJECT["version"], deblurlab.__version__, cited["version"], readme} == {PROJECT["version"]}
+    assert cited["license"] == PROJECT["license"]
+
+
+def test_classifiers_name_the_versions_that_ci_tests() -> None:
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
+    prefix = "Programming Language :: Python :: "
+    named = {name.removeprefix(prefix) for name in PROJECT["classifiers"] if name.startswith(prefix)}
+    assert named - {"3 :: Only"} == set(jobs["check"]["strategy"]["matrix"]["python"])
+
+
+def test_the_image_is_built_from_files_that_exist_and_are_sent() -> None:
+    copied = {
+        name
+        for line in re.findall(r"^COPY (.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+        for name in line.split()[:-1]
+    }
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    assert copied == {line.removeprefix("!") for line in lines if line.startswith("!")}
+    assert [name for name in copied if not (ROOT / name).exists()] == []
+    included = {"pyproject.toml", "requirements.lock", "Makefile", "src", "conf", "train.py", "evaluate.py"}
+    assert included <= copied  # what `make demo` reads
