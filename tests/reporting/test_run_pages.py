@@ -83,6 +83,13 @@ def test_captions_of_an_evaluation_have_the_restorer_and_the_rank(evaluation: Ru
     ]
 
 
+def test_the_images_of_an_evaluation_have_the_decimals_of_their_metric(evaluation: Run) -> None:
+    write_evaluation(evaluation)
+    page = evaluation.report_file.read_text()
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", page[page.index('<div id="images"') :])
+    assert cells == ["a_set", "cat/000001", "25.50", "24.25", "7.96", "a_set", "dog", "30.00", "31.00", ""]
+
+
 @pytest.mark.parametrize("kind", ["training", "evaluation"])
 def test_a_page_has_command_revision_date_and_hardware(kind: str, request: pytest.FixtureRequest) -> None:
     run: Run = request.getfixturevalue(kind)

@@ -42,7 +42,7 @@ def write_evaluation(run: Run) -> None:
         ranked_by=None if ranked is None else infos[ranked].title,
         plots=[] if ranked is None else _plots(images, ranked, infos[ranked]),
         image_columns=columns,
-        image_rows=[[_short(value) for value in row.values()] for row in images],
+        image_rows=[[_cell(key, value, infos) for key, value in row.items()] for row in images],
         config=run.config_file.read_text(),
     )
     write_text(run.report_file, page)
@@ -115,6 +115,12 @@ def _plots(images: Sequence[Row], metric: str, info: MetricInfo) -> list[str]:
             axes.set_xlabel(title, fontsize=9)
             figures.append(svg(figure))
     return figures
+
+
+def _cell(column: str, value: str, infos: Mapping[str, MetricInfo]) -> str:
+    """Return a value of per_image.csv, with the decimals of its metric if it is one."""
+    info = infos.get(column.removesuffix("_blurred"))
+    return _short(value) if info is None or not value else info.format(float(value))
 
 
 def _short(value: str) -> str:

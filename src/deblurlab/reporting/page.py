@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -88,13 +88,18 @@ def svg(figure: Figure) -> str:
     return text.getvalue()[text.getvalue().index("<svg") :]
 
 
+def marker(points: Sized) -> str | None:
+    """Return the marker of a curve: few points would be hard to see, a single one invisible."""
+    return "." if len(points) < 30 else None
+
+
 def _plot_series(title: str, series: dict[str, list[tuple[int, float]]]) -> str:
     figure, axes = create_plot(title)
     for name, points in series.items():
         axes.plot(
             *zip(*points, strict=True),
             label=escape_dollars(name),
-            marker="." if len(points) < 30 else None,
+            marker=marker(points),
             linewidth=1.2,
         )
     values = [value for points in series.values() for _, value in points]

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from deblurlab.metrics.info import MetricInfo
 from deblurlab.reporting.ablation import Ablation, label, table, table_notes
 from deblurlab.reporting.metrics import metrics_of
-from deblurlab.reporting.page import create_plot, escape_dollars, svg
+from deblurlab.reporting.page import create_plot, escape_dollars, marker, svg
 from deblurlab.reporting.samples import Comparison, training_samples
 from deblurlab.reporting.sweep import Configuration
 from deblurlab.reporting.template import render
@@ -153,7 +153,9 @@ def _curves(selected: Sequence[Configuration], metrics: Mapping[str, MetricInfo]
         for configuration in selected:
             steps, values = _over_seeds(configuration, key)
             if steps:
-                (line,) = axes.plot(steps, values.mean(axis=0), label=label(configuration), linewidth=1.2)
+                (line,) = axes.plot(
+                    steps, values.mean(axis=0), label=label(configuration), marker=marker(steps), linewidth=1.2
+                )
                 axes.fill_between(steps, values.min(axis=0), values.max(axis=0), color=line.get_color(), alpha=0.15)
         if axes.lines:
             axes.set_xlabel("step", fontsize=9)
