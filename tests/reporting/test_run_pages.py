@@ -1,63 +1,28 @@
 """Pages of trainings and evaluations: captions, origin of the results, sample images."""
 
-import json
 import re
+from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from omegaconf import OmegaConf
 
 from deblurlab.errors import UserError
-from deblurlab.media.images import write_png
 from deblurlab.reporting import write_evaluation, write_report
-from deblurlab.runs.files import write_csv
 from deblurlab.runs.folder import Run
-
-PSNR = {"title": "PSNR", "unit": "dB", "digits": 2, "description": "RGB", "higher_is_better": True}
-ENVIRONMENT = {
-    "command": ["/opt/lab/src/deblurlab/__main__.py", "train", "loss=l1 + vgg"], "python": "3.11.7",
-    "platform": "Linux-6.1", "packages": {"torch": "2.14.1"}, "processors": 16, "threads": 1,
-    "gpus": ["NVIDIA H200", "NVIDIA H200"], "version": "0.1.0", "commit": "abc123", "modified": True,
-}  # fmt: skip
-ROWS = [
-    {"set": "a_set", "image": "cat/000001", "psnr": 25.5, "psnr_blurred": 24.25, "blur_length": 7.96},
-    {"set": "a_set", "image": "dog", "psnr": 30.0, "psnr_blurred": 31.0, "blur_length": None},
-]
-
-
-def _write(run: Run, kind: dict[str, Any]) -> None:
-    run.samples.mkdir(parents=True)
-    means = {"images": 2, "failed": 0, "untouched": 0, "psnr": 27.75, "psnr_blurred": 27.625, "standard_error": {}}
-    results = {
-        "name": "mine", "seed": 1, "protocol": {"psnr": "RGB"}, "metrics": {"psnr": PSNR}, "unavailable": {},
-        "sets": {"a_set": means}, "parameters": 10, "macs_256": 10, "finished": "2026-11-29 14:52:11+00:00",
-        "version": "0.1.0", "commit": "abc123", "modified": True, **kind,
-    }  # fmt: skip
-    run.results_file.write_text(json.dumps(results))
-    run.environment_file.write_text(json.dumps(ENVIRONMENT))
-    write_csv(run.per_image_file, ROWS)
-    OmegaConf.save(OmegaConf.create({"module": {"_target_": "deblurlab.training.PairedRestoration"}}), run.config_file)
+from reporting.run_folders import write_restoration, write_training
 
 
 @pytest.fixture
 def training(tmp_path: Path) -> Run:
     run = Run(tmp_path / "mine")
-    _write(run, {"options": {"model": "unet"}, "decided": {}, "steps": 20, "seconds": 60.0})
-    for name in ("cat-000001", "dog", "unmeasured"):
-        write_png(run.samples / f"test_{name}.png", np.zeros((8, 24, 3), np.uint8))
+    write_training(run, names=("cat-000001", "dog", "unmeasured"))
     return run
 
 
 @pytest.fixture
 def evaluation(tmp_path: Path) -> Run:
     run = Run(tmp_path / "evaluated")
-    settings = {"restorer": {"path": "/runs/paper/checkpoints/last.ckpt"}, "psf": {}}
-    costs = {"seconds_per_megapixel": 1.0, "peak_memory_mib": 10.0}
-    _write(run, {"options": {"restorer": "checkpoint"}, "settings": settings, "failed": {}, **costs})
-    for rank, name in (("0_worst", "dog"), ("1_best", "cat-000001")):
-        write_png(run.samples / f"a_set_{rank}_{name}.png", np.zeros((8, 24, 3), np.uint8))
+    write_restoration(run)
     return run
 
 
@@ -115,3 +80,14 @@ def test_a_damaged_environment_is_an_error(text: str, training: Run) -> None:
     training.environment_file.write_text(text)
     with pytest.raises(UserError, match=r"environment.json is damaged \(.*\): delete it"):
         write_report(training)
+
+
+def test_pages_contain_the_library_that_zooms_with_its_licence(training: Run, evaluation: Run) -> None:
+    write_report(training)
+    write_evaluation(evaluation)
+    library = (files("deblurlab.reporting") / "panzoom.min.js").read_text()
+    assert "Permission is hereby granted, free of charge" in library
+    for run in (training, evaluation):
+        page = run.report_file.read_text()
+        assert page.count(library.strip()) == 1
+        assert not re.search(r"(src|href|url)[=(]\W?http", page)  # opens without a network
