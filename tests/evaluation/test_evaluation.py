@@ -51,7 +51,8 @@ def test_psnr_of_the_blurred_images_equals_scikit_image(evaluate: Evaluate, phot
     assert means["psnr"] == pytest.approx(np.mean([float(row["psnr"]) for row in rows]), abs=1e-12)
     error = np.std([float(row["psnr"]) for row in rows], ddof=1) / np.sqrt(5)
     assert means["standard_error"]["psnr"] == pytest.approx(error)
-    assert "report.html" in {path.name for path in run.iterdir()}
+    command = json.loads((run / "environment.json").read_text())["command"]
+    assert f"<dt>command</dt><dd>{'python ' if command[0].endswith('.py') else ''}" in (run / "report.html").read_text()
     assert len(list((run / "samples").glob("*.png"))) == 3
 
 
@@ -109,7 +110,7 @@ def cli_export(run: Path, output: Path) -> None:
 def _without_times(run: Path) -> tuple[Any, list[dict[str, str]]]:
     """Return the results without times, memory and name."""
     results = _results(run)
-    for key in ("seconds_per_megapixel", "peak_memory_mib", "name"):
+    for key in ("seconds_per_megapixel", "peak_memory_mib", "name", "finished"):
         del results[key]
     return results, [{k: v for k, v in row.items() if k != "seconds"} for row in _rows(run)]
 

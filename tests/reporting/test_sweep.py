@@ -188,6 +188,12 @@ def test_the_page_has_the_table_charts_curves_and_samples(sweep: Path, capsys: p
     page = (sweep / "report.html").read_text()
     assert "22.70 ± 0.10" in page
     assert page.count("<svg") == 2  # differences, and the curves of PSNR
+    curves = page[page.index("<h2>Curves</h2>") : page.rindex("</svg>")]
+    markers = re.findall(r'<use [^>]*style="fill: (#\w+); stroke: \1"', curves)
+    assert [markers.count(colour) for colour in dict.fromkeys(markers)] == [
+        3,
+        3,
+    ]  # two points and the entry in the legend
     assert page.count('class="compare"') == 2  # one sample of each configuration
     assert not re.search(r"(src|href|url)[=(]\W?http", page)  # opens without a network
     assert "report.html" in capsys.readouterr().out

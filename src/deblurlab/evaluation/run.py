@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,11 @@ def evaluate(
         **restorer.cost(),
         # Before the samples are restored, which may raise the peak memory.
         **summarise(ordered, measurement, {name: measured.compute() for name, measured in sets.items()}),
+        "finished": datetime.now().astimezone().isoformat(" ", "seconds"),
         **environment.revision(),
         "sources": environment.source_revisions(to_plain(cfg)),
     }
+    write_json(run.environment_file, environment.describe())
     write_csv(run.per_image_file, _align_columns(ordered))
     write_samples(run, tasks, ordered, restored, restorer, data.read, measurement)
     write_json(run.results_file, results)

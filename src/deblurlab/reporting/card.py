@@ -12,8 +12,8 @@ from deblurlab.errors import UserError
 from deblurlab.metrics.info import MetricInfo
 from deblurlab.reporting.comparison import format_count, protocol_text
 from deblurlab.reporting.metrics import metrics_of
-from deblurlab.reporting.page import render
 from deblurlab.reporting.statistics import MIN_GROUPS, Difference, PerImage, group_of, paired_bootstrap, per_image
+from deblurlab.reporting.template import render
 from deblurlab.runs.folder import Run
 from deblurlab.runs.untrusted import read_yaml
 

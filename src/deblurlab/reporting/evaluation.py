@@ -1,6 +1,5 @@
 """HTML report of an evaluation."""
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,13 +7,15 @@ from typing import Any
 from deblurlab.metrics.info import MetricInfo
 from deblurlab.reporting.comparison import table_notes
 from deblurlab.reporting.metrics import metrics_of
-from deblurlab.reporting.page import create_plot, embed_triptych, escape_dollars, render, svg
+from deblurlab.reporting.page import create_plot, escape_dollars, svg
+from deblurlab.reporting.provenance import method, provenance
+from deblurlab.reporting.samples import Row, evaluation_samples, read_rows
+from deblurlab.reporting.template import render
 from deblurlab.runs.files import write_text
 from deblurlab.runs.folder import Run
 
 _RECIPE_COLUMNS = {"blur_length": "blur length (pixels)", "read_noise": "read noise (fraction of full scale)"}
 """Columns of per_image.csv that describe the synthetic degradation, and their axis titles."""
-Row = dict[str, str]
 
 
 def write_evaluation(run: Run) -> None:
@@ -25,8 +26,7 @@ def write_evaluation(run: Run) -> None:
     """
     results = run.results()
     assert results is not None, "the evaluation has finished"
-    with run.per_image_file.open(newline="") as file:
-        images = list(csv.DictReader(file))
+    images = read_rows(run)
     infos = metrics_of(results)
     measured = {n: info for n, info in infos.items() if any(n in values for values in results["sets"].values())}
     columns = list(images[0]) if images else []
@@ -36,13 +36,13 @@ def write_evaluation(run: Run) -> None:
         title=results["name"],
         columns=("set", "images", "", *(info.heading for info in measured.values())),
         rows=[row for name, values in results["sets"].items() for row in _rows(name, values, measured)],
-        details=_details(results),
+        details={**_details(results), **provenance(run, results)},
         warnings=[f"{image} failed: {error}" for image, error in results["failed"].items()],
-        comparisons=[embed_triptych(path, residual=True) for path in sorted(run.samples.glob("*.png"))],
+        comparisons=evaluation_samples(run, infos, method(results)),
         ranked_by=None if ranked is None else infos[ranked].title,
         plots=[] if ranked is None else _plots(images, ranked, infos[ranked]),
         image_columns=columns,
-        image_rows=[[_short(value) for value in row.values()] for row in images],
+        image_rows=[[_cell(key, value, infos) for key, value in row.items()] for row in images],
         config=run.config_file.read_text(),
     )
     write_text(run.report_file, page)
@@ -115,6 +115,12 @@ def _plots(images: Sequence[Row], metric: str, info: MetricInfo) -> list[str]:
             axes.set_xlabel(title, fontsize=9)
             figures.append(svg(figure))
     return figures
+
+
+def _cell(column: str, value: str, infos: Mapping[str, MetricInfo]) -> str:
+    """Return a value of per_image.csv, with the decimals of its metric if it is one."""
+    info = infos.get(column.removesuffix("_blurred"))
+    return _short(value) if info is None or not value else info.format(float(value))
 
 
 def _short(value: str) -> str:

@@ -1,22 +1,19 @@
 """HTML report of a training run: one file that loads nothing from the network."""
 
-import base64
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import jinja2
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image
 
 from deblurlab.metrics.info import MetricInfo
 from deblurlab.reporting.metrics import metrics_of
-from deblurlab.reporting.residual import residual_image
+from deblurlab.reporting.provenance import provenance
+from deblurlab.reporting.samples import training_samples
 from deblurlab.reporting.table import columns, details, rows
+from deblurlab.reporting.template import render
 from deblurlab.runs.files import write_text
 from deblurlab.runs.folder import Run
 
@@ -30,43 +27,23 @@ _CURVES = (
 _NO_CURVES = {"step", "epoch", "trainer/global_step"}
 
 
-class Comparison(NamedTuple):
-    """Images of one sample as data URLs, and the sample's name."""
-
-    name: str
-    blurred: str
-    restored: str
-    sharp: str
-    residual: str | None
-
-
 def write_report(run: Run) -> None:
     """Write the report of a finished run from the files in its folder: results, curves and sample images."""
     results = run.results()
     assert results is not None, "the run has finished"
+    metrics = metrics_of(results)
     page = render(
         "report.html.j2",
         title=results["name"],
         columns=columns(results),
         rows=rows(results),
-        details=details(results),
+        details={**details(results), **provenance(run, results)},
         warnings=[f"{key}: {value}" for key, value in results["decided"].items() if value == "random"],
-        comparisons=[embed_triptych(path) for path in sorted(run.samples.glob("test_*.png"))],
-        curves=_curves(run.metrics_file, metrics_of(results)),
+        comparisons=list(training_samples(run, metrics, results["name"]).values()),
+        curves=_curves(run.metrics_file, metrics),
         config=run.config_file.read_text(),
     )
     write_text(run.report_file, page)
-
-
-def render(template: str, **variables: Any) -> str:
-    """Render one of the templates in this package."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("deblurlab.reporting", "."),
-        autoescape=jinja2.select_autoescape(["html.j2"]),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(template).render(**variables)
 
 
 def _curves(file: Path, metrics: Mapping[str, MetricInfo]) -> list[str]:
@@ -111,13 +88,18 @@ def svg(figure: Figure) -> str:
     return text.getvalue()[text.getvalue().index("<svg") :]
 
 
+def marker(points: Sized) -> str | None:
+    """Return the marker of a curve: few points would be hard to see, a single one invisible."""
+    return "." if len(points) < 30 else None
+
+
 def _plot_series(title: str, series: dict[str, list[tuple[int, float]]]) -> str:
     figure, axes = create_plot(title)
     for name, points in series.items():
         axes.plot(
             *zip(*points, strict=True),
             label=escape_dollars(name),
-            marker="." if len(points) < 30 else None,
+            marker=marker(points),
             linewidth=1.2,
         )
     values = [value for points in series.values() for _, value in points]
@@ -126,27 +108,3 @@ def _plot_series(title: str, series: dict[str, list[tuple[int, float]]]) -> str:
     axes.set_xlabel("step", fontsize=9)
     axes.legend(fontsize=8)
     return svg(figure)
-
-
-def embed_triptych(path: Path, *, residual: bool = False) -> Comparison:
-    """Return the parts of a sample image, `blurred | restored | sharp`, as data URLs.
-
-    Args:
-        path: PNG file of the sample.
-        residual: Add the residual, see `residual_image`.
-    """
-    with Image.open(path, formats=["PNG"]) as image:
-        width = image.width // 3
-        parts = [image.crop((i * width, 0, (i + 1) * width, image.height)) for i in range(3)]
-    difference = None
-    if residual:
-        difference = Image.fromarray(residual_image(*map(np.asarray, parts[1:])))
-    blurred_url, restored_url, sharp_url = map(_data_url, parts)
-    residual_url = None if difference is None else _data_url(difference)
-    return Comparison(path.stem.removeprefix("test_"), blurred_url, restored_url, sharp_url, residual_url)
-
-
-def _data_url(image: Image.Image) -> str:
-    data = io.BytesIO()
-    image.save(data, "WEBP", quality=90)
-    return "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode()

@@ -11,8 +11,11 @@ from matplotlib.figure import Figure
 
 from deblurlab.metrics.info import MetricInfo
 from deblurlab.reporting.ablation import Ablation, label, table, table_notes
-from deblurlab.reporting.page import Comparison, create_plot, embed_triptych, escape_dollars, render, svg
+from deblurlab.reporting.metrics import metrics_of
+from deblurlab.reporting.page import create_plot, escape_dollars, marker, svg
+from deblurlab.reporting.samples import Comparison, training_samples
 from deblurlab.reporting.sweep import Configuration
+from deblurlab.reporting.template import render
 from deblurlab.runs.files import write_text
 
 _MAX_POINTS = 400
@@ -150,7 +153,9 @@ def _curves(selected: Sequence[Configuration], metrics: Mapping[str, MetricInfo]
         for configuration in selected:
             steps, values = _over_seeds(configuration, key)
             if steps:
-                (line,) = axes.plot(steps, values.mean(axis=0), label=label(configuration), linewidth=1.2)
+                (line,) = axes.plot(
+                    steps, values.mean(axis=0), label=label(configuration), marker=marker(steps), linewidth=1.2
+                )
                 axes.fill_between(steps, values.min(axis=0), values.max(axis=0), color=line.get_color(), alpha=0.15)
         if axes.lines:
             axes.set_xlabel("step", fontsize=9)
@@ -179,15 +184,13 @@ def _series(metrics: Path, key: str) -> dict[int, float]:
         return {int(line[step]): float(line[value]) for line in lines if len(line) > value and line[value]}
 
 
-def _samples(configurations: Sequence[Configuration]) -> list[tuple[str, list[Comparison]]]:
-    """Return the name of each test image that all configurations have, and its samples from their first seeds."""
-    folders = [c.jobs[0].run.samples for c in configurations]
-    shared = sorted(set.intersection(*({path.name for path in folder.glob("test_*.png")} for folder in folders)))
-    found = []
-    for name in islice(shared, _MAX_SAMPLES):
-        comparisons = [
-            embed_triptych(folder / name)._replace(name=label(c))
-            for c, folder in zip(configurations, folders, strict=True)
-        ]
-        found.append((name.removeprefix("test_").removesuffix(".png"), comparisons))
-    return found
+def _samples(configurations: Sequence[Configuration]) -> list[list[Comparison]]:
+    """Return the samples of each test image that all configurations have, from the runs of their first seeds."""
+    jobs = [c.jobs[0] for c in configurations]
+    names = [{path.name for path in job.run.samples.glob("test_*.png")} for job in jobs]
+    shared = list(islice(sorted(set.intersection(*names)), _MAX_SAMPLES))
+    found = [
+        training_samples(job.run, metrics_of(job.results), label(c), only=shared)
+        for c, job in zip(configurations, jobs, strict=True)
+    ]
+    return [[samples[name] for samples in found] for name in shared]
