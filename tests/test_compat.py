@@ -3,6 +3,7 @@
 A test that fails after an upgrade means that the function in `deblurlab._compat` must be adapted or can be deleted.
 """
 
+import argparse
 import inspect
 import io
 import re
@@ -223,3 +224,10 @@ def test_albumentations_does_not_export_its_crop_error() -> None:
     assert not hasattr(A, "CropSizeError")
     with pytest.raises(_compat.crop_size_error()):
         A.Compose([A.RandomCrop(8, 8)])(image=np.zeros((4, 4, 3), np.uint8))
+
+
+def test_argparse_does_not_expose_the_arguments_of_a_parser() -> None:
+    parser = argparse.ArgumentParser(add_help=False)
+    added = parser.add_argument("file")
+    assert _compat.parser_actions(parser) == [added]
+    assert not [name for name in dir(parser) if "action" in name and not name.startswith("_")]

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from argparse import Action, ArgumentParser
     from multiprocessing.process import BaseProcess
 
     import pytorch_lightning as pl
@@ -211,6 +212,11 @@ def vips_loader(source: pyvips.Source) -> str:
         return ""
     loader: str = pyvips.nickname_find(pyvips.type_from_name(pyvips.ffi.string(found).decode()))
     return loader.partition("load")[0]
+
+
+def parser_actions(parser: ArgumentParser) -> list[Action]:
+    """Return the arguments of a parser, which argparse doesn't expose."""
+    return parser._actions
 
 
 def gradio_app(mounted: Any) -> Starlette:

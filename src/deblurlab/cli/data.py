@@ -29,7 +29,7 @@ def data(arguments: list[str]) -> None:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = _parser()
+    parser = make_parser()
     options, rest = parser.parse_known_args(arguments)
     # argparse doesn't accept positional arguments on both sides of an option.
     if any(word.startswith("-") for word in rest) or (rest and "overrides" not in options):
@@ -40,7 +40,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command."""
     parser = argparse.ArgumentParser("deblurlab data", description="Check, pack, show and average data sets.")
     commands = parser.add_subparsers(required=True)
 

@@ -20,7 +20,8 @@ def export(arguments: list[str]) -> None:
             _export_program(options)
 
 
-def _parse(arguments: list[str]) -> argparse.Namespace:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command."""
     description = "Write a trained generator as a release, an ONNX file or a torch.export program."
     parser = argparse.ArgumentParser("deblurlab export", description=description)
     parser.add_argument("run", help="run folder; for onnx and torch_export also a release or a checkpoint")
@@ -36,6 +37,11 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--push", metavar="OWNER/NAME", help="upload the release to this repository on the hub")
     parser.add_argument("--license", help="licence of the weights, such as mit, for the model card")
     add_trust(parser)
+    return parser
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = make_parser()
     options = parser.parse_args(arguments)
     if options.output is None and options.push is None:
         parser.error("there is no destination: add -o FOLDER, or --push owner/name")

@@ -22,6 +22,7 @@ _MODULES = {
 
 _USAGE = """usage: deblurlab <command> [...]
        deblurlab --version
+       deblurlab --print-completion {bash,zsh}
 
 commands:
   train      train a model with Hydra overrides: deblurlab train model=unet_res loss=l1+vgg+adv
@@ -48,8 +49,14 @@ def main() -> None:
     if command == "--version":
         print(f"deblurlab {__version__}")
         return
+    if command == "--print-completion":
+        from deblurlab.cli.completion import print_completion
+
+        print_completion(arguments[1:])
+        return
     if command not in _MODULES:
-        hint = did_you_mean(command, [*_MODULES, "--version", "--help"]) or f"known: {', '.join(_MODULES)}"
+        options = ["--version", "--print-completion", "--help"]
+        hint = did_you_mean(command, [*_MODULES, *options]) or f"known: {', '.join(_MODULES)}"
         print(f"deblurlab: there is no command {command}: {hint} (deblurlab --help describes them)", file=sys.stderr)
         sys.exit(2)  # as argparse does
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -9,7 +9,7 @@ from deblurlab.cli.exit_codes import exit_with_message
 
 def report(arguments: list[str]) -> None:
     """Print tables of evaluations and sweeps, and comparisons of two evaluations."""
-    options = _report_parser().parse_args(arguments)
+    options = report_parser().parse_args(arguments)
     with exit_with_message():
         from deblurlab.reporting import commands
 
@@ -23,7 +23,8 @@ def report(arguments: list[str]) -> None:
             commands.sweep(options.folder, options.format, options.output, options.baseline)
 
 
-def _report_parser() -> argparse.ArgumentParser:
+def report_parser() -> argparse.ArgumentParser:
+    """Return the parser of `deblurlab report`."""
     description = "Print tables of evaluations and sweeps, and comparisons of two evaluations."
     parser = argparse.ArgumentParser("deblurlab report", description=description)
     commands = parser.add_subparsers(required=True, dest="command")
@@ -50,6 +51,22 @@ def _report_parser() -> argparse.ArgumentParser:
 
 def dashboard(arguments: list[str]) -> None:
     """Create a W&B workspace for a project's runs, and a report of a sweep's ablation."""
+    options = dashboard_parser().parse_args(arguments)
+    with exit_with_message():
+        from deblurlab.reporting import dashboard as wandb_dashboard
+
+        pages: list[Any] = [wandb_dashboard.workspace(options.entity, options.project, options.metrics)]
+        if options.sweep is not None:
+            settings = options.entity, options.project, options.metrics, options.sweep, options.by
+            pages.append(wandb_dashboard.ablation(*settings))
+        if options.action == "show":
+            print(wandb_dashboard.show(pages))
+        else:
+            print("\n".join(wandb_dashboard.create(pages)))
+
+
+def dashboard_parser() -> argparse.ArgumentParser:
+    """Return the parser of `deblurlab dashboard`."""
     description = "Create a W&B workspace for a project's runs and, for a sweep, a report of its ablation."
     parser = argparse.ArgumentParser("deblurlab dashboard", description=description)
     add = parser.add_argument
@@ -64,15 +81,4 @@ def dashboard(arguments: list[str]) -> None:
     )
     add("--sweep", metavar="FOLDER", help="folder of the sweep's runs, such as runs/losses")
     add("--by", default="options.loss", metavar="KEY", help="config key that the sweep varies (default: options.loss)")
-    options = parser.parse_args(arguments)
-    with exit_with_message():
-        from deblurlab.reporting import dashboard as wandb_dashboard
-
-        pages: list[Any] = [wandb_dashboard.workspace(options.entity, options.project, options.metrics)]
-        if options.sweep is not None:
-            settings = options.entity, options.project, options.metrics, options.sweep, options.by
-            pages.append(wandb_dashboard.ablation(*settings))
-        if options.action == "show":
-            print(wandb_dashboard.show(pages))
-        else:
-            print("\n".join(wandb_dashboard.create(pages)))
+    return parser

@@ -18,7 +18,7 @@ _DESCRIPTION = (
 
 def restore(arguments: list[str]) -> None:
     """Restore files, or an object store with a Ray cluster; exit with 1 if a file fails."""
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     message = "interrupted; all written files are complete; run the same command again to continue"
     with exit_with_message(on_interrupt=message):
         _check_engine_options(options)
@@ -92,7 +92,8 @@ def _restore_on_ray(options: argparse.Namespace) -> int:
     return restore(job, load)
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command."""
     parser = argparse.ArgumentParser("deblurlab restore", description=_DESCRIPTION)
     add = parser.add_argument
     add("inputs", nargs="*", metavar="IMAGE|FOLDER|GLOB|VIDEO", help="files to restore")

@@ -17,7 +17,7 @@ _DESCRIPTION = (
 
 def serve(arguments: list[str]) -> None:
     """Serve the web page and the HTTP API until interrupted."""
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     with exit_with_message():
         names = [Path(weights or DEFAULT).name for weights in options.weights]
         if len(set(names)) < len(names):
@@ -47,7 +47,8 @@ def serve(arguments: list[str]) -> None:
         app.serve(restorers, limits, host=options.host, port=options.port)
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command."""
     parser = argparse.ArgumentParser("deblurlab serve", description=_DESCRIPTION)
     add = parser.add_argument
     text = (
