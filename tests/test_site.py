@@ -66,6 +66,10 @@ def test_every_linked_file_of_the_repository_has_a_page() -> None:
     assert pages - known - {"results.md"} == set()
     source, text = shown["files/examples/my_package/my_package/loss.py.md"]
     assert (sources.ROOT / source).read_text().strip() in text
+    notebook = shown["files/examples/quickstart.ipynb.md"][1]
+    assert notebook.startswith("# Quickstart\n")
+    assert re.search(r"```text\n100 steps, 296,667 parameters\n.*dB\n```", notebook)
+    assert notebook.count('<img alt="Output" src="data:image/png;base64,iVBOR') == 1
 
 
 def test_parameters_of_a_file_by_hand() -> None:

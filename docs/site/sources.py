@@ -1,5 +1,6 @@
 """Where the site shows each file of the repository, and the links between its pages."""
 
+import json
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
@@ -83,17 +84,33 @@ def _resolve(source: str, target: str) -> str:
 
 
 def _show(path: str) -> tuple[str, str]:
-    """Return the source and the Markdown of a file's page: its code; of a folder's: its README, or all its files."""
+    """Return the source and the Markdown of a page: a file's code, a notebook, a folder's README, or all its files."""
     file = ROOT / path
     if (file / "README.md").is_file():
         return f"{path}/README.md", (file / "README.md").read_text(encoding="utf-8")
     if file.suffix == ".md":
         return path, file.read_text(encoding="utf-8")
+    if file.suffix == ".ipynb":
+        return path, _notebook(file)
     if file.is_file():
         return path, f"# {path}\n\n{code_block(file)}"
     parts = [part for part in sorted(file.rglob("*")) if part.is_file() and "__pycache__" not in part.parts]
     blocks = [f"## {part.relative_to(file).as_posix()}\n\n{code_block(part)}" for part in parts]
     return path, f"# {path}\n\n" + "\n".join(blocks)
+
+
+def _notebook(file: Path) -> str:
+    """Return a notebook's texts, code and stored outputs."""
+    parts = []
+    for cell in json.loads(file.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        for output in cell.get("outputs", []):
+            if image := output.get("data", {}).get("image/png"):
+                parts.append(f'<img alt="Output" src="data:image/png;base64,{"".join(image).strip()}">')
+            elif text := "".join(output.get("text", [])).rstrip():
+                parts.append(f"```text\n{text}\n```")
+    return "\n\n".join(parts) + "\n"
 
 
 def code_block(file: Path) -> str:
