@@ -13,6 +13,7 @@ from PIL import Image
 from playwright.sync_api import Locator, Page
 
 from deblurlab.cli import main
+from deblurlab.media.images import write_png
 from deblurlab.reporting import write_report
 from deblurlab.runs.folder import Run
 from reporting.run_folders import write_training
@@ -161,3 +162,23 @@ def _edge(view: Locator) -> float:
     with Image.open(io.BytesIO(view.screenshot())) as image:
         row = np.asarray(image.convert("L"))[image.height // 2]
     return float(np.argmax(row > 128)) / len(row)
+
+
+def test_the_slider_of_a_validation_image_selects_the_step(page: Page, tmp_path: Path) -> None:
+    run = Run(tmp_path / "mine")
+    write_training(run, names=())
+    run.metrics_file.write_text("step,epoch,val/loss/l1\n")
+    for step in (100, 200):
+        parts = [np.full((40, 60, 3), level, np.uint8) for level in (0, step, 250)]
+        write_png(run.samples / f"val_cat_{step:07d}.png", np.concatenate(parts, axis=1))
+    write_report(run)
+    page.goto(run.report_file.as_uri())
+    slider, view = page.locator(".history input"), page.locator(".history .view")
+    slider.press("Home")
+    shown = []
+    for _ in range(4):
+        with Image.open(io.BytesIO(view.screenshot())) as image:
+            shown.append((page.locator(".history output").inner_text(), np.asarray(image.convert("L")).mean()))
+        slider.press("ArrowRight")
+    assert [label for label, _ in shown] == ["blurred", "step 100", "step 200", "sharp"]
+    assert [level for _, level in shown] == pytest.approx([0, 100, 200, 250], abs=2)

@@ -60,4 +60,17 @@
   document.querySelectorAll("input.cut").forEach(input => input.addEventListener("input", () => {
     input.closest("figure").style.setProperty("--cut", `${input.value}%`);
   }));
+
+  // A validation image over time: one of its pictures is visible.
+  document.querySelectorAll(".history").forEach(figure => {
+    const input = figure.querySelector("input"), images = figure.querySelectorAll("img");
+    const select = () => {
+      images.forEach((image, i) => image.classList.toggle("shown", i === Number(input.value)));
+      const {label} = images[input.value].dataset;
+      figure.querySelector("output").textContent = label;
+      input.setAttribute("aria-valuetext", label);
+    };
+    input.addEventListener("input", select);
+    select();
+  });
 })();
