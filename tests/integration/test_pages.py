@@ -53,7 +53,21 @@ def test_the_page_of_a_sweep_has_plots_sliders_and_no_browser_errors(
     assert float(slider.input_value()) > 80
     after = page.evaluate("getComputedStyle(document.querySelector('.compare .over')).clipPath")
     assert before != after
+    _check_choice(page.locator(".choice").first)
     assert messages == []
+
+
+def _check_choice(figure: Locator) -> None:
+    """Each side shows the restored picture of the chosen configuration."""
+    restored = figure.page.locator("section .compare:not(.choice) img.over")
+    sources = [restored.nth(i).get_attribute("src") for i in range(2)]
+    images = figure.locator("img")
+    assert sources[0] != sources[1]
+    assert [images.nth(i).get_attribute("src") for i in range(2)] == sources
+    figure.get_by_label("left").select_option(index=1)
+    figure.get_by_label("right").select_option(index=0)
+    assert [images.nth(i).get_attribute("src") for i in range(2)] == sources[::-1]
+    assert (images.nth(0).get_attribute("alt") or "").endswith("restored by loss=l1+0.01*adv")
 
 
 SHOWN = """[...document.querySelectorAll(".zoom")].map(element => {

@@ -61,6 +61,19 @@
     input.closest("figure").style.setProperty("--cut", `${input.value}%`);
   }));
 
+  // Two chosen configurations of a sweep, with the pictures that the page already contains.
+  document.querySelectorAll(".choice").forEach(figure => {
+    const images = figure.querySelectorAll("img");
+    figure.querySelectorAll("select").forEach((select, i) => {
+      const choose = () => {
+        const {src, alt} = document.getElementById(select.value);
+        Object.assign(images[i], {src, alt});
+      };
+      select.addEventListener("change", choose);
+      choose();
+    });
+  });
+
   // A validation image over time: one of its pictures is visible.
   document.querySelectorAll(".history").forEach(figure => {
     const input = figure.querySelector("input"), images = figure.querySelectorAll("img");
