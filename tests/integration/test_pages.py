@@ -13,6 +13,7 @@ from PIL import Image
 from playwright.sync_api import Locator, Page
 
 from deblurlab.cli import main
+from deblurlab.media.images import write_png
 from deblurlab.reporting import write_report
 from deblurlab.runs.folder import Run
 from reporting.run_folders import write_training
@@ -52,7 +53,21 @@ def test_the_page_of_a_sweep_has_plots_sliders_and_no_browser_errors(
     assert float(slider.input_value()) > 80
     after = page.evaluate("getComputedStyle(document.querySelector('.compare .over')).clipPath")
     assert before != after
+    _check_choice(page.locator(".choice").first)
     assert messages == []
+
+
+def _check_choice(figure: Locator) -> None:
+    """Each side shows the restored picture of the chosen configuration."""
+    restored = figure.page.locator("section .compare:not(.choice) img.over")
+    sources = [restored.nth(i).get_attribute("src") for i in range(2)]
+    images = figure.locator("img")
+    assert sources[0] != sources[1]
+    assert [images.nth(i).get_attribute("src") for i in range(2)] == sources
+    figure.get_by_label("left").select_option(index=1)
+    figure.get_by_label("right").select_option(index=0)
+    assert [images.nth(i).get_attribute("src") for i in range(2)] == sources[::-1]
+    assert (images.nth(0).get_attribute("alt") or "").endswith("restored by loss=l1+0.01*adv")
 
 
 SHOWN = """[...document.querySelectorAll(".zoom")].map(element => {
@@ -161,3 +176,23 @@ def _edge(view: Locator) -> float:
     with Image.open(io.BytesIO(view.screenshot())) as image:
         row = np.asarray(image.convert("L"))[image.height // 2]
     return float(np.argmax(row > 128)) / len(row)
+
+
+def test_the_slider_of_a_validation_image_selects_the_step(page: Page, tmp_path: Path) -> None:
+    run = Run(tmp_path / "mine")
+    write_training(run, names=())
+    run.metrics_file.write_text("step,epoch,val/loss/l1\n")
+    for step in (100, 200):
+        parts = [np.full((40, 60, 3), level, np.uint8) for level in (0, step, 250)]
+        write_png(run.samples / f"val_cat_{step:07d}.png", np.concatenate(parts, axis=1))
+    write_report(run)
+    page.goto(run.report_file.as_uri())
+    slider, view = page.locator(".history input"), page.locator(".history .view")
+    slider.press("Home")
+    shown = []
+    for _ in range(4):
+        with Image.open(io.BytesIO(view.screenshot())) as image:
+            shown.append((page.locator(".history output").inner_text(), np.asarray(image.convert("L")).mean()))
+        slider.press("ArrowRight")
+    assert [label for label, _ in shown] == ["blurred", "step 100", "step 200", "sharp"]
+    assert [level for _, level in shown] == pytest.approx([0, 100, 200, 250], abs=2)

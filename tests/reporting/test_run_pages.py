@@ -1,13 +1,20 @@
 """Pages of trainings and evaluations: captions, origin of the results, sample images."""
 
+import base64
+import io
 import re
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from deblurlab.errors import UserError
+from deblurlab.media.images import write_png
 from deblurlab.reporting import write_evaluation, write_report
+from deblurlab.reporting.history import Frame, histories
 from deblurlab.runs.folder import Run
 from reporting.run_folders import write_restoration, write_training
 
@@ -91,3 +98,59 @@ def test_pages_contain_the_library_that_zooms_with_its_licence(training: Run, ev
         page = run.report_file.read_text()
         assert page.count(library.strip()) == 1
         assert not re.search(r"(src|href|url)[=(]\W?http", page)  # opens without a network
+
+
+def _write_validation(
+    run: Run, steps: Sequence[int], colours: Sequence[int], names: Sequence[str], side: int = 8
+) -> None:
+    """Write samples whose views are of one colour each; that of the second one is its step."""
+    run.metrics_file.write_text("step,epoch,val/loss/l1\n")
+    for name in names:
+        for step in steps:
+            levels = [colours[0], step, *colours[1:]]
+            row = np.concatenate([np.full((side, side, 3), level, np.uint8) for level in levels], axis=1)
+            write_png(run.samples / f"val_{name}_{step:07d}.png", row)
+
+
+def _levels(frames: Sequence[Frame]) -> list[int]:
+    """Return the level of each picture; lossy compression of one colour changes it by less than 2."""
+    found = []
+    for frame in frames:
+        with Image.open(io.BytesIO(base64.b64decode(frame.url.partition(",")[2]))) as image:
+            found.append(round(np.asarray(image).mean() / 5) * 5)
+    return found
+
+
+def test_validation_images_are_shown_over_time(training: Run) -> None:
+    """Steps 10 to 150 are 15, of which 8 are two apart."""
+    _write_validation(training, range(10, 151, 10), (0, 250), [f"v_{i}" for i in range(5)])
+    found = histories(training)
+    assert [history.image for history in found] == ["v_0", "v_2", "v_4"]
+    steps = list(range(10, 151, 20))
+    assert [frame.label for frame in found[0].frames] == ["blurred", *(f"step {step}" for step in steps), "sharp"]
+    assert _levels(found[0].frames) == [0, *steps, 250]
+    write_report(training)
+    assert training.report_file.read_text().count('<figure class="history"') == 3
+
+
+def test_views_of_unpaired_training_have_no_reference(training: Run) -> None:
+    _write_validation(training, [10, 20], (0, 60, 70, 80, 90), ["v"])
+    text = training.config_file.read_text().replace("PairedRestoration", "CycleRestoration")
+    training.config_file.write_text(text)
+    (history,) = histories(training)
+    assert [frame.label for frame in history.frames] == ["blurred", "step 10", "step 20"]
+    assert _levels(history.frames) == [0, 10, 20]
+
+
+def test_validation_images_without_reference_have_two_views(training: Run) -> None:
+    _write_validation(training, [10, 20], (0,), ["v"])
+    training.metrics_file.write_text("step,epoch,val/sharpness\n")
+    (history,) = histories(training)
+    assert _levels(history.frames) == [0, 10, 20]
+
+
+def test_large_validation_images_are_cropped_to_their_centre(training: Run) -> None:
+    _write_validation(training, [10], (0, 250), ["v"], side=400)
+    (history,) = histories(training)
+    assert (history.width, history.height) == (384, 384)
+    assert _levels(history.frames) == [0, 10, 250]  # every crop is within its view

@@ -195,6 +195,9 @@ def test_the_page_has_the_table_charts_curves_and_samples(sweep: Path, capsys: p
         3,
     ]  # two points and the entry in the legend
     assert page.count('class="compare"') == 2  # one sample of each configuration
+    assert page.count('class="compare choice"') == 1
+    assert page.count("data:image/webp") == 6  # blurred, restored and sharp of each; none for the choice
+    assert page.count("<option") == 4
     assert not re.search(r"(src|href|url)[=(]\W?http", page)  # opens without a network
     assert "report.html" in capsys.readouterr().out
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from deblurlab.metrics.info import MetricInfo
+from deblurlab.reporting.history import histories
 from deblurlab.reporting.metrics import metrics_of
 from deblurlab.reporting.provenance import provenance
 from deblurlab.reporting.samples import training_samples
@@ -40,6 +41,7 @@ def write_report(run: Run) -> None:
         details={**details(results), **provenance(run, results)},
         warnings=[f"{key}: {value}" for key, value in results["decided"].items() if value == "random"],
         comparisons=list(training_samples(run, metrics, results["name"]).values()),
+        histories=histories(run),
         curves=_curves(run.metrics_file, metrics),
         config=run.config_file.read_text(),
     )

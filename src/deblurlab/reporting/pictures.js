@@ -60,4 +60,30 @@
   document.querySelectorAll("input.cut").forEach(input => input.addEventListener("input", () => {
     input.closest("figure").style.setProperty("--cut", `${input.value}%`);
   }));
+
+  // Two chosen configurations of a sweep, with the pictures that the page already contains.
+  document.querySelectorAll(".choice").forEach(figure => {
+    const images = figure.querySelectorAll("img");
+    figure.querySelectorAll("select").forEach((select, i) => {
+      const choose = () => {
+        const {src, alt} = document.getElementById(select.value);
+        Object.assign(images[i], {src, alt});
+      };
+      select.addEventListener("change", choose);
+      choose();
+    });
+  });
+
+  // A validation image over time: one of its pictures is visible.
+  document.querySelectorAll(".history").forEach(figure => {
+    const input = figure.querySelector("input"), images = figure.querySelectorAll("img");
+    const select = () => {
+      images.forEach((image, i) => image.classList.toggle("shown", i === Number(input.value)));
+      const {label} = images[input.value].dataset;
+      figure.querySelector("output").textContent = label;
+      input.setAttribute("aria-valuetext", label);
+    };
+    input.addEventListener("input", select);
+    select();
+  });
 })();
