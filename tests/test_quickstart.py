@@ -81,4 +81,3 @@ def test_the_notebook_trains_restores_and_measures(executed: tuple[dict[str, Any
         assert value == pytest.approx(skimage.metrics.peak_signal_noise_ratio(sharp, image), abs=1e-3)
     runs = variables["folder"] / "runs" / "quickstart" / "losses"
     assert len(list(runs.glob("*/results.json"))) == 2
-    assert (runs / "report.html").is_file()
