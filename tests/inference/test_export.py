@@ -1,10 +1,12 @@
 """Exported files give the results of PyTorch for every image size."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
@@ -64,6 +66,35 @@ def test_onnx_equals_pytorch_for_every_size(release: Path, onnx_file: Path) -> N
 
 
 @pytest.mark.slow
+def test_axes_are_named_and_onnx_runtime_takes_any_batch_and_size(release: Path, onnx_file: Path) -> None:
+    session = onnxruntime.InferenceSession(onnx_file, providers=["CPUExecutionProvider"])
+    (blurred,), (restored,) = session.get_inputs(), session.get_outputs()
+    assert (blurred.name, blurred.shape) == ("blurred", ["batch", 3, "height", "width"])
+    assert (restored.name, restored.shape) == ("restored", blurred.shape)
+    network = Restorer.load(release, device="cpu")
+    for shape in ((1, 3, 40, 56), (3, 3, 33, 17), (2, 3, 64, 129)):
+        image = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+        (found,) = session.run(None, {"blurred": image.numpy()})
+        assert torch.allclose(torch.from_numpy(found), network.engine(image), atol=1e-4)
+
+
+def test_no_axis_has_a_symbol_of_the_exporter(onnx_file: Path) -> None:
+    values = onnx.load(onnx_file).graph
+    shapes = [v.type.tensor_type.shape.dim for v in (*values.input, *values.output, *values.value_info)]
+    words = {word for shape in shapes for dim in shape for word in re.findall(r"[A-Za-z_]\w*", dim.dim_param)}
+    assert words & {"batch", "height", "width"}
+    assert not [word for word in words if re.fullmatch(r"s\d+", word)]
+
+
+def test_the_opset_is_that_of_the_metadata_and_the_page(onnx_file: Path) -> None:
+    model = onnx.load(onnx_file)
+    (opset,) = [imported.version for imported in model.opset_import if imported.domain in ("", "ai.onnx")]
+    (metadata,) = [json.loads(entry.value) for entry in model.metadata_props if entry.key == "deblurlab"]
+    assert metadata["opset"] == opset
+    page = Path(__file__).parents[2] / "docs" / "restoring.md"
+    assert f"opset {opset}" in page.read_text()
+
+
 def test_onnx_equals_pytorch_for_a_network_with_local_means(nafnet: Path, tmp_path: Path) -> None:
     _export(nafnet, tmp_path / "model.onnx", "--format", "onnx")
     _check_onnx(nafnet, tmp_path / "model.onnx")

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,10 @@ Write = Callable[..., float]
 """Type of `export_onnx` and `export_program`."""
 _SIZES = (1, 61, 99), (2, 64, 96), (1, 131, 77)
 """Batch size, height and width of the images that an exported file is checked on. The export uses another size."""
+_AXES = "batch", "channels", "height", "width"
+"""Names of the axes in ONNX files."""
+_OPSET = 20
+"""Version of the ONNX operators, which docs/restoring.md states."""
 _TOLERANCE = {False: 1e-4, True: 2e-2}
 """Largest accepted difference to PyTorch in float32, without and with half precision."""
 
@@ -82,7 +87,7 @@ def _smallest_side(padding: Padding) -> int:
 
 
 def export_onnx(generator: nn.Module, path: Path, *, half: bool = False) -> float:
-    """Write an ONNX file with one input and one output, `(B, 3, H, W)` in [0, 1].
+    """Write an ONNX file with one input, `blurred`, and one output, `restored`: `(batch, 3, height, width)` in [0, 1].
 
     Returns:
         The largest difference to PyTorch.
@@ -166,11 +171,26 @@ def _export(
 
 def _write_onnx(program: Any, path: Path, metadata: dict[str, Any]) -> None:
     written = torch.onnx.export(
-        program, dynamo=True, input_names=["blurred"], output_names=["restored"], verbose=False, optimize=True
-    )
+        program, dynamo=True, input_names=["blurred"], output_names=["restored"], verbose=False, optimize=True,
+        opset_version=_OPSET,
+    )  # fmt: skip
     assert written is not None
-    written.model.metadata_props["deblurlab"] = json.dumps(metadata)
+    _name_axes(written.model)
+    opset = written.model.opset_imports[""]
+    written.model.metadata_props["deblurlab"] = json.dumps({**metadata, "opset": opset})
     written.save(path, external_data=False)
+
+
+def _name_axes(model: Any) -> None:
+    """Replace the exporter's symbols, such as s28, in all shapes by the names of the input's axes."""
+    graph = model.graph
+    axes = zip(graph.inputs[0].shape, _AXES, strict=True)
+    names = {size.value: name for size, name in axes if not isinstance(size, int)}
+    values = [*graph.inputs, *(value for node in graph for value in node.outputs)]
+    for shape in (value.shape for value in values if value.shape is not None):
+        for i, size in enumerate(shape):
+            if not isinstance(size, int) and size.value is not None:
+                shape[i] = re.sub(r"\w+", lambda word: names.get(word[0], word[0]), size.value)
 
 
 @contextmanager
