@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from playwright.sync_api import Locator, Page
 from deblurlab.cli import main
 from deblurlab.media.images import write_png
 from deblurlab.reporting import write_report
+from deblurlab.reporting.index import write_index
 from deblurlab.runs.folder import Run
 from reporting.run_folders import write_training
 
@@ -196,3 +198,22 @@ def test_the_slider_of_a_validation_image_selects_the_step(page: Page, tmp_path:
         slider.press("ArrowRight")
     assert [label for label, _ in shown] == ["blurred", "step 100", "step 200", "sharp"]
     assert [level for _, level in shown] == pytest.approx([0, 100, 200, 250], abs=2)
+
+
+def test_the_table_of_all_runs_is_sorted_by_a_clicked_heading(page: Page, tmp_path: Path) -> None:
+    """By number, not by text, and without a value last in both orders."""
+    for name, parameters in (("a", 9_000), ("b", None), ("c", 1_000_000), ("d", 950)):
+        run = Run(tmp_path / name)
+        write_training(run, names=())
+        results = json.loads(run.results_file.read_text())
+        run.results_file.write_text(json.dumps({**results, "parameters": parameters}))
+    page.goto(write_index(tmp_path).as_uri())
+    heading = page.get_by_role("button", name="parameters")
+    names = page.locator("table tr td:first-child")
+    assert names.all_inner_texts() == ["a", "b", "c", "d"]
+    heading.click()
+    assert names.all_inner_texts() == ["d", "a", "c", "b"]
+    heading.press("Enter")
+    assert names.all_inner_texts() == ["c", "a", "d", "b"]
+    page.get_by_role("button", name="run").click()
+    assert names.all_inner_texts() == ["a", "b", "c", "d"]
