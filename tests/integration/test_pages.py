@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,9 @@ from playwright.sync_api import Locator, Page
 from deblurlab.cli import main
 from deblurlab.media.images import write_png
 from deblurlab.reporting import write_report
+from deblurlab.reporting.ablation import read_ablation
+from deblurlab.reporting.index import write_index
+from deblurlab.reporting.sweep_page import write_sweep
 from deblurlab.runs.folder import Run
 from reporting.run_folders import write_training
 
@@ -53,21 +57,7 @@ def test_the_page_of_a_sweep_has_plots_sliders_and_no_browser_errors(
     assert float(slider.input_value()) > 80
     after = page.evaluate("getComputedStyle(document.querySelector('.compare .over')).clipPath")
     assert before != after
-    _check_choice(page.locator(".choice").first)
     assert messages == []
-
-
-def _check_choice(figure: Locator) -> None:
-    """Each side shows the restored picture of the chosen configuration."""
-    restored = figure.page.locator("section .compare:not(.choice) img.over")
-    sources = [restored.nth(i).get_attribute("src") for i in range(2)]
-    images = figure.locator("img")
-    assert sources[0] != sources[1]
-    assert [images.nth(i).get_attribute("src") for i in range(2)] == sources
-    figure.get_by_label("left").select_option(index=1)
-    figure.get_by_label("right").select_option(index=0)
-    assert [images.nth(i).get_attribute("src") for i in range(2)] == sources[::-1]
-    assert (images.nth(0).get_attribute("alt") or "").endswith("restored by loss=l1+0.01*adv")
 
 
 SHOWN = """[...document.querySelectorAll(".zoom")].map(element => {
@@ -196,3 +186,45 @@ def test_the_slider_of_a_validation_image_selects_the_step(page: Page, tmp_path:
         slider.press("ArrowRight")
     assert [label for label, _ in shown] == ["blurred", "step 100", "step 200", "sharp"]
     assert [level for _, level in shown] == pytest.approx([0, 100, 200, 250], abs=2)
+
+
+def test_the_table_of_all_runs_is_sorted_by_a_clicked_heading(page: Page, tmp_path: Path) -> None:
+    """By number, not by text, and without a value last in both orders."""
+    for name, parameters in (("a", 9_000), ("b", None), ("c", 1_000_000), ("d", 950)):
+        run = Run(tmp_path / name)
+        write_training(run, names=())
+        results = json.loads(run.results_file.read_text())
+        run.results_file.write_text(json.dumps({**results, "parameters": parameters}))
+    page.goto(write_index(tmp_path).as_uri())
+    heading = page.get_by_role("button", name="parameters")
+    names = page.locator("table tr td:first-child")
+    assert names.all_inner_texts() == ["a", "b", "c", "d"]
+    heading.click()
+    assert names.all_inner_texts() == ["d", "a", "c", "b"]
+    heading.press("Enter")
+    assert names.all_inner_texts() == ["c", "a", "d", "b"]
+    page.get_by_role("button", name="run").click()
+    assert names.all_inner_texts() == ["a", "b", "c", "d"]
+
+
+def test_any_two_configurations_of_a_sweep_are_compared(page: Page, tmp_path: Path) -> None:
+    """Each configuration's restored image is of its own grey level."""
+    levels = {"l1": 50, "mse": 100, "vgg": 200}
+    for loss, level in levels.items():
+        run = Run(tmp_path / loss)
+        write_training(run, names=())
+        run.overrides_file.write_text(f"[loss={loss}]")
+        parts = [np.full((40, 60, 3), grey, np.uint8) for grey in (0, level, 250)]
+        write_png(run.samples / "test_dog.png", np.concatenate(parts, axis=1))
+    page.goto(write_sweep(read_ablation(tmp_path, {"loss": "l1"})).as_uri())
+    figure = page.locator(".choice")
+    options = figure.locator("select").first.locator("option").all_inner_texts()
+    assert sorted(options) == [f"loss={loss}: PSNR 31.00 → 30.00 dB (-1.00)" for loss in levels]
+    for left, right in ((0, 1), (2, 1), (2, 0)):
+        if (left, right) != (0, 1):  # the choice when the page opens
+            figure.locator("select").nth(0).select_option(index=left)
+            figure.locator("select").nth(1).select_option(index=right)
+        with Image.open(io.BytesIO(figure.locator(".view").screenshot())) as image:
+            row = np.asarray(image.convert("L"))[image.height // 2]
+        expected = [levels[options[i].removeprefix("loss=").partition(":")[0]] for i in (left, right)]
+        assert [row[len(row) // 4], row[3 * len(row) // 4]] == pytest.approx(expected, abs=2)

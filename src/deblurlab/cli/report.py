@@ -17,6 +17,8 @@ def report(arguments: list[str]) -> None:
             commands.compare(options.first, options.second)
         elif options.command == "table":
             commands.table(options.runs, options.format, options.output)
+        elif options.command == "index":
+            commands.index(options.folder)
         elif options.watch:
             commands.watch(options.folder, options.baseline)
         else:
@@ -41,6 +43,8 @@ def report_parser() -> argparse.ArgumentParser:
     sweep.add_argument("folder", type=Path, help="folder of the sweep's runs")
     text = "configuration that the others are compared with"
     sweep.add_argument("--baseline", nargs="+", default=[], metavar="KEY=VALUE", help=text)
+    index = command("index", "write one page over all runs below a folder into it, index.html")
+    index.add_argument("folder", type=Path, help="folder that contains runs, such as runs")
     for added in (table, sweep):
         formats = ["terminal", "markdown", "latex", "csv", "html"]
         added.add_argument("--format", choices=formats, default="terminal", help="default: terminal")

@@ -80,6 +80,17 @@ def sweep(folder: Path, form: str, output: Path | None, baseline: Sequence[str])
     _write(rows, notes, form, output, text_columns=text_columns)
 
 
+def index(folder: Path) -> None:
+    """Write the page over all runs below a folder and print its path.
+
+    Raises:
+        UserError: The folder contains no runs.
+    """
+    from deblurlab.reporting.index import write_index  # loads Jinja, which tables don't need
+
+    print(write_index(folder))
+
+
 def watch(folder: Path, baseline: Sequence[str], *, every: float = 30.0) -> None:
     """Print the table of a running sweep every `every` seconds until interrupted."""
     console = Console()

@@ -116,10 +116,10 @@ def _read(run: Run) -> Job:
         return Job(run, "broken", " ".join(str(error).split()) or type(error).__name__)
     if results is not None:
         return Job(run, "finished", "", overrides, config, results, images)
-    return Job(run, "unfinished", _progress(run, config), overrides, config)
+    return Job(run, "unfinished", progress(run, config), overrides, config)
 
 
-def _progress(run: Run, config: Mapping[str, Any]) -> str:
+def progress(run: Run, config: Mapping[str, Any]) -> str:
     """Return the latest step of an unfinished run and the time since its files last changed."""
     changes = [path.stat().st_mtime for path in (run.metrics_file, run.last_checkpoint) if path.exists()]
     if not changes:
