@@ -125,7 +125,7 @@ def test_the_package_itself_loads_nothing_large_and_has_its_names(tmp_path: Path
 
 def test_dir_and_all_are_the_public_names(tmp_path: Path) -> None:
     public = ["Restorer", "build", "build_data", "compose", "evaluate", "instantiate", "load_model", "train"]
-    assert sorted(deblurlab.__all__) == public
+    assert sorted(vars(deblurlab)["__all__"]) == public
     code = "import deblurlab, deblurlab.losses, json; print(json.dumps([dir(deblurlab), dir(deblurlab.losses)]))"
     code += "\nfrom deblurlab import *; print(json.dumps(sorted(globals())))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)

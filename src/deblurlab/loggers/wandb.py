@@ -69,7 +69,14 @@ class WandB(WandbLogger):
         if log_model not in (None, True, False, "all"):
             raise UserError(f"logger.wandb.log_model={log_model} is unknown: use true, false or all")
         arguments = dict(init or {})
-        own = {"project": project, "entity": entity, "group": group, "job_type": job_type, "tags": tags, "notes": notes}
+        own: dict[str, Any] = {
+            "project": project,
+            "entity": entity,
+            "group": group,
+            "job_type": job_type,
+            "tags": tags,
+            "notes": notes,
+        }
         _check_arguments(arguments, {*own, "name", "offline", "log_model"})
         settings = wandb.Settings(**{"init_timeout": 30, "silent": True, **arguments.pop("settings", {})})
         self._given_id = arguments.pop("id", None)

@@ -67,7 +67,8 @@ def _history(name: str, files: Mapping[int, Path], views: tuple[int, bool]) -> H
     """Return the frames of an image; None if its samples have another number of views."""
     count, is_referenced = views
     steps = sorted(files)
-    frames, size = [], (0, 0)
+    frames: list[Frame] = []
+    size = 0, 0
     for step in (steps[i] for i in _evenly(len(steps), _MAX_STEPS)):
         with Image.open(files[step], formats=["PNG"]) as strip:
             if strip.width % count:
