@@ -4,8 +4,9 @@
     python benchmarks/results.py write                      # write the page, its pictures and README's table
 
 `make paper` trains and measures everything and runs both. The page contains nothing but docs/results: the files
-`results.json`, `per_image.csv`, `config.yaml`, `overrides.yaml` and `environment.json` of each run, the validation
-metrics from `metrics.csv`, and the text `discussion.md`. A test checks that it is up to date.
+`results.json`, `per_image.csv`, `config.yaml` and `overrides.yaml` of each run, of a training also the validation
+metrics from `metrics.csv` and a part of `environment.json`, and the text `discussion.md`. A test checks that it is up
+to date.
 """
 
 import argparse
@@ -32,9 +33,11 @@ from deblurlab.runs.files import write_text
 from deblurlab.runs.folder import Run
 
 ROOT = Path(__file__).parents[1]
-COPIED = "results.json", "per_image.csv", "config.yaml", "overrides.yaml", "environment.json"
+COPIED = "per_image.csv", "config.yaml", "overrides.yaml"
+ENVIRONMENT = "commit", "modified", "python", "platform", "packages", "processors", "threads", "gpus"
+"""What is kept of environment.json; the rest has paths."""
 BLURRED = "identity"
-FULL_LOSS = "l1+vgg+adv"
+LOSSES = "l1", "l1+vgg", "l1+adv", "l1+vgg+adv"
 TILE = 128
 CROPS = ("astronaut", 60, 150), ("motorcycle", 180, 300)
 """Photographs of the picture, with the top and left side of the crop in pixels."""
@@ -57,7 +60,8 @@ make paper MINUTES={minutes} LIMIT={images}
   have random weights.
 - **Test data**: {images} images, five photographs of scikit-image with synthetic camera shake. The psf is unknown: the
   classical methods estimate it (`psf=estimate`). Intervals are bootstrap intervals over photographs.
-- **Machine**: {processor}, one thread for each training. Revision {revision}, torch {torch}, {date}. GPU: not measured.
+- **Machine**: {processor}, one thread for each training. Revision {revision}, torch {torch}, {date}. GPU: not
+  measured.
 
 ## Comparison
 
@@ -105,7 +109,7 @@ METHODS = {
     "runs/paper_small/methods/deepdeblur_small": Method("DeepDeblur", "methods/deepdeblur_small", "deepdeblur"),
     "runs/paper_small/methods/srn_small": Method("SRN", "methods/srn_small", "srn"),
     "runs/paper_small/methods/cyclegan_small": Method("CycleGAN, unpaired", "methods/cyclegan_small"),
-    f"runs/paper_small/losses/{FULL_LOSS}_1": Method("reference method", f"losses/{FULL_LOSS}_1"),
+    f"runs/paper_small/losses/{LOSSES[-1]}_1": Method("reference method", f"losses/{LOSSES[-1]}_1"),
 }
 """Restorers of sweeps/sweep/table1_small.yaml."""
 
@@ -136,13 +140,15 @@ def collect(runs: Path, target: Path) -> None:
         run, copied = Run(file.parent), Run(target / file.parent.relative_to(runs))
         copied.folder.mkdir(parents=True)
         for name in COPIED:
-            if (run.folder / name).exists():  # evaluations have no environment.json
-                shutil.copyfile(run.folder / name, copied.folder / name)
+            shutil.copyfile(run.folder / name, copied.folder / name)
         results = json.loads(run.results_file.read_text())
         reasons = {metric: why.partition(" (")[0] for metric, why in results["unavailable"].items()}  # without paths
         write_text(copied.results_file, json.dumps(results | {"unavailable": reasons}, indent=2) + "\n")
-        if run.metrics_file.exists():
+        if run.metrics_file.exists():  # a training
             copy_validation(run.metrics_file, copied.metrics_file)
+            environment = json.loads(run.environment_file.read_text())
+            kept = {key: environment[key] for key in ENVIRONMENT}
+            write_text(copied.environment_file, json.dumps(kept, indent=2) + "\n")
     machine = {"processor": processor(), "python": platform.python_version()}
     write_text(target / "machine.json", json.dumps(machine, indent=2) + "\n")
     picture(runs / "table1").save(ROOT / "docs" / "results.png", optimize=True)
@@ -206,8 +212,9 @@ def page(results: Path) -> str:
     found = list(evaluations(results))
     ((name, values),) = found[0][2]["sets"].items()
     ablation = read_ablation(results / "losses", {"loss": "l1"})
-    job = ablation.configurations[0].jobs[0]
+    job = ablation.configurations[ablation.baseline].jobs[0]
     environment = json.loads(job.run.environment_file.read_text())
+    rows = sorted(ablation_table(ablation), key=lambda row: LOSSES.index(row["loss"]))
     unavailable = sorted({why for _, _, each in found for why in each["unavailable"].values()})
     return PAGE.format(
         minutes=job.config["minutes"],
@@ -218,7 +225,7 @@ def page(results: Path) -> str:
         torch=environment["packages"]["torch"],
         date=job.results["finished"][:10],
         comparison=markdown(table(results)) + "".join(f"\nLPIPS {MISSING}: {why}.\n" for why in unavailable),
-        ablation=markdown([{k: v for k, v in row.items() if k != "hours"} for row in ablation_table(ablation)]),
+        ablation=markdown([{k: v for k, v in row.items() if k != "hours"} for row in rows]),
         published=published(),
         discussion=(results / "discussion.md").read_text(),
     )
@@ -265,9 +272,9 @@ def markdown(rows: Sequence[Mapping[str, str]]) -> str:
 def curves(results: Path) -> Figure:
     """Plot the gain of validation images against the share of the training."""
     figure = Figure(figsize=(9, 3.4), layout="constrained")
-    axes = figure.subplots(1, 2, sharey=True)
+    axes = figure.subplots(1, 2)
     ablation = read_ablation(results / "losses", {})
-    for configuration in ablation.configurations:
+    for configuration in sorted(ablation.configurations, key=lambda each: LOSSES.index(each.varied["loss"])):
         seeds = [validation(job.run) for job in configuration.jobs]
         share, gains = seeds[0][0], np.array([gain for _, gain in seeds])
         (line,) = axes[0].plot(share, gains.mean(axis=0), marker=".", label=configuration.varied["loss"])

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common import read_rows
 from deblurlab.config import CONF
 
 ROOT = CONF.parent
@@ -31,7 +30,7 @@ def _psnr(folder: Path) -> dict[str, float]:
 
 def test_the_comparison_by_hand() -> None:
     """PSNR and gain of each method are means over the images of per_image.csv."""
-    rows = {row["method"]: row for row in read_rows(RESULTS.markdown(RESULTS.table(FILES)))}
+    rows = {row["method"]: row for row in RESULTS.table(FILES)}
     assert list(rows) == [method.title for method in RESULTS.METHODS.values()]
     folders = {method.title: folder for method, folder, _ in RESULTS.evaluations(FILES)}
     blurred = _psnr(folders["blurred"])

@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from deblurlab.errors import UserError
 from deblurlab.media.images import write_png
 from deblurlab.reporting.ablation import read_ablation, table
 from deblurlab.reporting.statistics import bootstrap_over_seeds
-from deblurlab.reporting.sweep import configurations, read_jobs
+from deblurlab.reporting.sweep import Job, _start_time, configurations, read_jobs
+from deblurlab.runs.folder import Run
 
 GAINS = {"l1": 0.0, "l1+vgg": 0.5}
 
@@ -251,3 +253,11 @@ def test_a_sweep_of_losses_ends_in_a_table(train: Callable[..., Path], monkeypat
     assert len(list(Path("runs/losses").glob("*/results.json"))) == 4
     rows = table(read_ablation(Path("runs/losses"), {}))
     assert [(row["loss"], row["seeds"]) for row in rows] == [("l1", "2"), ("l1+0.01*adv", "2")]
+
+
+def test_finished_jobs_are_ordered_by_their_results(tmp_path: Path) -> None:
+    """The start is the end minus the duration, whatever the times of the files are, so that copies keep the order."""
+    results = {"finished": "2026-11-29 12:00:10+00:00", "seconds": 10.0}
+    job = Job(Run(tmp_path), "finished", "", results=results)
+    assert _start_time(job) == datetime(2026, 11, 29, 12, tzinfo=UTC).timestamp()
+    assert _start_time(Job(Run(tmp_path / "empty"), "unfinished", "")) == 0

@@ -4,6 +4,7 @@ import csv
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,7 +50,7 @@ def read_jobs(folder: Path) -> list[Job]:
     if not found:
         raise UserError(f"{folder} contains no runs: give the folder of a sweep, such as runs/losses")
     jobs = [_read(Run(path)) for path in found]
-    return sorted(jobs, key=lambda job: (_start_time(job.run), job.run.folder))
+    return sorted(jobs, key=lambda job: (_start_time(job), job.run.folder))
 
 
 def configurations(jobs: Sequence[Job]) -> list[Configuration]:
@@ -142,6 +143,9 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} seconds"
 
 
-def _start_time(run: Run) -> float:
-    """Return the time at which the run's config was written."""
-    return run.config_file.stat().st_mtime if run.config_file.exists() else 0.0
+def _start_time(job: Job) -> float:
+    """Return the time at which a finished job started, or that at which an unfinished one's config was written."""
+    finished, seconds = (job.results.get(key) for key in ("finished", "seconds"))
+    if finished is not None and seconds is not None:  # also valid for copies of the folder
+        return datetime.fromisoformat(finished).timestamp() - float(seconds)
+    return job.run.config_file.stat().st_mtime if job.run.config_file.exists() else 0.0
