@@ -50,7 +50,7 @@ def test_names_that_are_not_utf8_are_restored_skipped_and_shown(
     assert json.loads(Path("out", JOURNAL).read_text())["target"] == f"{name}/{CAFE}{suffix}"
     capsys.readouterr()
     assert restore("in", "-o", "out") == 0
-    assert capsys.readouterr().err == "0 restored, 1 skipped\n"
+    assert capsys.readouterr().err == "0 restored, 1 skipped: out/\n"
     assert restore(source, "-o", f"{CAFE}/x{suffix}") == 0
     assert Path(CAFE, f"x{suffix}").read_bytes() == restored.read_bytes()
     capsys.readouterr()
@@ -78,7 +78,7 @@ def test_a_damaged_file_spoils_no_other(restore: Callable[..., int], capsys: pyt
         Path(FOLDER, f"text{CAFE}{i}.png").write_text("text")
     assert restore("in", "-o", "out") == 1
     lines = capsys.readouterr().err.splitlines()
-    assert lines[-1] == "10 restored, 20 failed"
+    assert lines[-1] == "10 restored, 20 failed: out/"
     assert sum("in/\\xfcber/caf\\xe9" in line and "is damaged or truncated" in line for line in lines) == 10
     assert sum("in/\\xfcber/textcaf\\xe9" in line and "isn't an image that can be read" in line for line in lines) == 10
 

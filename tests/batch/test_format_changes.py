@@ -202,5 +202,5 @@ def test_a_record_that_cannot_be_written_is_no_failure_of_the_images(
     assert restore("a.png", "b.png", "-o", "out") == 0
     lines = capsys.readouterr().err.splitlines()
     message = "can't be written (Is a directory): the files are restored, but the same command won't skip them"
-    assert lines == [f"deblurlab: out/{JOURNAL} {message}", "2 restored"]
+    assert lines == [f"deblurlab: out/{JOURNAL} {message}", "2 restored: out/"]
     assert {path.name for path in Path("out").glob("*.png")} == {"a.png", "b.png"}

@@ -35,7 +35,7 @@ def test_videos_of_other_containers_are_named(
         write_source(tmp_path / name, Source(codec, context={"framerate": 25}))
     message = f"deblurlab: {name} is a video ({kind}), which can't be restored: convert it to MP4, MOV, MKV or WebM"
     assert restore(name, "-o", "out") == 1
-    assert _lines(capsys) == [message, "0 restored, 1 failed"]
+    assert _lines(capsys) == [message, "0 restored, 1 failed: out/"]
     assert restore(name, "-o", "out.mp4") == 1
     assert _lines(capsys)[0] == message
 
@@ -48,7 +48,7 @@ def test_a_video_with_another_suffix_is_named(
     write_source(tmp_path / "z.avi", H264).rename("z.mkv")
     restore("x.jpg", "y.mp4", "z.mkv", "-o", "out")
     assert sorted(_lines(capsys)) == [
-        "1 restored, 2 failed",
+        "1 restored, 2 failed: out/",
         "deblurlab: x.jpg is a video (MP4): give it the suffix .mp4 or .mov",
         "deblurlab: z.mkv is a video (AVI), which can't be restored: convert it to MP4, MOV, MKV or WebM",
     ]
@@ -87,7 +87,7 @@ def test_an_image_with_the_suffix_of_a_video_is_named(
     message = "deblurlab: x.mp4 is an image, not a video: give it the suffix of its format, such as .png"
     for output in ("out", "out.mp4", "out.png"):
         assert restore("x.mp4", "-o", output) == 1
-        assert _lines(capsys) == [message, "0 restored, 1 failed"]
+        assert _lines(capsys) == [message, f"0 restored, 1 failed: {output}{'/' * (output == 'out')}"]
 
 
 def test_the_message_names_the_file_that_is_not_permitted(
@@ -168,7 +168,7 @@ def test_frames_that_change_their_size_are_refused(
 def test_what_is_not_kept_is_named(restore: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_source(tmp_path / "x.mkv", Source("ffv1", "yuv420p12le"))
     assert restore("x.mkv", "-o", "out") == 0
-    assert _lines(capsys) == ["x.mkv: not kept: 12 bits per component (10 are stored)", "1 restored"]
+    assert _lines(capsys) == ["x.mkv: not kept: 12 bits per component (10 are stored)", "1 restored: out/"]
 
 
 def test_data_streams_are_named(restore: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -184,7 +184,7 @@ def test_data_streams_are_named(restore: Command, tmp_path: Path, capsys: pytest
             packet.stream, packet.pts, packet.dts, packet.time_base = data, i, i, Fraction(1, 24)
             out.mux(packet)
     assert restore("x.mp4", "-o", "out") == 0
-    assert _lines(capsys) == ["x.mp4: not kept: data stream GoPro MET", "1 restored"]
+    assert _lines(capsys) == ["x.mp4: not kept: data stream GoPro MET", "1 restored: out/"]
 
 
 @pytest.mark.parametrize("name", ["x.mp4", "x.mkv"])

@@ -19,6 +19,7 @@ class Trainer(SimpleNamespace):
         super().__init__(state=SimpleNamespace(fn="fit"), sanity_checking=False, global_step=0, saved=[])
         self.callback_metrics: dict[str, Any] = {}
         self.callbacks = [SimpleNamespace()]
+        self.loggers: list[Any] = []
 
     def save_checkpoint(self, path: Path) -> None:
         self.saved.append((self.global_step, path.name))

@@ -28,7 +28,7 @@ done
 def test_bash_completes_commands_and_overrides(tmp_path: Path) -> None:
     expected = {
         "deblurlab re": "restore report",
-        "deblurlab report ": "table compare sweep",
+        "deblurlab report ": "table compare sweep index",
         "deblurlab restore --engine ": "torch onnxruntime ray",
         "deblurlab restore pho": "photos",
         "deblurlab train scheduler=c": "constant cosine",

@@ -56,7 +56,6 @@ def test_time_left_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _progress(waiting, [], [], 2) == "1 job left"
 
 
-@pytest.mark.untraced
 def test_jobs_with_the_same_folder_are_refused(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         train("-m", "seed=1,2", "name=same", "hydra/launcher=parallel")

@@ -93,7 +93,7 @@ def _settings_text(node: Any) -> str:
 def _plots(images: Sequence[Row], metric: str, info: MetricInfo) -> list[str]:
     """Return plots of the gain in a metric by group of images, and against the parameters of the degradation."""
     keys = f"{metric}_blurred", metric
-    good = [row for row in images if all(math.isfinite(float(row[key] or "nan")) for key in keys)]
+    good = [row for row in images if all(math.isfinite(float(row.get(key) or "nan")) for key in keys)]
     gains = [gain for row in good if (gain := info.gain(*(float(row[key]) for key in keys))) is not None]
     if not gains:
         return []
