@@ -194,7 +194,8 @@ def table(results: Path) -> list[dict[str, str]]:
                 row[info.heading] = info.format(values[metric]) if metric in values else MISSING
         row["parameters"] = format_count(measured.get("parameters"))
         row["GMACs"] = f"{measured['macs_256'] / 1e9:.1f}" if measured.get("macs_256") else "-"
-        row["s/MP"] = "-" if folder == blurred_folder else f"{measured['seconds_per_megapixel']:.3g}"
+        seconds = measured["seconds_per_megapixel"]
+        row["s/MP"] = "-" if folder == blurred_folder else f"{seconds:.{1 if seconds < 100 else 0}f}"
         training = Run(results / method.training).results() if method.training else None
         row["training steps"] = f"{training['steps']:,}" if training else "-"
         rows.append(row)
