@@ -124,7 +124,8 @@ def test_training_commands_run(command: list[str], train: Callable[..., Path], g
     arguments = [argument for given in command for argument in _reduced(given)]
     names = [] if any(argument.startswith("name=") for argument in arguments) else ["name=null"]
     train(*arguments, *names)
-    results = [json.loads(file.read_text()) for file in Path("runs").rglob("results.json")]
+    files = [file for folder in ("runs", "out") for file in Path(folder).rglob("results.json")]
+    results = [json.loads(file.read_text()) for file in files]
     assert results
     assert {result["steps"] for result in results} == {3}
 

@@ -11,7 +11,10 @@ import pytest
 from common import read_rows
 from deblurlab.config import CONF
 
-BENCHMARKS = {file.stem for file in (CONF.parent / "benchmarks").glob("*.py")} - {"common"}
+BENCHMARKS = {file.stem for file in (CONF.parent / "benchmarks").glob("*.py")} - {
+    "common",
+    "results",
+}  # results: tests/test_results.py
 Rows = list[dict[str, str]]
 Run = Callable[..., Rows]
 pytestmark = pytest.mark.slow
@@ -184,6 +187,18 @@ def test_blind_psf(run: Run) -> None:
         shares = [float(row[share].rstrip("%")) for share in ("right", "wrong", "not found")]
         assert sorted(shares) == [0, 0, 100]
     column(rows, "CPU s/MP")
+
+
+def test_deep_prior(run: Run) -> None:
+    photographs = ["--photographs", "chelsea", "--size", 64]
+    rows = run("deep_prior", *photographs, "--iterations", 4, "--every", 2, "--widths", 8, "--psf", "oracle")
+    assert [(row["width"], row["psf"], row["photograph"]) for row in rows] == [
+        ("8", "oracle", "chelsea"),
+        ("8", "oracle", "mean"),
+    ]
+    assert rows[0]["best"].startswith(max(rows[0]["2"], rows[0]["4"], key=float)) or "at 1" in rows[0]["best"]
+    assert [row["blurred (dB)"] for row in rows] == [rows[0]["blurred (dB)"]] * 2
+    column(rows[:1], "s/iteration")
 
 
 def test_sweeps(run: Run) -> None:
