@@ -160,9 +160,9 @@ def copy_validation(source: Path, target: Path) -> None:
         rows = [row for row in csv.DictReader(file) if row.get("val/psnr")]
     columns = [name for name in rows[0] if name == "step" or name.startswith("val/")]
     with target.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows({key: value[:8] for key, value in row.items() if key in columns} for row in rows)
+        writer.writerows({key: f"{float(row[key]):.6g}" for key in columns if row[key]} for row in rows)
 
 
 def evaluations(results: Path) -> Iterator[tuple[Method, Path, Mapping[str, Any]]]:
