@@ -264,6 +264,17 @@ def test_every_job_of_a_sweep_composes_with_a_unique_name(name: str) -> None:
             assert config(f"+sweep={name}", *job, name=kind).runs == GRIDS[name]
 
 
+@pytest.mark.parametrize("minutes", ["abc", "0", "-1"])
+def test_a_wrong_budget_is_named(minutes: str) -> None:
+    with pytest.raises(Exception, match=f"minutes={minutes} and steps_per_minute must be numbers above 0"):
+        _ = config("experiment=small", f"minutes={minutes}").trainer.max_steps
+
+
+def test_reduced_recipes_download_nothing() -> None:
+    for name in ("small", "paper_small", "deblurgan_small"):
+        assert config(f"experiment={name}").loss.vgg.weights == "random"
+
+
 def test_a_sum_in_a_sweep_is_one_value() -> None:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 

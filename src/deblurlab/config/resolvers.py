@@ -73,9 +73,15 @@ def evenly(limit: int, steps: int) -> int:
 def steps(minutes: float, per_minute: float) -> int:
     """Return the number of steps of a training with a budget of time, at least one.
 
+    Raises:
+        ConfigCompositionException: A value isn't a number above 0.
+
     >>> steps(1.5, 101)
     151
     """
+    for value in (minutes, per_minute):
+        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+            raise ConfigCompositionException(f"minutes={minutes} and steps_per_minute must be numbers above 0")
     return max(1, int(minutes * per_minute))
 
 
